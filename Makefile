@@ -1,0 +1,89 @@
+# One word a chore. `make run` and `make test` set up what they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+CONVERT := .venv-convert/bin
+ORACLE := .venv-oracle/bin
+
+# Recordings and images for `make fidelity` that are not part of the repository.
+REFERENCE ?= ../shared
+TEXTLINE := .cache/PP-LCNet_x0_25_textline_ori.onnx
+
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export PIP_RETRIES := 10
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: all run test check fix models check-models golden fidelity wheel check-wheel resolve clean
+all: check test
+
+run: .venv/installed  ## Read the sample page.
+	$(BIN)/ocr-onnx run ocr_onnx/sample.png
+
+test: .venv/developed  ## Run the tests.
+	$(BIN)/python -m pytest
+
+check: .venv/developed  ## Lint and type-check.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: .venv/developed  ## Format, and repair what can be repaired by itself.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+models: .venv-convert/installed  ## Make the embedded models from Paddle's weights.
+	$(CONVERT)/python -m ocr_onnx.converters.embedded
+
+check-models: .venv-convert/installed  ## Make them anew and compare byte for byte.
+	$(CONVERT)/python -m ocr_onnx.converters.embedded --check
+
+golden: .venv-oracle/installed  ## Record what PaddleOCR reads on tests/pages.
+	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(ORACLE)/python tests/pages/record.py .cache/weights
+
+ifeq ($(wildcard $(REFERENCE)/golden),)
+fidelity: .venv/developed  ## Compare with PaddleOCR's recorded output.
+	$(BIN)/python -m benchmarks.fidelity --reference $(REFERENCE)
+else
+fidelity: .venv/developed $(TEXTLINE)
+	$(BIN)/python -m benchmarks.fidelity --reference $(REFERENCE) --textline $(TEXTLINE)
+endif
+
+$(TEXTLINE): | .venv-convert/installed
+	$(CONVERT)/ocr-onnx convert $(REFERENCE)/models/paddle/PP-LCNet_x0_25_textline_ori -o $@
+
+wheel: .venv/developed  ## Build dist/.
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+check-wheel: wheel  ## Read a page with the wheel alone, without a network.
+	tests/wheel.sh $(PYTHON) dist/*.whl
+
+resolve: wheel  ## Does each supported Python find wheels for everything?
+	tests/resolve.sh $(BIN)/python dist/*.whl
+
+clean:
+	rm -rf .venv .venv-convert .venv-oracle dist
+
+.venv/pip:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
+
+.venv/installed: pyproject.toml | .venv/pip
+	$(BIN)/python -m pip install --quiet --editable '.[cpu]'
+	touch $@
+
+.venv/developed: .venv/installed
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+.venv-convert/installed: ocr_onnx/converters/requirements.lock
+	$(PYTHON) -m venv .venv-convert
+	$(CONVERT)/python -m pip install --quiet --require-hashes --requirement $<
+	$(CONVERT)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv-oracle/installed:
+	$(PYTHON) -m venv .venv-oracle
+	$(ORACLE)/python -m pip install --quiet paddleocr==3.7.0 paddlepaddle==3.2.2 onnxruntime setuptools
+	$(ORACLE)/python -m pip install --quiet --no-deps --editable .
+	touch $@

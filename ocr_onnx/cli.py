@@ -1,0 +1,161 @@
+"""The command `ocr-onnx`: parse, call, print. Results go to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from ocr_onnx import __version__
+from ocr_onnx.errors import InputError, OCRError
+
+if TYPE_CHECKING:
+    from ocr_onnx.pipeline import OCR
+    from ocr_onnx.results import OCRResult
+
+Format = Literal["text", "json", "jsonl"]
+
+
+class Commands(click.Group):
+    """Prints an error of ours as one line and exits with 1; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except OCRError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ocr-onnx")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is being done.")
+def main(verbose: bool) -> None:
+    """Read text in pictures and PDFs with PaddleOCR's models, on ONNX Runtime."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "jsonl"]),
+    default="text",
+    show_default=True,
+    help="text: line by line; json: one list of all pages; jsonl: one page a line, as it is done.",
+)
+@click.option(
+    "--save-path",
+    "--save_path",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write each page's <stem>_res.json and its pictures into this folder.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, gpu or gpu:N.")
+@click.option("--cpu-threads", "--cpu_threads", type=click.IntRange(1), help="Cores for detection; default: all.")
+def run(inputs: tuple[str, ...], form: Format, save_path: Path | None, device: str, cpu_threads: int | None) -> None:
+    """Read pictures, PDFs, and folders of them.
+
+    An input that cannot be read is reported, and the others are still read; the exit code is then 1.
+
+    \b
+    Examples:
+      ocr-onnx run page.png
+      ocr-onnx run scans/ invoice.pdf --format jsonl > pages.jsonl
+      ocr-onnx run page.png --save-path output
+    """
+    from ocr_onnx.pipeline import OCR
+
+    ocr = OCR(device=device, cpu_threads=cpu_threads)
+    failures: list[InputError] = []
+    pages: list[dict[str, object]] = []
+    for result in _read_all(ocr, inputs, failures):
+        if save_path is not None:
+            result.save_to_json(save_path)
+            result.save_to_img(save_path)
+        if form == "text":
+            click.echo(result.text)
+        elif form == "jsonl":
+            click.echo(json.dumps(result.json["res"], ensure_ascii=False))
+        else:
+            pages.append(result.json["res"])
+    if form == "json":
+        click.echo(json.dumps(pages, ensure_ascii=False, indent=4))
+    sys.exit(1 if failures else 0)
+
+
+def _read_all(ocr: OCR, inputs: tuple[str, ...], failures: list[InputError]) -> Iterator[OCRResult]:
+    """Every page of every input, with progress on a terminal; what cannot be read is reported and noted."""
+    from ocr_onnx import images
+
+    paths: list[Path] = []
+    for name in inputs:
+        try:
+            paths += images.files(Path(name))
+        except InputError as error:
+            _report(error, failures)
+    several = len(paths) > 1 or any(path.suffix.lower() == ".pdf" for path in paths)
+    shown = several and sys.stderr.isatty()
+    with (
+        click.progressbar(paths, file=sys.stderr, label="Reading", show_pos=True)
+        if shown
+        else nullcontext(paths) as bar
+    ):
+        for path in bar:
+            try:
+                yield from ocr.predict_iter(path)
+            except InputError as error:
+                _report(error, failures)
+
+
+def _report(error: InputError, failures: list[InputError]) -> None:
+    failures.append(error)
+    click.echo(f"Error: {error}", err=True)
+
+
+@main.group()
+def models() -> None:
+    """The models there are."""
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="All that is known of each, as JSON.")
+def list_models(as_json: bool) -> None:
+    """List the models of the zoo and whether they are on this machine."""
+    from ocr_onnx import zoo
+
+    if as_json:
+        records = [{**asdict(spec), "present": spec.path.is_file()} for spec in zoo.models().values()]
+        click.echo(json.dumps(records, ensure_ascii=False, indent=4))
+        return
+    for spec in zoo.models().values():
+        state = "embedded" if spec.path.is_file() else "missing"
+        click.echo(f"{spec.name:<28} {spec.task:<22} {state}")
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write; default: <name>.onnx here.")
+@click.option("--name", help="The model's name, if its inference.yml gives none or another.")
+@click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with Paddle.")
+def convert(directory: Path, output: Path | None, name: str | None, verify: bool) -> None:
+    """Convert a Paddle inference model to an ONNX file.
+
+    DIRECTORY holds inference.json (or inference.pdmodel), inference.pdiparams and inference.yml. This needs Paddle:
+    pip install 'ocr-onnx[convert,cpu]' on Python 3.11 or 3.12. What it writes runs anywhere, without.
+
+    \b
+    Example:
+      ocr-onnx convert ./my_finetuned_rec -o my_rec.onnx
+    """
+    from ocr_onnx import converters
+
+    target = output if output is not None else Path(f"{name or directory.resolve().name}.onnx")
+    click.echo(f"{target}: {converters.convert(directory, target, name=name, verify=verify)}")

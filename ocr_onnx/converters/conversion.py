@@ -1,0 +1,105 @@
+"""From a Paddle directory to one ONNX file: export, optimize, describe, verify, and only then put it in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from ocr_onnx.converters.describe import describe
+from ocr_onnx.converters.optimize import OPSET, optimize
+from ocr_onnx.converters.paddle import PaddleModel, sha256, versions
+from ocr_onnx.converters.verify import Agreement, Inputs, Outputs, compare, run_onnx, sample_inputs
+from ocr_onnx.errors import ConversionError
+from ocr_onnx.metadata import PROPERTY, ModelMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a conversion did."""
+
+    metadata: ModelMetadata
+    target: Path
+    nodes: tuple[int, int]
+    """Operators before and after optimization."""
+    agreement: Agreement | None
+    """How the file compares with its source; None if that was not asked for."""
+
+    def __str__(self) -> str:
+        size = f"{self.target.stat().st_size / 1e6:.1f} MB"
+        before, after = self.nodes
+        verified = "not verified" if self.agreement is None else str(self.agreement)
+        name = f"{self.metadata.name} ({self.metadata.task})"
+        return f"{name}: {before} -> {after} operators, opset {OPSET}, {size}; {verified}"
+
+
+def convert(directory: Path, target: Path, *, name: str | None = None, verify: bool = True) -> Report:
+    """Convert the Paddle model in `directory` to `target`; the same input gives the same bytes.
+
+    `name` wins over the name in its inference.yml. With `verify` the file is compared with Paddle on real and on random
+    inputs. Raises ConversionError, and leaves no file, where anything is amiss.
+    """
+    versions()
+    model = PaddleModel.at(directory)
+    metadata = describe(model, name)
+    with tempfile.TemporaryDirectory() as scratch:
+        raw = Path(scratch, "raw.onnx")
+        model.export(raw, OPSET)
+        return _finish(raw, target, metadata, model.infer if verify else None)
+
+
+def import_onnx(source: Path, target: Path, metadata: ModelMetadata) -> Report:
+    """Take in an ONNX export whose Paddle original cannot be had; what comes out is compared with what came in."""
+    metadata = replace(metadata, source={source.name: sha256(source)}, converter=versions())
+    return _finish(source, target, metadata, lambda inputs: run_onnx(source, inputs))
+
+
+def _finish(
+    raw: Path, target: Path, metadata: ModelMetadata, reference: Callable[[Inputs], Outputs] | None
+) -> Report:
+    """Optimize, stamp, compare with `reference`, put in place."""
+    exported = onnx.load(raw)
+    before = len(exported.graph.node)
+    _check_classes(exported, metadata)
+    model = optimize(exported, reduce_classes=metadata.task == "text_recognition")
+    model.producer_name = "ocr-onnx"
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch, "model.onnx")
+        made.write_bytes(model.SerializeToString(deterministic=True))
+        agreement = None
+        if reference is not None:
+            inputs = sample_inputs(metadata)
+            agreement = compare(metadata, reference(inputs), run_onnx(made, inputs))
+        _place(made, target)
+    return Report(metadata, target, (before, len(model.graph.node)), agreement)
+
+
+def _check_classes(model: onnx.ModelProto, metadata: ModelMetadata) -> None:
+    """Refuse a dictionary that does not belong to the model: its texts would be wrong without a word."""
+    named = metadata.labels if metadata.labels else ("blank", *metadata.charset)
+    classes = model.graph.output[0].type.tensor_type.shape.dim
+    if metadata.task == "text_detection" or not classes or not classes[-1].dim_value:
+        return
+    if classes[-1].dim_value != len(named):
+        raise ConversionError(
+            f"{metadata.name} has {classes[-1].dim_value} classes and its inference.yml names {len(named)}"
+            f"{' (the blank and the space counted)' if metadata.charset else ''}: the two are not of one model"
+        )
+
+
+def _place(made: Path, target: Path) -> None:
+    """Move a finished file to where it belongs, all at once."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(made, beside)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)

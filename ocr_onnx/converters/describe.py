@@ -1,0 +1,110 @@
+"""What a model needs to be used, taken from its inference.yml: the record that travels in the ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ocr_onnx.converters.paddle import PaddleModel, versions
+from ocr_onnx.errors import ConversionError
+from ocr_onnx.metadata import ModelMetadata, Task
+
+HALF = (0.5, 0.5, 0.5)
+"""Recognition's mean and standard deviation: fixed in the reference's code, absent from inference.yml."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+DETECTION_KEYS = ("thresh", "box_thresh", "unclip_ratio", "max_candidates", "score_mode", "box_type", "use_dilation")
+
+
+def describe(model: PaddleModel, name: str | None = None) -> ModelMetadata:
+    """Read the record of a Paddle model; `name` wins over the name in its inference.yml."""
+    config = model.config
+    title = name or config.get("Global", {}).get("model_name")
+    if not isinstance(title, str):
+        raise ConversionError(f"{model.yml} gives no Global.model_name: say --name")
+    steps = _steps(config)
+    task = task_of(title, config)
+    common: dict[str, Any] = {
+        "name": title,
+        "task": task,
+        "channels": _channels(steps),
+        "scale": _number(steps.get("NormalizeImage", {}).get("scale", 1 / 255)),
+        "source": model.checksums,
+        "converter": versions(),
+    }
+    post = config.get("PostProcess") or {}
+    if task == "text_recognition":
+        # The space is not in the dictionary: the reference appends it.
+        charset = (*model.charset, " ")
+        shape = tuple(steps.get("RecResizeImg", {}).get("image_shape", (3, 48, 320)))
+        return ModelMetadata(**common, mean=HALF, std=HALF, input_shape=shape, charset=charset)
+    normalize = steps.get("NormalizeImage", {})
+    common["mean"] = tuple(normalize.get("mean", IMAGENET_MEAN))
+    common["std"] = tuple(normalize.get("std", IMAGENET_STD))
+    if task == "text_detection":
+        return ModelMetadata(**common, postprocess={k: post[k] for k in DETECTION_KEYS if k in post})
+    shape, short = _classifier_size(steps)
+    labels = tuple(str(label) for label in post["Topk"]["label_list"])
+    return ModelMetadata(**common, input_shape=shape, resize_short=short, labels=labels)
+
+
+def task_of(name: str, config: Mapping[str, Any]) -> Task:
+    """What a model does, told by its postprocessing and, between the two classifiers, by its name or labels."""
+    post = config.get("PostProcess") or {}
+    if post.get("name") == "DBPostProcess":
+        return "text_detection"
+    if post.get("name") == "CTCLabelDecode":
+        return "text_recognition"
+    labels = [str(label) for label in post.get("Topk", {}).get("label_list", ())]
+    if name.endswith("_doc_ori") or labels == ["0", "90", "180", "270"]:
+        return "doc_orientation"
+    if name.endswith("_textline_ori") or labels == ["0_degree", "180_degree"]:
+        return "textline_orientation"
+    raise ConversionError(f"what {name} does cannot be told from its inference.yml (PostProcess: {post.get('name')})")
+
+
+def _steps(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The preprocessing steps by name."""
+    operations = (config.get("PreProcess") or {}).get("transform_ops") or ()
+    return {name: arguments or {} for step in operations for name, arguments in step.items()}
+
+
+def _channels(steps: Mapping[str, Any]) -> Literal["BGR", "RGB"]:
+    # The classifiers have no decoding step, and are then given red first.
+    return "BGR" if steps.get("DecodeImage", {}).get("img_mode") == "BGR" else "RGB"
+
+
+def _number(value: float | str) -> float:
+    """A number, or a quotient written as text, such as "1./255."."""
+    if isinstance(value, str):
+        dividend, _, divisor = value.partition("/")
+        return float(dividend) / float(divisor or 1)
+    return float(value)
+
+
+def _classifier_size(steps: Mapping[str, Any]) -> tuple[tuple[int, int, int], int]:
+    """(channel, height, width), and the length of the short side where the input is cut out of a larger picture."""
+    resize = steps["ResizeImage"]
+    if "resize_short" in resize:
+        size = steps["CropImage"]["size"]
+        return (3, size, size), resize["resize_short"]
+    width, height = resize["size"]
+    return (3, height, width), 0
+
+
+def describe_export(name: str, task: Task) -> ModelMetadata:
+    """The record of an official classifier that can be had as ONNX alone: what its inference.yml says in Paddle's form."""
+    if task != "textline_orientation":
+        raise ConversionError(f"{name}: only line orientation is imported from ONNX, not {task}")
+    return ModelMetadata(
+        name=name,
+        task=task,
+        channels="RGB",
+        scale=1 / 255,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        input_shape=(3, 80, 160),
+        labels=("0_degree", "180_degree"),
+    )

@@ -1,0 +1,46 @@
+"""Make the models this package carries from the weights that the zoo's mirrors hold.
+
+    python -m ocr_onnx.converters.embedded            writes ocr_onnx/models/
+    python -m ocr_onnx.converters.embedded --check    makes them anew and compares byte for byte
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from ocr_onnx import zoo
+from ocr_onnx.converters.conversion import Report, convert, import_onnx
+from ocr_onnx.converters.describe import describe_export
+from ocr_onnx.converters.weights import fetch
+
+
+def build(spec: zoo.ModelSpec, target: Path, cache: Path) -> Report:
+    """Fetch a model's weights and convert them to `target`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = fetch(spec.mirror, Path(scratch), cache)
+        exports = [name for name in spec.mirror.files if name.endswith(".onnx")]
+        if exports:
+            return import_onnx(directory / exports[0], target, describe_export(spec.name, spec.task))
+        return convert(directory, target, name=spec.name)
+
+
+@click.command(help=__doc__)
+@click.option("--check", is_flag=True, help="Compare with the files that are there instead of replacing them.")
+@click.option("--cache", type=click.Path(path_type=Path), default=Path(".cache/weights"), show_default=True)
+def main(check: bool, cache: Path) -> None:
+    """Build every embedded model."""
+    for spec in zoo.models().values():
+        if not spec.embedded:
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            target = Path(scratch, spec.path.name) if check else spec.path
+            click.echo(build(spec, target, cache))
+            if check and target.read_bytes() != spec.path.read_bytes():
+                raise click.ClickException(f"{spec.path} is not what the converter makes: make models, and see why")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""A Paddle inference model on disk: which files, what its inference.yml says, and Paddle itself in another process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from ocr_onnx.errors import ConversionError, ModelNotFoundError
+from ocr_onnx.types import Tensor
+
+PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxslim")
+"""What a conversion depends on; their versions are pinned by the extra `convert` and written into each file."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaddleModel:
+    """The three files of a Paddle inference model."""
+
+    graph: Path
+    """inference.json, or inference.pdmodel of the older format."""
+    params: Path
+    yml: Path
+
+    @classmethod
+    def at(cls, directory: Path) -> PaddleModel:
+        """Find the files in `directory`; raises ModelNotFoundError naming what is missing."""
+        graphs = [directory / name for name in ("inference.json", "inference.pdmodel")]
+        graph = next((g for g in graphs if g.is_file()), None)
+        params, yml = directory / "inference.pdiparams", directory / "inference.yml"
+        if not directory.is_dir():
+            raise ModelNotFoundError(f"{directory} is no folder: name the folder that holds inference.json or .pdmodel")
+        if graph is None:
+            raise ModelNotFoundError(f"{directory} holds neither inference.json nor inference.pdmodel")
+        for path, what in ((params, "the weights"), (yml, "the preprocessing and the dictionary")):
+            if not path.is_file():
+                raise ModelNotFoundError(f"{directory} has no {path.name} ({what}): export the model anew, with it")
+        return cls(graph, params, yml)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What inference.yml says."""
+        config = yaml.load(self.yml.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        if not isinstance(config, dict):
+            raise ConversionError(f"{self.yml} is no inference.yml: it holds no mapping")
+        return config
+
+    @property
+    def charset(self) -> tuple[str, ...]:
+        """The dictionary's characters, each as written: YAML would read a bare `y` or `1` as something else."""
+        raw = yaml.load(self.yml.read_text("utf-8"), getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+        return tuple(raw["PostProcess"].get("character_dict", ()))
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """The sha256 of each file."""
+        return {p.name: sha256(p) for p in (self.graph, self.params, self.yml)}
+
+    def export(self, target: Path, opset: int) -> None:
+        """Have paddle2onnx write `target`."""
+        log = _paddle("export", self.graph, self.params, target, opset)
+        # paddle2onnx prints some of its failures and exits with 0.
+        if not target.is_file() or target.stat().st_size == 0:
+            raise ConversionError(f"paddle2onnx wrote nothing for {self.graph}: {log[-2000:]}")
+
+    def infer(self, inputs: Mapping[str, Tensor]) -> dict[str, tuple[NDArray[np.float32], ...]]:
+        """What Paddle Inference answers to each of `inputs`."""
+        with tempfile.TemporaryDirectory() as scratch:
+            given, answered = Path(scratch, "inputs.npz"), Path(scratch, "outputs.npz")
+            np.savez(given, allow_pickle=False, **inputs)
+            _paddle("infer", self.graph, self.params, given, answered)
+            with np.load(answered) as outputs:
+                return {name: (output,) for name, output in outputs.items()}
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of what a conversion depends on; raises ConversionError where one is missing."""
+    missing = [name for name in ("paddle", "paddle2onnx", "onnx", "onnxslim") if find_spec(name) is None]
+    if missing:
+        raise ConversionError(
+            f"converting needs {', '.join(missing)}: in an environment of Python 3.11 or 3.12 (about 1 GB), "
+            "pip install 'ocr-onnx[convert,cpu]'"
+        )
+    return {name: metadata.version(name) for name in PACKAGES}
+
+
+def _paddle(*arguments: object) -> str:
+    """Run the process that holds Paddle and return what it printed; raises ConversionError if it fails or aborts."""
+    command = [sys.executable, "-m", "ocr_onnx.converters.paddle_process", *map(str, arguments)]
+    environment = {**os.environ, "FLAGS_cpu_deterministic": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
+    log = done.stdout + done.stderr
+    if done.returncode != 0:
+        how = f"was killed by signal {-done.returncode}" if done.returncode < 0 else f"exited with {done.returncode}"
+        raise ConversionError(f"Paddle {how} on '{arguments[0]} {arguments[1]}':\n{log[-2000:]}")
+    return log

@@ -1,0 +1,131 @@
+"""Does a converted model compute what its source computes? Compared on a real page and on random inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocr_onnx import detection, images, orientation, recognition, zoo
+from ocr_onnx.errors import ConversionError
+from ocr_onnx.geometry import rotate
+from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.runtime import Session, cpu_count
+from ocr_onnx.types import Image, Tensor
+
+Inputs: TypeAlias = Mapping[str, Tensor]
+Outputs: TypeAlias = Mapping[str, "tuple[NDArray[Any], ...]"]
+"""By the inputs' names."""
+
+TOLERANCE = 1e-3
+"""Probabilities may differ by this much; a decision may differ where the two best lie closer together than this."""
+
+INK = 128
+"""A row of the sample page with a darker pixel than this holds text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How two forms of a model compare."""
+
+    inputs: int
+    decisions: int
+    """Pixels of masks, steps of lines, pages: where the model decides for something."""
+    differing: int
+    """Decisions that differ, all of them ties within TOLERANCE."""
+    worst: float
+    """The largest difference between two probabilities."""
+
+    def __str__(self) -> str:
+        equal = f"{self.decisions - self.differing}/{self.decisions} decisions equal on {self.inputs} inputs"
+        return f"{equal}, probabilities within {self.worst:.1e}"
+
+
+def compare(metadata: ModelMetadata, expected: Outputs, found: Outputs) -> Agreement:
+    """Compare outputs for the same inputs; raises ConversionError where they differ by more than TOLERANCE."""
+    decisions = differing = 0
+    worst = 0.0
+    for name, reference in expected.items():
+        equal, gap, difference = _compare_one(metadata, reference[0], found[name])
+        if not difference <= TOLERANCE or gap > TOLERANCE:
+            raise ConversionError(
+                f"{metadata.name} does not compute what its source computes: on the input '{name}' probabilities differ "
+                f"by {difference:.2g}, and a decision by {gap:.2g}; report it with the versions of your packages"
+            )
+        decisions += equal.size
+        differing += int(np.count_nonzero(~equal))
+        worst = max(worst, difference)
+    return Agreement(len(expected), decisions, differing, worst)
+
+
+def _compare_one(
+    metadata: ModelMetadata, reference: NDArray[Any], found: tuple[NDArray[Any], ...]
+) -> tuple[NDArray[np.bool_], float, float]:
+    """(which decisions are equal, by how much the worst of the others was no tie, largest difference)."""
+    if metadata.task == "text_detection":
+        thresh = float(metadata.postprocess.get("thresh", 0.3))
+        equal = (reference > thresh) == (found[0] > thresh)
+        gap = np.abs(reference - thresh)[~equal].max(initial=0)
+        return equal, float(gap), float(np.abs(reference - found[0]).max())
+    best = reference.argmax(axis=-1)
+    if len(found) == 1:
+        index, difference = found[0].argmax(axis=-1), np.abs(reference - found[0]).max()
+    else:
+        index, difference = found[0], np.abs(reference.max(axis=-1) - found[1]).max()
+    chosen = np.take_along_axis(reference, index[..., np.newaxis], axis=-1)[..., 0]
+    return best == index, float((reference.max(axis=-1) - chosen).max()), float(difference)
+
+
+def run_onnx(path: Path, inputs: Inputs) -> Outputs:
+    """What an ONNX file answers to each input."""
+    run = Session(path, threads=cpu_count())
+    return {name: run(tensor) for name, tensor in inputs.items()}
+
+
+def sample_inputs(metadata: ModelMetadata) -> Inputs:
+    """Inputs of several shapes: parts of the sample page as the pipeline would give them, and noise."""
+    (page,) = images.read_pages(zoo.data_file("sample.png"))
+    real = {f"page {i}": tensor for i, tensor in enumerate(_real(metadata, page.image))}
+    noise = np.random.default_rng(0)
+    random = {f"noise {'x'.join(map(str, s))}": noise.normal(0, 1, s).astype(np.float32) for s in _shapes(metadata)}
+    return real | random
+
+
+def _real(metadata: ModelMetadata, page: Image) -> Iterator[Tensor]:
+    turned = [rotate(page, angle) for angle in (0, 90, 180, 270)]
+    if metadata.task == "text_detection":
+        for image in turned:
+            for limit in (320, 640, 960):
+                yield detection.preprocess(image, detection.DetectionOptions(limit, "max"), metadata)
+    elif metadata.task == "text_recognition":
+        for line in _lines(page):
+            width = recognition.padded_widths([line], 1, metadata.input_shape)[0]
+            yield recognition.preprocess(line, width, metadata.input_shape)
+    elif metadata.task == "doc_orientation":
+        yield from (orientation.preprocess_page(image, metadata) for image in turned)
+    else:
+        for line in _lines(page):
+            yield orientation.preprocess_line(line, metadata)
+            yield orientation.preprocess_line(rotate(line, 180), metadata)
+
+
+def _shapes(metadata: ModelMetadata) -> list[tuple[int, int, int, int]]:
+    if metadata.task == "text_detection":
+        return [(1, 3, 32, 32), (1, 3, 64, 320), (1, 3, 736, 736), (2, 3, 320, 160)]
+    if metadata.task == "text_recognition":
+        channels, height, least = metadata.input_shape
+        return [(batch, channels, height, width) for batch, width in ((1, least), (1, 41), (1, 3200), (6, 500))]
+    channels, height, width = metadata.input_shape
+    return [(batch, channels, height, width) for batch in (1, 6)]
+
+
+def _lines(page: Image) -> list[Image]:
+    """The lines of the sample page, cut apart where a row holds no ink."""
+    inked = np.concatenate([[False], page.min(axis=(1, 2)) < INK, [False]])
+    edges = np.flatnonzero(inked[1:] != inked[:-1])
+    rows = [page[max(top - 4, 0) : bottom + 4] for top, bottom in zip(edges[::2], edges[1::2], strict=True)]
+    return [row[:, : int(np.flatnonzero(row.min(axis=(0, 2)) < INK)[-1]) + 8] for row in rows]

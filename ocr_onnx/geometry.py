@@ -1,0 +1,88 @@
+"""Corners, crops, turns and reading order: pure functions on points and pictures, as PaddleX computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ocr_onnx.types import Image, Quad, TextBox
+
+TALL = 1.5
+"""A crop this many times as high as wide is taken for vertical text and turned."""
+
+SAME_LINE = 10
+"""Boxes whose first corners differ by fewer pixels than this in y stand on one line."""
+
+
+def rectangle(points: NDArray[np.int32] | NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """The smallest rectangle around points, (4, 2) clockwise from the top left corner, and its shorter side.
+
+    Of the two left corners the higher comes first, of the two right ones the lower comes after it.
+    """
+    bounding = cv2.minAreaRect(points)
+    corners = sorted(cv2.boxPoints(bounding).tolist(), key=lambda point: point[0])
+    # Of two corners at one height the second comes first, as in the reference.
+    left, right = (sorted((b, a), key=lambda point: point[1]) for a, b in (corners[:2], corners[2:]))
+    return np.array([left[0], right[0], right[1], left[1]], np.float32), min(bounding[1])
+
+
+def crop(image: Image, quad: Quad) -> Image:
+    """Cut a box out of a picture and set it upright; vertical text is turned a quarter counter-clockwise.
+
+    Empty where the box is less than a pixel wide or high.
+    """
+    corners, _ = rectangle(np.asarray(quad, np.int32))
+    top_left, top_right, bottom_right, bottom_left = corners
+    width = int(max(length(top_left - top_right), length(bottom_right - bottom_left)))
+    height = int(max(length(top_left - bottom_left), length(top_right - bottom_right)))
+    if width == 0 or height == 0:
+        return np.zeros((height, width, 3), np.uint8)
+    upright = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    cut = cv2.warpPerspective(
+        image,
+        cv2.getPerspectiveTransform(corners, upright),
+        (width, height),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    if height / width >= TALL:
+        cut = np.rot90(cut)
+    return np.ascontiguousarray(cut, np.uint8)
+
+
+def length(side: NDArray[np.float32]) -> np.float32:
+    """The length of one side, in float32: it is cut to whole pixels, so its last bit can matter."""
+    return np.float32(np.linalg.norm(side))
+
+
+def rotate(image: Image, angle: int) -> Image:
+    """Turn a picture counter-clockwise by 0, 90, 180 or 270 degrees.
+
+    As in the reference this is an affine warp about (width / 2, height / 2), not an exchange of pixels: the first row
+    or column, or both, come out black.
+    """
+    if angle == 0:
+        return image
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
+    cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
+    new_width, new_height = int(height * sin + width * cos), int(height * cos + width * sin)
+    matrix[:, 2] += (new_width - width) / 2, (new_height - height) / 2
+    return np.asarray(cv2.warpAffine(image, matrix, (new_width, new_height), flags=cv2.INTER_CUBIC), np.uint8)
+
+
+def reading_order(boxes: Sequence[TextBox]) -> list[TextBox]:
+    """Top to bottom, and left to right on one line: PaddleX's insertion pass over boxes sorted by their first corner."""
+    ordered = sorted(boxes, key=lambda box: (box.quad[0, 1], box.quad[0, 0]))
+    corners = [(int(box.quad[0, 0]), int(box.quad[0, 1])) for box in ordered]
+    for i in range(1, len(ordered)):
+        for j in range(i, 0, -1):
+            (x, y), (before_x, before_y) = corners[j], corners[j - 1]
+            if abs(y - before_y) >= SAME_LINE or x >= before_x:
+                break
+            ordered[j - 1 : j + 1] = ordered[j], ordered[j - 1]
+            corners[j - 1 : j + 1] = corners[j], corners[j - 1]
+    return ordered

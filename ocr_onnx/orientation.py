@@ -1,0 +1,82 @@
+"""Which way up: a page turned by quarters, a line of text upside down. Both are PP-LCNet classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ocr_onnx.detection import normalize
+from ocr_onnx.errors import OptionError
+from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.runtime import run_each
+from ocr_onnx.types import Image, Run, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PageClassifier:
+    """Tells by how much a page is turned."""
+
+    run: Run
+    metadata: ModelMetadata
+
+    def __call__(self, image: Image) -> int:
+        """The degrees by which to turn `image` counter-clockwise so that it stands upright: 0, 90, 180 or 270."""
+        tensor = preprocess_page(image, self.metadata)
+        return int(self.metadata.labels[best_class(self.run(tensor)[0])])
+
+
+@dataclass(frozen=True, slots=True)
+class LineOrientationOptions:
+    """How lines are judged."""
+
+    batch_size: int = 6
+    """The first line of so many decides for all of them, as in PaddleX 3.7 (its default is 6); 1: each for itself."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise OptionError(f"batch_size is {self.batch_size}: it must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class LineClassifier:
+    """Tells whether lines of text stand on their heads."""
+
+    run: Run
+    metadata: ModelMetadata
+
+    def __call__(self, crops: Sequence[Image], options: LineOrientationOptions) -> list[bool]:
+        """True for each crop that must be turned by 180 degrees.
+
+        PaddleX 3.7.2 hands every line of a batch the batch's class numbers and reads the first of them. So only that
+        one need be computed.
+        """
+
+        def upside_down(crop: Image) -> bool:
+            return best_class(self.run(preprocess_line(crop, self.metadata))[0]) == 1
+
+        first = run_each(upside_down, crops[:: options.batch_size])
+        return [first[i // options.batch_size] for i in range(len(crops))]
+
+
+def preprocess_page(image: Image, metadata: ModelMetadata) -> Tensor:
+    """Resize the shorter side, cut out the center, normalize: (1, 3, height, width)."""
+    _, height, width = metadata.input_shape
+    scale = metadata.resize_short / min(image.shape[:2])
+    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
+    resized = np.asarray(cv2.resize(image, size), np.uint8)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return normalize(resized[top : top + height, left : left + width], metadata)[np.newaxis]
+
+
+def preprocess_line(crop: Image, metadata: ModelMetadata) -> Tensor:
+    """Resize without regard to the crop's shape, normalize: (1, 3, height, width)."""
+    _, height, width = metadata.input_shape
+    return normalize(np.asarray(cv2.resize(crop, (width, height)), np.uint8), metadata)[np.newaxis]
+
+
+def best_class(scores: Tensor) -> int:
+    """The class with the highest score of a batch of one."""
+    return int(np.argmax(scores[0]))

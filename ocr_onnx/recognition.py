@@ -1,0 +1,103 @@
+"""Text recognition: a crop of one line to its text, by CTC (Connectionist Temporal Classification)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ocr_onnx.errors import OptionError
+from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.runtime import run_each
+from ocr_onnx.types import Image, Run, Tensor, Text
+
+MAX_WIDTH = 3200
+"""A wider crop is squeezed to this width, in pixels at the model's height."""
+
+BLANK = 0
+"""CTC's class for no character."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecognitionOptions:
+    """How crops are grouped, and which texts are kept."""
+
+    batch_size: int = 6
+    """Crops, sorted by shape, are padded to the widest of each group of this many."""
+    score_thresh: float = 0.0
+    """A text with a lower score is left out of the result; 0 keeps all, empty ones too."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise OptionError(f"batch_size is {self.batch_size}: it must be at least 1")
+        if not 0 <= self.score_thresh <= 1:
+            raise OptionError(f"score_thresh is {self.score_thresh}: it must lie between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class TextRecognizer:
+    """Reads crops. One may serve many threads."""
+
+    run: Run
+    metadata: ModelMetadata
+
+    def __call__(self, crops: Sequence[Image], options: RecognitionOptions) -> list[Text]:
+        """The text of each crop, in their order."""
+        shape = self.metadata.input_shape
+
+        def read(crop: Image, width: int) -> Text:
+            index, probability = self.run(preprocess(crop, width, shape))
+            return ctc_decode(index[0], probability[0], self.metadata.charset)
+
+        widths = padded_widths(crops, options.batch_size, shape)
+        return run_each(read, crops, widths, costs=widths)
+
+
+def padded_widths(crops: Sequence[Image], batch_size: int, shape: Sequence[int]) -> list[int]:
+    """The width each crop is given to the model in: the widest of its group, once all are sorted by width / height.
+
+    The padding changes what the model reads, so it is the reference's, though each crop is run by itself.
+    """
+    ratios = [crop.shape[1] / crop.shape[0] for crop in crops]
+    order = sorted(range(len(crops)), key=ratios.__getitem__)
+    widths = [0] * len(crops)
+    for start in range(0, len(order), batch_size):
+        group = order[start : start + batch_size]
+        widest = max(own_width(ratios[i], shape) for i in group)
+        for i in group:
+            widths[i] = widest
+    return widths
+
+
+def own_width(ratio: float, shape: Sequence[int]) -> int:
+    """The width a crop of this width / height has when alone: at least the model's, at most MAX_WIDTH."""
+    _, height, least = shape
+    return min(int(height * max(least / height, ratio)), MAX_WIDTH)
+
+
+def preprocess(crop: Image, width: int, shape: Sequence[int]) -> Tensor:
+    """Resize to the model's height, normalize to -1..1, pad with 0 on the right: (1, 3, height, width)."""
+    height = shape[1]
+    ratio = crop.shape[1] / crop.shape[0]
+    # The reference rounds up, but never past the crop's own width, which is rounded down.
+    resized = min(math.ceil(height * ratio), own_width(ratio, shape))
+    pixels = np.asarray(cv2.resize(crop, (resized, height)), np.float32).transpose(2, 0, 1)
+    tensor = np.zeros((1, 3, height, width), np.float32)
+    tensor[0, :, :, :resized] = (pixels / 255 - 0.5) / 0.5
+    return tensor
+
+
+def ctc_decode(index: NDArray[np.int64], probability: NDArray[np.float32], charset: Sequence[str]) -> Text:
+    """The best path: repeats collapsed, blanks dropped; the score is the mean probability of what is left.
+
+    `index` and `probability` are the best class of each step, (steps,); class k stands for charset[k - 1].
+    """
+    kept = index != BLANK
+    kept[1:] &= index[1:] != index[:-1]
+    if not kept.any():
+        return Text("", 0.0)
+    return Text("".join([charset[k - 1] for k in index[kept]]), float(np.mean(probability[kept])))

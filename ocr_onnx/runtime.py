@@ -1,0 +1,177 @@
+"""ONNX Runtime, and how models are run on this machine: devices, sessions, threads. Nothing else imports onnxruntime."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocr_onnx.errors import DeviceUnavailableError, ModelError, OnnxRuntimeMissingError, OptionError
+from ocr_onnx.types import Tensor
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+logger = logging.getLogger(__name__)
+
+DISTRIBUTIONS = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "onnxruntime-migraphx",
+    "onnxruntime-qnn",
+)
+"""The packages that all install the one module `onnxruntime`; two of them overwrite each other's files."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where models run."""
+
+    kind: str
+    """cpu or gpu."""
+    index: int = 0
+    """Which GPU."""
+
+    @classmethod
+    def parse(cls, text: str) -> Device:
+        """Read `cpu`, `gpu` or `gpu:1`."""
+        kind, colon, index = text.partition(":")
+        if (kind == "cpu" and not colon) or (kind == "gpu" and (not colon or index.isdecimal())):
+            return cls(kind, int(index or 0))
+        raise OptionError(f"device is {text!r}: it must be 'cpu', 'gpu' or 'gpu:N'")
+
+    def providers(self) -> list[tuple[str, dict[str, Any]]]:
+        """ONNX Runtime's execution providers for this device, first choice first, each with its options."""
+        cpu: list[tuple[str, dict[str, Any]]] = [("CPUExecutionProvider", {})]
+        return cpu if self.kind == "cpu" else [("CUDAExecutionProvider", {"device_id": self.index}), *cpu]
+
+
+CPU = Device("cpu")
+
+
+class Session:
+    """A model file, loaded: call it with a tensor. One may serve many threads.
+
+    `threads` is how many cores one call may use. Raises ModelError where the file is no model, and a kind of
+    OnnxRuntimeError where ONNX Runtime or the device is not there.
+    """
+
+    def __init__(self, path: Path, device: Device = CPU, threads: int = 1) -> None:
+        self._session = _load(path, device, threads)
+        self._input = self._session.get_inputs()[0].name
+        self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        """The file's metadata."""
+
+    def __call__(self, tensor: Tensor) -> tuple[NDArray[Any], ...]:
+        """The graph's outputs, in its order."""
+        return tuple(np.asarray(output) for output in self._session.run(None, {self._input: tensor}))
+
+
+def _load(path: Path, device: Device, threads: int) -> Any:
+    """An onnxruntime.InferenceSession that really is on `device`."""
+    ort = onnxruntime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Inputs change their size from call to call: a plan of memory for one is of no use to the next.
+    options.enable_mem_pattern = False
+    wanted = device.providers()
+    _require(ort, wanted[0][0])
+    try:
+        session = ort.InferenceSession(path.read_bytes(), options, providers=wanted)
+    except ort.capi.onnxruntime_pybind11_state.OnnxRuntimeException as error:
+        raise ModelError(f"{path} is no model that ONNX Runtime {ort.__version__} can load: {error}") from error
+    got = session.get_providers()[0]
+    if got != wanted[0][0]:
+        raise DeviceUnavailableError(
+            f"{wanted[0][0]} was asked for and ONNX Runtime gave {got}: its CUDA or cuDNN libraries did not load; its "
+            "own log, above, names the one that is missing"
+        )
+    return session
+
+
+def run_each(
+    task: Callable[..., Result], *arguments: Sequence[Any], costs: Sequence[float] | None = None
+) -> list[Result]:
+    """`map`, side by side on the cores of this process, the costliest first; results in the order given.
+
+    A single small model call does not fill several cores; several calls of one thread each do.
+    """
+    calls = list(zip(*arguments, strict=True))
+    order = range(len(calls)) if costs is None else sorted(range(len(calls)), key=lambda i: -costs[i])
+    futures = {i: _pool().submit(task, *calls[i]) for i in order}
+    return [futures[i].result() for i in range(len(calls))]
+
+
+def cpu_count() -> int:
+    """How many cores this process may use: its affinity, and its control group's quota where there is one."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota(Path("/sys/fs/cgroup"))
+    return available if quota is None else max(1, min(available, int(quota)))
+
+
+def _cgroup_quota(root: Path) -> float | None:
+    """The number of cores that a container is limited to; None where it is not."""
+    try:
+        if (limits := root / "cpu.max").exists():
+            quota, period = limits.read_text().split()
+        else:
+            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+    except OSError:
+        return None
+    return None if quota == "max" or int(quota) < 0 else int(quota) / int(period)
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    """The threads on which run_each runs: one pool for all engines of the process."""
+    return ThreadPoolExecutor(cpu_count(), thread_name_prefix="ocr-onnx")
+
+
+@functools.cache
+def onnxruntime() -> ModuleType:
+    """The module, imported at the first session; raises OnnxRuntimeMissingError, warns of several distributions."""
+    try:
+        import onnxruntime as ort
+    except ModuleNotFoundError as error:
+        if error.name != "onnxruntime":
+            raise
+        raise OnnxRuntimeMissingError from error
+    installed = distributions()
+    if len(installed) > 1:
+        logger.warning(
+            "%s are installed together, and each overwrites the others' files: uninstall all of them, then install one",
+            " and ".join(installed),
+        )
+    ort.set_default_logger_severity(3)
+    module: ModuleType = ort
+    return module
+
+
+def distributions() -> list[str]:
+    """Which of the packages that bring ONNX Runtime are installed."""
+    present = {str(d.metadata["Name"]).lower() for d in importlib.metadata.distributions()}
+    return [name for name in DISTRIBUTIONS if name in present]
+
+
+def _require(ort: ModuleType, provider: str) -> None:
+    """Raise DeviceUnavailableError, with the cure, where this build of ONNX Runtime lacks a provider."""
+    available = ort.get_available_providers()
+    if provider not in available:
+        raise DeviceUnavailableError(
+            f"{provider} is not in the ONNX Runtime installed ({', '.join(distributions())} {ort.__version__} has "
+            f"{', '.join(available)}): pip uninstall {' '.join(distributions())}, then pip install 'ocr-onnx[gpu]'"
+        )

@@ -1,0 +1,63 @@
+"""What travels between the stages: arrays whose shape, order and unit are stated here once, and records of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image: TypeAlias = NDArray[np.uint8]
+"""A picture: (height, width, 3), blue-green-red, 0 to 255."""
+
+Quad: TypeAlias = NDArray[np.int32]
+"""Corners of a box: (4, 2) points (x, y) in whole pixels, clockwise from the top left one."""
+
+Tensor: TypeAlias = NDArray[np.float32]
+"""What a model takes: (batch, channel, height, width)."""
+
+Run: TypeAlias = Callable[[Tensor], "tuple[NDArray[Any], ...]"]
+"""A model: one tensor in, its outputs in the graph's order. A session, a recording, or one line in a test."""
+
+
+class Text(NamedTuple):
+    """What recognition reads in one crop."""
+
+    text: str
+    score: float
+    """Mean probability of the characters kept, 0 to 1; 0 where nothing was read."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextBox:
+    """One piece of text that detection found."""
+
+    quad: Quad
+    score: float
+    """Mean probability of text inside the box, 0 to 1."""
+    upside_down: bool | None = None
+    """What line orientation says of it; None where that stage was off."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextLine:
+    """A box and what stands in it."""
+
+    text: str
+    score: float
+    box: TextBox
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """One picture of the input and where it came from."""
+
+    image: Image
+    path: str | None = None
+    """The file it was read from; None for an array."""
+    index: int | None = None
+    """Its number in a PDF or TIFF, from 0; None for a single picture."""
+    count: int | None = None
+    """How many pages that file has."""

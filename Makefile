@@ -52,10 +52,10 @@ $(TEXTLINE): | .venv-convert/installed
 
 wheel: .venv/developed  ## Build dist/.
 	rm -rf dist
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/hatchling build
 
 check-wheel: wheel  ## Read a page with the wheel alone, without a network.
-	tests/wheel.sh $(PYTHON) dist/*.whl
+	tests/wheel.sh $(PYTHON) dist/*.whl dist/*.tar.gz
 
 resolve: wheel  ## Does each supported Python find wheels for everything?
 	tests/resolve.sh $(BIN)/python dist/*.whl

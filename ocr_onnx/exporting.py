@@ -68,16 +68,18 @@ def save_json(result: OCRResult, target: Path, indent: int, *, ensure_ascii: boo
 
 def save_pictures(result: OCRResult, target: Path) -> list[Path]:
     """Write the pictures to a file (the last one stays, as in PaddleOCR), or to a folder under the input's name."""
+    pictures = result.img
     if target.suffix.lower() in _writable():
-        names = dict.fromkeys(result.img, target)
+        files = [target for _ in pictures]
     else:
         suffix = Path(result.source.path or "").suffix
         suffix = suffix if suffix.lower() in _writable() else ".png"
-        names = {key: target / f"{stem(result.source)}_{key}{suffix}" for key in result.img}
-    for key, picture in result.img.items():
-        names[key].parent.mkdir(parents=True, exist_ok=True)
-        picture.save(names[key])
-    return list(names.values())
+        name = stem(result.source)
+        files = [target / f"{name}_{key}{suffix}" for key in pictures]
+    for file, picture in zip(files, pictures.values(), strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(file)
+    return files
 
 
 def stem(page: Page) -> str:

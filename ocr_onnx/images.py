@@ -114,8 +114,10 @@ def _decode(data: bytes, path: str | None) -> Iterator[Page]:
         picture = PIL.Image.open(io.BytesIO(data))
     except PIL.Image.DecompressionBombError as error:
         raise ImageTooLargeError(f"{name}: {error}; the limit is {MAX_PIXELS} pixels: reduce it first") from error
-    except (PIL.UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UnreadableImageError(f"{name} is no picture and no PDF, or it is damaged: {error}") from error
+    except PIL.UnidentifiedImageError as error:
+        raise UnreadableImageError(f"{name} is no picture and no PDF, or its beginning is damaged") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UnreadableImageError(f"{name} is damaged: {error}; get it again whole") from error
     with picture:
         _check_size(*picture.size, name)
         if picture.format == "TIFF":

@@ -92,7 +92,7 @@ def _load(path: Path, device: Device, threads: int) -> Any:
     _require(ort, wanted[0][0])
     try:
         session = ort.InferenceSession(path.read_bytes(), options, providers=wanted)
-    except ort.capi.onnxruntime_pybind11_state.OnnxRuntimeException as error:
+    except _errors(ort) as error:
         raise ModelError(f"{path} is no model that ONNX Runtime {ort.__version__} can load: {error}") from error
     got = session.get_providers()[0]
     if got != wanted[0][0]:
@@ -101,6 +101,12 @@ def _load(path: Path, device: Device, threads: int) -> Any:
             "own log, above, names the one that is missing"
         )
     return session
+
+
+def _errors(ort: ModuleType) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises: its exceptions have no base of their own."""
+    names = vars(ort.capi.onnxruntime_pybind11_state).values()
+    return tuple(thing for thing in names if isinstance(thing, type) and issubclass(thing, Exception))
 
 
 def run_each(

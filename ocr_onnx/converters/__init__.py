@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 
 def convert(directory: Path, target: Path, *, name: str | None = None, verify: bool = True) -> Report:
-    """Convert the Paddle model in `directory` to the file `target`: see conversion.convert."""
-    from ocr_onnx.converters import conversion
+    """Convert the Paddle model in `directory` to the file `target`; the same input gives the same bytes.
 
-    return conversion.convert(directory, target, name=name, verify=verify)
+    `name` wins over the name in its inference.yml. With `verify` the file is compared with Paddle on real and on random
+    inputs. Raises ModelNotFoundError where a file is missing; ConversionError, and leaves no file, where the packages
+    are not installed or anything is amiss.
+    """
+    from ocr_onnx.converters.paddle import PaddleModel, versions
+
+    model = PaddleModel.at(directory)
+    versions()
+    from ocr_onnx.converters.conversion import convert_model
+
+    return convert_model(model, target, name=name, verify=verify)

@@ -38,14 +38,8 @@ class Report:
         return f"{name}: {before} -> {after} operators, opset {OPSET}, {size}; {verified}"
 
 
-def convert(directory: Path, target: Path, *, name: str | None = None, verify: bool = True) -> Report:
-    """Convert the Paddle model in `directory` to `target`; the same input gives the same bytes.
-
-    `name` wins over the name in its inference.yml. With `verify` the file is compared with Paddle on real and on random
-    inputs. Raises ConversionError, and leaves no file, where anything is amiss.
-    """
-    versions()
-    model = PaddleModel.at(directory)
+def convert_model(model: PaddleModel, target: Path, *, name: str | None = None, verify: bool = True) -> Report:
+    """Convert a Paddle model to the file `target`: see ocr_onnx.converters.convert."""
     metadata = describe(model, name)
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch, "raw.onnx")

@@ -12,7 +12,8 @@ from pathlib import Path
 import click
 
 from ocr_onnx import zoo
-from ocr_onnx.converters.conversion import Report, convert, import_onnx
+from ocr_onnx.converters import convert
+from ocr_onnx.converters.conversion import Report, import_onnx
 from ocr_onnx.converters.describe import describe_export
 from ocr_onnx.converters.weights import fetch
 

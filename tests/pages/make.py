@@ -67,13 +67,19 @@ def write(
 
 
 def sample() -> PIL.Image.Image:
-    """What `make run` reads: a notice in four languages."""
+    """What `make run` reads: a notice in three languages."""
     picture, pen = page(960, 720)
     write(pen, ["Ferry Notice · 渡轮通知"], (60, 40), 44, CJK)
     write(pen, NOTICE, (60, 140), 28, LATIN)
     write(pen, CHINESE, (60, 300), 28, CJK)
     write(pen, JAPANESE[:2], (60, 500), 28, CJK)
-    write(pen, ["Grüße aus Malmö – à bientôt!", "Tel. +49 421 5550 187   www.harbour.example"], (60, 600), 26, SANS)
+    write(
+        pen,
+        ["Harbour Office, open daily 6:30 to 22:15", "Tel. +49 421 5550 187   www.harbour.example"],
+        (60, 600),
+        26,
+        SANS,
+    )
     return picture
 
 

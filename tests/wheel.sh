@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs a wheel alone into a fresh environment outside the checkout and does the main job there, without a network.
+#   tests/wheel.sh PYTHON WHEEL SDIST
+set -euo pipefail
+
+python=$1 wheel=$(realpath "$2") sdist=$(realpath "$3")
+page=$(realpath "$(dirname "$0")/pages/sign.png")
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+cp "$page" "$place/page.png"
+cd "$place"
+
+"$python" -m venv env
+env/bin/python -m pip install --quiet "$wheel[cpu]"
+echo "installed: $(du -sm env | cut -f1) MB"
+
+if unshare --net --map-root-user true 2>/dev/null; then
+    offline() { unshare --net --map-root-user "$@"; }
+else
+    echo "unshare is not permitted here: sockets are blocked instead"
+    cat > env/lib/python*/site-packages/nosockets.pth < /dev/null
+    printf 'import socket\ndef refuse(*a, **k): raise OSError("no network")\nsocket.socket.connect = refuse\n' \
+        > "$(echo env/lib/python*/site-packages)/sitecustomize.py"
+    offline() { "$@"; }
+fi
+
+offline env/bin/python - <<'PYTHON'
+import importlib.util
+import socket
+
+assert importlib.util.find_spec("paddle") is None, "Paddle is importable"
+try:
+    socket.create_connection(("192.0.2.1", 80), timeout=2)
+except OSError as error:
+    print("network:", error)
+else:
+    raise SystemExit("there is a network")
+PYTHON
+
+text=$(offline env/bin/ocr-onnx run page.png --save-path out)
+[ "$text" = $'FERRY TERMINAL\n渡轮码头\nGate 7 →' ] || { echo "read: $text"; exit 1; }
+[ -s out/page_res.json ] && [ -s out/page_ocr_res_img.png ]
+offline env/bin/ocr-onnx models list
+offline env/bin/ocr-onnx convert --help > /dev/null
+offline env/bin/python -c "import ocr_onnx.converters"
+
+env/bin/python - "$wheel" "$sdist" <<'PYTHON'
+import sys
+import tarfile
+import zipfile
+
+built = set(zipfile.ZipFile(sys.argv[1]).namelist())
+source = {name.partition("/")[2] for name in tarfile.open(sys.argv[2]).getnames()}
+lacking = {name for name in built if name.startswith("ocr_onnx/")} - source - {"ocr_onnx/model_zoo.yaml"}
+assert not lacking, f"the sdist lacks {lacking}"
+assert "model_zoo.yaml" in source
+pictures = {name for name in source if name.endswith((".png", ".jpg"))} - {"ocr_onnx/sample.png"}
+assert not pictures, f"pictures in the sdist: {pictures}"
+PYTHON
+echo "the wheel reads a page by itself"

@@ -99,8 +99,14 @@ def affine_net(*, padded: bool, scale: float = 1.7) -> onnx.ModelProto:
         helper.make_node("Relu", ["m3"], ["y"]),
     ]
     constants = {
-        "w1": rng.normal(0, 1, (4, 3, 1, 1)), "b1": rng.normal(0, 1, 4), "w2": rng.normal(0, 1, (2, 4, 3, 3)),
-        "s1": [0.8], "t1": [0.3], "s2": [scale], "t2": [-0.6], "each": [[[[2.0]], [[-3.0]]]],
+        "w1": rng.normal(0, 1, (4, 3, 1, 1)),
+        "b1": rng.normal(0, 1, 4),
+        "w2": rng.normal(0, 1, (2, 4, 3, 3)),
+        "s1": [0.8],
+        "t1": [0.3],
+        "s2": [scale],
+        "t2": [-0.6],
+        "each": [[[[2.0]], [[-3.0]]]],
     }
     return model(nodes, constants, ("y", ["n", 2, "p", "q"]))
 

@@ -136,20 +136,40 @@ def list_models(as_json: bool) -> None:
         click.echo(json.dumps(records, ensure_ascii=False, indent=4))
         return
     for spec in zoo.models().values():
-        state = "embedded" if spec.path.is_file() else "missing"
-        click.echo(f"{spec.name:<28} {spec.task:<22} {state}")
+        state = "embedded" if spec.path.is_file() else "-"
+        click.echo(f"{spec.name:<33} {spec.task:<21} {spec.family:<9} {state}")
+
+
+@models.command("langs")
+def list_languages() -> None:
+    """List the languages and the versions that read each."""
+    from ocr_onnx.languages import languages
+
+    for language, versions in languages().items():
+        click.echo(f"{language:<12} {' '.join(versions)}")
+
+
+@models.command("show")
+@click.argument("name")
+def show_model(name: str) -> None:
+    """Print all that is known of the model NAME."""
+    from ocr_onnx import zoo
+
+    click.echo(json.dumps(asdict(zoo.spec(name)), ensure_ascii=False, indent=4))
 
 
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write; default: <name>.onnx here.")
 @click.option("--name", help="The model's name, if its inference.yml gives none or another.")
+@click.option("--dict", "dictionary", type=click.Path(path_type=Path), help="The dictionary, a character a line.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with Paddle.")
-def convert(directory: Path, output: Path | None, name: str | None, verify: bool) -> None:
+def convert(directory: Path, output: Path | None, name: str | None, dictionary: Path | None, verify: bool) -> None:
     """Convert a Paddle inference model to an ONNX file.
 
-    DIRECTORY holds inference.json (or inference.pdmodel), inference.pdiparams and inference.yml. This needs Paddle:
-    pip install 'ocr-onnx[convert,cpu]' on Python 3.11 or 3.12. What it writes runs anywhere, without.
+    DIRECTORY holds inference.json (or inference.pdmodel), inference.pdiparams and inference.yml; older models have no
+    inference.yml and need --name and, for recognition, --dict. This needs Paddle: pip install 'ocr-onnx[convert,cpu]' on
+    Python 3.11. What it writes runs anywhere, without.
 
     \b
     Example:
@@ -158,4 +178,5 @@ def convert(directory: Path, output: Path | None, name: str | None, verify: bool
     from ocr_onnx import converters
 
     target = output if output is not None else Path(f"{name or directory.resolve().name}.onnx")
-    click.echo(f"{target}: {converters.convert(directory, target, name=name, verify=verify)}")
+    report = converters.convert(directory, target, name=name, dictionary=dictionary, verify=verify)
+    click.echo(f"{target}: {report}")

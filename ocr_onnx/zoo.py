@@ -1,14 +1,14 @@
-"""The models there are: model_zoo.yaml, and from a name to a file."""
+"""The models there are: model_zoo.yaml's records, and from a name to a file."""
 
 from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -16,6 +16,8 @@ from ocr_onnx.errors import ModelError, ModelNotFoundError
 from ocr_onnx.metadata import Task
 
 PACKAGE = Path(str(resources.files("ocr_onnx")))
+
+Verified = Literal["real", "transplanted", "synthetic", "rebuilt", "import", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +40,56 @@ class ModelSpec:
     """The official name."""
     task: Task
     family: str
-    """PP-OCRv5, …, or PP-LCNet for the classifiers."""
+    """PP-OCRv5, …; PP-LCNet for the classifiers."""
     licence: str
     """Of the weights, as an SPDX identifier."""
-    languages: tuple[str, ...]
-    """What recognition reads; empty for the other tasks."""
-    embedded: bool
+    verified: Verified
+    """How far its conversion was compared with Paddle; model_zoo.yaml explains the words."""
+    languages: tuple[str, ...] = ()
+    """The values of `lang` that choose it."""
+    size: float | None = None
+    """Of the published files, in MB."""
+    accuracy: float | None = None
+    """As published; each task has a measure of its own."""
+    characters: int | None = None
+    """In the dictionary."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """What its inference.yml gives for detection."""
+    onnx: bool = False
+    """Whether an official ONNX form is published."""
+    embedded: bool = False
     """Whether this package carries it."""
-    official: str
-    """Its name on Hugging Face and ModelScope, OWNER/NAME."""
-    mirror: Mirror
-    """Where its weights can be had on the Python index."""
+    mirrors: tuple[Mirror, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise ValueError(f"task is {self.task!r}; known are {', '.join(get_args(Task))}")
+        if self.verified not in get_args(Verified):
+            raise ValueError(f"verified is {self.verified!r}; known are {', '.join(get_args(Verified))}")
 
     @property
     def path(self) -> Path:
         """Where this package keeps the model, if it is embedded."""
         return PACKAGE / "models" / f"{self.name}.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a value of `ocr_version` means."""
+
+    text_detection: str
+    text_recognition: tuple[str, ...]
+    """The first that has a language reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Zoo:
+    """All of model_zoo.yaml."""
+
+    hosts: Mapping[str, str]
+    """Addresses with {name} and {file} to be filled in."""
+    versions: Mapping[str, Version]
+    models: Mapping[str, ModelSpec]
 
 
 def data_file(name: str) -> Path:
@@ -63,11 +99,38 @@ def data_file(name: str) -> Path:
 
 
 @functools.cache
+def zoo() -> Zoo:
+    """What model_zoo.yaml says; raises ModelError where it is malformed."""
+    text = data_file("model_zoo.yaml").read_text("utf-8")
+    # The loader in C reads it ten times as fast.
+    return parse(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # noqa: S506 both are safe
+
+
+def parse(content: Mapping[str, Any]) -> Zoo:
+    """Check the contents of model_zoo.yaml; raises ModelError naming the record that is wrong."""
+    models = {name: _spec(name, record) for name, record in content["models"].items()}
+    versions = {
+        name: Version(record["text_detection"], tuple(record["text_recognition"]))
+        for name, record in content["versions"].items()
+    }
+    for name, version in versions.items():
+        for model in (version.text_detection, *version.text_recognition):
+            if model not in models:
+                raise ModelError(f"model_zoo.yaml: version {name} names {model}, which has no record")
+    return Zoo(content["hosts"], versions, models)
+
+
 def models() -> Mapping[str, ModelSpec]:
-    """Every record of model_zoo.yaml, by name; raises ModelError where one is malformed."""
-    path = data_file("model_zoo.yaml")
-    records = yaml.safe_load(path.read_text("utf-8"))["models"]
-    return {name: _spec(name, record) for name, record in records.items()}
+    """Every record, by name."""
+    return zoo().models
+
+
+def spec(name: str) -> ModelSpec:
+    """The record of a name; raises ModelNotFoundError with the nearest one."""
+    found = models().get(name)
+    if found is None:
+        raise ModelNotFoundError(f"no model {name!r} in the zoo; {nearest(name, models(), 'ocr-onnx models list')}")
+    return found
 
 
 def find(name: str) -> Path:
@@ -76,22 +139,25 @@ def find(name: str) -> Path:
         if not Path(name).is_file():
             raise ModelNotFoundError(f"{name} does not exist")
         return Path(name)
-    spec = models().get(name)
-    if spec is None:
-        near = difflib.get_close_matches(name, models(), 1)
-        hint = f"did you mean {near[0]!r}?" if near else "'ocr-onnx models list' names them"
-        raise ModelNotFoundError(f"no model {name!r} in the zoo; {hint}")
-    if not spec.path.is_file():
-        raise ModelNotFoundError(f"{name} is not on this machine: it belongs at {spec.path}; reinstall ocr-onnx")
-    return spec.path
+    path = spec(name).path
+    if not path.is_file():
+        raise ModelNotFoundError(f"{name} is not on this machine: it belongs at {path}; reinstall ocr-onnx")
+    return path
 
 
-def _spec(name: str, record: dict[str, Any]) -> ModelSpec:
+def nearest(name: str, names: Iterable[str], command: str) -> str:
+    """A hint for a name that is unknown: the one most like it, or the command that lists them."""
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f"did you mean {near[0]!r}?" if near else f"'{command}' names them"
+
+
+def _spec(name: str, record: Mapping[str, Any]) -> ModelSpec:
+    values = dict(record)
+    unknown = values.keys() - {f.name for f in fields(ModelSpec)}
+    if unknown:
+        raise ModelError(f"model_zoo.yaml: the record of {name} has {', '.join(sorted(unknown))}, which nothing reads")
     try:
-        mirror = Mirror(**record.pop("mirror"))
-        spec = ModelSpec(name=name, languages=tuple(record.pop("languages", ())), mirror=mirror, **record)
-    except (KeyError, TypeError) as error:
+        mirrors = tuple(Mirror(**mirror) for mirror in values.pop("mirrors", ()))
+        return ModelSpec(name=name, languages=tuple(values.pop("languages", ())), mirrors=mirrors, **values)
+    except (TypeError, ValueError) as error:
         raise ModelError(f"model_zoo.yaml: the record of {name} is malformed: {error}") from error
-    if spec.task not in get_args(Task):
-        raise ModelError(f"model_zoo.yaml: {name} has the task {spec.task!r}; known are {', '.join(get_args(Task))}")
-    return spec

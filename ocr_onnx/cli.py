@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import logging
 import sys
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ocr_onnx import __version__
-from ocr_onnx.errors import InputError, OCRError
+from ocr_onnx.errors import InputError, OCRError, OutputError
 
 if TYPE_CHECKING:
     from ocr_onnx.pipeline import OCR
@@ -28,6 +30,10 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command."""
+        for stream in (sys.stdout, sys.stderr):
+            # Where output goes to a file, some systems would write in an alphabet that lacks most of what is read.
+            if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except OCRError as error:
@@ -76,19 +82,44 @@ def run(inputs: tuple[str, ...], form: Format, save_path: Path | None, device: s
     ocr = OCR(device=device, cpu_threads=cpu_threads)
     failures: list[InputError] = []
     pages: list[dict[str, object]] = []
+    taken: dict[Path, str] = {}
     for result in _read_all(ocr, inputs, failures):
         if save_path is not None:
-            result.save_to_json(save_path)
-            result.save_to_img(save_path)
+            _save(result, save_path, taken)
         if form == "text":
-            click.echo(result.text)
+            _print(result.text)
         elif form == "jsonl":
-            click.echo(json.dumps(result.json["res"], ensure_ascii=False))
+            _print(json.dumps(result.json["res"], ensure_ascii=False))
         else:
             pages.append(result.json["res"])
     if form == "json":
-        click.echo(json.dumps(pages, ensure_ascii=False, indent=4))
+        _print(json.dumps(pages, ensure_ascii=False, indent=4))
     sys.exit(1 if failures else 0)
+
+
+def _print(text: str) -> None:
+    """Print to standard output; raises OutputError where it is full. A closed pipe is click's to handle."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _save(result: OCRResult, folder: Path, taken: dict[Path, str]) -> None:
+    """Write a page's files; where another input of that name was written before, into a numbered folder beside it."""
+    from ocr_onnx.exporting import stem
+
+    source, name = str(result.source.path), stem(result.source)
+    places = itertools.chain([folder], (folder / str(number) for number in itertools.count(2)))
+    place = next(place for place in places if taken.setdefault(place / name, source) == source)
+    if place != folder:
+        click.echo(
+            f"{source} is written to {place}: {folder} has files of that name from {taken[folder / name]}", err=True
+        )
+    result.save_to_json(place)
+    result.save_to_img(place)
 
 
 def _read_all(ocr: OCR, inputs: tuple[str, ...], failures: list[InputError]) -> Iterator[OCRResult]:
@@ -98,7 +129,7 @@ def _read_all(ocr: OCR, inputs: tuple[str, ...], failures: list[InputError]) -> 
     paths: list[Path] = []
     for name in inputs:
         try:
-            paths += images.files(Path(name))
+            paths += images.files(name)
         except InputError as error:
             _report(error, failures)
     several = len(paths) > 1 or any(path.suffix.lower() == ".pdf" for path in paths)
@@ -160,7 +191,9 @@ def show_model(name: str) -> None:
 
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write; default: <name>.onnx here.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The file to write; default: <name or folder>.onnx here."
+)
 @click.option("--name", help="The model's name, if its inference.yml gives none or another.")
 @click.option("--dict", "dictionary", type=click.Path(path_type=Path), help="The dictionary, a character a line.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with Paddle.")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ocr_onnx.errors import OptionError
 from ocr_onnx.geometry import rectangle
 from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.options import check_number
 from ocr_onnx.types import Image, Run, Tensor, TextBox
 
 logger = logging.getLogger(__name__)
@@ -46,14 +47,11 @@ class DetectionOptions:
     """How far a region is grown: by area * unclip_ratio / perimeter."""
 
     def __post_init__(self) -> None:
-        for name in ("limit_side_len", "max_side_limit"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        for name in ("thresh", "box_thresh"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise OptionError(f"{name} is {getattr(self, name)}: it must lie between 0 and 1")
-        if not 0 <= self.unclip_ratio < math.inf:
-            raise OptionError(f"unclip_ratio is {self.unclip_ratio}: it must be 0 or more")
+        check_number("limit_side_len", self.limit_side_len, 1, whole=True)
+        check_number("max_side_limit", self.max_side_limit, 1, whole=True)
+        check_number("thresh", self.thresh, 0, 1)
+        check_number("box_thresh", self.box_thresh, 0, 1)
+        check_number("unclip_ratio", self.unclip_ratio, 0, 100)
         if self.limit_type not in {"min", "max"}:
             raise OptionError(f"limit_type is {self.limit_type!r}: it must be 'min' or 'max'")
 

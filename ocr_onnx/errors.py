@@ -13,6 +13,7 @@ OCRError
 ├── OnnxRuntimeError (RuntimeError)
 │   ├── OnnxRuntimeMissingError (ImportError)
 │   └── DeviceUnavailableError            the device asked for is not there
+├── OutputError (OSError)                 a result that cannot be written
 └── ConversionError (RuntimeError)        Paddle to ONNX failed, or the two disagree
 """
 
@@ -75,6 +76,10 @@ class OnnxRuntimeMissingError(OnnxRuntimeError, ImportError):
 
 class DeviceUnavailableError(OnnxRuntimeError):
     """The device asked for is not there."""
+
+
+class OutputError(OCRError, OSError):
+    """A result that cannot be written."""
 
 
 class ConversionError(OCRError, RuntimeError):

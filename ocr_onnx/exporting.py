@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
-
+from ocr_onnx.errors import OutputError
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Page, Quad
+
+LONGEST_SIDE = {".png": 2**31, ".bmp": 2**31, ".tif": 2**31, ".tiff": 2**31} | {
+    ".jpg": 65_500,
+    ".jpeg": 65_500,
+    ".webp": 16_383,
+}
+"""The suffixes of pictures that are written, and the longest side, in pixels, that each format holds."""
 
 OFF = -1
 """What PaddleOCR writes for the angle of a stage that was off."""
 
 
 def to_dict(result: OCRResult) -> dict[str, Any]:
-    """The dictionary that PaddleOCR writes for a page, key by key."""
+    """The dictionary that PaddleOCR writes for a page; and `dt_scores`, which its documentation names as well."""
     options, lines = result.options, result.lines
-    input_path = result.source.path
+    # What is no text in a path is marked, so that the dictionary can be written.
+    path = result.source.path
+    input_path = None if path is None else os.fsencode(path).decode("utf-8", "replace")
     preprocessor = {
         "input_path": None,
         "page_index": None,
@@ -61,24 +71,25 @@ def bounds(quad: Quad) -> list[int]:
 def save_json(result: OCRResult, target: Path, indent: int, *, ensure_ascii: bool) -> Path:
     """Write the dictionary to a .json file, or to a folder under the input's name."""
     file = target if target.suffix == ".json" else target / f"{stem(result.source)}_res.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(to_dict(result), indent=indent, ensure_ascii=ensure_ascii), "utf-8")
+    text = json.dumps(to_dict(result), indent=indent, ensure_ascii=ensure_ascii)
+    with _writing(file):
+        file.write_text(text, "utf-8")
     return file
 
 
 def save_pictures(result: OCRResult, target: Path) -> list[Path]:
     """Write the pictures to a file (the last one stays, as in PaddleOCR), or to a folder under the input's name."""
-    pictures = result.img
-    if target.suffix.lower() in _writable():
-        files = [target for _ in pictures]
-    else:
-        suffix = Path(result.source.path or "").suffix
-        suffix = suffix if suffix.lower() in _writable() else ".png"
-        name = stem(result.source)
-        files = [target / f"{name}_{key}{suffix}" for key in pictures]
-    for file, picture in zip(files, pictures.values(), strict=True):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(file)
+    files = []
+    name, suffix = stem(result.source), Path(result.source.path or "").suffix
+    for key, picture in result.img.items():
+        if target.suffix.lower() in LONGEST_SIDE:
+            file = target
+        else:
+            fits = max(picture.size) <= LONGEST_SIDE.get(suffix.lower(), 0)
+            file = target / f"{name}_{key}{suffix if fits else '.png'}"
+        with _writing(file):
+            picture.save(file)
+        files.append(file)
     return files
 
 
@@ -90,7 +101,12 @@ def stem(page: Page) -> str:
     return name if page.index is None else f"{name}_{page.index}"
 
 
-def _writable() -> Sequence[str]:
-    """The suffixes of pictures that can be written."""
-    PIL.Image.init()
-    return [s for s, form in PIL.Image.registered_extensions().items() if form in PIL.Image.SAVE and form != "PDF"]
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    """Make the folder, and turn what the file system refuses into an error of ours."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise OutputError(f"{str(file)!r} cannot be written: {reason}; name a folder that can") from error

@@ -13,6 +13,12 @@ from ocr_onnx.types import Image, Quad, TextBox
 TALL = 1.5
 """A crop this many times as high as wide is taken for vertical text and turned."""
 
+SHORT = 32767
+"""OpenCV's warps take no picture with a side of this many pixels or more."""
+
+MARGIN = 4
+"""Pixels around a box that the cubic interpolation of its edge may read, and one to spare."""
+
 SAME_LINE = 10
 """Boxes whose first corners differ by fewer pixels than this in y stand on one line."""
 
@@ -41,6 +47,8 @@ def crop(image: Image, quad: Quad) -> Image:
     if width == 0 or height == 0:
         return np.zeros((height, width, 3), np.uint8)
     upright = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    if max(image.shape[:2]) >= SHORT:
+        image, corners = _surroundings(image, corners)
     cut = cv2.warpPerspective(
         image,
         cv2.getPerspectiveTransform(corners, upright),
@@ -53,6 +61,13 @@ def crop(image: Image, quad: Quad) -> Image:
     return np.ascontiguousarray(cut, np.uint8)
 
 
+def _surroundings(image: Image, corners: NDArray[np.float32]) -> tuple[Image, NDArray[np.float32]]:
+    """The part of a picture that a warp of `corners` reads, and the corners in it."""
+    left, top = np.maximum(np.floor(corners.min(axis=0)) - MARGIN, 0).astype(int)
+    right, bottom = (np.ceil(corners.max(axis=0)) + MARGIN).astype(int)
+    return image[top:bottom, left:right], corners - np.array([left, top], np.float32)
+
+
 def length(side: NDArray[np.float32]) -> np.float32:
     """The length of one side, in float32: it is cut to whole pixels, so its last bit can matter."""
     return np.float32(np.linalg.norm(side))
@@ -61,17 +76,16 @@ def length(side: NDArray[np.float32]) -> np.float32:
 def rotate(image: Image, angle: int) -> Image:
     """Turn a picture counter-clockwise by 0, 90, 180 or 270 degrees.
 
-    As in the reference this is an affine warp about (width / 2, height / 2), not an exchange of pixels: the first row
-    or column, or both, come out black.
+    The reference warps about (width / 2, height / 2). That comes out as an exchange of pixels, shifted by one: the first
+    row, at 90 degrees, or column, at 270, or both, at 180, are black.
     """
     if angle == 0:
         return image
-    height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
-    cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
-    new_width, new_height = int(height * sin + width * cos), int(height * cos + width * sin)
-    matrix[:, 2] += (new_width - width) / 2, (new_height - height) / 2
-    return np.asarray(cv2.warpAffine(image, matrix, (new_width, new_height), flags=cv2.INTER_CUBIC), np.uint8)
+    turned = np.rot90(image, angle // 90)
+    down, right = int(angle in {90, 180}), int(angle in {180, 270})
+    shifted = np.zeros_like(turned)
+    shifted[down:, right:] = turned[: turned.shape[0] - down, : turned.shape[1] - right]
+    return shifted
 
 
 def reading_order(boxes: Sequence[TextBox]) -> list[TextBox]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import re
+import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -31,6 +34,9 @@ SUFFIXES = frozenset(
 )
 """What is taken from a folder. A file named by itself is told by its contents."""
 
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "SUN", "TIFF", "WEBP")
+"""What is decoded, by Pillow's names. Not JPEG 2000: OpenCV's decoder can be made to crash."""
+
 MAX_PIXELS = 178_956_970
 """The largest picture read, in pixels; PDF pages are rendered smaller instead. Pillow's limit, and the reference's."""
 
@@ -45,8 +51,11 @@ JPEG_SIGNATURE, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 JPEG_MARKER, JPEG_SCAN = 0xFF, 0xDA
 PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 
-_pdfium = threading.Lock()
-"""PDFium serves one thread at a time."""
+PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, RuntimeError, struct.error, Warning)
+"""What Pillow's decoders raise on damaged files, or warn of where warnings are errors."""
+
+_pdfium = threading.RLock()
+"""PDFium serves one thread at a time. Reentrant: a document that nobody reads on is closed whenever Python notices."""
 
 
 def read_pages(source: Source) -> Iterator[Page]:
@@ -54,11 +63,11 @@ def read_pages(source: Source) -> Iterator[Page]:
     if isinstance(source, bytes | bytearray | memoryview):
         yield from _decode(bytes(source), None)
     elif isinstance(source, str | os.PathLike):
-        for path in files(Path(source)):
+        for path in files(source):
             yield from _decode(_read(path), str(path))
     elif isinstance(source, np.ndarray):
-        yield Page(from_array(source))
-    elif isinstance(source, Iterable):
+        yield Page(from_array(np.asarray(source)))
+    elif isinstance(source, Iterable) and not isinstance(source, Mapping):
         for each in source:
             yield from read_pages(each)
     else:
@@ -67,11 +76,15 @@ def read_pages(source: Source) -> Iterator[Page]:
         )
 
 
-def files(path: Path) -> list[Path]:
+def files(name: str | os.PathLike[str]) -> list[Path]:
     """The file itself; for a folder the pictures and PDFs in it and below, page 2 before page 10."""
-    if not path.is_dir():
-        return [path]
-    found = [f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file()]
+    if not os.fspath(name):
+        raise InputNotFoundError("the path is empty: name a file, or '.' for this folder")
+    path = Path(os.fsdecode(name))
+    with _readable(path):
+        if not path.is_dir():
+            return [path]
+        found = [f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file()]
     if not found:
         raise InputNotFoundError(f"{path} holds no picture or PDF: {' '.join(sorted(SUFFIXES))} are looked for")
     return sorted(found, key=_natural)
@@ -97,7 +110,8 @@ def from_array(array: NDArray[np.uint8]) -> Image:
     _check_size(width, height, "the array")
     if channels == 1:
         array = np.repeat(array, 3, axis=2)
-    _warn_of_transparency(array, "the array")
+    elif channels == 4:
+        _warn_of_transparency(array[:, :, 3], "the array")
     return np.ascontiguousarray(array[:, :, :3])
 
 
@@ -106,73 +120,64 @@ def _decode(data: bytes, path: str | None) -> Iterator[Page]:
     name = path if path is not None else "the input"
     if not data:
         raise UnreadableImageError(f"{name} is empty: nothing was written to it, or its download failed")
-    if PDF_SIGNATURE in data[:1024]:
-        yield from _pdf_pages(data, path, name)
-        return
     _check_whole(data, name)
     try:
-        picture = PIL.Image.open(io.BytesIO(data))
-    except PIL.Image.DecompressionBombError as error:
-        raise ImageTooLargeError(f"{name}: {error}; the limit is {MAX_PIXELS} pixels: reduce it first") from error
+        with _undamaged(name):
+            picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
     except PIL.UnidentifiedImageError as error:
-        raise UnreadableImageError(f"{name} is no picture and no PDF, or its beginning is damaged") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadableImageError(f"{name} is damaged: {error}; get it again whole") from error
+        if PDF_SIGNATURE in data[:1024]:
+            yield from _pdf_pages(data, path, name)
+            return
+        raise UnreadableImageError(
+            f"{name} is no PDF and no picture of a known format ({', '.join(FORMATS)}), or its beginning is damaged"
+        ) from error
     with picture:
         _check_size(*picture.size, name)
         if picture.format == "TIFF":
-            yield from _tiff_pages(picture, data, path, name)
+            yield from _tiff_pages(picture, path, name)
         else:
             yield Page(_decode_picture(picture, data, name), path)
 
 
 def _decode_picture(picture: PIL.Image.Image, data: bytes, name: str) -> Image:
     """One picture, by OpenCV as the reference does (turned as its EXIF data says), or by Pillow what OpenCV cannot."""
-    frames = getattr(picture, "n_frames", 1)
-    if frames > 1:
+    with _undamaged(name):
+        frames = getattr(picture, "n_frames", 1)
+    # An MPO holds a photograph and previews of it, and is no animation.
+    if frames > 1 and picture.format != "MPO":
         logger.warning("%s is an animation of %d frames: the first is read", name, frames)
-    image = None if frames > 1 else _by_opencv(data, cv2.IMREAD_COLOR)
+        return _by_pillow(picture, name)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
     if image is None:
         return _by_pillow(picture, name)
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        _warn_of_transparency(_by_opencv(data, cv2.IMREAD_UNCHANGED), name)
-    return image
-
-
-def _by_opencv(data: bytes, flags: int) -> Image | None:
-    """The picture, or None where OpenCV does not know the format or finds it damaged."""
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        return None
-    return None if image is None else np.asarray(image, np.uint8 if image.dtype == np.uint8 else image.dtype)
+    _check_transparency(picture, name)
+    return np.asarray(image, np.uint8)
 
 
 def _by_pillow(picture: PIL.Image.Image, name: str) -> Image:
-    """The current frame of a picture."""
-    try:
-        rgb = np.asarray(picture.convert("RGB"), np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadableImageError(f"{name} is damaged or cut short: {error}; get it again whole") from error
-    return np.ascontiguousarray(rgb[:, :, ::-1])
+    """The current frame of a picture; of 16 bits the high byte."""
+    _check_transparency(picture, name)
+    with _undamaged(name):
+        if picture.mode.startswith("I;16"):
+            return from_array(np.asarray(picture, np.uint16))
+        if picture.mode in {"I", "F"}:
+            raise UnreadableImageError(f"{name} has 32 bits a pixel, and its range cannot be told: save it with 8 bits")
+        return np.ascontiguousarray(np.asarray(picture.convert("RGB"), np.uint8)[:, :, ::-1])
 
 
-def _tiff_pages(picture: PIL.Image.Image, data: bytes, path: str | None, name: str) -> Iterator[Page]:
-    """Every page, by Pillow as the reference does, except where it would clip 16 bits to white."""
-    count = getattr(picture, "n_frames", 1)
+def _tiff_pages(picture: PIL.Image.Image, path: str | None, name: str) -> Iterator[Page]:
+    """Every page, by Pillow as the reference does."""
+    with _undamaged(name):
+        count = getattr(picture, "n_frames", 1)
     for index in range(count):
-        picture.seek(index)
+        with _undamaged(f"page {index} of {name}"):
+            picture.seek(index)
         _check_size(*picture.size, f"page {index} of {name}")
-        if picture.mode in {"1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "YCbCr", "LAB"}:
-            image = _by_pillow(picture, name)
-        else:
-            ok, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-            if not ok or index >= len(pages):
-                raise UnreadableImageError(
-                    f"page {index} of {name} has a pixel format that cannot be read: save as PNG"
-                )
-            image = np.asarray(pages[index], np.uint8)
-        yield Page(image, path, index if count > 1 else None, count if count > 1 else None)
+        image = _by_pillow(picture, name)
+        yield Page(image, path, index, count) if count > 1 else Page(image, path)
 
 
 def _pdf_pages(data: bytes, path: str | None, name: str) -> Iterator[Page]:
@@ -187,7 +192,7 @@ def _pdf_pages(data: bytes, path: str | None, name: str) -> Iterator[Page]:
     try:
         count = len(document)
         for index in range(count):
-            yield Page(_render(document, index, name), path, index, count)
+            yield Page(_render(document, index, f"page {index} of {name}"), path, index, count)
     finally:
         with _pdfium:
             document.close()
@@ -195,25 +200,54 @@ def _pdf_pages(data: bytes, path: str | None, name: str) -> Iterator[Page]:
 
 def _render(document: pypdfium2.PdfDocument, index: int, name: str) -> Image:
     """One page, at PDF_SCALE or as large as MAX_PIXELS allows."""
-    try:
-        with _pdfium:
+    with _pdfium:
+        try:
             page = document[index]
+        except pypdfium2.PdfiumError as error:
+            raise UnreadableImageError(f"{name} cannot be opened: {error}; print the PDF to a new one") from error
+        try:
             width, height = page.get_size()
             scale = min(PDF_SCALE, (MAX_PIXELS / max(width * height, 1)) ** 0.5 * 0.999)
-            image = np.array(page.render(scale=scale).to_numpy(), np.uint8)
+            _check_size(math.ceil(width * scale), math.ceil(height * scale), name)
+            return from_array(np.array(page.render(scale=scale).to_numpy(), np.uint8))
+        except pypdfium2.PdfiumError as error:
+            raise UnreadableImageError(f"{name} cannot be rendered: {error}; print the PDF to a new one") from error
+        finally:
             page.close()
-    except pypdfium2.PdfiumError as error:
-        raise UnreadableImageError(f"page {index} of {name} cannot be rendered: {error}") from error
-    return from_array(image)
 
 
 def _read(path: Path) -> bytes:
-    try:
+    with _readable(path):
+        if path.exists() and not path.is_file():
+            raise UnreadableImageError(f"{path} is no file that can be read whole: write its contents to one")
         return path.read_bytes()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Name the path in what the file system says of it."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise InputNotFoundError(f"{path} does not exist") from error
-    except OSError as error:
-        raise UnreadableImageError(f"{path} cannot be read: {error.strerror}") from error
+    except UnreadableImageError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UnreadableImageError(f"{str(path)!r} cannot be read: {reason}") from error
+
+
+@contextmanager
+def _undamaged(name: str) -> Iterator[None]:
+    """Turn what Pillow raises on a damaged file into an error of ours."""
+    try:
+        yield
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
+        raise ImageTooLargeError(f"{name}: {error} Reduce it, or cut it into parts.") from error
+    except (PIL.UnidentifiedImageError, UnreadableImageError):
+        raise
+    except PILLOW_ERRORS as error:
+        raise UnreadableImageError(f"{name} is damaged or cut short: {error}; get it again whole") from error
 
 
 def _check_whole(data: bytes, name: str) -> None:
@@ -240,8 +274,14 @@ def _check_size(width: int, height: int, name: str) -> None:
         )
 
 
-def _warn_of_transparency(image: NDArray[np.uint8] | None, name: str) -> None:
-    if image is not None and image.shape[2:] == (4,) and (image[:, :, 3] < OPAQUE).any():
+def _check_transparency(picture: PIL.Image.Image, name: str) -> None:
+    if picture.has_transparency_data:
+        with _undamaged(name):
+            _warn_of_transparency(np.asarray(picture.convert("RGBA").getchannel("A"), np.uint8), name)
+
+
+def _warn_of_transparency(alpha: NDArray[np.uint8], name: str) -> None:
+    if (alpha < OPAQUE).any():
         logger.warning(
             "%s is partly transparent; it is read as if it were not, as Paddle does: flatten it if text is missing",
             name,

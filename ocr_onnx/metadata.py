@@ -57,9 +57,18 @@ class ModelMetadata:
             raise ModelError(
                 f"{where} does not say what it is: convert it with 'ocr-onnx convert' from the Paddle directory"
             )
-        record: dict[str, Any] = json.loads(properties[PROPERTY])
-        if record.pop("format") != FORMAT or record["task"] not in get_args(Task):
-            raise ModelError(f"{where} was made for another version of ocr-onnx: convert it anew, or upgrade")
-        known = {f.name for f in fields(cls)}
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in known}
-        return cls(**values)
+        try:
+            record: dict[str, Any] = dict(json.loads(properties[PROPERTY]))
+            if record.pop("format") != FORMAT or record["task"] not in get_args(Task):
+                raise ModelError(f"{where} was made for another version of ocr-onnx: convert it anew, or upgrade")
+            known = {f.name for f in fields(cls)}
+            values: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in known
+            }
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"{where} does not say all that using it needs ({error}): convert it anew") from error
+        except json.JSONDecodeError as error:
+            raise ModelError(
+                f"{where} is damaged, its description cannot be read ({error}): convert it anew"
+            ) from error

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from ocr_onnx.detection import normalize
-from ocr_onnx.errors import OptionError
+from ocr_onnx.images import MAX_PIXELS
 from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.options import check_number
 from ocr_onnx.runtime import run_each
 from ocr_onnx.types import Image, Run, Tensor
 
@@ -36,8 +37,7 @@ class LineOrientationOptions:
     """The first line of so many decides for all of them, as in PaddleX 3.7 (its default is 6); 1: each for itself."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise OptionError(f"batch_size is {self.batch_size}: it must be at least 1")
+        check_number("batch_size", self.batch_size, 1, whole=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,19 @@ def preprocess_page(image: Image, metadata: ModelMetadata) -> Tensor:
     """Resize the shorter side, cut out the center, normalize: (1, 3, height, width)."""
     _, height, width = metadata.input_shape
     scale = metadata.resize_short / min(image.shape[:2])
+    if max(image.shape[:2]) * scale * metadata.resize_short > MAX_PIXELS:
+        # Of a thread, much longer than wide, only the middle is enlarged: the rest would be cut off again.
+        image = _middle(image, 2 * min(image.shape[:2]))
     size = round(image.shape[1] * scale), round(image.shape[0] * scale)
     resized = np.asarray(cv2.resize(image, size), np.uint8)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return normalize(resized[top : top + height, left : left + width], metadata)[np.newaxis]
+
+
+def _middle(image: Image, length: int) -> Image:
+    """The middle of a picture, at most `length` long and high."""
+    top, left = (max((side - length) // 2, 0) for side in image.shape[:2])
+    return image[top : top + length, left : left + length]
 
 
 def preprocess_line(crop: Image, metadata: ModelMetadata) -> Tensor:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ocr_onnx import geometry, images, zoo
 from ocr_onnx.detection import DetectionOptions, TextDetector
-from ocr_onnx.errors import ModelError, OptionError, StageNotLoadedError
+from ocr_onnx.errors import ModelError, StageNotLoadedError
 from ocr_onnx.metadata import ModelMetadata, Task
+from ocr_onnx.options import check_number
 from ocr_onnx.orientation import LineClassifier, LineOrientationOptions, PageClassifier
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import Device, Session, cpu_count
 from ocr_onnx.types import Image, Page, TextBox, TextLine
+
+logger = logging.getLogger(__name__)
 
 UPSIDE_DOWN = 180
 """Degrees."""
@@ -34,12 +39,14 @@ class OCROptions:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Which models do it: official names, or paths of .onnx files. None: that stage is not loaded."""
+    """Which models do it: official names, or paths of .onnx files."""
 
-    text_detection: str = "PP-OCRv5_mobile_det"
-    text_recognition: str = "PP-OCRv5_mobile_rec"
-    doc_orientation: str | None = "PP-LCNet_x1_0_doc_ori"
-    textline_orientation: str | None = "PP-LCNet_x1_0_textline_ori"
+    text_detection: str | Path = "PP-OCRv5_mobile_det"
+    text_recognition: str | Path = "PP-OCRv5_mobile_rec"
+    doc_orientation: str | Path | None = "PP-LCNet_x1_0_doc_ori"
+    """None: this stage is not loaded."""
+    textline_orientation: str | Path | None = "PP-LCNet_x1_0_textline_ori"
+    """None: this stage is not loaded."""
 
 
 class OCR:
@@ -57,8 +64,8 @@ class OCR:
         device: str = "cpu",
         cpu_threads: int | None = None,
     ) -> None:
-        if cpu_threads is not None and cpu_threads < 1:
-            raise OptionError(f"cpu_threads is {cpu_threads}: it must be at least 1")
+        if cpu_threads is not None:
+            check_number("cpu_threads", cpu_threads, 1, whole=True)
         self.options = OCROptions() if options is None else options
         names = Models() if models is None else models
         where = Device.parse(device)
@@ -97,6 +104,7 @@ class OCR:
         if options.use_textline_orientation:
             boxes, crops = self._turn(boxes, crops, options.line_orientation)
         texts = self.recognize(crops, options.recognition)
+        logger.info("%s: angle %s, %d lines", page.path, angle, len(texts))
         lines = tuple(
             TextLine(text, score, box)
             for box, (text, score) in zip(boxes, texts, strict=True)
@@ -131,10 +139,11 @@ class OCR:
         return boxes, crops
 
 
-def _load(name: str, task: Task, device: Device, threads: int) -> tuple[Session, ModelMetadata]:
+def _load(name: str | Path, task: Task, device: Device, threads: int) -> tuple[Session, ModelMetadata]:
     """A model by name or path, which must be made for `task`."""
     path = zoo.find(name)
     session = Session(path, device, threads)
+    logger.info("%s: %s on %s, %d threads a call", task, path, device.kind, threads)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task != task:
         raise ModelError(f"{name} does {metadata.task}, not {task}")

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_onnx.errors import OptionError
 from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.options import check_number
 from ocr_onnx.runtime import run_each
 from ocr_onnx.types import Image, Run, Tensor, Text
 
@@ -32,10 +32,8 @@ class RecognitionOptions:
     """A text with a lower score is left out of the result; 0 keeps all, empty ones too."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise OptionError(f"batch_size is {self.batch_size}: it must be at least 1")
-        if not 0 <= self.score_thresh <= 1:
-            raise OptionError(f"score_thresh is {self.score_thresh}: it must lie between 0 and 1")
+        check_number("batch_size", self.batch_size, 1, whole=True)
+        check_number("score_thresh", self.score_thresh, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
+from ocr_onnx.errors import OptionError
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Image, Quad
 
@@ -101,9 +102,11 @@ def _write(canvas: PIL.Image.Image, text: str, quad: Quad) -> None:
     else:
         pen.text((across / 2, down / 2), text, fill=255, font=font, anchor="mm")
     corners = np.array([[0, 0], [across, 0], [across, down], [0, down]], np.float32)
-    matrix = cv2.getPerspectiveTransform(corners, quad.astype(np.float32))
-    ink = cv2.warpPerspective(np.asarray(strip), matrix, canvas.size)
-    canvas.paste("black", mask=PIL.Image.fromarray(ink))
+    left, top = quad.min(axis=0).tolist()
+    width, height = (quad.max(axis=0) - quad.min(axis=0)).tolist()
+    matrix = cv2.getPerspectiveTransform(corners, (quad - quad.min(axis=0)).astype(np.float32))
+    ink = np.asarray(cv2.warpPerspective(np.asarray(strip), matrix, (width, height)), np.uint8)
+    canvas.paste("black", (left, top), PIL.Image.fromarray(ink))
 
 
 def _fitting(
@@ -128,10 +131,23 @@ def _fonts() -> tuple[Path, ...]:
     """The fonts of this machine, those with many scripts first."""
     folders = [Path(folder).expanduser() for folder in FONT_FOLDERS.get(sys.platform, FONT_FOLDERS["linux"])]
     found = {f.stem: f for folder in folders for f in sorted(folder.rglob("*")) if f.suffix in {".ttf", ".ttc", ".otf"}}
-    chosen = [os.environ[FONT_VARIABLE]] if FONT_VARIABLE in os.environ else []
     preferred = [found[name] for name in FONT_NAMES if name in found]
     others = [path for name, path in found.items() if "Regular" in name and name not in FONT_NAMES]
-    return (*map(Path, chosen), *preferred, *others)
+    usable = tuple(path for path in (*preferred, *others) if _loads(path))
+    if FONT_VARIABLE not in os.environ:
+        return usable
+    chosen = Path(os.environ[FONT_VARIABLE])
+    if not _loads(chosen):
+        raise OptionError(f"{FONT_VARIABLE} is {str(chosen)!r}: it must name a font file (.ttf, .otf, .ttc)")
+    return (chosen, *usable)
+
+
+def _loads(path: Path) -> bool:
+    try:
+        _small(path)
+    except OSError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=65536)

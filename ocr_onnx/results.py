@@ -45,7 +45,7 @@ class OCRResult:
 
     @property
     def img(self) -> dict[str, PIL.Image.Image]:
-        """`ocr_res_img`: the page with its boxes, and beside it the text in its place. `preprocessed_img`: if turned."""
+        """`ocr_res_img`: the page with its boxes, and beside it the text in its place. `preprocessed_img`: before and after turning."""
         from ocr_onnx.rendering import pictures
 
         return pictures(self)

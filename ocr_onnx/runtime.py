@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_onnx.errors import DeviceUnavailableError, ModelError, OnnxRuntimeMissingError, OptionError
+from ocr_onnx.errors import (
+    DeviceUnavailableError,
+    ModelError,
+    OnnxRuntimeError,
+    OnnxRuntimeMissingError,
+    OptionError,
+)
 from ocr_onnx.types import Tensor
 
 if TYPE_CHECKING:
@@ -32,6 +38,9 @@ DISTRIBUTIONS = (
     "onnxruntime-qnn",
 )
 """The packages that all install the one module `onnxruntime`; two of them overwrite each other's files."""
+
+ERRORS = 3
+"""ONNX Runtime's log level that leaves out warnings."""
 
 Result = TypeVar("Result")
 
@@ -71,12 +80,16 @@ class Session:
 
     def __init__(self, path: Path, device: Device = CPU, threads: int = 1) -> None:
         self._session = _load(path, device, threads)
+        self._process = os.getpid()
         self._input = self._session.get_inputs()[0].name
         self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         """The file's metadata."""
 
     def __call__(self, tensor: Tensor) -> tuple[NDArray[Any], ...]:
         """The graph's outputs, in its order."""
+        if os.getpid() != self._process:
+            # Its threads did not come along, and it would wait for them forever.
+            raise OnnxRuntimeError("a model does not survive a fork: make the OCR in the process that uses it")
         return tuple(np.asarray(output) for output in self._session.run(None, {self._input: tensor}))
 
 
@@ -88,6 +101,7 @@ def _load(path: Path, device: Device, threads: int) -> Any:
     options.inter_op_num_threads = 1
     # Inputs change their size from call to call: a plan of memory for one is of no use to the next.
     options.enable_mem_pattern = False
+    options.log_severity_level = ERRORS
     wanted = device.providers()
     _require(ort, wanted[0][0])
     try:
@@ -119,7 +133,12 @@ def run_each(
     calls = list(zip(*arguments, strict=True))
     order = range(len(calls)) if costs is None else sorted(range(len(calls)), key=lambda i: -costs[i])
     futures = {i: _pool().submit(task, *calls[i]) for i in order}
-    return [futures[i].result() for i in range(len(calls))]
+    try:
+        return [futures[i].result() for i in range(len(calls))]
+    finally:
+        # After an error, or Ctrl-C, what has not begun need not be done.
+        for future in futures.values():
+            future.cancel()
 
 
 def cpu_count() -> int:
@@ -144,6 +163,8 @@ def _cgroup_quota(root: Path) -> float | None:
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     """The threads on which run_each runs: one pool for all engines of the process."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_pool.cache_clear)
     return ThreadPoolExecutor(cpu_count(), thread_name_prefix="ocr-onnx")
 
 
@@ -162,7 +183,6 @@ def onnxruntime() -> ModuleType:
             "%s are installed together, and each overwrites the others' files: uninstall all of them, then install one",
             " and ".join(installed),
         )
-    ort.set_default_logger_severity(3)
     module: ModuleType = ort
     return module
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from importlib import resources
@@ -12,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from ocr_onnx.errors import ModelError, ModelNotFoundError
+from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import Task
 
 PACKAGE = Path(str(resources.files("ocr_onnx")))
@@ -133,8 +134,11 @@ def spec(name: str) -> ModelSpec:
     return found
 
 
-def find(name: str) -> Path:
+def find(name: str | os.PathLike[str]) -> Path:
     """The file of a model: its official name, or the path of an .onnx file; raises ModelNotFoundError."""
+    if not isinstance(name, str | os.PathLike):
+        raise OptionError(f"a model is named {name!r}: give an official name, or the path of an .onnx file")
+    name = os.fspath(name)
     if name.endswith(".onnx"):
         if not Path(name).is_file():
             raise ModelNotFoundError(f"{name} does not exist")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_what_cannot_be_read_is_one_line_and_the_rest_is_read(tmp_path: Path) ->
     assert result.stdout == SIGN
     assert result.stderr == (
         f"Error: {tmp_path}/nowhere.png does not exist\n"
-        f"Error: {tmp_path}/fake.png is no picture and no PDF, or its beginning is damaged\n"
+        f"Error: {tmp_path}/fake.png is no PDF and no picture of a known format (BMP, DIB, GIF, JPEG, PNG, PPM, SUN, TIFF, WEBP), or its beginning is damaged\n"
     )
 
 
@@ -72,6 +73,38 @@ def test_results_are_saved_under_paddleocrs_names(tmp_path: Path) -> None:
     assert result.exit_code == 0
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert names == ["sign_ocr_res_img.png", "sign_preprocessed_img.png", "sign_res.json"]
+
+
+def test_inputs_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    for name in ("p.png", "a/p.png", "b/p.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes((PAGES / "tiny.png").read_bytes())
+    out = tmp_path / "out"
+    result = invoke("run", tmp_path / "in", "--save-path", out)
+    found = [json.loads(p.read_text())["input_path"] for p in out.rglob("*.json")]
+    assert sorted(found) == sorted(str(p) for p in (tmp_path / "in").rglob("*.png"))
+    assert result.stderr.count("has files of that name") == 2
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = invoke("run", PAGES / "tiny.png", "--save-path", tmp_path / "file" / "out")
+    assert result.exit_code == 1
+    assert "cannot be written: Not a directory" in result.stderr
+
+
+def test_a_full_disk_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "ocr_onnx", "run", str(PAGES / "sign.png")]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: standard output cannot be written: No space left on device")
+
+
+def test_text_is_utf_8_whatever_the_locale() -> None:
+    command = [sys.executable, "-m", "ocr_onnx", "run", str(PAGES / "sign.png")]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=True)
+    assert done.stdout.decode() == SIGN
 
 
 def test_an_unknown_device_is_one_line() -> None:

@@ -240,6 +240,13 @@ def test_a_classifier_is_described(
         ("PostProcess: {name: DBPostProcess}", "say --name"),
         ("Global: {model_name: x}\nPostProcess: {name: Strange}", "cannot be told"),
         ("just words", "holds no mapping"),
+        ("a: [", "no inference.yml"),
+        ("Global:\nPostProcess:", "lacks what"),
+        ("Global: {model_name: x_doc_ori}\nPostProcess: {Topk: {label_list: ['0']}}", "lacks what"),
+        (
+            "Global: {model_name: x}\nPostProcess: {name: DBPostProcess, box_type: poly}",
+            "box_type: poly.*not supported",
+        ),
     ],
 )
 def test_an_unusable_yml_is_named(directory: Path, text: str, cause: str) -> None:

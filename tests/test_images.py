@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
+import os
 import re
 import struct
 import zlib
@@ -96,8 +98,7 @@ def test_cmyk_is_read() -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA"])
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_every_mode_is_read(mode: str, form: str) -> None:
-    if (mode, form) != ("P", "TIFF"):
-        assert near(only(encoded(RGB.convert(mode), form)), RGB, 6)
+    assert near(only(encoded(RGB.convert(mode), form)), RGB, 6)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
@@ -131,6 +132,14 @@ def test_transparency_is_ignored_and_said_so(caplog: pytest.LogCaptureFixture) -
     assert near(only(encoded(picture, "PNG")), RGB, 1e-9)
     assert near(only(np.asarray(picture)[:, :, [2, 1, 0, 3]]), RGB, 1e-9)
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert "partly transparent" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["TIFF", "WEBP", "GIF"])
+def test_transparency_is_said_whatever_the_format(form: str, caplog: pytest.LogCaptureFixture) -> None:
+    picture = RGB.convert("RGBA")
+    picture.paste((0, 0, 0, 0), (0, 0, 50, 50))
+    only(encoded(picture, form))
     assert "partly transparent" in caplog.text
 
 
@@ -205,7 +214,7 @@ def test_reading_is_lazy() -> None:
 
 BROKEN = {
     "empty": (b"", "is empty"),
-    "text": (b"not a picture, though it is called one", "no picture and no PDF"),
+    "text": (b"not a picture, though it is called one", "no PDF and no picture"),
     "half a JPEG": (encoded(RGB, "JPEG")[:9000], "cut short"),
     "half a PNG": (encoded(RGB, "PNG")[:9000], "cut short"),
     "half a WebP": (encoded(RGB, "WEBP")[:3000], "damaged|cut short"),
@@ -224,6 +233,59 @@ def test_damaged_bytes_are_named(kind: str) -> None:
     data, cause = BROKEN[kind]
     with pytest.raises(UnreadableImageError, match=cause):
         only(data)
+
+
+@pytest.mark.parametrize("form", ["TIFF", "GIF", "WEBP"])
+def test_every_cut_of_several_frames_gives_pages_or_our_error(form: str) -> None:
+    frames = [RGB.resize((90, 52)), RGB.resize((90, 52)).transpose(PIL.Image.Transpose.ROTATE_180)]
+    data = encoded(frames[0], form, save_all=True, append_images=frames[1:])
+    outcomes = set()
+    for length in range(0, len(data), max(1, len(data) // 60)):
+        try:
+            outcomes.add(len(list(images.read_pages(data[:length]))))
+        except InputError:
+            outcomes.add(0)
+    assert 0 in outcomes
+
+
+def test_sixteen_bit_pages_are_decoded_one_by_one() -> None:
+    frames = [PIL.Image.fromarray(np.full((30, 40), value, np.uint16)) for value in (0x1200, 0x34FF)]
+    pages = list(images.read_pages(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])))
+    assert [int(page.image[0, 0, 0]) for page in pages] == [0x12, 0x34]
+
+
+def test_pixels_of_32_bits_are_refused() -> None:
+    with pytest.raises(UnreadableImageError, match="save it with 8 bits"):
+        only(encoded(PIL.Image.fromarray(np.zeros((9, 9), np.float32)), "TIFF"))
+
+
+@pytest.mark.parametrize("form", ["JPEG2000", "EPS", "ICO", "PCX"])
+def test_other_formats_are_refused_by_name(form: str) -> None:
+    with pytest.raises(UnreadableImageError, match="no picture of a known format"):
+        only(encoded(RGB, form))
+
+
+def test_a_picture_that_speaks_of_pdf_is_a_picture() -> None:
+    assert only(encoded(RGB, "JPEG", comment=b"made from a %PDF-1.4 file")).shape == (520, 900, 3)
+
+
+def test_a_pdf_page_of_a_million_points_by_nothing_is_refused() -> None:
+    data = pdf((200, 100))
+    assert b"200 100" in data
+    with pytest.raises(ImageTooLargeError, match="2000000000 x 1 pixels"):
+        only(data.replace(b"200 100", b"1000000000 .001"))
+
+
+def test_a_pdf_that_nobody_reads_on_blocks_nobody() -> None:
+    data = pdf((50, 50), (50, 50))
+    for _ in range(60):
+        holder: list[Any] = []
+        pages = images.read_pages(data)
+        next(pages)
+        holder += [pages, holder]
+        del pages, holder
+    gc.collect()
+    assert len(list(images.read_pages(data))) == 2
 
 
 def test_a_jpeg_cut_off_after_its_thumbnail_is_noticed() -> None:
@@ -293,7 +355,19 @@ def test_arrays_that_are_no_pictures_are_refused(array: Any, cause: str) -> None
         only(array)
 
 
-@pytest.mark.parametrize("thing", [None, 7, 1.5])
+def test_a_path_that_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UnreadableImageError, match="no file that can be read whole"):
+        only(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize(("path", "cause"), [("", "is empty"), ("a\0b.png", "null"), ("x" * 5000, "too long")])
+def test_impossible_paths_are_refused(path: str, cause: str) -> None:
+    with pytest.raises(InputError, match=cause):
+        only(path)
+
+
+@pytest.mark.parametrize("thing", [None, 7, 1.5, {"image": "page.png"}])
 def test_other_objects_are_refused(thing: object) -> None:
     with pytest.raises(UnsupportedInputError, match=type(thing).__name__):
         only(thing)

@@ -6,6 +6,7 @@ import logging
 import warnings
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from conftest import DETECTION, PAGES, RECOGNITION
@@ -13,6 +14,7 @@ from conftest import DETECTION, PAGES, RECOGNITION
 from ocr_onnx import OCR, Models, OCROptions, RecognitionOptions
 from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import OptionError, StageNotLoadedError
+from ocr_onnx.images import read_pages
 from ocr_onnx.recognition import TextRecognizer
 from ocr_onnx.types import Page, Tensor
 
@@ -96,7 +98,9 @@ def test_a_blank_page_is_an_empty_result_without_a_word(ocr: OCR, caplog: pytest
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 3), (1, 40, 3), (40, 1, 3), (3, 3, 3), (20, 20_000, 3), (20_000, 20, 3)], ids=str
+    "shape",
+    [(1, 1, 3), (1, 40, 3), (40, 1, 3), (3, 3, 3), (20, 20_000, 3), (20_000, 20, 3), (1, 3_000_000, 3)],
+    ids=str,
 )
 def test_strange_shapes_give_a_result(ocr: OCR, shape: tuple[int, int, int]) -> None:
     image = np.full(shape, 255, np.uint8)
@@ -106,6 +110,17 @@ def test_strange_shapes_give_a_result(ocr: OCR, shape: tuple[int, int, int]) -> 
     for line in result.lines:
         assert (line.box.quad >= 0).all()
         assert (line.box.quad <= (width, height)).all()
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+def test_pages_longer_than_opencv_warps_are_read(ocr: OCR, turn: int) -> None:
+    (letter,) = read_pages(PAGES / "letter.png")
+    page = np.full((520, 33_000, 3), 255, np.uint8)
+    heading = cv2.resize(letter.image[30:90, :500], None, fx=520 / 60, fy=520 / 60)
+    page[:, : heading.shape[1]] = heading
+    (result,) = ocr.predict(np.rot90(page, turn), OFF if turn == 0 else None)
+    assert result.page.image.shape in {(520, 33_000, 3), (33_000, 520, 3)}
+    assert "Office" in result.text
 
 
 def test_a_very_long_line_is_read(ocr: OCR) -> None:

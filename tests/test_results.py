@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from conftest import PAGES
 
 from ocr_onnx import OCR, OCROptions, OCRResult, Page, TextBox, TextLine, rendering
+from ocr_onnx.errors import OptionError, OutputError
 
 QUAD = np.array([[10, 20], [110, 20], [110, 50], [10, 50]], np.int32)
 TALL = np.array([[150, 10], [170, 10], [170, 150], [150, 150]], np.int32)
@@ -107,6 +109,37 @@ def test_a_page_of_a_pdf_is_named_with_its_number(result: OCRResult, tmp_path: P
 def test_an_array_is_named_after_the_time(result: OCRResult, tmp_path: Path) -> None:
     nameless = replace(result, source=Page(result.source.image))
     assert re.fullmatch(r"\d{14}_[0-9a-f]{4}_res\.json", nameless.save_to_json(tmp_path).name)
+
+
+@pytest.mark.parametrize("name", ["icon.ico", "page.h5", "page.xbm", "scan.pdf", "photo.heic"])
+def test_pictures_are_png_where_the_inputs_format_will_not_do(result: OCRResult, tmp_path: Path, name: str) -> None:
+    named = replace(result, source=Page(result.source.image, name))
+    assert {p.suffix for p in named.save_to_img(tmp_path)} == {".png"}
+
+
+def test_pictures_longer_than_a_format_holds_are_png(result: OCRResult, tmp_path: Path) -> None:
+    page = Page(np.full((10, 9000, 3), 255, np.uint8), "long.webp")
+    assert {p.suffix for p in replace(result, source=page, page=page).save_to_img(tmp_path)} == {".png"}
+
+
+def test_a_path_that_is_no_text_is_written_all_the_same(result: OCRResult, tmp_path: Path) -> None:
+    odd = replace(result, source=Page(result.source.image, os.fsdecode(b"caf\xe9.png")))
+    assert json.loads(odd.save_to_json(tmp_path / "out.json").read_text("utf-8"))["input_path"] == "caf\ufffd.png"
+
+
+def test_what_cannot_be_written_is_named(result: OCRResult, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for save in (result.save_to_json, result.save_to_img):
+        with pytest.raises(OutputError, match="cannot be written"):
+            save(tmp_path / "file" / "out")
+
+
+def test_a_font_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OCR_ONNX_FONT", str(tmp_path / "no.ttf"))
+    rendering._fonts.cache_clear()
+    with pytest.raises(OptionError, match="OCR_ONNX_FONT"):
+        rendering.find_font("a")
+    rendering._fonts.cache_clear()
 
 
 def test_a_file_name_is_taken_as_it_is(result: OCRResult, tmp_path: Path) -> None:

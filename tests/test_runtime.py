@@ -129,6 +129,61 @@ def test_two_distributions_of_onnx_runtime_are_warned_of(
     assert "onnxruntime and onnxruntime-gpu are installed together" in caplog.text
 
 
+def test_an_error_stops_what_has_not_begun() -> None:
+    begun: list[int] = []
+
+    def task(value: int) -> None:
+        begun.append(value)
+        if value == 0:
+            raise ZeroDivisionError
+        time.sleep(0.02)
+
+    with pytest.raises(ZeroDivisionError):
+        run_each(task, range(200))
+    time.sleep(0.1)
+    assert len(begun) < 100
+
+
+def test_a_forked_child_is_told_to_make_its_own() -> None:
+    script = f"""
+import os, sys
+from ocr_onnx import OCR, OCRError
+ocr = OCR()
+ocr.predict({str(PAGES / "sign.png")!r})
+if os.fork() == 0:
+    try:
+        ocr.predict({str(PAGES / "sign.png")!r})
+    except OCRError as error:
+        print(error, flush=True)
+    print(OCR().predict({str(PAGES / "sign.png")!r})[0].lines[0].text, flush=True)
+    os._exit(0)
+os.wait()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == [
+        "a model does not survive a fork: make the OCR in the process that uses it",
+        "FERRY TERMINAL",
+    ]
+
+
+def test_other_sessions_keep_their_log_level() -> None:
+    # ONNX Runtime warns of an unused weight, and must still do so for others.
+    script = """
+import onnx, onnxruntime
+from onnx import TensorProto as T, helper as h
+from ocr_onnx import OCR
+OCR()
+value = h.make_tensor("unused", T.FLOAT, [1], [1.0])
+info = [h.make_tensor_value_info(name, T.FLOAT, [1]) for name in "xy"]
+graph = h.make_graph([h.make_node("Relu", ["x"], ["y"])], "g", info[:1], info[1:], [value])
+model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8)
+onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "Removing initializer 'unused'" in done.stderr
+
+
 def test_one_engine_serves_many_threads(ocr: OCR) -> None:
     pages = [PAGES / name for name in ("letter.png", "sign.png", "receipt.png", "cjk.png")]
     alone = [ocr.predict(page)[0].text for page in pages]

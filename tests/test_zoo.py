@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocr_onnx import OCR, Models, zoo
-from ocr_onnx.errors import ModelError, ModelNotFoundError
+from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.runtime import Session
 
@@ -48,7 +48,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_model_may_be_a_file(tmp_path: Path) -> None:
     mine = tmp_path / "mine.onnx"
     mine.write_bytes(zoo.find("PP-LCNet_x1_0_doc_ori").read_bytes())
-    ocr = OCR(models=Models(doc_orientation=str(mine)))
+    ocr = OCR(models=Models(doc_orientation=mine))
     assert ocr.classify_page is not None
     assert ocr.classify_page.metadata.name == "PP-LCNet_x1_0_doc_ori"
 
@@ -83,6 +83,17 @@ def test_a_foreign_model_says_how_to_make_it_ours() -> None:
 def test_a_record_of_another_version_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match="another version"):
         ModelMetadata.from_properties({PROPERTY: text}, "new.onnx")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", "7", '{"format": 1, "task": "text_detection"}'])
+def test_a_damaged_record_is_refused(text: str) -> None:
+    with pytest.raises(ModelError, match="convert it anew"):
+        ModelMetadata.from_properties({PROPERTY: text}, "bad.onnx")
+
+
+def test_detection_cannot_be_left_out() -> None:
+    with pytest.raises(OptionError, match="a model is named None"):
+        OCR(models=Models(text_detection=None))  # type: ignore[arg-type]
 
 
 def test_a_record_survives_its_journey_through_a_file() -> None:

@@ -21,6 +21,9 @@ DETECTION_RANK, RECOGNITION_RANK = 4, 3
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+UNSUPPORTED = {"box_type": "poly", "score_mode": "slow", "use_dilation": True}
+"""Ways of reading a map that a model may ask for and that detection does not have."""
+
 DETECTION_KEYS = ("thresh", "box_thresh", "unclip_ratio", "max_candidates", "score_mode", "box_type", "use_dilation")
 
 
@@ -30,6 +33,15 @@ CLASSIFIER_SHAPE = (3, 48, 192)
 
 def describe(model: PaddleModel, rank: int, name: str | None = None) -> ModelMetadata:
     """Read the record of a Paddle model whose output has `rank` axes; `name` wins over the one in its inference.yml."""
+    try:
+        return _describe(model, rank, name)
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ConversionError(
+            f"{model.yml} lacks what an inference.yml of Paddle has ({type(error).__name__}: {error}): export it anew"
+        ) from error
+
+
+def _describe(model: PaddleModel, rank: int, name: str | None) -> ModelMetadata:
     config = model.config
     title = name or config.get("Global", {}).get("model_name")
     if not isinstance(title, str):
@@ -48,12 +60,17 @@ def describe(model: PaddleModel, rank: int, name: str | None = None) -> ModelMet
     }
     post = config.get("PostProcess") or {}
     if task == "text_recognition":
+        if common["channels"] != "BGR":
+            raise ConversionError(f"{title} takes its colors as RGB, and recognition is given BGR here")
         shape = tuple(steps.get("RecResizeImg", {}).get("image_shape", RECOGNITION_SHAPE))
         return ModelMetadata(**common, mean=HALF, std=HALF, input_shape=shape, charset=_charset(model))
     normalize = steps.get("NormalizeImage", {})
     common["mean"] = tuple(normalize.get("mean", IMAGENET_MEAN))
     common["std"] = tuple(normalize.get("std", IMAGENET_STD))
     if task == "text_detection":
+        for key, value in UNSUPPORTED.items():
+            if post.get(key) == value:
+                raise ConversionError(f"{title} has {key}: {value} in its inference.yml, which is not supported yet")
         return ModelMetadata(**common, postprocess={k: post[k] for k in DETECTION_KEYS if k in post})
     shape, short = _classifier_size(steps)
     labels = tuple(str(label) for label in post["Topk"]["label_list"])

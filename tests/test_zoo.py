@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ocr_onnx import OCR, Models, zoo
+from ocr_onnx import OCR, Models, store, zoo
 from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.runtime import Session
@@ -17,14 +17,14 @@ EMBEDDED = [spec.name for spec in zoo.models().values() if spec.embedded]
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_an_embedded_model_is_what_its_record_says(name: str) -> None:
     spec = zoo.models()[name]
-    metadata = ModelMetadata.from_properties(Session(zoo.find(name)).properties, name)
+    metadata = ModelMetadata.from_properties(Session(store.find(name)).properties, name)
     assert (metadata.name, metadata.task) == (spec.name, spec.task)
     assert metadata.source == spec.mirrors[0].files
     assert set(metadata.converter) == {"onnx", "onnxslim", "paddle2onnx", "paddlepaddle"}
 
 
 def test_a_recognition_model_carries_its_characters() -> None:
-    metadata = ModelMetadata.from_properties(Session(zoo.find("PP-OCRv5_mobile_rec")).properties, "rec")
+    metadata = ModelMetadata.from_properties(Session(store.find("PP-OCRv5_mobile_rec")).properties, "rec")
     assert len(metadata.charset) == 18384
     assert metadata.charset[-1] == " "
     assert {"a", "登", "ほ", "€"} <= set(metadata.charset)
@@ -32,22 +32,22 @@ def test_a_recognition_model_carries_its_characters() -> None:
 
 def test_a_misspelled_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ModelNotFoundError, match="did you mean 'PP-OCRv5_mobile_det'"):
-        zoo.find("PP-OCRv5_mobil_det")
+        store.find("PP-OCRv5_mobil_det")
 
 
 def test_a_name_like_no_other_is_answered_with_the_list() -> None:
     with pytest.raises(ModelNotFoundError, match="models list"):
-        zoo.find("zzz")
+        store.find("zzz")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"mine\.onnx does not exist"):
-        zoo.find(str(tmp_path / "mine.onnx"))
+        store.find(str(tmp_path / "mine.onnx"))
 
 
 def test_a_model_may_be_a_file(tmp_path: Path) -> None:
     mine = tmp_path / "mine.onnx"
-    mine.write_bytes(zoo.find("PP-LCNet_x1_0_doc_ori").read_bytes())
+    mine.write_bytes(store.find("PP-LCNet_x1_0_doc_ori").read_bytes())
     ocr = OCR(models=Models(doc_orientation=mine))
     assert ocr.classify_page is not None
     assert ocr.classify_page.metadata.name == "PP-LCNet_x1_0_doc_ori"

@@ -13,10 +13,11 @@ import onnx
 
 from ocr_onnx.converters.describe import describe
 from ocr_onnx.converters.optimize import OPSET, optimize
-from ocr_onnx.converters.paddle import PaddleModel, sha256, versions
+from ocr_onnx.converters.paddle import PaddleModel, versions
 from ocr_onnx.converters.verify import Agreement, Inputs, Outputs, compare, run_onnx, sample_inputs
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
+from ocr_onnx.store import sha256
 
 
 @dataclass(frozen=True, slots=True)

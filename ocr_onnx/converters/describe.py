@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from ocr_onnx.converters.paddle import PaddleModel, versions
@@ -59,6 +60,8 @@ def _describe(model: PaddleModel, rank: int, name: str | None) -> ModelMetadata:
         "converter": versions(),
     }
     post = config.get("PostProcess") or {}
+    if task == "image_unwarping":
+        return ModelMetadata(**{**common, "channels": "BGR", "mean": (0.0,) * 3, "std": (1.0,) * 3})
     if task == "text_recognition":
         if common["channels"] != "BGR":
             raise ConversionError(f"{title} takes its colors as RGB, and recognition is given BGR here")
@@ -109,6 +112,8 @@ def task_of(name: str, config: Mapping[str, Any]) -> Task:
     if post.get("name") == "CTCLabelDecode":
         return "text_recognition"
     labels = [str(label) for label in post.get("Topk", {}).get("label_list", ())]
+    if name == "UVDoc" and not post:
+        return "image_unwarping"
     if name.endswith("_doc_ori") or labels == ["0", "90", "180", "270"]:
         return "doc_orientation"
     if name.endswith("_textline_ori") or labels == ["0_degree", "180_degree"]:
@@ -145,10 +150,12 @@ def _classifier_size(steps: Mapping[str, Any]) -> tuple[tuple[int, int, int], in
     return (3, height, width), 0
 
 
-def describe_export(name: str, task: Task) -> ModelMetadata:
-    """The record of an official classifier that can be had as ONNX alone: what its inference.yml says in Paddle's form."""
+def describe_export(name: str, task: Task, yml: Path) -> ModelMetadata:
+    """The record of an official model that can be had as ONNX alone; without inference.yml only line orientation's."""
+    if yml.is_file():
+        return _describe(PaddleModel(graph=yml, params=yml, yml=yml), 0, name)
     if task != "textline_orientation":
-        raise ConversionError(f"{name}: only line orientation is imported from ONNX, not {task}")
+        raise ConversionError(f"{name}: {yml} does not exist, and only line orientation does without")
     return ModelMetadata(
         name=name,
         task=task,

@@ -24,7 +24,7 @@ def build(spec: zoo.ModelSpec, target: Path, cache: Path) -> Report:
         directory = fetch(spec.mirrors, Path(scratch), cache)
         exports = list(directory.glob("*.onnx"))
         if exports:
-            return import_onnx(exports[0], target, describe_export(spec.name, spec.task))
+            return import_onnx(exports[0], target, describe_export(spec.name, spec.task, directory / "inference.yml"))
         return convert(directory, target, name=spec.name)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ocr_onnx.errors import ConversionError, ModelNotFoundError
+from ocr_onnx.store import sha256
 from ocr_onnx.types import Tensor
 
 PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxslim")
@@ -103,12 +103,6 @@ class PaddleModel:
             _paddle("infer", self.graph, self.params, given, answered)
             with np.load(answered) as outputs:
                 return {name: (output,) for name, output in outputs.items()}
-
-
-def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def versions() -> dict[str, str]:

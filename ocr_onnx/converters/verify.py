@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,9 @@ Outputs: TypeAlias = Mapping[str, "tuple[NDArray[Any], ...]"]
 
 TOLERANCE = 1e-3
 """Probabilities may differ by this much; a decision may differ where the two best lie closer together than this."""
+
+GRAY_LEVEL = 1 / 255
+"""Unwarping decides for a color at each pixel."""
 
 INK = 128
 """A row of the sample page with a darker pixel than this holds text."""
@@ -50,7 +54,7 @@ def compare(metadata: ModelMetadata, expected: Outputs, found: Outputs) -> Agree
     decisions = differing = 0
     worst = 0.0
     for name, reference in expected.items():
-        equal, gap, difference = _compare_one(metadata, reference[0], found[name])
+        equal, gap, difference = compare_one(metadata, reference[0], found[name])
         if not difference <= TOLERANCE or gap > TOLERANCE:
             raise ConversionError(
                 f"{metadata.name} does not compute what its source computes: on the input '{name}' probabilities differ "
@@ -62,7 +66,7 @@ def compare(metadata: ModelMetadata, expected: Outputs, found: Outputs) -> Agree
     return Agreement(len(expected), decisions, differing, worst)
 
 
-def _compare_one(
+def compare_one(
     metadata: ModelMetadata, reference: NDArray[Any], found: tuple[NDArray[Any], ...]
 ) -> tuple[NDArray[np.bool_], float, float]:
     """(which decisions are equal, by how much the worst of the others was no tie, largest difference)."""
@@ -71,6 +75,9 @@ def _compare_one(
         equal = (reference > thresh) == (found[0] > thresh)
         gap = np.abs(reference - thresh)[~equal].max(initial=0)
         return equal, float(gap), float(np.abs(reference - found[0]).max())
+    if metadata.task == "image_unwarping":
+        difference = np.abs(reference - found[0])
+        return difference <= GRAY_LEVEL, 0.0, float(difference.max())
     best = reference.argmax(axis=-1)
     if len(found) == 1:
         index, difference = found[0].argmax(axis=-1), np.abs(reference - found[0]).max()
@@ -101,6 +108,13 @@ def _real(metadata: ModelMetadata, page: Image) -> Iterator[Tensor]:
         for image in turned:
             for limit in (320, 640, 960):
                 yield detection.preprocess(image, detection.DetectionOptions(limit, "max"), metadata)
+    elif metadata.task == "image_unwarping":
+        noise = np.random.default_rng(0)
+        for image in turned:
+            # Smooth colors: at a sharp edge a rounding error in the grid would turn into another color.
+            field = cv2.GaussianBlur(noise.random(image.shape, np.float32), (0, 0), 12)
+            smooth = cv2.normalize(field, field.copy(), 0, 255, cv2.NORM_MINMAX)
+            yield detection.normalize(np.asarray(smooth, np.uint8), metadata)[np.newaxis]
     elif metadata.task == "text_recognition":
         for line in _lines(page):
             width = recognition.padded_widths([line], 1, metadata.input_shape)[0]
@@ -116,6 +130,8 @@ def _real(metadata: ModelMetadata, page: Image) -> Iterator[Tensor]:
 def _shapes(metadata: ModelMetadata) -> list[tuple[int, int, int, int]]:
     if metadata.task == "text_detection":
         return [(1, 3, 32, 32), (1, 3, 64, 320), (1, 3, 736, 736), (2, 3, 320, 160)]
+    if metadata.task == "image_unwarping":
+        return []
     if metadata.task == "text_recognition":
         channels, height, least = metadata.input_shape
         return [(batch, channels, height, width) for batch, width in ((1, least), (1, 41), (1, 3200), (6, 500))]

@@ -1,0 +1,285 @@
+"""Does every model of the zoo compute in ONNX what it computes in Paddle? Writes docs/models-verified.md.
+
+    python -m benchmarks.verify_models --reference ../shared
+
+Weights are the real ones where a mirror on the Python index or `reference` has them. For the others the official graph
+(reference/models/graphs) is given made-up weights that do not saturate: outputs that are all 0 or 1 would prove nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from ocr_onnx import zoo
+from ocr_onnx.converters import verify
+from ocr_onnx.converters.conversion import Report, convert_model, import_onnx
+from ocr_onnx.converters.describe import describe_export
+from ocr_onnx.converters.paddle import PaddleModel
+from ocr_onnx.converters.weights import fetch
+from ocr_onnx.errors import ConversionError
+from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.zoo import ModelSpec
+
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "docs" / "models-verified.md"
+
+CERTAIN = 1e-3
+"""A probability nearer to 0 or 1 than this is saturated."""
+
+RELATIVE = 1e-3
+AGREEMENT = 0.999
+"""What made-up weights must reach: the length of the difference over that of the output, and share of equal decisions."""
+
+GRID_GAIN = 0.05
+"""For the layers that put out coordinates: UVDoc's grid must stay inside the picture, or all of it comes out black."""
+
+LIST_PARAMETERS = """
+import json, sys, paddle
+paddle.enable_static()
+with paddle.pir_utils.OldIrGuard():
+    program = paddle.static.deserialize_program(open(sys.argv[1], "rb").read())
+    variables = [v for v in program.list_vars() if v.persistable and v.name not in ("feed", "fetch")]
+    print(json.dumps({v.name: list(v.shape) for v in variables}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    spec: ModelSpec
+    weights: str
+    inputs: int
+    decisions: int
+    differing: int
+    absolute: float
+    relative: float
+    open_share: float
+    """The share of outputs that are not saturated."""
+    seconds: float
+    megabytes: float
+    nodes: tuple[int, int]
+
+    def passed(self) -> bool:
+        """Made-up weights may differ within bounds; real ones may differ in ties alone, which conversion has checked."""
+        if self.weights == "real":
+            return True
+        agreement = 1 - self.differing / self.decisions
+        return self.relative <= RELATIVE and agreement >= AGREEMENT and self.open_share > 0
+
+    def __str__(self) -> str:
+        equal = f"{self.decisions - self.differing} / {self.decisions}"
+        numbers = f"{self.absolute:.1e} | {self.relative:.1e} | {self.open_share:.0%}"
+        size = f"{self.nodes[0]} → {self.nodes[1]} | {self.megabytes:.1f} | {self.seconds:.0f}"
+        return f"| {self.spec.name} | {self.weights} | {self.inputs} | {equal} | {numbers} | {size} |"
+
+
+def parameters(graph: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a graph's weights by name."""
+    if graph.suffix == ".json":
+        operators = json.loads(graph.read_text("utf-8"))["program"]["regions"][0]["blocks"][0]["ops"]
+        return {op["A"][3]: tuple(op["O"]["TT"]["D"][1]) for op in operators if op["#"] == "p"}
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_PARAMETERS, str(graph)], capture_output=True, text=True, check=True
+    )
+    return {name: tuple(shape) for name, shape in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+def made_up(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Weights of a size that keeps the signal's size from layer to layer."""
+    kind = name.rpartition(".")[2]
+    if name.startswith(("batch_norm", "layer_norm", "create_parameter")) or len(shape) == 1:
+        low, high = {"w_0": (0.8, 1.2), "w_2": (0.7, 1.3)}.get(kind, (-0.1, 0.1))
+        return rng.uniform(low, high, shape).astype(np.float32)
+    fan_in = shape[0] if len(shape) == 2 or "transpose" in name else int(np.prod(shape[1:]))
+    gain = GRID_GAIN if shape[0] == 2 else 1.6
+    return rng.normal(0, np.sqrt(gain / fan_in), shape).astype(np.float32)
+
+
+def write_parameters(values: Mapping[str, NDArray[np.float32]], target: Path) -> None:
+    """Paddle's .pdiparams: the tensors sorted by name, each with a header and its shape as protobuf."""
+    with target.open("wb") as file:
+        for name in sorted(values):
+            value = values[name]
+            shape = b"".join(b"\x10" + varint(side) for side in value.shape)
+            description = b"\x08\x05" + shape
+            file.write(struct.pack("<IQIi", 0, 0, 0, len(description)) + description + value.astype("<f4").tobytes())
+
+
+def varint(number: int) -> bytes:
+    """A number as protobuf writes it."""
+    groups = []
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*groups, number])
+
+
+def synthetic(spec: ModelSpec, graphs: Path, target: Path, cache: Path) -> PaddleModel:
+    """The official graph with made-up weights."""
+    source = graphs / spec.name
+    graph = next(path for path in source.iterdir() if path.suffix in {".json", ".pdmodel"})
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    rng = np.random.default_rng(0)
+    write_parameters(
+        {name: made_up(name, shape, rng) for name, shape in parameters(graph).items()}, target / "inference.pdiparams"
+    )
+    return PaddleModel.at(target, dictionary(spec, target, cache))
+
+
+def dictionary(spec: ModelSpec, target: Path, cache: Path) -> Path | None:
+    """A recognition model's dictionary where its folder has no inference.yml."""
+    if spec.task != "text_recognition" or (target / "inference.yml").exists():
+        return None
+    files = [name for mirror in spec.mirrors for name in mirror.files if name.endswith("dict.txt") or "keys" in name]
+    if files:
+        fetch([mirror for mirror in spec.mirrors if files[0] in mirror.files], target, cache)
+        return target / files[0]
+    made = target / "made-up.txt"
+    made.write_text("\n".join(chr(0x4E00 + i) for i in range(spec.characters or 0)), "utf-8")
+    return made
+
+
+def sources(reference: Path, cache: Path, scratch: Path) -> Iterator[tuple[ModelSpec, str, PaddleModel | Path]]:
+    """Each model that can be had, with what its weights are; a path is an ONNX export."""
+    for spec in zoo.models().values():
+        target = scratch / spec.name
+        files = [name for mirror in spec.mirrors for name in mirror.files]
+        real = reference / "models" / "paddle" / spec.name
+        if real.is_dir():
+            yield spec, "real", PaddleModel.at(real)
+        elif "inference.pdiparams" in files:
+            fetch(spec.mirrors, target, cache)
+            yield spec, "real", PaddleModel.at(target, dictionary(spec, target, cache))
+        elif exports := [name for name in files if name.endswith(".onnx")]:
+            fetch(spec.mirrors, target, cache)
+            yield spec, "import", target / exports[0]
+        elif (reference / "models" / "graphs" / spec.name).is_dir():
+            yield spec, "synthetic", synthetic(spec, reference / "models" / "graphs", target, cache)
+
+
+def check(spec: ModelSpec, weights: str, source: PaddleModel | Path, target: Path) -> Row:
+    """Convert one model and compare."""
+    begun = time.perf_counter()
+    if isinstance(source, Path):
+        report = import_onnx(source, target, describe_export(spec.name, spec.task, source.parent / "inference.yml"))
+        inputs = verify.sample_inputs(report.metadata)
+        expected: verify.Outputs = verify.run_onnx(source, inputs)
+    else:
+        report = convert_model(source, target, name=spec.name, verify=weights == "real")
+        inputs = verify.sample_inputs(report.metadata)
+        expected = source.infer(inputs)
+    return tally(spec, weights, report, inputs, expected, begun)
+
+
+def tally(
+    spec: ModelSpec, weights: str, report: Report, inputs: verify.Inputs, expected: verify.Outputs, begun: float
+) -> Row:
+    """Sum up over all inputs."""
+    found = verify.run_onnx(report.target, inputs)
+    absolute = squares = error_squares = 0.0
+    decisions = differing = outputs = unsaturated = 0
+    for name, reference in expected.items():
+        equal, _, difference = verify.compare_one(report.metadata, reference[0], found[name])
+        absolute = max(absolute, difference)
+        probable, answered = reference[0], found[name][-1]
+        probable = probable if probable.shape == answered.shape else probable.max(axis=-1)
+        squares += float(np.square(probable, dtype=np.float64).sum())
+        error_squares += float(np.square(probable - answered, dtype=np.float64).sum())
+        decisions += equal.size
+        differing += int(np.count_nonzero(~equal))
+        certain = confidence(report.metadata, reference[0])
+        outputs += certain.size
+        unsaturated += int(np.count_nonzero((certain > CERTAIN) & (certain < 1 - CERTAIN)))
+    return Row(
+        spec,
+        weights,
+        len(expected),
+        decisions,
+        differing,
+        absolute,
+        math.sqrt(error_squares / squares),
+        unsaturated / outputs,
+        time.perf_counter() - begun,
+        report.target.stat().st_size / 1e6,
+        report.nodes,
+    )
+
+
+def confidence(metadata: ModelMetadata, output: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The probabilities that show whether a model saturates: of each pixel, or of the best class."""
+    return output if metadata.task in {"text_detection", "image_unwarping"} else np.asarray(output.max(axis=-1))
+
+
+@click.command(help=__doc__)
+@click.option("--reference", type=click.Path(path_type=Path), required=True, help="A folder with models/.")
+@click.option("--cache", type=click.Path(path_type=Path), default=Path(".cache/weights"), show_default=True)
+@click.option("--only", help="Part of a name: check these models, and write no table.")
+def main(reference: Path, cache: Path, only: str | None) -> None:
+    """Check every model and write the table."""
+    rows: list[Row] = []
+    failed: list[str] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for spec, weights, source in sources(reference, cache, Path(scratch)):
+            if only is not None and only not in spec.name:
+                continue
+            try:
+                row = check(spec, weights, source, Path(scratch, f"{spec.name}.onnx"))
+            except ConversionError as error:
+                failed.append(spec.name)
+                click.echo(f"{spec.name}: {error}", err=True)
+                continue
+            rows.append(row)
+            click.echo(f"{row} {'' if row.passed() else 'FAILED'}")
+            failed += [] if row.passed() else [spec.name]
+    if only is None:
+        TARGET.write_text(page(rows), "utf-8")
+    if failed:
+        raise click.ClickException(f"not equal: {', '.join(failed)}")
+
+
+def page(rows: list[Row]) -> str:
+    """docs/models-verified.md."""
+    unseen = [spec.name for spec in zoo.models().values() if spec.name not in {row.spec.name for row in rows}]
+    head = "| model | weights | inputs | decisions equal | worst | relative | open | operators | MB | s |"
+    return "\n".join(
+        [
+            "# Models compared with Paddle",
+            "",
+            "Written by `make verify-models`. Each model is converted and run on parts of a real page and on noise, in",
+            "several sizes and batches, by ONNX Runtime and by Paddle Inference 3.2.2 (CPU, float32, MKL-DNN off).",
+            "",
+            "- weights: *real*; *synthetic*: the official graph with made-up weights; *import*: an official ONNX export,",
+            "  compared before and after optimization, Paddle's form not being reachable.",
+            "- decisions: pixels of the mask, classes of each step, or colors of pixels within one gray level. With real",
+            "  weights every differing decision is a tie within 0.001.",
+            "- worst: the largest difference. relative: the length of the difference over the length of the outputs (Euclidean).",
+            "- open: the share of outputs that are not saturated, not within 0.001 of 0 or 1.",
+            "",
+            head,
+            "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+            *map(str, rows),
+            "",
+            f"Not compared here, for want of both weights and graph: {', '.join(unseen)}.",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Models on this machine: those the package carries, and those that were pulled or imported into one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import filelock
+import platformdirs
+
+from ocr_onnx import zoo
+from ocr_onnx.errors import IntegrityError, ModelError, ModelNotFoundError, OutputError
+
+HOME_VARIABLE = "OCR_ONNX_HOME"
+"""Environment variable: the folder for models, in place of the user's cache folder."""
+
+UNKNOWN = "unknown"
+"""In a receipt: nobody publishes a checksum of what was fetched."""
+
+MAX_BYTES = 2**30
+"""The largest model that is taken in, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Where a model came from; kept beside it as NAME.json."""
+
+    name: str
+    sha256: str
+    """Of the .onnx file, when it was put in place."""
+    source: str
+    """An address, a package, or a path."""
+    published: str
+    """The checksum that was published for it or for the largest file it was made from, or UNKNOWN."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The files it was made from, and their sha256."""
+
+
+def home() -> Path:
+    """The folder for models that the package does not carry."""
+    chosen = os.environ.get(HOME_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_cache_path("ocr-onnx", appauthor=False)
+
+
+def path_of(name: str) -> Path:
+    """Where a model lies, or would: in the package if it is embedded, else in home()."""
+    spec = zoo.models().get(name)
+    return spec.path if spec is not None and spec.embedded else home() / f"{name}.onnx"
+
+
+def find(name: str | os.PathLike[str]) -> Path:
+    """The file of a model: an official name, a name given at import, or the path of an .onnx file.
+
+    Raises ModelNotFoundError where it is not on this machine.
+    """
+    text = zoo.checked_name(name)
+    if text.endswith(".onnx"):
+        if not Path(text).is_file():
+            raise ModelNotFoundError(f"{text} does not exist")
+        return Path(text)
+    path = path_of(text)
+    if path.is_file():
+        return path
+    zoo.spec(text)
+    raise ModelNotFoundError(f"{text} is not on this machine ({path}): ocr-onnx models pull {text}")
+
+
+def receipt(name: str) -> Receipt | None:
+    """What is known of a pulled or imported model; None where there is no receipt."""
+    file = home() / f"{name}.json"
+    if not file.is_file():
+        return None
+    try:
+        return Receipt(**json.loads(file.read_text("utf-8")))
+    except (TypeError, ValueError) as error:
+        raise IntegrityError(f"{file} is damaged ({error}): remove it and {name}.onnx, and pull the model anew") from error
+
+
+def installed() -> list[str]:
+    """The names of all models on this machine."""
+    embedded = [spec.name for spec in zoo.models().values() if spec.path.is_file()]
+    return [*embedded, *sorted(path.stem for path in home().glob("*.onnx") if not path.name.startswith("."))]
+
+
+def verify(name: str) -> str:
+    """The sha256 of a model on this machine; raises IntegrityError where it is not what was put in place."""
+    path = find(name)
+    found = sha256(path)
+    spec = zoo.models().get(name)
+    known = receipt(name)
+    expected = spec.sha256 if spec is not None and spec.embedded else known.sha256 if known is not None else None
+    if expected is None:
+        raise IntegrityError(f"{path} has no receipt: it was not put there by ocr-onnx; use 'ocr-onnx models import'")
+    if found != expected:
+        raise IntegrityError(f"{path} has the sha256 {found}, not {expected}: remove it, and pull or install it anew")
+    return found
+
+
+def place(made: Path, record: Receipt) -> Path:
+    """Move a finished model into home(), all at once, with its receipt; returns its path."""
+    target = home() / f"{record.name}.onnx"
+    with writing(target):
+        home().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home(), prefix=".placing-") as scratch:
+            staged = Path(scratch, target.name)
+            shutil.copyfile(made, staged)
+            note = Path(scratch, f"{record.name}.json")
+            note.write_text(json.dumps(asdict(record), indent=4), "utf-8")
+            # The receipt first: one without its model does no harm.
+            note.replace(home() / note.name)
+            staged.replace(target)
+    return target
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold a model while it is being made, against other processes too."""
+    with writing(home() / f"{name}.onnx"):
+        home().mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(home() / f".{name}.lock")
+    with lock:
+        yield
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turn what the file system refuses into an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        cure = f"free some space, or set {HOME_VARIABLE} to a folder elsewhere"
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}; {cure}") from error
+
+
+def bundle(names: Sequence[str], target: Path) -> None:
+    """Write models and their receipts to a tar archive, for a machine without a network."""
+    with writing(target), tarfile.open(target, "w") as archive:
+        for name in names:
+            known = receipt(name)
+            record = known if known is not None else Receipt(name, verify(name), "the package", verify(name))
+            note = json.dumps(asdict(record), indent=4).encode()
+            info = tarfile.TarInfo(f"{name}.json")
+            info.size = len(note)
+            archive.addfile(info, io.BytesIO(note))
+            archive.add(find(name), f"{name}.onnx")
+
+
+def unbundle(archive: Path) -> list[Path]:
+    """Take in the models of a bundle, each checked against its receipt; embedded ones are left as they are."""
+    placed = []
+    with tempfile.TemporaryDirectory() as scratch:
+        members = safe_extract(archive, Path(scratch))
+        for note in sorted(path for path in members if path.suffix == ".json"):
+            try:
+                record = Receipt(**json.loads(note.read_text("utf-8")))
+            except (TypeError, ValueError) as error:
+                raise IntegrityError(f"{archive} is no bundle of models: {note.name} is no receipt") from error
+            made = note.with_suffix(".onnx")
+            if not made.is_file() or record.name != note.stem or sha256(made) != record.sha256:
+                raise IntegrityError(f"{archive} is damaged: {made.name} is not what its receipt says; get it again")
+            if path_of(record.name).parent == home():
+                placed.append(place(made, record))
+    if not placed:
+        raise ModelError(f"{archive} holds no model that this package does not carry")
+    return placed
+
+
+def safe_extract(archive: Path, target: Path) -> list[Path]:
+    """Take the plain files out of a tar archive by their last names alone: no links, no folders, no more than MAX_BYTES.
+
+    Raises IntegrityError where it is no archive.
+    """
+    taken: list[Path] = []
+    room = MAX_BYTES
+    try:
+        with tarfile.open(archive) as members:
+            for member in members:
+                room -= member.size
+                if room < 0:
+                    raise IntegrityError(f"{archive} unpacks to more than {MAX_BYTES} bytes: it is no model")
+                source = members.extractfile(member) if member.isfile() else None
+                if source is None:
+                    continue
+                file = target / Path(member.name).name
+                with file.open("wb") as out:
+                    shutil.copyfileobj(source, out)
+                taken.append(file)
+    except (tarfile.TarError, EOFError) as error:
+        raise IntegrityError(f"{archive} is no tar archive, or it is cut short: {error}") from error
+    return taken
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

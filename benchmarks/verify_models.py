@@ -30,7 +30,7 @@ from ocr_onnx.converters.describe import describe_export
 from ocr_onnx.converters.paddle import PaddleModel
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.errors import ConversionError
-from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.metadata import ModelMetadata, varint
 from ocr_onnx.zoo import ModelSpec
 
 ROOT = Path(__file__).parents[1]
@@ -117,15 +117,6 @@ def write_parameters(values: Mapping[str, NDArray[np.float32]], target: Path) ->
             shape = b"".join(b"\x10" + varint(side) for side in value.shape)
             description = b"\x08\x05" + shape
             file.write(struct.pack("<IQIi", 0, 0, 0, len(description)) + description + value.astype("<f4").tobytes())
-
-
-def varint(number: int) -> bytes:
-    """A number as protobuf writes it."""
-    groups = []
-    while number > 0x7F:
-        groups.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*groups, number])
 
 
 def synthetic(spec: ModelSpec, graphs: Path, target: Path, cache: Path) -> PaddleModel:

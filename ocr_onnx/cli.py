@@ -9,13 +9,13 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from ocr_onnx import __version__
+from ocr_onnx.cli_models import models
 from ocr_onnx.errors import InputError, OCRError, OutputError
 
 if TYPE_CHECKING:
@@ -151,44 +151,6 @@ def _report(error: InputError, failures: list[InputError]) -> None:
     click.echo(f"Error: {error}", err=True)
 
 
-@main.group()
-def models() -> None:
-    """The models there are."""
-
-
-@models.command("list")
-@click.option("--json", "as_json", is_flag=True, help="All that is known of each, as JSON.")
-def list_models(as_json: bool) -> None:
-    """List the models of the zoo and whether they are on this machine."""
-    from ocr_onnx import zoo
-
-    if as_json:
-        records = [{**asdict(spec), "present": spec.path.is_file()} for spec in zoo.models().values()]
-        click.echo(json.dumps(records, ensure_ascii=False, indent=4))
-        return
-    for spec in zoo.models().values():
-        state = "embedded" if spec.path.is_file() else "-"
-        click.echo(f"{spec.name:<33} {spec.task:<21} {spec.family:<9} {state}")
-
-
-@models.command("langs")
-def list_languages() -> None:
-    """List the languages and the versions that read each."""
-    from ocr_onnx.languages import languages
-
-    for language, versions in languages().items():
-        click.echo(f"{language:<12} {' '.join(versions)}")
-
-
-@models.command("show")
-@click.argument("name")
-def show_model(name: str) -> None:
-    """Print all that is known of the model NAME."""
-    from ocr_onnx import zoo
-
-    click.echo(json.dumps(asdict(zoo.spec(name)), ensure_ascii=False, indent=4))
-
-
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option(
@@ -213,3 +175,6 @@ def convert(directory: Path, output: Path | None, name: str | None, dictionary: 
     target = output if output is not None else Path(f"{name or directory.resolve().name}.onnx")
     report = converters.convert(directory, target, name=name, dictionary=dictionary, verify=verify)
     click.echo(f"{target}: {report}")
+
+
+main.add_command(models)

@@ -74,6 +74,7 @@ def _fetch_all(url: str, part: Path, progress: Progress | None) -> None:
         try:
             validator = _fetch_some(url, part, validator, progress)
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and part.exists():
                 return
             if error.code < http.client.INTERNAL_SERVER_ERROR:
@@ -105,12 +106,15 @@ def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress 
             there = 0
         length = response.headers.get("Content-Length")
         total = None if length is None else there + int(length)
-        with writing(part), part.open("ab" if there else "wb") as file:
+        with writing(part):
+            file = part.open("ab" if there else "wb", buffering=0)
+        with file:
             while block := response.read(CHUNK):
                 there += len(block)
                 if there > MAX_BYTES:
                     raise DownloadError(f"{url} sends more than {MAX_BYTES} bytes: it is no model")
-                file.write(block)
+                with writing(part):
+                    file.write(block)
                 if progress is not None:
                     progress(there, total)
         if total is not None and there < total:

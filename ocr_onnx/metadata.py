@@ -12,6 +12,9 @@ from ocr_onnx.errors import ModelError
 PROPERTY = "ocr_onnx"
 """The key of the ONNX metadata property that holds the record, as JSON."""
 
+METADATA_PROPS = 14
+"""The number of that field in ONNX's ModelProto."""
+
 FORMAT = 1
 """Raised when a reader of the record must change."""
 
@@ -72,3 +75,26 @@ class ModelMetadata:
             raise ModelError(
                 f"{where} is damaged, its description cannot be read ({error}): convert it anew"
             ) from error
+
+
+def stamped(model: bytes, metadata: ModelMetadata) -> bytes:
+    """An ONNX file's bytes with the record added, without the onnx package.
+
+    A protobuf message may be continued by appending to it: here one more entry of ModelProto.metadata_props.
+    """
+    entry = _field(1, PROPERTY.encode()) + _field(2, metadata.to_json().encode())
+    return model + _field(METADATA_PROPS, entry)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A protobuf field of bytes."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(number: int) -> bytes:
+    """A number as protobuf writes it: seven bits a byte, the lowest first."""
+    groups = []
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*groups, number])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,7 +49,7 @@ class TextRecognizer:
         shape = self.metadata.input_shape
 
         def read(crop: Image, width: int) -> Text:
-            index, probability = self.run(preprocess(crop, width, shape))
+            index, probability = best_classes(self.run(preprocess(crop, width, shape)))
             return ctc_decode(index[0], probability[0], self.metadata.charset)
 
         widths = padded_widths(crops, options.batch_size, shape)
@@ -87,6 +88,16 @@ def preprocess(crop: Image, width: int, shape: Sequence[int]) -> Tensor:
     tensor = np.zeros((1, 3, height, width), np.float32)
     tensor[0, :, :, :resized] = (pixels / 255 - 0.5) / 0.5
     return tensor
+
+
+def best_classes(outputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(index of the best class, its probability), each (batch, steps).
+
+    Our graphs answer with these; one taken as it is published answers with (batch, steps, classes).
+    """
+    if len(outputs) == 1:
+        return outputs[0].argmax(axis=-1), outputs[0].max(axis=-1)
+    return outputs[0], outputs[1]
 
 
 def ctc_decode(index: NDArray[np.int64], probability: NDArray[np.float32], charset: Sequence[str]) -> Text:

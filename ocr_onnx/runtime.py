@@ -82,6 +82,8 @@ class Session:
         self._session = _load(path, device, threads)
         self._process = os.getpid()
         self._input = self._session.get_inputs()[0].name
+        self.output_shape: list[int | str | None] = self._session.get_outputs()[0].shape
+        """Of the first output; a size that is free is a name or None."""
         self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         """The file's metadata."""
 

@@ -18,7 +18,7 @@ import filelock
 import platformdirs
 
 from ocr_onnx import zoo
-from ocr_onnx.errors import IntegrityError, ModelError, ModelNotFoundError, OutputError
+from ocr_onnx.errors import IntegrityError, ModelError, ModelNotFoundError, OCRError, OutputError
 
 HOME_VARIABLE = "OCR_ONNX_HOME"
 """Environment variable: the folder for models, in place of the user's cache folder."""
@@ -82,7 +82,9 @@ def receipt(name: str) -> Receipt | None:
     try:
         return Receipt(**json.loads(file.read_text("utf-8")))
     except (TypeError, ValueError) as error:
-        raise IntegrityError(f"{file} is damaged ({error}): remove it and {name}.onnx, and pull the model anew") from error
+        raise IntegrityError(
+            f"{file} is damaged ({error}): remove it and {name}.onnx, and pull the model anew"
+        ) from error
 
 
 def installed() -> list[str]:
@@ -136,6 +138,8 @@ def writing(target: Path) -> Iterator[None]:
     """Turn what the file system refuses into an error of ours."""
     try:
         yield
+    except OCRError:
+        raise
     except OSError as error:
         cure = f"free some space, or set {HOME_VARIABLE} to a folder elsewhere"
         raise OutputError(f"{target} cannot be written: {error.strerror or error}; {cure}") from error

@@ -22,6 +22,8 @@ LAYERS = [
     {"pipeline"},
     {"rendering", "exporting"},
     {"converters"},
+    {"pull"},
+    {"cli_models"},
     {"cli", "__main__"},
 ]
 HEAVY = {"cv2", "numpy", "onnxruntime", "PIL", "pypdfium2", "onnx", "paddle", "yaml", "platformdirs"}

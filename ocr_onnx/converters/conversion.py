@@ -13,9 +13,9 @@ import onnx
 
 from ocr_onnx.converters.describe import describe
 from ocr_onnx.converters.optimize import OPSET, optimize
-from ocr_onnx.converters.paddle import PaddleModel, versions
+from ocr_onnx.converters.paddle import PaddleModel, installed_versions
+from ocr_onnx.converters.simple import check_classes
 from ocr_onnx.converters.verify import Agreement, Inputs, Outputs, compare, run_onnx, sample_inputs
-from ocr_onnx.errors import ConversionError
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.store import sha256
 
@@ -51,7 +51,7 @@ def convert_model(model: PaddleModel, target: Path, *, name: str | None = None, 
 
 def import_onnx(source: Path, target: Path, metadata: ModelMetadata) -> Report:
     """Take in an ONNX export whose Paddle original cannot be had; what comes out is compared with what came in."""
-    metadata = replace(metadata, source={source.name: sha256(source)}, converter=versions())
+    metadata = replace(metadata, source={source.name: sha256(source)}, converter=installed_versions())
     return _finish(source, target, metadata, lambda inputs: run_onnx(source, inputs))
 
 
@@ -61,7 +61,8 @@ def _finish(
     """Optimize, stamp, compare with `reference`, put in place."""
     exported = onnx.load(raw)
     before = len(exported.graph.node)
-    _check_classes(exported, metadata)
+    classes = exported.graph.output[0].type.tensor_type.shape.dim
+    check_classes(metadata, classes[-1].dim_value or None if classes else None)
     model = optimize(exported, reduce_classes=metadata.task == "text_recognition")
     model.producer_name = "ocr-onnx"
     del model.metadata_props[:]
@@ -75,19 +76,6 @@ def _finish(
             agreement = compare(metadata, reference(inputs), run_onnx(made, inputs))
         _place(made, target)
     return Report(metadata, target, (before, len(model.graph.node)), agreement)
-
-
-def _check_classes(model: onnx.ModelProto, metadata: ModelMetadata) -> None:
-    """Refuse a dictionary that does not belong to the model: its texts would be wrong without a word."""
-    named = metadata.labels if metadata.labels else ("blank", *metadata.charset)
-    classes = model.graph.output[0].type.tensor_type.shape.dim
-    if metadata.task == "text_detection" or not classes or not classes[-1].dim_value:
-        return
-    if classes[-1].dim_value != len(named):
-        raise ConversionError(
-            f"{metadata.name} has {classes[-1].dim_value} classes and its inference.yml names {len(named)}"
-            f"{' (the blank and the space counted)' if metadata.charset else ''}: the two are not of one model"
-        )
 
 
 def _place(made: Path, target: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ocr_onnx.converters.paddle import PaddleModel, versions
+from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.metadata import ModelMetadata, Task
 
@@ -57,7 +57,7 @@ def _describe(model: PaddleModel, rank: int, name: str | None) -> ModelMetadata:
         "channels": _channels(steps),
         "scale": _number(steps.get("NormalizeImage", {}).get("scale", 1 / 255)),
         "source": model.checksums,
-        "converter": versions(),
+        "converter": installed_versions(),
     }
     post = config.get("PostProcess") or {}
     if task == "image_unwarping":
@@ -83,7 +83,7 @@ def _describe(model: PaddleModel, rank: int, name: str | None) -> ModelMetadata:
 def _describe_bare(model: PaddleModel, rank: int, name: str) -> ModelMetadata:
     """The record of a model of the older format without inference.yml: what PP-OCRv2 to v4 have in common."""
     common: dict[str, Any] = {"name": name, "channels": "BGR", "scale": 1 / 255}
-    common |= {"source": model.checksums, "converter": versions()}
+    common |= {"source": model.checksums, "converter": installed_versions()}
     if rank == DETECTION_RANK:
         return ModelMetadata(**common, task="text_detection", mean=IMAGENET_MEAN, std=IMAGENET_STD)
     common |= {"mean": HALF, "std": HALF}

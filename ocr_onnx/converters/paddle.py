@@ -90,7 +90,7 @@ class PaddleModel:
 
     def export(self, target: Path, opset: int) -> None:
         """Have paddle2onnx write `target`."""
-        log = _paddle("export", self.graph, self.params, target, opset)
+        log = run_paddle("export", self.graph, self.params, target, opset)
         # paddle2onnx prints some of its failures and exits with 0.
         if not target.is_file() or target.stat().st_size == 0:
             raise ConversionError(f"paddle2onnx wrote nothing for {self.graph}: {log[-2000:]}")
@@ -100,23 +100,28 @@ class PaddleModel:
         with tempfile.TemporaryDirectory() as scratch:
             given, answered = Path(scratch, "inputs.npz"), Path(scratch, "outputs.npz")
             np.savez(given, allow_pickle=False, **inputs)
-            _paddle("infer", self.graph, self.params, given, answered)
+            run_paddle("infer", self.graph, self.params, given, answered)
             with np.load(answered) as outputs:
                 return {name: (output,) for name, output in outputs.items()}
 
 
+def installed_versions() -> dict[str, str]:
+    """The versions of what a conversion depends on, as far as it is installed."""
+    return {d.name: d.version for name in PACKAGES for d in metadata.distributions(name=name)}
+
+
 def versions() -> dict[str, str]:
-    """The installed versions of what a conversion depends on; raises ConversionError where one is missing."""
+    """The versions of what a conversion depends on; raises ConversionError where one is missing."""
     missing = [name for name in ("paddle", "paddle2onnx", "onnx", "onnxslim") if find_spec(name) is None]
     if missing:
         raise ConversionError(
             f"converting needs {', '.join(missing)}: in an environment of Python 3.11 (about 1 GB), "
             "pip install 'ocr-onnx[convert,cpu]'"
         )
-    return {name: metadata.version(name) for name in PACKAGES}
+    return installed_versions()
 
 
-def _paddle(*arguments: object) -> str:
+def run_paddle(*arguments: object) -> str:
     """Run the process that holds Paddle and return what it printed; raises ConversionError if it fails or aborts."""
     command = [sys.executable, "-m", "ocr_onnx.converters.paddle_process", *map(str, arguments)]
     environment = {**os.environ, "FLAGS_cpu_deterministic": "1"}

@@ -1,12 +1,14 @@
-"""The only place that imports Paddle: run as a process of its own, because paddle2onnx aborts on what it cannot convert.
+"""The only place that imports Paddle: run as a process of its own, for paddle2onnx aborts on what it cannot convert.
 
     python -m ocr_onnx.converters.paddle_process export MODEL PARAMS OUT.onnx OPSET
+    python -m ocr_onnx.converters.paddle_process export_old CORE.so MODEL PARAMS OUT.onnx OPSET
     python -m ocr_onnx.converters.paddle_process infer  MODEL PARAMS INPUTS.npz OUTPUTS.npz
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 
 def export(model: str, params: str, target: str, opset: str) -> None:
@@ -14,6 +16,23 @@ def export(model: str, params: str, target: str, opset: str) -> None:
     import paddle2onnx
 
     paddle2onnx.export(model, params, target, opset_version=int(opset), optimize_tool="none")
+
+
+def export_old(core: str, model: str, params: str, target: str, opset: str) -> None:
+    """Write `target` with the compiled core of paddle2onnx 1.3.1 alone: no Paddle, and the older format only."""
+    from importlib.util import module_from_spec, spec_from_file_location
+    from pathlib import Path
+
+    spec = spec_from_file_location("paddle2onnx_cpp2py_export", core)
+    if spec is None or spec.loader is None:
+        raise ImportError(core)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    upgrade = verbose = False
+    checker = experimental = optimize = True
+    switches = (upgrade, verbose, checker, experimental, optimize)
+    made = module.export(model, params, int(opset), *switches, {}, "onnxruntime", "", "", False)
+    Path(target).write_bytes(made)
 
 
 def infer(model: str, params: str, inputs: str, outputs: str) -> None:
@@ -37,4 +56,5 @@ def infer(model: str, params: str, inputs: str, outputs: str) -> None:
 
 
 if __name__ == "__main__":
-    {"export": export, "infer": infer}[sys.argv[1]](*sys.argv[2:])
+    commands: dict[str, Callable[..., None]] = {"export": export, "export_old": export_old, "infer": infer}
+    commands[sys.argv[1]](*sys.argv[2:])

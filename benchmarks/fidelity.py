@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_onnx import OCR, Models, OCROptions, OCRResult
+from ocr_onnx import OCR, Models, OCROptions, OCRResult, store
 
 ROOT = Path(__file__).parents[1]
 OWN = ROOT / "tests" / "pages"
@@ -28,6 +28,14 @@ POLY_TOLERANCE = 1
 """Pixels."""
 MATCH_TOLERANCE = 10
 """Boxes farther apart than this, in pixels, are not of the same text."""
+
+
+OTHER_VERSIONS = {
+    "v4_mobile": ("PP-OCRv4_mobile_det", "PP-OCRv4_mobile_rec"),
+    "v3_mobile": ("PP-OCRv3_mobile_det", "PP-OCRv3_mobile_rec"),
+    "v6_small": ("PP-OCRv6_small_det", "PP-OCRv6_small_rec"),
+}
+"""Recorded too, where these models were pulled: detection, recognition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,12 @@ def recordings(reference: Path | None, textline: Path | None) -> Iterator[Record
     yield Recording(golden / "v5_mobile_zh.jsonl", (data / "zh_pdf_pages",), everything_off)
     if textline is not None:
         yield Recording(golden / "v5_mobile_ori_tess.jsonl", (data / "tess_test",), models=small)
+    for version, names in OTHER_VERSIONS.items():
+        if all(store.path_of(name).is_file() for name in names):
+            models = Models(*names, doc_orientation=None, textline_orientation=None)
+            yield Recording(golden / f"{version}_docimgs.jsonl", pages, everything_off, models)
+        else:
+            click.echo(f"SKIPPED: {version}, for want of its models: ocr-onnx models pull {' '.join(names)}", err=True)
 
 
 def compare(recording: Recording) -> Tally:
@@ -160,7 +174,7 @@ def narrowest(ocr: OCR, result: OCRResult, found: int) -> str:
         import onnxruntime
     except ModuleNotFoundError as missing:
         return f"unknown without {missing.name}"
-    from ocr_onnx import geometry, recognition, store
+    from ocr_onnx import geometry, recognition
 
     model = onnx.load(store.find(Models().text_recognition))
     softmax = next(node.output[0] for node in reversed(model.graph.node) if node.op_type == "Softmax")

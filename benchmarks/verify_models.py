@@ -194,9 +194,9 @@ def tally(
         error_squares += float(np.square(probable - answered, dtype=np.float64).sum())
         decisions += equal.size
         differing += int(np.count_nonzero(~equal))
-        certain = confidence(report.metadata, reference[0])
-        outputs += certain.size
-        unsaturated += int(np.count_nonzero((certain > CERTAIN) & (certain < 1 - CERTAIN)))
+        undecided = is_open(report.metadata, reference[0])
+        outputs += undecided.size
+        unsaturated += int(np.count_nonzero(undecided))
     return Row(
         spec,
         weights,
@@ -212,9 +212,11 @@ def tally(
     )
 
 
-def confidence(metadata: ModelMetadata, output: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The probabilities that show whether a model saturates: of each pixel, or of the best class."""
-    return output if metadata.task in {"text_detection", "image_unwarping"} else np.asarray(output.max(axis=-1))
+def is_open(metadata: ModelMetadata, output: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where a model is not saturated: pixels between 0 and 1, steps whose best class is not certain."""
+    if metadata.task in {"text_detection", "image_unwarping"}:
+        return (output > CERTAIN) & (output < 1 - CERTAIN)
+    return np.asarray(output.max(axis=-1) < 1 - CERTAIN)
 
 
 @click.command(help=__doc__)

@@ -9,8 +9,9 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -64,9 +65,15 @@ def main(verbose: bool) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Write each page's <stem>_res.json and its pictures into this folder.",
 )
+@click.option("--lang", help="A language ('ocr-onnx models langs'): its models are used instead of the embedded ones.")
+@click.option("--ocr-version", "--ocr_version", help="PP-OCRv6, PP-OCRv5, PP-OCRv4 or PP-OCRv3.")
+@click.option("--text-detection-model-name", "--text_detection_model_name", help="A model's name, or an .onnx file.")
+@click.option(
+    "--text-recognition-model-name", "--text_recognition_model_name", help="A model's name, or an .onnx file."
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, gpu or gpu:N.")
 @click.option("--cpu-threads", "--cpu_threads", type=click.IntRange(1), help="Cores for detection; default: all.")
-def run(inputs: tuple[str, ...], form: Format, save_path: Path | None, device: str, cpu_threads: int | None) -> None:
+def run(inputs: tuple[str, ...], form: Format, save_path: Path | None, **settings: Any) -> None:
     """Read pictures, PDFs, and folders of them.
 
     An input that cannot be read is reported, and the others are still read; the exit code is then 1.
@@ -77,9 +84,7 @@ def run(inputs: tuple[str, ...], form: Format, save_path: Path | None, device: s
       ocr-onnx run scans/ invoice.pdf --format jsonl > pages.jsonl
       ocr-onnx run page.png --save-path output
     """
-    from ocr_onnx.pipeline import OCR
-
-    ocr = OCR(device=device, cpu_threads=cpu_threads)
+    ocr = _engine(**settings)
     failures: list[InputError] = []
     pages: list[dict[str, object]] = []
     taken: dict[Path, str] = {}
@@ -95,6 +100,30 @@ def run(inputs: tuple[str, ...], form: Format, save_path: Path | None, device: s
     if form == "json":
         _print(json.dumps(pages, ensure_ascii=False, indent=4))
     sys.exit(1 if failures else 0)
+
+
+def _engine(
+    *,
+    lang: str | None,
+    ocr_version: str | None,
+    text_detection_model_name: str | None,
+    text_recognition_model_name: str | None,
+    device: str,
+    cpu_threads: int | None,
+) -> OCR:
+    """The engine that the options ask for: a model's name wins over language and version."""
+    from ocr_onnx.languages import models_for
+    from ocr_onnx.pipeline import OCR, Models
+
+    models = Models()
+    if lang is not None or ocr_version is not None:
+        detection, recognition = models_for(lang, ocr_version)
+        models = replace(models, text_detection=detection, text_recognition=recognition)
+    if text_detection_model_name is not None:
+        models = replace(models, text_detection=text_detection_model_name)
+    if text_recognition_model_name is not None:
+        models = replace(models, text_recognition=text_recognition_model_name)
+    return OCR(models=models, device=device, cpu_threads=cpu_threads)
 
 
 def _print(text: str) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ocr_onnx import converters, download, store, zoo
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.errors import DownloadError, IntegrityError, ModelNotFoundError, OptionError
-from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.runtime import Session
 from ocr_onnx.zoo import ModelSpec
 
@@ -62,9 +62,10 @@ def pull(name: str, *, accept_new: bool = False, progress: download.Progress | N
 
 
 def import_file(source: Path, *, name: str | None = None, dictionary: Path | None = None) -> list[Path]:
-    """Take in a bundle of models, an ONNX file that says what it is, or a folder with a Paddle model, converted.
+    """Take in a bundle of models, an ONNX file, or a folder with a Paddle model, converted.
 
-    Returns the files in place. Raises a kind of OCRError where there is something wrong with it.
+    An ONNX file that does not say what it is is described by the zoo's record of `name`, the inference.yml beside it,
+    and for recognition by `dictionary` or the characters in its own metadata. Returns the files in place. Raises a kind of OCRError where there is something wrong with it.
     """
     if source.is_dir():
         with tempfile.TemporaryDirectory() as scratch:
@@ -73,8 +74,14 @@ def import_file(source: Path, *, name: str | None = None, dictionary: Path | Non
             return [_place(made, report.metadata.name, source)]
     if source.suffix != ".onnx":
         return store.unbundle(source)
-    metadata = ModelMetadata.from_properties(Session(source).properties, str(source))
-    return [_place(source, name or metadata.name, source)]
+    session = Session(source)
+    if PROPERTY in session.properties:
+        metadata = ModelMetadata.from_properties(session.properties, str(source))
+        return [_place(source, name or metadata.name, source)]
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch, "model.onnx")
+        converters.take_in(zoo.spec(name or source.stem), source, dictionary, session, made)
+        return [_place(made, name or source.stem, source)]
 
 
 def _place(made: Path, name: str, source: Path) -> Path:

@@ -19,6 +19,9 @@ from ocr_onnx.types import Image, Run, Tensor, Text
 MAX_WIDTH = 3200
 """A wider crop is squeezed to this width, in pixels at the model's height."""
 
+ARABIC = "arabic_"
+"""What the names of Arabic models begin with."""
+
 BLANK = 0
 """CTC's class for no character."""
 
@@ -50,7 +53,8 @@ class TextRecognizer:
 
         def read(crop: Image, width: int) -> Text:
             index, probability = best_classes(self.run(preprocess(crop, width, shape)))
-            return ctc_decode(index[0], probability[0], self.metadata.charset)
+            text = ctc_decode(index[0], probability[0], self.metadata.charset)
+            return in_visual_order(text) if self.metadata.name.startswith(ARABIC) else text
 
         widths = padded_widths(crops, options.batch_size, shape)
         return run_each(read, crops, widths, costs=widths)
@@ -88,6 +92,13 @@ def preprocess(crop: Image, width: int, shape: Sequence[int]) -> Tensor:
     tensor = np.zeros((1, 3, height, width), np.float32)
     tensor[0, :, :, :resized] = (pixels / 255 - 0.5) / 0.5
     return tensor
+
+
+def in_visual_order(text: Text) -> Text:
+    """A text of letters from left to right as they stand, put as it is written: as the reference does for Arabic."""
+    from bidi.algorithm import get_display
+
+    return Text(str(get_display(text.text)), text.score)
 
 
 def best_classes(outputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -107,6 +107,28 @@ def test_text_is_utf_8_whatever_the_locale() -> None:
     assert done.stdout.decode() == SIGN
 
 
+def test_a_language_whose_model_is_not_here_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OCR_ONNX_HOME", str(tmp_path))
+    result = invoke("run", PAGES / "sign.png", "--lang", "ko")
+    assert result.exit_code == 1
+    assert "PP-OCRv5_server_det is not on this machine" in result.stderr
+    assert "ocr-onnx models pull PP-OCRv5_server_det" in result.stderr
+
+
+def test_a_models_name_wins_over_the_version() -> None:
+    names = (
+        "--text_detection_model_name",
+        "PP-OCRv5_mobile_det",
+        "--text-recognition-model-name",
+        "PP-OCRv5_mobile_rec",
+    )
+    assert invoke("run", PAGES / "sign.png", "--ocr_version", "PP-OCRv4", *names).stdout == SIGN
+
+
+def test_languages_are_listed() -> None:
+    assert "ka           PP-OCRv3\n" in invoke("models", "langs").stdout
+
+
 def test_an_unknown_device_is_one_line() -> None:
     result = invoke("run", PAGES / "sign.png", "--device", "tpu")
     assert (result.exit_code, result.stdout) == (1, "")

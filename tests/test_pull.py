@@ -15,14 +15,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 from conftest import PAGES
+from onnx import TensorProto, helper, numpy_helper
 
-from ocr_onnx import OCR, Models, OCROptions, download, store, zoo
+from ocr_onnx import OCR, Models, OCROptions, converters, download, store, zoo
 from ocr_onnx.cli import main
 from ocr_onnx.errors import DownloadError, IntegrityError, ModelError, OptionError, OutputError
+from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.runtime import Session
 from ocr_onnx.zoo import Mirror
 
 NAME = "PP-LCNet_x0_25_textline_ori"
@@ -31,7 +36,16 @@ YML = {
     "PreProcess": {"transform_ops": [{"ResizeImage": {"size": [160, 80]}}, {"NormalizeImage": {}}]},
     "PostProcess": {"Topk": {"topk": 1, "label_list": ["0_degree", "180_degree"]}},
 }
-MODEL = store.find("PP-LCNet_x1_0_textline_ori").read_bytes()
+
+
+def unstamped(path: Path) -> bytes:
+    """A model as others publish it: without our description."""
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    return bytes(model.SerializeToString())
+
+
+MODEL = unstamped(store.find("PP-LCNet_x1_0_textline_ori"))
 
 
 class Host:
@@ -353,6 +367,69 @@ def test_a_mirror_with_another_checksum_is_refused(host: Host, monkeypatch: pyte
     assert result.exit_code == 1
     assert "has the sha256" in result.stderr or "could not download" in result.stderr
     assert not store.path_of("PP-OCRv4_mobile_det").exists()
+
+
+def foreign(path: Path, characters: str | None) -> None:
+    """A recognition model of somebody else's, with 5 classes."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[2], keepdims=0),
+        helper.make_node("Transpose", ["m"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["t", "w"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["y"], axis=2),
+    ]
+    weights = np.random.default_rng(0).normal(0, 3, (3, 5)).astype(np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "theirs",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 48, "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "t", 5])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    if characters is not None:
+        helper.set_model_props(model, {"character": characters})
+    onnx.save(model, path)
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("tools", [True, False], ids=["with onnx", "without onnx"])
+@pytest.mark.parametrize(
+    ("characters", "expected"),
+    [("a\nb\nc\n ", "abc "), ("a\nb\nc\n", "abc "), ("a\nb\nc\n \n", "abc "), ("a\nb\nc", "abc ")],
+)
+def test_an_export_of_somebody_elses_is_taken_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tools: bool, characters: str, expected: str
+) -> None:
+    monkeypatch.setattr(converters, "_has_graph_tools", lambda: tools)
+    foreign(tmp_path / "theirs.onnx", characters)
+    result = invoke("import", tmp_path / "theirs.onnx", "--name", "korean_PP-OCRv3_mobile_rec")
+    assert (result.exit_code, result.stderr) == (0, "")
+    session = Session(store.find("korean_PP-OCRv3_mobile_rec"))
+    metadata = ModelMetadata.from_properties(session.properties, "x")
+    assert "".join(metadata.charset) == expected
+    assert len(session(np.zeros((1, 3, 48, 320), np.float32))) == (2 if tools else 1)
+    ocr = OCR(models=Models(text_recognition="korean_PP-OCRv3_mobile_rec"))
+    assert set(ocr.predict(PAGES / "sign.png")[0].text) <= set("abc \n")
+
+
+@pytest.mark.usefixtures("host")
+def test_an_export_without_its_dictionary_is_refused(tmp_path: Path) -> None:
+    foreign(tmp_path / "theirs.onnx", None)
+    arguments = ("import", tmp_path / "theirs.onnx", "--name", "korean_PP-OCRv3_mobile_rec")
+    assert "say --dict FILE" in invoke(*arguments).stderr
+    (tmp_path / "keys.txt").write_text("a\nb\n")
+    assert "5 classes" in invoke(*arguments, "--dict", tmp_path / "keys.txt").stderr
+    (tmp_path / "keys.txt").write_text("a\nb\nc\n")
+    assert invoke(*arguments, "--dict", tmp_path / "keys.txt").exit_code == 0
+
+
+def test_without_onnx_an_official_export_is_taken_as_it_is(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(converters, "_has_graph_tools", lambda: False)
+    invoke("pull", NAME, "--accept-new")
+    path = store.find(NAME)
+    assert path.read_bytes().startswith(MODEL)
+    onnx.checker.check_model(onnx.load(path))
+    assert ModelMetadata.from_properties(Session(path).properties, NAME).name == NAME
 
 
 def child(*arguments: str) -> subprocess.Popen[str]:

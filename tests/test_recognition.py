@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -118,3 +119,26 @@ def test_no_crops_are_no_texts() -> None:
 def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=next(iter(wrong))):
         RecognitionOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_arabic_is_put_in_visual_order_as_paddle_does() -> None:
+    def letters(_: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([[1, 2, 3]]), np.ones((1, 3), np.float32)
+
+    shape = replace(RECOGNITION, charset=("ا", "ب", "1"))
+    crops = [blank(48, 100)]
+    plain = TextRecognizer(letters, shape)(crops, RecognitionOptions())
+    arabic = TextRecognizer(letters, replace(shape, name="arabic_PP-OCRv5_mobile_rec"))(crops, RecognitionOptions())
+    assert [plain[0].text, arabic[0].text] == ["اب1", "1با"]
+
+
+def test_a_graph_that_answers_with_all_classes_is_read_alike() -> None:
+    table = np.zeros((1, 3, 7), np.float32)
+    table[0, [0, 1, 2], [2, 0, 1]] = 0.9, 0.8, 0.7
+
+    def full(_: Tensor) -> tuple[np.ndarray, ...]:
+        return (table,)
+
+    (text,) = TextRecognizer(full, RECOGNITION)([blank(48, 100)], RecognitionOptions())
+    assert text.text == "ba"
+    assert text.score == pytest.approx(0.8)

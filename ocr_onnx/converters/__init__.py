@@ -6,12 +6,17 @@ Importing this loads nothing heavy; converting the newer format needs the extra 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ocr_onnx.errors import ConversionError
+
 if TYPE_CHECKING:
     from ocr_onnx.converters.conversion import Report as Report
+    from ocr_onnx.metadata import ModelMetadata
+    from ocr_onnx.runtime import Session
     from ocr_onnx.zoo import ModelSpec
 
 
@@ -47,16 +52,43 @@ def make(spec: ModelSpec, directory: Path, target: Path) -> None:
 
     exports = sorted(directory.glob("*.onnx"))
     dictionary = next((path for path in directory.glob("*.txt")), None)
-    graph_tools = find_spec("onnx") is not None and find_spec("onnxslim") is not None
     if exports:
-        metadata = describe_export(spec.name, spec.task, directory / "inference.yml")
-        if graph_tools:
-            from ocr_onnx.converters.conversion import import_onnx
-
-            import_onnx(exports[0], target, metadata)
-        else:
-            simple.stamp(exports[0], target, metadata)
-    elif find_spec("paddle") is not None and graph_tools:
+        _finish_export(exports[0], describe_export(spec.name, spec.task, directory / "inference.yml"), target)
+    elif find_spec("paddle") is not None and _has_graph_tools():
         convert(directory, target, name=spec.name, dictionary=dictionary)
     else:
         simple.convert_old(PaddleModel.at(directory, dictionary), target, spec.name)
+
+
+def take_in(spec: ModelSpec, source: Path, dictionary: Path | None, session: Session, target: Path) -> None:
+    """Make a model of the zoo from somebody's ONNX export of it; see pull.import_file."""
+    from ocr_onnx.converters.describe import charset_of_export, describe_export
+    from ocr_onnx.converters.paddle import PaddleModel
+
+    metadata = describe_export(spec.name, spec.task, source.with_name("inference.yml"))
+    if spec.task == "text_recognition" and not metadata.charset:
+        classes = session.output_shape[-1]
+        if dictionary is not None:
+            charset = (*PaddleModel(source, source, None, dictionary).charset, " ")
+        elif "character" in session.properties and isinstance(classes, int):
+            charset = charset_of_export(session.properties["character"], classes)
+        else:
+            raise ConversionError(f"{source} has no dictionary: say --dict FILE, a character a line")
+        metadata = replace(metadata, charset=charset)
+    _finish_export(source, metadata, target)
+
+
+def _finish_export(source: Path, metadata: ModelMetadata, target: Path) -> None:
+    """Optimize an ONNX export where the tools for it are installed, else take it as it is."""
+    if _has_graph_tools():
+        from ocr_onnx.converters.conversion import import_onnx
+
+        import_onnx(source, target, metadata)
+    else:
+        from ocr_onnx.converters.simple import stamp
+
+        stamp(source, target, metadata)
+
+
+def _has_graph_tools() -> bool:
+    return find_spec("onnx") is not None and find_spec("onnxslim") is not None

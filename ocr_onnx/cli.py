@@ -8,7 +8,6 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -161,18 +160,25 @@ def _read_all(ocr: OCR, inputs: tuple[str, ...], failures: list[InputError]) -> 
             paths += images.files(name)
         except InputError as error:
             _report(error, failures)
-    several = len(paths) > 1 or any(path.suffix.lower() == ".pdf" for path in paths)
-    shown = several and sys.stderr.isatty()
-    with (
-        click.progressbar(paths, file=sys.stderr, label="Reading", show_pos=True)
-        if shown
-        else nullcontext(paths) as bar
-    ):
-        for path in bar:
-            try:
-                yield from ocr.predict_iter(path)
-            except InputError as error:
-                _report(error, failures)
+    for number, path in enumerate(paths, 1):
+        place = f"{number} of {len(paths)}: {path}"
+        _progress(place if len(paths) > 1 else "")
+        try:
+            for result in ocr.predict_iter(path):
+                _progress("")
+                yield result
+                if result.source.count is not None and result.source.index is not None:
+                    _progress(f"{place}, {result.source.index + 1} of {result.source.count} pages")
+        except InputError as error:
+            _progress("")
+            _report(error, failures)
+    _progress("")
+
+
+def _progress(text: str) -> None:
+    """Show on a terminal what is being done, in one line that is written over; nothing takes it away."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{text}", err=True, nl=False)
 
 
 def _report(error: InputError, failures: list[InputError]) -> None:

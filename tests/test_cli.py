@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import click
+import PIL.Image
 import pytest
 from click.testing import CliRunner, Result
 from conftest import PAGES
@@ -127,6 +129,21 @@ def test_a_models_name_wins_over_the_version() -> None:
 
 def test_languages_are_listed() -> None:
     assert "ka           PP-OCRv3\n" in invoke("models", "langs").stdout
+
+
+def test_progress_is_shown_on_a_terminal_and_taken_away(tmp_path: Path) -> None:
+    frames = [PIL.Image.open(PAGES / "tiny.png").convert("RGB")] * 2
+    frames[0].save(tmp_path / "pages.tiff", save_all=True, append_images=frames[1:])
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "ocr_onnx", "run", str(tmp_path / "pages.tiff"), str(PAGES / "tiny.png")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=end, text=True, check=True)
+    os.close(end)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert f"1 of 2: {tmp_path}/pages.tiff, 1 of 2 pages" in shown
+    assert f"2 of 2: {PAGES}/tiny.png" in shown
+    assert shown.endswith("\r\x1b[K")
+    assert len(done.stdout.splitlines()) == 3
 
 
 def test_an_unknown_device_is_one_line() -> None:

@@ -1,0 +1,45 @@
+"""Writes the tables of README.md that come from model_zoo.yaml: python -m benchmarks.readme."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ocr_onnx import zoo
+from ocr_onnx.zoo import ModelSpec
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- models: make readme -->\n", "<!-- end -->\n"
+
+KINDS = {
+    "text_detection": "detection",
+    "text_recognition": "recognition",
+    "doc_orientation": "page orientation",
+    "textline_orientation": "line orientation",
+    "image_unwarping": "unwarping",
+}
+
+
+def row(spec: ModelSpec) -> str:
+    """One model's line."""
+    shown = ", ".join(spec.languages[:4]) + (", …" if len(spec.languages) > 4 else "")
+    size = "" if spec.size is None else f"{spec.size:g}"
+    accuracy = "" if spec.accuracy is None else f"{spec.accuracy:g}"
+    ready = "embedded" if spec.embedded else "one command" if spec.mirrors_complete else "`--accept-new`"
+    return f"| {spec.name} | {KINDS[spec.task]} | {shown} | {size} | {accuracy} | {ready} | {spec.verified} |"
+
+
+def table() -> str:
+    """All models."""
+    head = "| model | task | `lang` | MB | published accuracy | how it comes | compared on |"
+    return "\n".join([head, "|---|---|---|--:|--:|---|---|", *map(row, zoo.models().values()), ""])
+
+
+def updated(text: str) -> str:
+    """README.md with the table as it should be."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    README.write_text(updated(README.read_text("utf-8")), "utf-8")

@@ -1,0 +1,40 @@
+"""What the documents say is what the sources say."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import readme
+from ocr_onnx import zoo
+from ocr_onnx.cli import main
+
+TEXT = readme.README.read_text("utf-8")
+COMMANDS = re.findall(r"ocr-onnx ((?:models )?[a-z]+)", TEXT)
+
+
+def test_the_table_of_models_is_up_to_date() -> None:
+    assert readme.updated(TEXT) == TEXT, "make readme"
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS)))
+def test_every_command_in_the_readme_exists(command: str) -> None:
+    assert CliRunner().invoke(main, [*command.split(), "--help"]).exit_code == 0
+
+
+def test_every_file_the_readme_names_is_there() -> None:
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT):
+        assert (readme.README.parent / link).exists(), link
+
+
+def test_every_model_of_a_version_has_a_record_with_a_licence() -> None:
+    assert all(spec.licence and spec.verified for spec in zoo.models().values())
+
+
+def test_what_was_compared_with_paddle_is_on_record() -> None:
+    rows = (readme.README.parent / "docs" / "models-verified.md").read_text("utf-8")
+    weights = dict(reversed(re.findall(r"^\| (\S+) \| (\w+)", rows, re.MULTILINE)))
+    claimed = {spec.name: spec.verified for spec in zoo.models().values() if spec.verified != "none"}
+    assert claimed == {name: kind for name, kind in weights.items() if name in zoo.models()}

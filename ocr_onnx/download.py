@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import logging
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -80,7 +81,11 @@ def _fetch_all(url: str, part: Path, progress: Progress | None) -> None:
             if error.code < http.client.INTERNAL_SERVER_ERROR:
                 raise DownloadError(f"{url} answers {error.code} {error.reason}") from error
             problem: Exception = error
-        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, socket.gaierror):
+                raise DownloadError(f"{url}: the host is not known here; check the network and HTTPS_PROXY") from error
+            problem = error
+        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
             problem = error
         else:
             return

@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import tarfile
@@ -176,6 +177,21 @@ def test_a_busy_server_is_asked_again(host: Host, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=r"cannot be fetched.*check the network"):
         download.fetch_url(f"{host.address}/data", tmp_path / "data")
     assert len(host.ranges) == download.ATTEMPTS
+
+
+def test_a_host_that_is_not_known_is_not_asked_again(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def unknown(name: str, *_: object) -> None:
+        asked.append(name)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(DownloadError, match="the host is not known here"):
+        download.fetch_url("http://models.invalid/x", tmp_path / "data")
+    assert asked == ["models.invalid"]
 
 
 def test_more_than_a_model_is_not_fetched(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -65,7 +66,8 @@ def import_file(source: Path, *, name: str | None = None, dictionary: Path | Non
     """Take in a bundle of models, an ONNX file, or a folder with a Paddle model, converted.
 
     An ONNX file that does not say what it is is described by the zoo's record of `name`, the inference.yml beside it,
-    and for recognition by `dictionary` or the characters in its own metadata. Returns the files in place. Raises a kind of OCRError where there is something wrong with it.
+    and for recognition by `dictionary` or the characters in its own metadata. Returns the files in place. Raises a kind
+    of OCRError where there is something wrong with it.
     """
     if source.is_dir():
         with tempfile.TemporaryDirectory() as scratch:
@@ -93,12 +95,13 @@ def _place(made: Path, name: str, source: Path) -> Path:
 
 def _pull(spec: ModelSpec, *, accept_new: bool, progress: download.Progress | None) -> Path:
     problems = []
+    partial = store.home() / ".partial" / spec.name
     for origin in origins(spec):
         if not origin.checksums and not accept_new:
             problems.append(f"{origin.where}: nobody publishes its sha256; --accept-new takes what is served")
             continue
-        # Kept from run to run, so that what broke off is continued.
-        folder = store.home() / ".partial" / spec.name
+        # Kept from run to run, so that what broke off is continued; apart, so that no place's files pass for another's.
+        folder = partial / re.sub(r"[^A-Za-z0-9._-]+", "-", origin.where)
         try:
             with store.writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +113,7 @@ def _pull(spec: ModelSpec, *, accept_new: bool, progress: download.Progress | No
             problems.append(f"{origin.where}: {error}")
         else:
             made = _make(spec, origin, folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
             return made
     raise DownloadError("\n  ".join([f"{spec.name} could not be had:", *problems]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
 import os
@@ -12,6 +13,7 @@ import sys
 import tarfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -280,6 +282,28 @@ def test_a_host_that_fails_gives_way_to_the_next(host: Host, monkeypatch: pytest
     content = replace(zoo.zoo(), hosts={"mine": good})
     monkeypatch.setattr(zoo, "zoo", lambda: content)
     assert invoke("pull", NAME, "--accept-new").exit_code == 0
+
+
+def test_half_a_model_of_one_place_does_not_pass_for_anothers(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yml = host.files.pop(f"/{NAME}_onnx/inference.yml")
+    host.files[f"/{NAME}_onnx/inference.onnx"] = b"left over, and never vouched for"
+    good = {"model.onnx": MODEL, "inference.yml": yml}
+    packages = store.home() / ".packages"
+    packages.mkdir(parents=True)
+    with zipfile.ZipFile(packages / "some_package-1.0-py3-none-any.whl", "w") as wheel:
+        for name, data in good.items():
+            wheel.writestr(f"some/model/{name}", data)
+    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in good.items()}
+    spec = replace(zoo.spec(NAME), mirrors=(Mirror("some-package==1.0", "some/model", checksums),))
+    content = replace(zoo.zoo(), hosts={}, models={**zoo.models(), NAME: spec})
+    monkeypatch.setattr(zoo, "zoo", lambda: content)
+    assert invoke("pull", NAME, "--accept-new").exit_code == 0
+    receipt = store.receipt(NAME)
+    assert receipt is not None
+    assert (receipt.source, receipt.files) == ("some-package==1.0", checksums)
+    assert not (store.home() / ".partial" / NAME).exists()
 
 
 def test_all_that_went_wrong_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

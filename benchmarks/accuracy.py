@@ -195,7 +195,7 @@ def main(data: Path) -> None:
     for pair in set(PAIRS) - set(here):
         click.echo(f"SKIPPED: ocr-onnx models pull {' '.join(pair)}", err=True)
     off = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
-    engines = {pair: OCR(off, models=Models(*pair, None, None)) for pair in here}
+    engines = {pair: OCR(off, models=Models(*pair)) for pair in here}
     outcomes = measure(engines, data)
     base = next(iter(outcomes.values())).seconds
     seconds = ", ".join(f"{statistics.median(values):.2f} s a page of {name}" for name, values in base.items())

@@ -100,7 +100,7 @@ def recordings(reference: Path | None, textline: Path | None) -> Iterator[Record
         yield Recording(golden / "v5_mobile_ori_tess.jsonl", (data / "tess_test",), models=small)
     for version, names in OTHER_VERSIONS.items():
         if all(store.path_of(name).is_file() for name in names):
-            models = Models(*names, doc_orientation=None, textline_orientation=None)
+            models = Models(*names)
             yield Recording(golden / f"{version}_docimgs.jsonl", pages, everything_off, models)
         else:
             click.echo(f"SKIPPED: {version}, for want of its models: ocr-onnx models pull {' '.join(names)}", err=True)

@@ -63,7 +63,7 @@ class TextDetector:
     run: Run
     metadata: ModelMetadata
 
-    def __call__(self, image: Image, options: DetectionOptions) -> list[TextBox]:
+    def __call__(self, image: Image, options: DetectionOptions = DetectionOptions()) -> list[TextBox]:
         """The boxes of the text in `image`, in its pixels and no particular order."""
         tensor = preprocess(image, options, self.metadata)
         probability = self.run(tensor)[0][0, 0]

@@ -13,6 +13,7 @@ OCRError
 ├── OnnxRuntimeError (RuntimeError)
 │   ├── OnnxRuntimeMissingError (ImportError)
 │   └── DeviceUnavailableError            the device asked for is not there
+├── UnmappableError (ValueError)          points of an unwarped page have no place on the input
 ├── OutputError (OSError)                 a result or a model that cannot be written
 ├── DownloadError (OSError)               a file that cannot be fetched
 │   └── IntegrityError (ValueError)       a file that is not what it should be
@@ -78,6 +79,10 @@ class OnnxRuntimeMissingError(OnnxRuntimeError, ImportError):
 
 class DeviceUnavailableError(OnnxRuntimeError):
     """The device asked for is not there."""
+
+
+class UnmappableError(OCRError, ValueError):
+    """Points of an unwarped page have no place on the input."""
 
 
 class OutputError(OCRError, OSError):

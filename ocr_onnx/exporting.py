@@ -33,12 +33,13 @@ def to_dict(result: OCRResult) -> dict[str, Any]:
     # What is no text in a path is marked, so that the dictionary can be written.
     path = result.source.path
     input_path = None if path is None else os.fsencode(path).decode("utf-8", "replace")
+    preprocessed = options.use_doc_orientation_classify or options.use_doc_unwarping
     preprocessor = {
         "input_path": None,
         "page_index": None,
         "model_settings": {
             "use_doc_orientation_classify": options.use_doc_orientation_classify,
-            "use_doc_unwarping": False,
+            "use_doc_unwarping": options.use_doc_unwarping,
         },
         "angle": OFF if result.angle is None else result.angle,
     }
@@ -46,10 +47,10 @@ def to_dict(result: OCRResult) -> dict[str, Any]:
         "input_path": input_path,
         "page_index": result.source.index,
         "model_settings": {
-            "use_doc_preprocessor": options.use_doc_orientation_classify,
+            "use_doc_preprocessor": preprocessed,
             "use_textline_orientation": options.use_textline_orientation,
         },
-        **({"doc_preprocessor_res": preprocessor} if options.use_doc_orientation_classify else {}),
+        **({"doc_preprocessor_res": preprocessor} if preprocessed else {}),
         "dt_polys": [box.quad.tolist() for box in result.boxes],
         "dt_scores": [box.score for box in result.boxes],
         "text_det_params": asdict(options.detection),

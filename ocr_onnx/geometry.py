@@ -88,6 +88,14 @@ def rotate(image: Image, angle: int) -> Image:
     return shifted
 
 
+def turned_back(quad: Quad, angle: int, size: tuple[int, int]) -> Quad:
+    """Points on a picture of `size` (width, height) that `rotate` by `angle` moved to `quad`; the order is kept."""
+    width, height = size
+    x, y = quad[:, 0], quad[:, 1]
+    places = {0: (x, y), 90: (width - y, x), 180: (width - x, height - y), 270: (y, height - x)}
+    return np.stack(places[angle], axis=1)
+
+
 def reading_order(boxes: Sequence[TextBox]) -> list[TextBox]:
     """Top to bottom, and left to right on one line: PaddleX's insertion pass over boxes sorted by their first corner."""
     ordered = sorted(boxes, key=lambda box: (box.quad[0, 1], box.quad[0, 0]))

@@ -13,7 +13,21 @@ from ocr_onnx.images import MAX_PIXELS
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.options import check_number
 from ocr_onnx.runtime import run_each
-from ocr_onnx.types import Image, Run, Tensor
+from ocr_onnx.types import Image, Orientation, Run, Tensor
+
+HALF_TURN = 180
+"""Degrees."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageOrientationOptions:
+    """How pages are judged."""
+
+    score_thresh: float = 0.0
+    """A page is turned where the score is at least this; the reference always turns."""
+
+    def __post_init__(self) -> None:
+        check_number("score_thresh", self.score_thresh, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +37,10 @@ class PageClassifier:
     run: Run
     metadata: ModelMetadata
 
-    def __call__(self, image: Image) -> int:
-        """The degrees by which to turn `image` counter-clockwise so that it stands upright: 0, 90, 180 or 270."""
-        tensor = preprocess_page(image, self.metadata)
-        return int(self.metadata.labels[best_class(self.run(tensor)[0])])
+    def __call__(self, image: Image, options: PageOrientationOptions = PageOrientationOptions()) -> Orientation:
+        """How `image` stands: 0, 90, 180 or 270 degrees; 0 where the score is too low to turn it."""
+        best, score = best_class(self.run(preprocess_page(image, self.metadata))[0])
+        return Orientation(int(self.metadata.labels[best]) if score >= options.score_thresh else 0, score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +49,12 @@ class LineOrientationOptions:
 
     batch_size: int = 6
     """The first line of so many decides for all of them, as in PaddleX 3.7 (its default is 6); 1: each for itself."""
+    score_thresh: float = 0.0
+    """A line is turned where the score is at least this; the reference always turns."""
 
     def __post_init__(self) -> None:
         check_number("batch_size", self.batch_size, 1, whole=True)
+        check_number("score_thresh", self.score_thresh, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +64,20 @@ class LineClassifier:
     run: Run
     metadata: ModelMetadata
 
-    def __call__(self, crops: Sequence[Image], options: LineOrientationOptions) -> list[bool]:
-        """True for each crop that must be turned by 180 degrees.
+    def __call__(
+        self, crops: Sequence[Image], options: LineOrientationOptions = LineOrientationOptions()
+    ) -> list[Orientation]:
+        """How each crop stands: 0 or 180 degrees; 0 where the score is too low to turn it.
 
         PaddleX 3.7.2 hands every line of a batch the batch's class numbers and reads the first of them. So only that
         one need be computed.
         """
 
-        def upside_down(crop: Image) -> bool:
-            return best_class(self.run(preprocess_line(crop, self.metadata))[0]) == 1
+        def judge(crop: Image) -> Orientation:
+            best, score = best_class(self.run(preprocess_line(crop, self.metadata))[0])
+            return Orientation(HALF_TURN if best == 1 and score >= options.score_thresh else 0, score)
 
-        first = run_each(upside_down, crops[:: options.batch_size])
+        first = run_each(judge, crops[:: options.batch_size])
         return [first[i // options.batch_size] for i in range(len(crops))]
 
 
@@ -86,6 +106,7 @@ def preprocess_line(crop: Image, metadata: ModelMetadata) -> Tensor:
     return normalize(np.asarray(cv2.resize(crop, (width, height)), np.uint8), metadata)[np.newaxis]
 
 
-def best_class(scores: Tensor) -> int:
-    """The class with the highest score of a batch of one."""
-    return int(np.argmax(scores[0]))
+def best_class(scores: Tensor) -> tuple[int, float]:
+    """The class with the highest score of a batch of one, and that score."""
+    best = int(np.argmax(scores[0]))
+    return best, float(scores[0, best])

@@ -1,4 +1,4 @@
-"""The stages in order: a page is turned, its text found, cut out, turned, read."""
+"""The stages in order: a page is turned and made flat, its text found, cut out, turned, read."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import ModelError, StageNotLoadedError
 from ocr_onnx.metadata import ModelMetadata, Task
 from ocr_onnx.options import check_number
-from ocr_onnx.orientation import LineClassifier, LineOrientationOptions, PageClassifier
+from ocr_onnx.orientation import (
+    HALF_TURN,
+    LineClassifier,
+    LineOrientationOptions,
+    PageClassifier,
+    PageOrientationOptions,
+)
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import Device, Session, cpu_count
-from ocr_onnx.types import Image, Page, TextBox, TextLine
+from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
+from ocr_onnx.unwarping import TextImageUnwarper
 
 logger = logging.getLogger(__name__)
-
-UPSIDE_DOWN = 180
-"""Degrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +34,11 @@ class OCROptions:
 
     use_doc_orientation_classify: bool = True
     """Turn pages upright."""
+    use_doc_unwarping: bool = False
+    """Make bent pages flat. It harms flat ones."""
     use_textline_orientation: bool = True
     """Turn lines that stand on their heads."""
+    page_orientation: PageOrientationOptions = field(default_factory=PageOrientationOptions)
     detection: DetectionOptions = field(default_factory=DetectionOptions)
     line_orientation: LineOrientationOptions = field(default_factory=LineOrientationOptions)
     recognition: RecognitionOptions = field(default_factory=RecognitionOptions)
@@ -39,21 +46,24 @@ class OCROptions:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Which models do it: official names, or paths of .onnx files."""
+    """Which models do it: official names, or paths of .onnx files. A stage that is off needs none."""
 
     text_detection: str | Path = "PP-OCRv5_mobile_det"
     text_recognition: str | Path = "PP-OCRv5_mobile_rec"
-    doc_orientation: str | Path | None = "PP-LCNet_x1_0_doc_ori"
-    """None: this stage is not loaded."""
-    textline_orientation: str | Path | None = "PP-LCNet_x1_0_textline_ori"
-    """None: this stage is not loaded."""
+    doc_orientation: str | Path = "PP-LCNet_x1_0_doc_ori"
+    doc_unwarping: str | Path = "UVDoc"
+    textline_orientation: str | Path = "PP-LCNet_x1_0_textline_ori"
 
 
 class OCR:
     """The pipeline. One may serve many threads: a call leaves nothing behind.
 
-    `device` is cpu, gpu or gpu:N; `cpu_threads` is how many cores detection may use (default: all that the process
-    may). Raises a kind of OCRError where a model or the device is not there.
+    A stage that `options` has off is not loaded, and no call can have it on. `device` is cpu, gpu or gpu:N;
+    `cpu_threads` is how many cores detection may use (default: all that the process may). Raises a kind of OCRError
+    where a model or the device is not there.
+
+    Each stage can be called by itself: `detect(image)`, `recognize(crops)`, `classify_page(image)`,
+    `classify_lines(crops)`, `unwarp(image)`; of the last three, those that are off are None.
     """
 
     def __init__(
@@ -72,14 +82,17 @@ class OCR:
         threads = cpu_count() if cpu_threads is None else cpu_threads
 
         # A page is one call that fills all cores; lines are many calls, each on one (runtime.run_each).
-        self.detect = TextDetector(*_load(names.text_detection, "text_detection", where, threads))
-        self.recognize = TextRecognizer(*_load(names.text_recognition, "text_recognition", where, 1))
+        self.detect = TextDetector(*load(names.text_detection, "text_detection", where, threads))
+        self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1))
         self.classify_page: PageClassifier | None = None
-        self.classify_line: LineClassifier | None = None
-        if names.doc_orientation is not None:
-            self.classify_page = PageClassifier(*_load(names.doc_orientation, "doc_orientation", where, threads))
-        if names.textline_orientation is not None:
-            self.classify_line = LineClassifier(*_load(names.textline_orientation, "textline_orientation", where, 1))
+        self.unwarp: TextImageUnwarper | None = None
+        self.classify_lines: LineClassifier | None = None
+        if self.options.use_doc_orientation_classify:
+            self.classify_page = PageClassifier(*load(names.doc_orientation, "doc_orientation", where, threads))
+        if self.options.use_doc_unwarping:
+            self.unwarp = TextImageUnwarper(*load(names.doc_unwarping, "image_unwarping", where, threads))
+        if self.options.use_textline_orientation:
+            self.classify_lines = LineClassifier(*load(names.textline_orientation, "textline_orientation", where, 1))
 
     def predict(self, source: images.Source, options: OCROptions | None = None) -> list[OCRResult]:
         """Read every page of `source`: a path (picture, PDF, TIFF, folder), bytes, a BGR array, or a list of these.
@@ -96,51 +109,58 @@ class OCR:
 
     def read(self, page: Page, options: OCROptions) -> OCRResult:
         """Take one page through all stages."""
-        angle, image = self._upright(page.image, options)
+        self._check_loaded(options)
+        orientation, image = self._upright(page.image, options)
+        if options.use_doc_unwarping and self.unwarp is not None:
+            image = self.unwarp(image)
         found = geometry.reading_order(self.detect(image, options.detection))
         cut = [(box, geometry.crop(image, box.quad)) for box in found]
         # A box on a picture enlarged for detection can be less than a pixel high.
         boxes, crops = [box for box, crop in cut if crop.size], [crop for _, crop in cut if crop.size]
-        if options.use_textline_orientation:
-            boxes, crops = self._turn(boxes, crops, options.line_orientation)
+        if options.use_textline_orientation and self.classify_lines is not None:
+            boxes, crops = _turn(boxes, crops, self.classify_lines(crops, options.line_orientation))
         texts = self.recognize(crops, options.recognition)
-        logger.info("%s: angle %s, %d lines", page.path, angle, len(texts))
+        logger.info("%s: %s, %d lines", page.path, orientation, len(texts))
         lines = tuple(
             TextLine(text, score, box)
             for box, (text, score) in zip(boxes, texts, strict=True)
             if score >= options.recognition.score_thresh
         )
-        return OCRResult(page, replace(page, image=image), angle, tuple(boxes), lines, options)
+        return OCRResult(page, replace(page, image=image), orientation, tuple(boxes), lines, options)
 
-    def _upright(self, image: Image, options: OCROptions) -> tuple[int | None, Image]:
-        """The angle found, None where that stage is off, and the picture turned by it."""
-        if not options.use_doc_orientation_classify:
+    def _upright(self, image: Image, options: OCROptions) -> tuple[Orientation | None, Image]:
+        """How the page stands, None where that stage is off, and the picture turned."""
+        if not options.use_doc_orientation_classify or self.classify_page is None:
             return None, image
-        if self.classify_page is None:
-            raise StageNotLoadedError(
-                "page orientation was asked for, but OCR was made with models.doc_orientation=None"
-            )
-        angle = self.classify_page(image)
-        return angle, geometry.rotate(image, angle)
+        orientation = self.classify_page(image, options.page_orientation)
+        return orientation, geometry.rotate(image, orientation.angle)
 
-    def _turn(
-        self, boxes: list[TextBox], crops: list[Image], options: LineOrientationOptions
-    ) -> tuple[list[TextBox], list[Image]]:
-        """Say of each box whether it is upside down, and turn the crops that are."""
-        if self.classify_line is None:
-            raise StageNotLoadedError(
-                "line orientation was asked for, but OCR was made with models.textline_orientation=None"
-            )
-        flipped = self.classify_line(crops, options)
-        boxes = [replace(box, upside_down=down) for box, down in zip(boxes, flipped, strict=True)]
-        crops = [
-            geometry.rotate(crop, UPSIDE_DOWN) if down else crop for crop, down in zip(crops, flipped, strict=True)
-        ]
-        return boxes, crops
+    def _check_loaded(self, options: OCROptions) -> None:
+        """Raise StageNotLoadedError where `options` has a stage on that was off when this was made."""
+        stages = {
+            "use_doc_orientation_classify": self.classify_page,
+            "use_doc_unwarping": self.unwarp,
+            "use_textline_orientation": self.classify_lines,
+        }
+        for name, stage in stages.items():
+            if getattr(options, name) and stage is None:
+                raise StageNotLoadedError(f"{name} was off when this was made: make it with {name}=True")
 
 
-def _load(name: str | Path, task: Task, device: Device, threads: int) -> tuple[Session, ModelMetadata]:
-    """A model by name or path, which must be made for `task`."""
+def _turn(
+    boxes: list[TextBox], crops: list[Image], orientations: list[Orientation]
+) -> tuple[list[TextBox], list[Image]]:
+    """Say of each box how it stands, and turn the crops that are upside down."""
+    judged = [
+        replace(box, upside_down=angle == HALF_TURN, orientation_score=score)
+        for box, (angle, score) in zip(boxes, orientations, strict=True)
+    ]
+    turned = [geometry.rotate(crop, angle) for crop, (angle, _) in zip(crops, orientations, strict=True)]
+    return judged, turned
+
+
+def load(name: str | Path, task: Task, device: Device, threads: int) -> tuple[Session, ModelMetadata]:
+    """A model by name or path; raises ModelError where it is not made for `task`."""
     path = store.find(name)
     session = Session(path, device, threads)
     logger.info("%s: %s on %s, %d threads a call", task, path, device.kind, threads)

@@ -47,7 +47,7 @@ class TextRecognizer:
     run: Run
     metadata: ModelMetadata
 
-    def __call__(self, crops: Sequence[Image], options: RecognitionOptions) -> list[Text]:
+    def __call__(self, crops: Sequence[Image], options: RecognitionOptions = RecognitionOptions()) -> list[Text]:
         """The text of each crop, in their order."""
         shape = self.metadata.input_shape
 

@@ -53,7 +53,7 @@ MISSING = "\uffff"
 def pictures(result: OCRResult) -> dict[str, PIL.Image.Image]:
     """The pictures of a result by PaddleOCR's names."""
     named = {"ocr_res_img": draw(result)}
-    if result.options.use_doc_orientation_classify:
+    if result.options.use_doc_orientation_classify or result.options.use_doc_unwarping:
         named["preprocessed_img"] = _side_by_side(_to_pil(result.source.image), _to_pil(result.page.image))
     return named
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ocr_onnx.types import Page, TextBox, TextLine
+from ocr_onnx import geometry
+from ocr_onnx.errors import UnmappableError
+from ocr_onnx.types import Orientation, Page, Quad, TextBox, TextLine
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -22,14 +24,29 @@ class OCRResult:
     source: Page
     """The page as it was given."""
     page: Page
-    """The page as it was read: turned upright, where that was asked for."""
-    angle: int | None
-    """By how many degrees it was turned counter-clockwise; None where that stage was off."""
+    """The page as it was read: turned upright and made flat, where that was asked for."""
+    orientation: Orientation | None
+    """How it stood; None where that stage was off."""
     boxes: tuple[TextBox, ...]
     """All that detection found, in reading order."""
     lines: tuple[TextLine, ...]
     """What was read in them, less what lies below score_thresh."""
     options: OCROptions
+
+    @property
+    def angle(self) -> int | None:
+        """By how many degrees the page was turned counter-clockwise; None where that stage was off."""
+        return None if self.orientation is None else self.orientation.angle
+
+    def on_source(self, quad: Quad) -> Quad:
+        """Points (x, y) of `page.image`, such as a box's corners, as points of `source.image`.
+
+        Raises UnmappableError where the page was unwarped: there is no way back.
+        """
+        if self.options.use_doc_unwarping:
+            raise UnmappableError("the page was unwarped, and its points cannot be found on the input: turn that off")
+        height, width = self.source.image.shape[:2]
+        return geometry.turned_back(quad, self.angle or 0, (width, height))
 
     @property
     def text(self) -> str:
@@ -45,7 +62,7 @@ class OCRResult:
 
     @property
     def img(self) -> dict[str, PIL.Image.Image]:
-        """`ocr_res_img`: the page with its boxes, and beside it the text in its place. `preprocessed_img`: before and after turning."""
+        """`ocr_res_img`: the page with its boxes, and beside it the text in its place. `preprocessed_img`: before and after turning and unwarping."""
         from ocr_onnx.rendering import pictures
 
         return pictures(self)

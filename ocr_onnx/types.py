@@ -22,6 +22,15 @@ Run: TypeAlias = Callable[[Tensor], "tuple[NDArray[Any], ...]"]
 """A model: one tensor in, its outputs in the graph's order. A session, a recording, or one line in a test."""
 
 
+class Orientation(NamedTuple):
+    """What a classifier says of a picture."""
+
+    angle: int
+    """The degrees by which to turn it counter-clockwise so that it stands upright."""
+    score: float
+    """The probability of that, 0 to 1."""
+
+
 class Text(NamedTuple):
     """What recognition reads in one crop."""
 
@@ -39,6 +48,8 @@ class TextBox:
     """Mean probability of text inside the box, 0 to 1."""
     upside_down: bool | None = None
     """What line orientation says of it; None where that stage was off."""
+    orientation_score: float | None = None
+    """The probability of that, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

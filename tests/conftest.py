@@ -20,6 +20,7 @@ PAGE = ModelMetadata(
     "page", "doc_orientation", "RGB", 1 / 255, MEAN, STD, (3, 224, 224), resize_short=256, labels=("0", "90")
 )
 LINE = ModelMetadata("line", "textline_orientation", "RGB", 1 / 255, MEAN, STD, (3, 80, 160), labels=("0", "180"))
+UNWARPING = ModelMetadata("UVDoc", "image_unwarping", "BGR", 1 / 255, (0.0,) * 3, (1.0,) * 3)
 
 
 @pytest.fixture(scope="session")

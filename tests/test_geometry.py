@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_onnx.geometry import crop, reading_order, rectangle, rotate
+from ocr_onnx.geometry import crop, reading_order, rectangle, rotate, turned_back
 from ocr_onnx.types import Quad, TextBox
 
 small = st.integers(0, 60)
@@ -117,3 +117,12 @@ def test_turning_is_an_exact_turn_shifted_by_a_black_edge(angle: int, shift: tup
     np.testing.assert_array_equal(found[rows:, columns:], exact[: exact.shape[0] - rows, : exact.shape[1] - columns])
     assert not found[:rows].any()
     assert not found[:, :columns].any()
+
+
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+def test_what_was_turned_can_be_found_where_it_was(angle: int) -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[11, 23] = 255
+    y, x = np.argwhere(rotate(image, angle)[:, :, 0])[0]
+    quad = np.array([[x, y]], np.int32)
+    assert turned_back(quad, angle, (60, 40)).tolist() == [[23, 11]]

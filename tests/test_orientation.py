@@ -13,6 +13,7 @@ from ocr_onnx.orientation import (
     LineClassifier,
     LineOrientationOptions,
     PageClassifier,
+    PageOrientationOptions,
     preprocess_line,
     preprocess_page,
 )
@@ -25,6 +26,10 @@ def bright_is_second(batch: Tensor) -> tuple[Tensor]:
     """A classifier that chooses its second class for a bright picture."""
     bright = batch.mean() > 0
     return (np.array([[not bright, bright]], np.float32),)
+
+
+def undecided(_: Tensor) -> tuple[Tensor]:
+    return (np.array([[0.25, 0.75]], np.float32),)
 
 
 def plain(level: int) -> Image:
@@ -51,8 +56,21 @@ def test_a_page_is_resized_as_in_the_reference() -> None:
 
 def test_a_label_is_an_angle_in_degrees() -> None:
     classify = PageClassifier(bright_is_second, PAGE)
-    assert classify(plain(255)) == 90
-    assert classify(plain(0)) == 0
+    assert classify(plain(255)) == (90, 1.0)
+    assert classify(plain(0)) == (0, 1.0)
+
+
+def test_a_page_is_turned_only_where_the_score_says_so() -> None:
+    classify = PageClassifier(undecided, PAGE)
+    assert classify(plain(0)) == (90, 0.75)
+    assert classify(plain(0), PageOrientationOptions(score_thresh=0.75)) == (90, 0.75)
+    assert classify(plain(0), PageOrientationOptions(score_thresh=0.8)) == (0, 0.75)
+
+
+def test_a_line_is_turned_only_where_the_score_says_so() -> None:
+    classify = LineClassifier(undecided, LINE)
+    assert classify([plain(0)]) == [(180, 0.75)]
+    assert classify([plain(0)], LineOrientationOptions(score_thresh=0.8)) == [(0, 0.75)]
 
 
 def test_a_line_is_squeezed_to_the_models_size() -> None:
@@ -61,13 +79,13 @@ def test_a_line_is_squeezed_to_the_models_size() -> None:
 
 def test_each_line_speaks_for_itself_in_batches_of_one() -> None:
     classify = LineClassifier(bright_is_second, LINE)
-    assert classify([plain(0), plain(255), plain(0)], EACH) == [False, True, False]
+    assert classify([plain(0), plain(255), plain(0)], EACH) == [(0, 1.0), (180, 1.0), (0, 1.0)]
 
 
 def test_the_first_line_of_a_batch_decides_as_in_paddlex() -> None:
     classify = LineClassifier(bright_is_second, LINE)
     crops = [plain(level) for level in (255, 0, 0, 0, 255, 255)]
-    assert classify(crops, LineOrientationOptions(batch_size=3)) == [True, True, True, False, False, False]
+    assert classify(crops, LineOrientationOptions(batch_size=3)) == [(180, 1.0)] * 3 + [(0, 1.0)] * 3
 
 
 def test_no_lines_need_no_decision() -> None:

@@ -9,14 +9,16 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from conftest import DETECTION, PAGES, RECOGNITION
+from conftest import DETECTION, PAGE, PAGES, RECOGNITION, UNWARPING
 
-from ocr_onnx import OCR, Models, OCROptions, RecognitionOptions
+from ocr_onnx import OCR, OCROptions, RecognitionOptions, geometry
 from ocr_onnx.detection import DetectionOptions, TextDetector
-from ocr_onnx.errors import OptionError, StageNotLoadedError
+from ocr_onnx.errors import OptionError, StageNotLoadedError, UnmappableError
 from ocr_onnx.images import read_pages
+from ocr_onnx.orientation import PageClassifier
 from ocr_onnx.recognition import TextRecognizer
 from ocr_onnx.types import Page, Tensor
+from ocr_onnx.unwarping import TextImageUnwarper
 
 OFF = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
 
@@ -34,7 +36,7 @@ def toy() -> OCR:
     ocr = OCR.__new__(OCR)
     ocr.options = OFF
     ocr.detect, ocr.recognize = TextDetector(darkness, DETECTION), TextRecognizer(abc, RECOGNITION)
-    ocr.classify_page = ocr.classify_line = None
+    ocr.classify_page = ocr.unwarp = ocr.classify_lines = None
     return ocr
 
 
@@ -68,12 +70,12 @@ def test_options_of_one_call_do_not_stay(toy: OCR, bars: np.ndarray) -> None:
 
 @pytest.mark.parametrize("stage", ["use_doc_orientation_classify", "use_textline_orientation"])
 def test_a_stage_that_was_not_loaded_cannot_be_asked_for(toy: OCR, bars: np.ndarray, stage: str) -> None:
-    with pytest.raises(StageNotLoadedError, match="orientation=None"):
+    with pytest.raises(StageNotLoadedError, match=f"{stage} was off"):
         toy.predict(bars, replace(OFF, **{stage: True}))  # type: ignore[arg-type]
 
 
 def test_stages_can_be_left_out() -> None:
-    ocr = OCR(OFF, models=Models(doc_orientation=None, textline_orientation=None))
+    ocr = OCR(OFF)
     (result,) = ocr.predict(PAGES / "sign.png")
     assert [line.text for line in result.lines] == ["FERRY TERMINAL", "渡轮码头", "Gate 7 →"]
     assert result.angle is None
@@ -86,6 +88,30 @@ def test_a_turned_page_is_turned_back(ocr: OCR) -> None:
     assert result.page.image.shape == (520, 900, 3)
     assert result.source.image.shape == (900, 520, 3)
     assert result.text.startswith("Harbour Office, 14 Quay Street\nDear Ms. Lindqvist,")
+
+
+@pytest.mark.parametrize("name", ["turned-90", "turned-180", "turned-270"])
+def test_boxes_of_a_turned_page_can_be_found_on_the_input(ocr: OCR, name: str) -> None:
+    (result,) = ocr.predict(PAGES / f"{name}.png")
+    quad = result.lines[0].box.quad
+    there, here = (
+        geometry.crop(image, at)
+        for image, at in [(result.source.image, result.on_source(quad)), (result.page.image, quad)]
+    )
+    assert sorted(there.shape) == sorted(here.shape)
+    assert there.mean() == pytest.approx(here.mean(), abs=1)
+
+
+def test_a_page_is_turned_before_it_is_unwarped(toy: OCR, bars: np.ndarray) -> None:
+    toy.classify_page = PageClassifier(lambda _: (np.array([[0.0, 1.0]], np.float32),), PAGE)
+    toy.unwarp = TextImageUnwarper(lambda batch: (batch,), UNWARPING)
+    options = replace(OFF, use_doc_orientation_classify=True, use_doc_unwarping=True)
+    (result,) = toy.predict(bars, options)
+    np.testing.assert_array_equal(result.page.image, geometry.rotate(bars, 90))
+    found = result.json["res"]["doc_preprocessor_res"]
+    assert found["model_settings"] == {"use_doc_orientation_classify": True, "use_doc_unwarping": True}
+    with pytest.raises(UnmappableError, match="unwarped"):
+        result.on_source(np.array([[0, 0]], np.int32))
 
 
 def test_a_blank_page_is_an_empty_result_without_a_word(ocr: OCR, caplog: pytest.LogCaptureFixture) -> None:

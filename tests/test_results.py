@@ -15,6 +15,7 @@ from conftest import PAGES
 
 from ocr_onnx import OCR, OCROptions, OCRResult, Page, TextBox, TextLine, rendering
 from ocr_onnx.errors import OptionError, OutputError
+from ocr_onnx.types import Orientation
 
 QUAD = np.array([[10, 20], [110, 20], [110, 50], [10, 50]], np.int32)
 TALL = np.array([[150, 10], [170, 10], [170, 150], [150, 150]], np.int32)
@@ -25,7 +26,7 @@ def result() -> OCRResult:
     page = Page(np.full((160, 200, 3), 255, np.uint8), "some/where/page.jpg")
     boxes = (TextBox(QUAD, 0.75, upside_down=False), TextBox(TALL, 0.5, upside_down=True))
     lines = (TextLine("Gate 7", 0.99, boxes[0]), TextLine("", 0.0, boxes[1]))
-    return OCRResult(page, page, 90, boxes, lines, OCROptions())
+    return OCRResult(page, page, Orientation(90, 0.9), boxes, lines, OCROptions())
 
 
 def test_the_dictionary_has_paddleocrs_shape(result: OCRResult) -> None:
@@ -64,7 +65,7 @@ def test_the_dictionary_has_paddleocrs_shape(result: OCRResult) -> None:
 def test_stages_that_were_off_are_minus_one(result: OCRResult) -> None:
     off = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
     boxes = tuple(replace(box, upside_down=None) for box in result.boxes)
-    found = replace(result, angle=None, boxes=boxes, options=off).json["res"]
+    found = replace(result, orientation=None, boxes=boxes, options=off).json["res"]
     assert found["textline_orientation_angles"] == [-1, -1]
     assert "doc_preprocessor_res" not in found
 

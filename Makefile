@@ -7,6 +7,7 @@ ORACLE := .venv-oracle/bin
 # Recordings and images for `make fidelity` that are not part of the repository.
 REFERENCE ?= ../shared
 OTHERS := $(foreach v,PP-OCRv4_mobile PP-OCRv3_mobile PP-OCRv6_small,$(v)_det $(v)_rec)
+CLASSIFIER := PP-LCNet_x1_0_textline_ori
 TEXTLINE := .cache/PP-LCNet_x0_25_textline_ori.onnx
 
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
@@ -52,8 +53,11 @@ accuracy: .venv/developed  ## Measure models on labelled images: docs/choosing-a
 	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS) PP-OCRv6_tiny_det PP-OCRv6_tiny_rec en_PP-OCRv3_mobile_rec
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.accuracy --data $(REFERENCE)/data
 
-golden: .venv-oracle/installed  ## Record what PaddleOCR reads on tests/pages.
+golden: .venv-oracle/installed .venv-convert/installed  ## Record what PaddleOCR reads on tests/pages.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(ORACLE)/python tests/pages/record.py .cache/weights
+	rm -rf .cache/paddlex
+	$(CONVERT)/python -m benchmarks.rebuild $(CLASSIFIER) .cache/paddlex/official_models/$(CLASSIFIER) --cache .cache/weights
+	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(ORACLE)/python tests/pages/record_script.py .cache/weights .cache/paddlex
 
 ifeq ($(wildcard $(REFERENCE)/golden),)
 fidelity: .venv/developed  ## Compare with PaddleOCR's recorded output.

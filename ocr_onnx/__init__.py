@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ocr_onnx.detection import DetectionOptions as DetectionOptions
     from ocr_onnx.errors import OCRError as OCRError
     from ocr_onnx.orientation import LineOrientationOptions as LineOrientationOptions
+    from ocr_onnx.paddleocr import PaddleOCR as PaddleOCR
     from ocr_onnx.pipeline import OCR as OCR
     from ocr_onnx.pipeline import Models as Models
     from ocr_onnx.pipeline import OCROptions as OCROptions
@@ -35,6 +36,7 @@ _HOMES = {
     "OCRError": "errors",
     "OCROptions": "pipeline",
     "OCRResult": "results",
+    "PaddleOCR": "paddleocr",
     "Page": "types",
     "RecognitionOptions": "recognition",
     "Text": "types",

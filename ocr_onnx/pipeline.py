@@ -94,6 +94,11 @@ class OCR:
         if self.options.use_textline_orientation:
             self.classify_lines = LineClassifier(*load(names.textline_orientation, "textline_orientation", where, 1))
 
+    def metadata(self) -> dict[Task, ModelMetadata]:
+        """What the models of the stages that are loaded say of themselves."""
+        stages = (self.detect, self.recognize, self.classify_page, self.unwarp, self.classify_lines)
+        return {stage.metadata.task: stage.metadata for stage in stages if stage is not None}
+
     def predict(self, source: images.Source, options: OCROptions | None = None) -> list[OCRResult]:
         """Read every page of `source`: a path (picture, PDF, TIFF, folder), bytes, a BGR array, or a list of these.
 

@@ -62,6 +62,17 @@ def pull(name: str, *, accept_new: bool = False, progress: download.Progress | N
         return target if target.is_file() else _pull(spec, accept_new=accept_new, progress=progress)
 
 
+def obtain(name: str) -> Path:
+    """The file of a model by any name that store.find takes; an official one is pulled if it is not here."""
+    known = name in zoo.models() and not store.path_of(name).is_file()
+    return pull(name) if known else store.find(name)
+
+
+def from_directory(directory: Path, name: str | None = None) -> Path:
+    """The ONNX file of a model in a folder: Paddle's, converted at most once, or inference.onnx; or the file itself."""
+    raise NotImplementedError(directory, name)
+
+
 def import_file(source: Path, *, name: str | None = None, dictionary: Path | None = None) -> list[Path]:
     """Take in a bundle of models, an ONNX file, or a folder with a Paddle model, converted.
 

@@ -20,10 +20,11 @@ LAYERS = [
     {"detection", "recognition", "orientation", "unwarping"},
     {"results"},
     {"pipeline"},
-    {"rendering", "exporting"},
+    {"rendering", "exporting", "config"},
     {"converters"},
     {"pull"},
-    {"cli_models"},
+    {"paddleocr"},
+    {"cli_models", "cli_run"},
     {"cli", "__main__"},
 ]
 HEAVY = {"cv2", "numpy", "onnxruntime", "PIL", "pypdfium2", "onnx", "paddle", "yaml", "platformdirs"}

@@ -1,0 +1,240 @@
+"""The command `ocr-onnx run`: every parameter of PaddleOCR as an option, and what becomes of each page."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from ocr_onnx.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from ocr_onnx.paddleocr import PaddleOCR
+    from ocr_onnx.results import OCRResult
+
+Format = Literal["text", "json", "jsonl"]
+
+FAST = {"text_det_limit_side_len": 960, "text_det_limit_type": "max"}
+"""What `--preset fast` means."""
+
+
+NAME_WIDTH = 46
+"""Columns of the help that options take at most, before their text starts on a line of its own."""
+
+
+class Setting(click.Option):
+    """An option under PaddleOCR's name, which may be written with dashes as well."""
+
+    def __init__(self, name: str, *, group: str, **attributes: Any) -> None:
+        super().__init__(list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])), **attributes)
+        self.group = group
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """The name once, what it takes, and the help."""
+        return f"{self.opts[0]} {self.make_metavar(ctx)}", self.help or ""
+
+
+class Run(click.Command):
+    """A command whose options are shown by group, and whose booleans may stand as bare flags."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write out bare flags: `--use_doc_unwarping page.png` is `--use_doc_unwarping True page.png`."""
+        flags = {o for p in self.params if isinstance(p, Setting) and p.type is click.BOOL for o in p.opts}
+        written: list[str] = []
+        for this, following in itertools.zip_longest(args, args[1:], fillvalue=""):
+            written.append(this)
+            if this in flags and following.lower() not in click.types.BoolParamType.bool_states:
+                written.append("True")
+        return super().parse_args(ctx, written)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options under the titles of their groups."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            if isinstance(option, click.Option) and (record := option.get_help_record(ctx)) and not option.hidden:
+                groups.setdefault(getattr(option, "group", "Input and output"), []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records, col_max=NAME_WIDTH)
+
+
+def _settings() -> Iterator[Setting]:
+    """Every parameter of PaddleOCR's constructor."""
+    models = "Models (default: the embedded PP-OCRv5 mobile)"
+    yield Setting("lang", group=models, help="A language: 'ocr-onnx models langs'.")
+    yield Setting("ocr_version", group=models, help="PP-OCRv6, PP-OCRv5, PP-OCRv4 or PP-OCRv3.")
+    for stage in ("text_detection", "text_recognition", "textline_orientation", "doc_orientation_classify"):
+        yield Setting(f"{stage}_model_name", group=models, help="Official name: models list.")
+        yield Setting(f"{stage}_model_dir", group=models, help="Paddle directory or .onnx file.")
+    yield Setting("doc_unwarping_model_name", group=models, help="Official name: models list.")
+    yield Setting("doc_unwarping_model_dir", group=models, help="Paddle directory or .onnx file.")
+
+    stages = "Stages (True, False, or bare for True)"
+    yield Setting("use_doc_orientation_classify", group=stages, type=bool, help="Turn pages upright; default: True.")
+    yield Setting("use_doc_unwarping", group=stages, type=bool, help="Make bent pages flat; default: False.")
+    yield Setting("use_textline_orientation", group=stages, type=bool, help="Turn lines upright; default: True.")
+    yield Setting("textline_orientation_batch_size", group=stages, type=int, help="Lines judged by their first; 6.")
+
+    detection = "Detection"
+    yield Setting(
+        "preset", group=detection, type=click.Choice(["fast"]), help="fast: limit_side_len 960, limit_type max."
+    )
+    yield Setting("text_det_limit_side_len", group=detection, type=int, help="In pixels; default: 64.")
+    yield Setting(
+        "text_det_limit_type",
+        group=detection,
+        type=click.Choice(["min", "max"]),
+        help="min: no shorter side below the limit; max: no longer side above it; default: min.",
+    )
+    yield Setting("text_det_thresh", group=detection, type=float, help="Of a pixel; default: 0.3.")
+    yield Setting("text_det_box_thresh", group=detection, type=float, help="Of a box; default: 0.6.")
+    yield Setting("text_det_unclip_ratio", group=detection, type=float, help="How far boxes grow; default: 1.5.")
+    yield Setting("text_det_input_shape", group=detection, type=int, nargs=3, help="Resize to this; no limits then.")
+
+    recognition = "Recognition"
+    yield Setting("text_recognition_batch_size", group=recognition, type=int, help="Lines of one width; default: 6.")
+    yield Setting("text_rec_score_thresh", group=recognition, type=float, help="Leave out texts below; default: 0.")
+    yield Setting("text_rec_input_shape", group=recognition, type=int, nargs=3, help="Resize each line to this.")
+    yield Setting("return_word_box", group=recognition, type=bool, help="Boxes of words as well; default: False.")
+
+    machine = "Machine and pipeline file"
+    yield Setting("device", group=machine, help="cpu, gpu or gpu:N; default: cpu.")
+    yield Setting("cpu_threads", group=machine, type=int, help="Cores for detection; default: all.")
+    yield Setting("paddlex_config", group=machine, type=click.Path(), help="A PaddleX pipeline file, OCR.yaml.")
+
+
+def _hidden() -> Iterator[Setting]:
+    """What PaddleOCR's command takes as well: old names, and parameters that mean nothing here."""
+    for name, kind in {"enable_hpi": bool, "use_tensorrt": bool, "enable_mkldnn": bool, "enable_cinn": bool}.items():
+        yield Setting(name, group="", type=kind, hidden=True)
+    for name in ("min_subgraph_size", "mkldnn_cache_capacity", "det_limit_side_len", "rec_batch_num", "cls_batch_num"):
+        yield Setting(name, group="", type=int, hidden=True)
+    for name in ("det_db_thresh", "det_db_box_thresh", "det_db_unclip_ratio"):
+        yield Setting(name, group="", type=float, hidden=True)
+    for name in ("precision", "engine", "det_model_dir", "rec_model_dir", "cls_model_dir", "det_limit_type"):
+        yield Setting(name, group="", hidden=True)
+    yield Setting("use_angle_cls", group="", type=bool, hidden=True)
+
+
+@click.command(cls=Run)
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@click.option("-i", "--input", "more", multiple=True, metavar="INPUT", help="As INPUT; may be repeated.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "jsonl"]),
+    default="text",
+    help="text: line by line (default); json: one list of all pages; jsonl: one page a line, as it is done.",
+)
+@click.option(
+    "--save_path",
+    "--save-path",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write each page's <stem>_res.json and its pictures into this folder.",
+)
+def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path: Path | None, **settings: Any) -> None:
+    """Read pictures, PDFs, and folders of them.
+
+    An input that cannot be read is reported, and the others are still read; the exit code is then 1.
+
+    \b
+    Examples:
+      ocr-onnx run page.png
+      ocr-onnx run scans/ invoice.pdf --format jsonl > pages.jsonl
+      ocr-onnx run -i page.png --use_doc_unwarping False --save_path output
+    """
+    from ocr_onnx.paddleocr import PaddleOCR
+
+    if not inputs and not more:
+        raise click.UsageError("Missing INPUT: name a picture, a PDF or a folder.")
+    ocr = PaddleOCR(**_parameters(settings))
+    failures: list[InputError] = []
+    pages: list[dict[str, object]] = []
+    taken: dict[Path, str] = {}
+    for result in _read_all(ocr, (*inputs, *more), failures):
+        if save_path is not None:
+            _save(result, save_path, taken)
+        if form == "text":
+            _print(result.text)
+        elif form == "jsonl":
+            _print(json.dumps(result.json["res"], ensure_ascii=False))
+        else:
+            pages.append(result.json["res"])
+    if form == "json":
+        _print(json.dumps(pages, ensure_ascii=False, indent=4))
+    sys.exit(1 if failures else 0)
+
+
+run.params += [*_settings(), *_hidden()]
+
+
+def _parameters(settings: dict[str, Any]) -> dict[str, Any]:
+    """PaddleOCR's parameters: what was given, and what the preset says where nothing was."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    return (FAST if given.pop("preset", None) == "fast" else {}) | given
+
+
+def _print(text: str) -> None:
+    """Print to standard output; raises OutputError where it is full. A closed pipe is click's to handle."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _save(result: OCRResult, folder: Path, taken: dict[Path, str]) -> None:
+    """Write a page's files; where another input of that name was written before, into a numbered folder beside it."""
+    from ocr_onnx.exporting import stem
+
+    source, name = str(result.source.path), stem(result.source)
+    places = itertools.chain([folder], (folder / str(number) for number in itertools.count(2)))
+    place = next(place for place in places if taken.setdefault(place / name, source) == source)
+    if place != folder:
+        click.echo(
+            f"{source} is written to {place}: {folder} has files of that name from {taken[folder / name]}", err=True
+        )
+    result.save_to_json(place)
+    result.save_to_img(place)
+
+
+def _read_all(ocr: PaddleOCR, inputs: Sequence[str], failures: list[InputError]) -> Iterator[OCRResult]:
+    """Every page of every input, with progress on a terminal; what cannot be read is reported and noted."""
+    from ocr_onnx import images
+
+    paths: list[Path] = []
+    for name in inputs:
+        try:
+            paths += images.files(name)
+        except InputError as error:
+            _report(error, failures)
+    for number, path in enumerate(paths, 1):
+        place = f"{number} of {len(paths)}: {path}"
+        _progress(place if len(paths) > 1 else "")
+        try:
+            for result in ocr.engine.predict_iter(path, ocr.options):
+                _progress("")
+                yield result
+                if result.source.count is not None and result.source.index is not None:
+                    _progress(f"{place}, {result.source.index + 1} of {result.source.count} pages")
+        except InputError as error:
+            _progress("")
+            _report(error, failures)
+    _progress("")
+
+
+def _progress(text: str) -> None:
+    """Show on a terminal what is being done, in one line that is written over; nothing takes it away."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+
+
+def _report(error: InputError, failures: list[InputError]) -> None:
+    failures.append(error)
+    click.echo(f"Error: {error}", err=True)

@@ -1,0 +1,350 @@
+"""`PaddleOCR` as PaddleOCR 3 has it: its arguments, its deprecated names, its results as dictionaries.
+
+from ocr_onnx import PaddleOCR  # in place of: from paddleocr import PaddleOCR
+
+What differs from the original is listed in docs/migrating-from-paddleocr.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ocr_onnx import config, exporting, images, languages, pull
+from ocr_onnx.errors import ModelError, OptionError
+from ocr_onnx.metadata import Task
+from ocr_onnx.pipeline import OCR, Models, OCROptions
+from ocr_onnx.results import OCRResult
+from ocr_onnx.types import Quad
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+logger = logging.getLogger(__name__)
+
+DEPRECATED: Mapping[str, str] = {
+    "det_model_dir": "text_detection_model_dir",
+    "det_limit_side_len": "text_det_limit_side_len",
+    "det_limit_type": "text_det_limit_type",
+    "det_db_thresh": "text_det_thresh",
+    "det_db_box_thresh": "text_det_box_thresh",
+    "det_db_unclip_ratio": "text_det_unclip_ratio",
+    "rec_model_dir": "text_recognition_model_dir",
+    "rec_batch_num": "text_recognition_batch_size",
+    "use_angle_cls": "use_textline_orientation",
+    "cls_model_dir": "textline_orientation_model_dir",
+    "cls_batch_num": "textline_orientation_batch_size",
+}
+"""Names of PaddleOCR 2, and what they are called since."""
+
+WITHOUT_EFFECT: Mapping[str, tuple[Any, str]] = {
+    "enable_hpi": (False, "there is one mode"),
+    "use_tensorrt": (False, "ONNX Runtime's CUDA provider is used"),
+    "min_subgraph_size": (3, "it splits graphs for Paddle's TensorRT"),
+    "precision": ("fp32", "models run in the precision of their file"),
+    "enable_mkldnn": (True, "ONNX Runtime has kernels of its own"),
+    "mkldnn_cache_capacity": (10, "ONNX Runtime has kernels of its own"),
+    "enable_cinn": (False, "that is a compiler of Paddle"),
+    "engine": ("onnxruntime", "the engine is ONNX Runtime"),
+    "engine_config": (None, "the engine is ONNX Runtime"),
+}
+"""Parameters that mean nothing here: the value that needs no word, and why."""
+
+PRECISIONS = ("fp32", "fp16")
+
+THRESHOLDS = ("thresh", "box_thresh", "unclip_ratio")
+"""What a detection model's own file says, where a directory is given and no value."""
+
+ROLES: Mapping[Task, str] = {
+    "text_detection": "text_detection",
+    "text_recognition": "text_recognition",
+    "doc_orientation": "doc_orientation_classify",
+    "image_unwarping": "doc_unwarping",
+    "textline_orientation": "textline_orientation",
+}
+"""What the parameters of each task begin with."""
+
+
+class Result(dict[str, Any]):
+    """A page's result under PaddleOCR's keys, boxes as arrays of int16 where they fit."""
+
+    def __init__(self, record: OCRResult) -> None:
+        super().__init__(in_memory(record))
+        self.record = record
+        """The typed result that it was made of."""
+
+    @property
+    def json(self) -> dict[str, dict[str, Any]]:
+        """`{"res": …}` in types that JSON knows: what save_to_json writes."""
+        return self.record.json
+
+    @property
+    def img(self) -> dict[str, PIL.Image.Image]:
+        """`ocr_res_img`, and `preprocessed_img` where the page was turned or unwarped."""
+        return self.record.img
+
+    def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False, **names: bool) -> None:
+        """Print the result; `json_format` is another name of format_json."""
+        self.record.print(names.pop("json_format", format_json), indent, ensure_ascii)
+        _refuse(names)
+
+    def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> None:
+        """Write `json` to a file, or to <stem>_res.json in a folder."""
+        self.record.save_to_json(save_path, indent, ensure_ascii)
+
+    def save_to_img(self, save_path: str | Path) -> None:
+        """Write `img` to a file, or to <stem>_<key>.<suffix> in a folder."""
+        self.record.save_to_img(save_path)
+
+    def save_all(self, save_path: str | Path) -> None:
+        """Write both into a folder."""
+        self.save_to_json(save_path)
+        self.save_to_img(save_path)
+
+
+class PaddleOCR:
+    """The pipeline under PaddleOCR's names; parameters left None take the pipeline file's value, else the default.
+
+    Raises OptionError for a value out of range and for an unknown name, a kind of ModelError or DownloadError where a
+    model is not to be had, DeviceUnavailableError where the device is not there.
+    """
+
+    def __init__(
+        self,
+        doc_orientation_classify_model_name: str | None = None,
+        doc_orientation_classify_model_dir: str | os.PathLike[str] | None = None,
+        doc_unwarping_model_name: str | None = None,
+        doc_unwarping_model_dir: str | os.PathLike[str] | None = None,
+        text_detection_model_name: str | None = None,
+        text_detection_model_dir: str | os.PathLike[str] | None = None,
+        textline_orientation_model_name: str | None = None,
+        textline_orientation_model_dir: str | os.PathLike[str] | None = None,
+        textline_orientation_batch_size: int | None = None,
+        text_recognition_model_name: str | None = None,
+        text_recognition_model_dir: str | os.PathLike[str] | None = None,
+        text_recognition_batch_size: int | None = None,
+        use_doc_orientation_classify: bool | None = None,
+        use_doc_unwarping: bool | None = None,
+        use_textline_orientation: bool | None = None,
+        text_det_limit_side_len: int | None = None,
+        text_det_limit_type: str | None = None,
+        text_det_thresh: float | None = None,
+        text_det_box_thresh: float | None = None,
+        text_det_unclip_ratio: float | None = None,
+        text_det_input_shape: tuple[int, int, int] | None = None,
+        text_rec_score_thresh: float | None = None,
+        return_word_box: bool | None = None,
+        text_rec_input_shape: tuple[int, int, int] | None = None,
+        lang: str | None = None,
+        ocr_version: str | None = None,
+        *,
+        device: str | None = None,
+        cpu_threads: int | None = None,
+        paddlex_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        **others: Any,
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name in config.PLACES}
+        _take_deprecated(given, others)
+        _explain(others)
+        if lang is not None or ocr_version is not None:
+            _take_language(given, lang, ocr_version)
+        base = config.default() if paddlex_config is None else config.load(paddlex_config)
+        _leave_to_the_model(base, given)
+        self._config = config.changed(base, given)
+        self._engine = OCR(
+            config.options(self._config),
+            models=_models(self._config),
+            device="cpu" if device is None else device,
+            cpu_threads=cpu_threads,
+        )
+        self._finish_config(given)
+        if paddlex_config is None and all(config.stage(self._config, t) == config.stage(base, t) for t in ROLES):
+            logger.info(
+                "the embedded PP-OCRv5 mobile models are used; PaddleOCR's own default is PP-OCRv5_server_det and "
+                "PP-OCRv5_server_rec: ocr-onnx models pull --accept-new PP-OCRv5_server_det PP-OCRv5_server_rec, then "
+                "ocr_version='PP-OCRv5'"
+            )
+
+    @property
+    def engine(self) -> OCR:
+        """The pipeline behind it."""
+        return self._engine
+
+    @property
+    def options(self) -> OCROptions:
+        """What a call without arguments does."""
+        return config.options(self._config)
+
+    def predict(
+        self,
+        input: images.Source,  # noqa: A002 PaddleOCR's name
+        *,
+        use_doc_orientation_classify: bool | None = None,
+        use_doc_unwarping: bool | None = None,
+        use_textline_orientation: bool | None = None,
+        text_det_limit_side_len: int | None = None,
+        text_det_limit_type: str | None = None,
+        text_det_thresh: float | None = None,
+        text_det_box_thresh: float | None = None,
+        text_det_unclip_ratio: float | None = None,
+        text_rec_score_thresh: float | None = None,
+        return_word_box: bool | None = None,
+    ) -> list[Result]:
+        """Read every page of `input`; a parameter that is not None wins over the constructor's for this call."""
+        given = {name: value for name, value in locals().items() if name in config.PLACES}
+        return list(self._read(input, given))
+
+    def predict_iter(
+        self,
+        input: images.Source,  # noqa: A002 PaddleOCR's name
+        *,
+        use_doc_orientation_classify: bool | None = None,
+        use_doc_unwarping: bool | None = None,
+        use_textline_orientation: bool | None = None,
+        text_det_limit_side_len: int | None = None,
+        text_det_limit_type: str | None = None,
+        text_det_thresh: float | None = None,
+        text_det_box_thresh: float | None = None,
+        text_det_unclip_ratio: float | None = None,
+        text_rec_score_thresh: float | None = None,
+        return_word_box: bool | None = None,
+    ) -> Iterator[Result]:
+        """As `predict`, page by page."""
+        given = {name: value for name, value in locals().items() if name in config.PLACES}
+        return self._read(input, given)
+
+    def ocr(self, img: images.Source, **parameters: Any) -> list[Result]:
+        """PaddleOCR 2's name of `predict`; the result is that of `predict`, as in PaddleOCR 3."""
+        warnings.warn("ocr() is deprecated: call predict()", DeprecationWarning, stacklevel=2)
+        return self.predict(img, **parameters)
+
+    def export_paddlex_config_to_yaml(self, yaml_path: str | os.PathLike[str]) -> None:
+        """Write the pipeline file that makes this pipeline again, here and in PaddleX."""
+        config.save(self._config, yaml_path)
+
+    def close(self) -> None:
+        """Nothing to be done: models are freed with the object."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self, source: images.Source, given: Mapping[str, Any]) -> Iterator[Result]:
+        chosen = config.options(config.changed(self._config, given))
+        return map(Result, self._engine.predict_iter(source, chosen))
+
+    def _finish_config(self, given: Mapping[str, Any]) -> None:
+        """Write into the tree what was left to the models to say: their names, and detection's thresholds."""
+        metadata = self._engine.metadata()
+        for task, known in metadata.items():
+            name = config.stage(self._config, task).name
+            if name is not None and name != known.name:
+                raise ModelError(f"{ROLES[task]}_model_name is {name!r}, and the model says that it is {known.name!r}")
+            self._config = config.changed(self._config, {f"{ROLES[task]}_model_name": known.name})
+        if given["text_detection_model_dir"] is not None:
+            asked = metadata["text_detection"].postprocess
+            own = {f"text_det_{key}": asked.get(key) for key in THRESHOLDS if given[f"text_det_{key}"] is None}
+            self._config = config.changed(self._config, own)
+
+
+def in_memory(record: OCRResult) -> dict[str, Any]:
+    """The result's dictionary with boxes as arrays, as PaddleOCR hands it out."""
+    written = exporting.to_dict(record)
+    polys = [line.box.quad for line in record.lines]
+    return written | {
+        "dt_polys": [_narrow(box.quad) for box in record.boxes],
+        "rec_polys": [_narrow(quad) for quad in polys],
+        "rec_boxes": _narrow(np.array([exporting.bounds(quad) for quad in polys], np.int32)),
+    }
+
+
+def _narrow(points: Quad) -> Any:
+    """As int16, as the original has it, where that holds them."""
+    fits = points.size == 0 or np.abs(points).max() <= np.iinfo(np.int16).max
+    return points.astype(np.int16) if fits else points
+
+
+def _take_deprecated(given: dict[str, Any], others: dict[str, Any]) -> None:
+    """Move values given under old names to the new ones; raises OptionError where both are given."""
+    for old in others.keys() & DEPRECATED.keys():
+        new, value = DEPRECATED[old], others.pop(old)
+        _warn_deprecated(old, new)
+        if value is not None and given[new] is not None:
+            raise OptionError(f"{old} and {new} are one parameter: give {new} alone")
+        given[new] = value if given[new] is None else given[new]
+
+
+@functools.cache
+def _warn_deprecated(old: str, new: str) -> None:
+    warnings.warn(f"{old} is deprecated: its name is {new}", DeprecationWarning, stacklevel=5)
+
+
+def _explain(others: dict[str, Any]) -> None:
+    """Say once of each parameter without effect that it has none; raises OptionError for unknown ones."""
+    for name in others.keys() & WITHOUT_EFFECT.keys():
+        value = others.pop(name)
+        usual, why = WITHOUT_EFFECT[name]
+        if name == "precision" and value not in {None, *PRECISIONS}:
+            raise OptionError(f"precision is {value!r}: it must be one of {', '.join(PRECISIONS)}")
+        if value not in (None, usual):
+            _say_without_effect(name, why)
+    _refuse(others)
+
+
+@functools.cache
+def _say_without_effect(name: str, why: str) -> None:
+    logger.warning("%s has no effect here: %s", name, why)
+
+
+def _refuse(names: Mapping[str, Any]) -> None:
+    if names:
+        raise OptionError(f"Unknown argument: {', '.join(sorted(names))}")
+
+
+def _take_language(given: dict[str, Any], lang: str | None, ocr_version: str | None) -> None:
+    """Choose models by language and version; where models are named, those win, as in the original."""
+    detection, recognition = languages.models_for(lang, ocr_version)
+    named = [f"{stage}_model_{what}" for stage in ("text_detection", "text_recognition") for what in ("name", "dir")]
+    if any(given[name] is not None for name in named):
+        logger.warning("lang and ocr_version have no effect where models are named")
+        return
+    given |= {"text_detection_model_name": detection, "text_recognition_model_name": recognition}
+
+
+def _leave_to_the_model(base: config.Config, given: Mapping[str, Any]) -> None:
+    """Where a directory is given without a name, take the default's name out of the tree."""
+    for task, role in ROLES.items():
+        if given[f"{role}_model_dir"] is not None and given[f"{role}_model_name"] is None:
+            config.forget_name(base, task)
+
+
+def _models(tree: config.Config) -> Models:
+    """The files of all stages that are on, fetched or converted where that is needed."""
+    options = config.options(tree)
+    off: dict[Task, bool] = {
+        "doc_orientation": not options.use_doc_orientation_classify,
+        "image_unwarping": not options.use_doc_unwarping,
+        "textline_orientation": not options.use_textline_orientation,
+    }
+    files = {task: _file(config.stage(tree, task)) for task in ROLES if not off.get(task, False)}
+    fields = {"image_unwarping": "doc_unwarping"}
+    return replace(Models(), **{fields.get(task, task): file for task, file in files.items()})
+
+
+def _file(stage: config.Stage) -> str | Path:
+    """The file of a stage's model."""
+    if stage.directory is not None:
+        return pull.from_directory(Path(stage.directory), stage.name)
+    if stage.name is None:
+        raise ModelError("a stage of the pipeline file has neither model_name nor model_dir: give one")
+    return pull.obtain(stage.name)

@@ -4,7 +4,8 @@
 
 Weights are the real ones where a mirror on the Python index or `reference` has them; real ones of an ONNX export put into
 the official graph where only that can be had (reference/models/onnx, or the cache). For the others the official graph
-(reference/models/graphs) is given made-up weights that do not saturate: outputs that are all 0 or 1 would prove nothing.
+(reference/models/graphs), or the network rebuilt from PaddleOCR's training code (benchmarks/rebuild.py), is given made-up
+weights that do not saturate: outputs that are all 0 or 1 would prove nothing.
 Real models of the older format are checked in the newer one as well, for official downloads may be either.
 """
 
@@ -27,6 +28,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from benchmarks.rebuild import CLASSIFIER, NAMES, made_up
 from ocr_onnx import zoo
 from ocr_onnx.converters import verify
 from ocr_onnx.converters.conversion import Report, convert_model, import_onnx
@@ -46,9 +48,6 @@ CERTAIN = 1e-3
 RELATIVE = 1e-3
 AGREEMENT = 0.999
 """What made-up weights must reach: the length of the difference over that of the output, and share of equal decisions."""
-
-GRID_GAIN = 0.05
-"""For the layers that put out coordinates: UVDoc's grid must stay inside the picture, or all of it comes out black."""
 
 REAL = ("real", "real, newer format", "transplanted")
 
@@ -116,17 +115,6 @@ def parameters(graph: Path) -> dict[str, tuple[int, ...]]:
     return {name: tuple(shape) for name, shape in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
-def made_up(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Weights of a size that keeps the signal's size from layer to layer."""
-    kind = name.rpartition(".")[2]
-    if name.startswith(("batch_norm", "layer_norm", "create_parameter")) or len(shape) == 1:
-        low, high = {"w_0": (0.8, 1.2), "w_2": (0.7, 1.3)}.get(kind, (-0.1, 0.1))
-        return rng.uniform(low, high, shape).astype(np.float32)
-    fan_in = shape[0] if len(shape) == 2 or "transpose" in name else int(np.prod(shape[1:]))
-    gain = GRID_GAIN if shape[0] == 2 else 1.6
-    return rng.normal(0, np.sqrt(gain / fan_in), shape).astype(np.float32)
-
-
 def write_parameters(values: Mapping[str, NDArray[np.float32]], target: Path) -> None:
     """Paddle's .pdiparams: the tensors sorted by name, each with a header and its shape as protobuf."""
     with target.open("wb") as file:
@@ -167,6 +155,13 @@ def transplanted(spec: ModelSpec, export: Path, graphs: Path, target: Path, cach
     return PaddleModel.at(target, dictionary(spec, target, cache))
 
 
+def rebuilt(spec: ModelSpec, target: Path, cache: Path) -> PaddleModel:
+    """The network of the training code, in a process of its own: it holds Paddle."""
+    command = [sys.executable, "-m", "benchmarks.rebuild", spec.name, str(target), "--cache", str(cache.resolve())]
+    subprocess.run(command, capture_output=True, check=True, cwd=ROOT)
+    return PaddleModel.at(target)
+
+
 def in_newer_format(model: PaddleModel, target: Path) -> PaddleModel:
     """A model of the older format translated by Paddle itself."""
     target.mkdir(parents=True)
@@ -204,6 +199,9 @@ def sources(reference: Path, cache: Path, scratch: Path) -> Iterator[tuple[Model
             yield spec, "real", model
             if model.graph.suffix == ".pdmodel":
                 yield spec, "real, newer format", in_newer_format(model, scratch / f"{spec.name}_new")
+        elif spec.name in NAMES:
+            weights = "transplanted" if spec.name == CLASSIFIER else "rebuilt"
+            yield spec, weights, rebuilt(spec, target, cache)
         elif exports := [name for name in files if name.endswith(".onnx")]:
             fetch(spec.mirrors, target, cache)
             yield spec, "import", target / exports[0]
@@ -307,8 +305,10 @@ def page(rows: list[Row]) -> str:
             "several sizes and batches, by ONNX Runtime and by Paddle Inference 3.2.2 (CPU, float32, MKL-DNN off).",
             "",
             "- weights: *real*, for the older format in the newer one too; *transplanted*: real ones of an ONNX export in",
-            "  the official graph; *synthetic*: made-up ones in the official graph; *import*: an official ONNX export,",
-            "  compared before and after optimization, Paddle's form not being reachable.",
+            f"  the official graph ({CLASSIFIER}: in the rebuilt network); *synthetic*: made-up ones in the",
+            "  official graph; *rebuilt*: made-up ones in the network rebuilt from PaddleOCR's training code",
+            "  (benchmarks/rebuild.py), for want of the official graph; *import*: an official ONNX export, compared before",
+            "  and after optimization, Paddle's form not being reachable.",
             "- decisions: pixels of the mask, classes of each step, or colors of pixels within one gray level. With real",
             "  weights every differing decision is a tie within 0.001.",
             "- worst: the largest difference. relative: the length of the difference over the length of the outputs (Euclidean).",

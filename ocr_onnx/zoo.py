@@ -19,7 +19,7 @@ from ocr_onnx.metadata import Task
 
 PACKAGE = Path(str(resources.files("ocr_onnx")))
 
-Verified = Literal["real", "transplanted", "synthetic", "import", "none"]
+Verified = Literal["real", "transplanted", "synthetic", "rebuilt", "import", "none"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import logging
+import shlex
 import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from ocr_onnx import __version__
-from ocr_onnx.cli_models import models
+from ocr_onnx.cli_models import confirm, models, yes_option
 from ocr_onnx.cli_run import run
 from ocr_onnx.errors import OCRError
 
@@ -46,22 +48,51 @@ def main(verbose: bool) -> None:
 @click.option("--name", help="The model's name, if its inference.yml gives none or another.")
 @click.option("--dict", "dictionary", type=click.Path(path_type=Path), help="The dictionary, a character a line.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with Paddle.")
-def convert(directory: Path, output: Path | None, name: str | None, dictionary: Path | None, verify: bool) -> None:
+@click.option("--isolated", is_flag=True, help="Convert in an environment of its own, which is made if there is none.")
+@yes_option
+def convert(directory: Path, output: Path | None, isolated: bool, yes: bool, **settings: Any) -> None:
     """Convert a Paddle inference model to an ONNX file.
 
     DIRECTORY holds inference.json (or inference.pdmodel), inference.pdiparams and inference.yml; older models have no
-    inference.yml and need --name and, for recognition, --dict. This needs Paddle: pip install 'ocr-onnx[convert,cpu]' on
-    Python 3.11. What it writes runs anywhere, without.
+    inference.yml and need --name and, for recognition, --dict. This needs Paddle: --isolated, or pip install
+    'ocr-onnx[convert,cpu]' on Python 3.11. What it writes runs anywhere, without.
 
     \b
     Example:
       ocr-onnx convert ./my_finetuned_rec -o my_rec.onnx
     """
+    if isolated:
+        from ocr_onnx.converters import environment
+
+        given = _given(click.get_current_context(), but={"isolated", "yes"})
+        command = shlex.join(["ocr-onnx", "convert", "--isolated", "--yes", *given])
+        python = environment.ensure(f"converting {directory}", command, confirm(yes))
+        click.echo(environment.run(python, "convert", *given), nl=False)
+        return
     from ocr_onnx import converters
 
-    target = output if output is not None else Path(f"{name or directory.resolve().name}.onnx")
-    report = converters.convert(directory, target, name=name, dictionary=dictionary, verify=verify)
+    target = output if output is not None else Path(f"{settings['name'] or directory.resolve().name}.onnx")
+    report = converters.convert(directory, target, **settings)
     click.echo(f"{target}: {report}")
+
+
+def _given(context: click.Context, but: set[str]) -> list[str]:
+    """What a command was given, as it may be given to it again; the arguments come last."""
+    given: list[str] = []
+    for parameter in sorted(context.command.params, key=lambda p: isinstance(p, click.Argument)):
+        value = context.params.get(str(parameter.name))
+        if (
+            parameter.name in but
+            or context.get_parameter_source(str(parameter.name)) is not ParameterSource.COMMANDLINE
+        ):
+            continue
+        if isinstance(parameter, click.Argument):
+            given += ["--", str(value)]
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            given.append((parameter.opts if value else parameter.secondary_opts)[0])
+        else:
+            given += [parameter.opts[0], str(value)]
+    return given
 
 
 main.add_command(run)

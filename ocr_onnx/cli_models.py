@@ -12,6 +12,26 @@ import click
 
 from ocr_onnx.errors import OCRError
 
+yes_option = click.option(
+    "-y", "--yes", is_flag=True, help="Make an environment with Paddle where converting needs one, without a question."
+)
+
+
+def confirm(yes: bool) -> Callable[[str], bool] | None:
+    """Who answers whether an environment may be made: --yes, the person at the terminal, or nobody."""
+    if yes:
+        return lambda _: True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+
+    def ask(question: str) -> bool:
+        agreed = click.confirm(question, err=True)
+        if agreed:
+            click.echo("Making it: this takes some minutes (ocr-onnx -v shows what is done).", err=True)
+        return agreed
+
+    return ask
+
 
 @click.group()
 def models() -> None:
@@ -68,7 +88,8 @@ def path_of_model(name: str) -> None:
 @models.command("pull")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--accept-new", is_flag=True, help="Take files of which nobody publishes a sha256; it is then recorded.")
-def pull_models(names: tuple[str, ...], accept_new: bool) -> None:
+@yes_option
+def pull_models(names: tuple[str, ...], accept_new: bool, yes: bool) -> None:
     """Fetch and convert the models NAME..., if they are not on this machine.
 
     Proxies are those of the environment; OCR_ONNX_HOME is the folder; OCR_ONNX_HOST is an address to ask first, such as
@@ -80,7 +101,11 @@ def pull_models(names: tuple[str, ...], accept_new: bool) -> None:
     """
     from ocr_onnx.pull import pull
 
-    _each(names, lambda name: f"{name}: {pull(name, accept_new=accept_new, progress=_progress(name))}")
+    def fetched(name: str) -> str:
+        path = pull(name, accept_new=accept_new, progress=_progress(name), confirm=confirm(yes))
+        return f"{name}: {path}"
+
+    _each(names, fetched)
 
 
 @models.command("verify")
@@ -107,11 +132,12 @@ def bundle_models(names: tuple[str, ...], output: Path) -> None:
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option("--name", help="The name it gets; default: the one it says it has.")
 @click.option("--dict", "dictionary", type=click.Path(path_type=Path), help="The dictionary, a character a line.")
-def import_model(source: Path, name: str | None, dictionary: Path | None) -> None:
+@yes_option
+def import_model(source: Path, name: str | None, dictionary: Path | None, yes: bool) -> None:
     """Take in SOURCE: a bundle, an ONNX file that ocr-onnx made, or the folder of a Paddle model."""
     from ocr_onnx.pull import import_file
 
-    for path in import_file(source, name=name, dictionary=dictionary):
+    for path in import_file(source, name=name, dictionary=dictionary, confirm=confirm(yes)):
         click.echo(path)
 
 

@@ -142,6 +142,8 @@ def fetch_package(requirement: str, folder: Path, *, python: str | None = None) 
     for attempt in range(ATTEMPTS):
         if found := next(folder.glob(f"{name}-{version}-*.whl"), None):
             return found
+        if offline():
+            raise DownloadError(f"{requirement} is not in {folder}, and {OFFLINE_VARIABLE} is set: put its wheel there")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         problem = done.stderr[-1000:]
         if done.returncode != 0:

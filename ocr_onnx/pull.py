@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -43,12 +44,19 @@ class Origin:
     """Puts the files into a folder."""
 
 
-def pull(name: str, *, accept_new: bool = False, progress: download.Progress | None = None) -> Path:
+def pull(
+    name: str,
+    *,
+    accept_new: bool = False,
+    progress: download.Progress | None = None,
+    confirm: converters.Confirm | None = None,
+) -> Path:
     """The file of a model, fetched and converted if it is not on this machine.
 
     The places are tried in order. A file that nobody publishes a sha256 of is taken only with `accept_new`; what was
-    taken is recorded, and models verify checks it ever after. Raises a kind of DownloadError that names every place
-    and what was wrong there, and a kind of OCRError where conversion fails.
+    taken is recorded, and models verify checks it ever after. A model that only Paddle can convert is converted in an
+    environment of its own, which is made if `confirm` agrees. Raises a kind of DownloadError that names every place and
+    what was wrong there, and a kind of OCRError where conversion fails.
     """
     spec = zoo.spec(name)
     target = store.path_of(name)
@@ -59,9 +67,12 @@ def pull(name: str, *, accept_new: bool = False, progress: download.Progress | N
     if download.offline():
         raise DownloadError(_by_hand(spec, target))
     with store.locked(name):
-        return target if target.is_file() else _pull(spec, accept_new=accept_new, progress=progress)
+        if target.is_file():
+            return target
+        return _pull(spec, accept_new=accept_new, progress=progress, confirm=confirm)
 
 
+<<<<<<< HEAD
 def obtain(name: str) -> Path:
     """The file of a model by any name that store.find takes; an official one is pulled if it is not here."""
     known = name in zoo.models() and not store.path_of(name).is_file()
@@ -74,17 +85,29 @@ def from_directory(directory: Path, name: str | None = None) -> Path:
 
 
 def import_file(source: Path, *, name: str | None = None, dictionary: Path | None = None) -> list[Path]:
+=======
+def import_file(
+    source: Path,
+    *,
+    name: str | None = None,
+    dictionary: Path | None = None,
+    confirm: converters.Confirm | None = None,
+) -> list[Path]:
+>>>>>>> 0c5417b (Convert the newer format in an environment of its own, and once)
     """Take in a bundle of models, an ONNX file, or a folder with a Paddle model, converted.
 
     An ONNX file that does not say what it is is described by the zoo's record of `name`, the inference.yml beside it,
-    and for recognition by `dictionary` or the characters in its own metadata. Returns the files in place. Raises a kind
-    of OCRError where there is something wrong with it.
+    and for recognition by `dictionary` or the characters in its own metadata. `confirm` is as in pull. Returns the files
+    in place. Raises a kind of OCRError where there is something wrong with it.
     """
     if source.is_dir():
-        with tempfile.TemporaryDirectory() as scratch:
-            made = Path(scratch, "model.onnx")
-            report = converters.convert(source, made, name=name, dictionary=dictionary)
-            return [_place(made, report.metadata.name, source)]
+        given = [
+            part for option, value in (("--name", name), ("--dict", dictionary)) if value for part in (option, value)
+        ]
+        command = shlex.join(["ocr-onnx", "models", "import", "--yes", *map(str, given), str(source)])
+        made = converters.cached(source, name=name, dictionary=dictionary, confirm=confirm, command=command)
+        metadata = ModelMetadata.from_properties(Session(made).properties, str(made))
+        return [_place(made, metadata.name, source)]
     if source.suffix != ".onnx":
         return store.unbundle(source)
     session = Session(source)
@@ -101,10 +124,12 @@ def _place(made: Path, name: str, source: Path) -> Path:
     checked = zoo.checked_name(name)
     if store.path_of(checked).parent != store.home():
         raise OptionError(f"{checked} is carried by this package: say --name, and use it by that name")
-    return store.place(made, store.Receipt(checked, store.sha256(made), str(source.resolve()), store.UNKNOWN))
+    return store.install(made, store.Receipt(checked, store.sha256(made), str(source.resolve()), store.UNKNOWN))
 
 
-def _pull(spec: ModelSpec, *, accept_new: bool, progress: download.Progress | None) -> Path:
+def _pull(
+    spec: ModelSpec, *, accept_new: bool, progress: download.Progress | None, confirm: converters.Confirm | None
+) -> Path:
     problems = []
     partial = store.home() / ".partial" / spec.name
     for origin in origins(spec):
@@ -123,21 +148,21 @@ def _pull(spec: ModelSpec, *, accept_new: bool, progress: download.Progress | No
         except DownloadError as error:
             problems.append(f"{origin.where}: {error}")
         else:
-            made = _make(spec, origin, folder)
+            command = f"ocr-onnx models pull {spec.name} --yes{' --accept-new' if accept_new else ''}"
+            made = _make(spec, origin, folder, confirm=confirm, command=command)
             shutil.rmtree(partial, ignore_errors=True)
             return made
     raise DownloadError("\n  ".join([f"{spec.name} could not be had:", *problems]))
 
 
-def _make(spec: ModelSpec, origin: Origin, folder: Path) -> Path:
+def _make(spec: ModelSpec, origin: Origin, folder: Path, *, confirm: converters.Confirm | None, command: str) -> Path:
     """Convert what was fetched and put it in place with its receipt."""
     fetched = {path.name: store.sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
     largest = max(fetched, key=lambda name: (folder / name).stat().st_size)
     with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch, f"{spec.name}.onnx")
-        converters.make(spec, folder, made)
+        made = converters.make(spec, folder, Path(scratch), confirm=confirm, command=command)
         published = origin.checksums.get(largest, store.UNKNOWN)
-        return store.place(made, store.Receipt(spec.name, store.sha256(made), origin.where, published, fetched))
+        return store.install(made, store.Receipt(spec.name, store.sha256(made), origin.where, published, fetched))
 
 
 def origins(spec: ModelSpec) -> Iterator[Origin]:

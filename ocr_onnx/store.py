@@ -107,18 +107,23 @@ def verify(name: str) -> str:
     return found
 
 
-def place(made: Path, record: Receipt) -> Path:
-    """Move a finished model into home(), all at once, with its receipt; returns its path."""
-    target = home() / f"{record.name}.onnx"
+def install(made: Path, record: Receipt) -> Path:
+    """Move a finished model into home(), with its receipt; returns its path."""
+    return place(made, home() / f"{record.name}.onnx", record)
+
+
+def place(made: Path, target: Path, record: Receipt | None = None) -> Path:
+    """Move a finished file to where it belongs, all at once, with its receipt beside it; returns `target`."""
     with writing(target):
-        home().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home(), prefix=".placing-") as scratch:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".placing-") as scratch:
             staged = Path(scratch, target.name)
             shutil.copyfile(made, staged)
-            note = Path(scratch, f"{record.name}.json")
-            note.write_text(json.dumps(asdict(record), indent=4), "utf-8")
-            # The receipt first: one without its model does no harm.
-            note.replace(home() / note.name)
+            if record is not None:
+                note = Path(scratch, f"{record.name}.json")
+                note.write_text(json.dumps(asdict(record), indent=4), "utf-8")
+                # The receipt first: one without its model does no harm.
+                note.replace(target.with_name(note.name))
             staged.replace(target)
     return target
 
@@ -141,7 +146,7 @@ def writing(target: Path) -> Iterator[None]:
     except OCRError:
         raise
     except OSError as error:
-        cure = f"free some space, or set {HOME_VARIABLE} to a folder elsewhere"
+        cure = f"free some space, or choose a folder elsewhere (for models: {HOME_VARIABLE})"
         raise OutputError(f"{target} cannot be written: {error.strerror or error}; {cure}") from error
 
 
@@ -172,7 +177,7 @@ def unbundle(archive: Path) -> list[Path]:
             if not made.is_file() or record.name != note.stem or sha256(made) != record.sha256:
                 raise IntegrityError(f"{archive} is damaged: {made.name} is not what its receipt says; get it again")
             if path_of(record.name).parent == home():
-                placed.append(place(made, record))
+                placed.append(install(made, record))
     if not placed:
         raise ModelError(f"{archive} holds no model that this package does not carry")
     return placed

@@ -17,7 +17,7 @@ import yaml
 from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import Task
 
-PACKAGE = Path(str(resources.files("ocr_onnx")))
+PACKAGE = Path(str(resources.files("ocr_onnx"))).resolve()
 
 Verified = Literal["real", "transplanted", "synthetic", "rebuilt", "import", "none"]
 

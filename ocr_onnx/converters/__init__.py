@@ -1,16 +1,21 @@
 """Paddle inference models to ONNX files that say all that using them needs.
 
 Importing this loads nothing heavy; converting the newer format needs the extra `convert` (Paddle and paddle2onnx, about
-1 GB) on Python 3.11. What comes out runs anywhere, without it.
+1 GB) on Python 3.11, here or in an environment of its own. What comes out runs anywhere, without it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ocr_onnx import __version__
 from ocr_onnx.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
     from ocr_onnx.metadata import ModelMetadata
     from ocr_onnx.runtime import Session
     from ocr_onnx.zoo import ModelSpec
+
+Confirm = Callable[[str], bool]
+"""Is asked whether an environment with Paddle may be made; the question says where, and how large it is."""
 
 
 def convert(
@@ -39,25 +47,65 @@ def convert(
     return convert_model(model, target, name=name, verify=verify)
 
 
-def make(spec: ModelSpec, directory: Path, target: Path) -> None:
+def cached(
+    directory: Path,
+    *,
+    name: str | None = None,
+    dictionary: Path | None = None,
+    confirm: Confirm | None = None,
+    command: str | None = None,
+) -> Path:
+    """The ONNX file of the Paddle model in `directory`: converted once, and kept by the sha256 of what it is made from.
+
+    It is converted and compared with Paddle by the extra `convert` where that is installed. Else the older format goes
+    through the core of paddle2onnx 1.3.1, which needs no Paddle, and the newer one through an environment of its own,
+    which is made if there is none and `confirm` agrees to the question it is asked; `command` is what the error tells to
+    run where it does not. Raises ModelNotFoundError where a file is missing, ConversionError and DownloadError.
+    """
+    from ocr_onnx import store
+    from ocr_onnx.converters import environment, simple
+    from ocr_onnx.converters.paddle import PaddleModel, installed_versions
+
+    model = PaddleModel.at(directory, dictionary)
+    older = model.graph.suffix == ".pdmodel"
+    extra = find_spec("paddle") is not None and _has_graph_tools()
+    by = installed_versions() if extra else {"core": simple.CORE} if older else environment.versions()
+    key = hashlib.sha256(json.dumps([__version__, by, name, model.checksums], sort_keys=True).encode()).hexdigest()
+    target = store.home() / "converted" / f"{key}.onnx"
+    if target.is_file():
+        return target
+    with store.locked(target.stem), tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch, target.name)
+        if target.is_file():
+            return target
+        if extra:
+            convert(directory, made, name=name, dictionary=dictionary)
+        elif older:
+            simple.convert_old(model, made, name)
+        else:
+            command = command or f"ocr-onnx convert --isolated --yes {directory}"
+            python = environment.ensure(f"converting {name or directory}", command, confirm)
+            options = {"--output": made, "--name": name, "--dict": dictionary}
+            given = (part for option, value in options.items() if value is not None for part in (option, value))
+            environment.run(python, "convert", *given, "--", directory)
+        return store.place(made, target)
+
+
+def make(spec: ModelSpec, directory: Path, scratch: Path, *, confirm: Confirm | None, command: str) -> Path:
     """Make a model of the zoo from its published files in `directory`, with what is installed.
 
-    With the extra `convert` this is the conversion that was compared with Paddle. Without it, an official ONNX form is
-    taken as it is, and the older Paddle format goes through the core of paddle2onnx 1.3.1, which needs no Paddle; the
-    newer Paddle format needs the extra, or an environment made for it. Raises ConversionError with the cure.
+    An official ONNX form is optimized where the tools for that are installed, and lies in `scratch`; Paddle's formats are
+    converted as in `cached`, which says what is raised.
     """
-    from ocr_onnx.converters import simple
     from ocr_onnx.converters.describe import describe_export
-    from ocr_onnx.converters.paddle import PaddleModel
 
     exports = sorted(directory.glob("*.onnx"))
     dictionary = next((path for path in directory.glob("*.txt")), None)
-    if exports:
-        _finish_export(exports[0], describe_export(spec.name, spec.task, directory / "inference.yml"), target)
-    elif find_spec("paddle") is not None and _has_graph_tools():
-        convert(directory, target, name=spec.name, dictionary=dictionary)
-    else:
-        simple.convert_old(PaddleModel.at(directory, dictionary), target, spec.name)
+    if not exports:
+        return cached(directory, name=spec.name, dictionary=dictionary, confirm=confirm, command=command)
+    made = scratch / f"{spec.name}.onnx"
+    _finish_export(exports[0], describe_export(spec.name, spec.task, directory / "inference.yml"), made)
+    return made
 
 
 def take_in(spec: ModelSpec, source: Path, dictionary: Path | None, session: Session, target: Path) -> None:

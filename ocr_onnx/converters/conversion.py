@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +15,7 @@ from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.converters.simple import check_classes
 from ocr_onnx.converters.verify import Agreement, Inputs, Outputs, compare, run_onnx, sample_inputs
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
-from ocr_onnx.store import sha256
+from ocr_onnx.store import place, sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +72,5 @@ def _finish(
         if reference is not None:
             inputs = sample_inputs(metadata)
             agreement = compare(metadata, reference(inputs), run_onnx(made, inputs))
-        _place(made, target)
+        place(made, target)
     return Report(metadata, target, (before, len(model.graph.node)), agreement)
-
-
-def _place(made: Path, target: Path) -> None:
-    """Move a finished file to where it belongs, all at once."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        shutil.copyfile(made, beside)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -115,8 +115,8 @@ def versions() -> dict[str, str]:
     missing = [name for name in ("paddle", "paddle2onnx", "onnx", "onnxslim") if find_spec(name) is None]
     if missing:
         raise ConversionError(
-            f"converting needs {', '.join(missing)}: in an environment of Python 3.11 (about 1 GB), "
-            "pip install 'ocr-onnx[convert,cpu]'"
+            f"converting needs {', '.join(missing)}: 'ocr-onnx convert --isolated' makes an environment for it; "
+            "or do it in one of Python 3.11 (about 1 GB), pip install 'ocr-onnx[convert,cpu]'"
         )
     return installed_versions()
 

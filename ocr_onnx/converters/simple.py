@@ -30,13 +30,8 @@ def stamp(raw: Path, target: Path, metadata: ModelMetadata) -> None:
     target.write_bytes(stamped(raw.read_bytes(), metadata))
 
 
-def convert_old(model: PaddleModel, target: Path, name: str) -> None:
+def convert_old(model: PaddleModel, target: Path, name: str | None) -> None:
     """Convert a model of the older format (inference.pdmodel)."""
-    if model.graph.suffix == ".json":
-        raise ConversionError(
-            f"{name} comes in Paddle's newer format, and converting it needs Paddle: in an environment of Python 3.11 "
-            "(about 1 GB), pip install 'ocr-onnx[convert,cpu]', then 'ocr-onnx models pull' and 'ocr-onnx models bundle'"
-        )
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch, "raw.onnx")
         run_paddle("export_old", core(), model.graph, model.params, raw, OPSET)

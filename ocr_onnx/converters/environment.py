@@ -1,0 +1,169 @@
+"""An environment of its own with Paddle, for converting where this one has none: made once, run as another process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ocr_onnx import download, store, zoo
+from ocr_onnx.converters import Confirm
+from ocr_onnx.converters.paddle import PACKAGES
+from ocr_onnx.errors import ConversionError
+
+logger = logging.getLogger(__name__)
+
+LOCK = Path(__file__).with_name("requirements.lock")
+"""What it is made of: versions and checksums, for the Python below."""
+
+PYTHON = (3, 11)
+
+SIZE = "About 330 MB of downloads, 1.2 GB on disk"
+
+WHOLE = "whole"
+"""A file that is written into a finished environment, last of all."""
+
+
+def find() -> Path | None:
+    """The environment's Python; None where there is none, or none that is whole."""
+    pythons = (_python(marker.parent) for marker in sorted(_tools().glob(f"{_name()}-*/{WHOLE}")))
+    return next((python for python in pythons if python.is_file()), None)
+
+
+def ensure(purpose: str, command: str, confirm: Confirm | None) -> Path:
+    """The environment's Python; where there is no environment it is made, if `confirm` agrees.
+
+    `purpose` says what needs it, as in "converting NAME", and `command` what to run to have it made without a question.
+    Raises ConversionError with the cure where it may not or cannot be made.
+    """
+    if (found := find()) is not None:
+        return found
+    by_hand = f"in an environment of Python {_dotted(PYTHON)}, pip install 'ocr-onnx[convert,cpu]'"
+    if download.offline():
+        raise ConversionError(
+            f"{purpose} needs Paddle, and {download.OFFLINE_VARIABLE} forbids fetching it: convert it on a machine with "
+            "a network, and take the ONNX file in with 'ocr-onnx models import'"
+        )
+    base = _base()
+    question = f"{purpose[:1].upper()}{purpose[1:]} needs Paddle; make an environment for it in {_tools()}? {SIZE}"
+    if confirm is None or not confirm(question):
+        raise ConversionError(
+            f"{purpose} needs Paddle: '{command}' makes an environment for it in {_tools()} "
+            f"({SIZE[:1].lower()}{SIZE[1:]}); or do it {by_hand}"
+        )
+    with store.locked(_name()):
+        return find() or _make(base)
+
+
+def run(python: Path, *arguments: object) -> str:
+    """Run a command of this package in the environment; returns what it printed.
+
+    Raises ConversionError with what it says is wrong.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        # This package alone: what else lies in its folder would come before the environment's own packages.
+        Path(scratch, "ocr_onnx").symlink_to(zoo.PACKAGE, target_is_directory=True)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        done = subprocess.run(
+            [python, "-m", "ocr_onnx", *map(str, arguments)],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**inherited, "PYTHONPATH": scratch, "PYTHONSAFEPATH": "1"},
+            check=False,
+        )
+    if done.returncode != 0:
+        told = re.search(r"^Error: (.+)", done.stderr, re.MULTILINE | re.DOTALL)
+        log = f"the environment of {python} failed with {done.returncode}:\n{done.stderr[-2000:]}"
+        raise ConversionError(told[1].strip() if told else log)
+    return done.stdout
+
+
+def versions() -> Mapping[str, str]:
+    """The versions it has of what a conversion depends on."""
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", LOCK.read_text("utf-8"), re.MULTILINE))
+    return {name: pins[name] for name in PACKAGES if name in pins}
+
+
+def _make(base: str) -> Path:
+    """Make the environment with the Python `base`, under a name of its own; one that stays unfinished is never used."""
+    tools = _tools()
+    with store.writing(tools):
+        tools.mkdir(parents=True, exist_ok=True)
+    for left in tools.glob(f"{_name()}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    # An environment cannot be moved. A new name, for the pip of a killed process may still be writing into the old one.
+    folder = tools / f"{_name()}-{secrets.token_hex(4)}"
+    python = _python(folder)
+    try:
+        _log(base, "-I", "-m", "venv", folder)
+        quiet = ("--disable-pip-version-check", "--progress-bar=off", "--no-compile")
+        _log(python, "-I", "-m", "pip", "install", *quiet, "--require-hashes", "--requirement", LOCK)
+        with store.writing(folder):
+            (folder / WHOLE).touch()
+    finally:
+        if not (folder / WHOLE).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+    return python
+
+
+def _log(*command: object) -> None:
+    """Run a command and log what it prints; raises ConversionError with the end of that if it fails."""
+    printed = []
+    arguments = [str(argument) for argument in command]
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
+    ) as process:
+        for line in process.stdout or ():
+            logger.info("%s", line.rstrip())
+            printed.append(line)
+    if process.returncode != 0:
+        raise ConversionError(
+            f"no environment for Paddle could be made; '{' '.join(arguments)}' says:\n{''.join(printed)[-2000:]}"
+        )
+
+
+def _base() -> str:
+    """A Python that the pinned packages are for; raises ConversionError where there is none."""
+    wanted = f"python{_dotted(PYTHON)}"
+    if sys.version_info[:2] == PYTHON:
+        return sys.executable
+    for folder in os.get_exec_path():
+        candidate = shutil.which(wanted, path=folder)
+        # A version manager's python3.11 may be there and not work.
+        if candidate is not None and _version(candidate) == _dotted(PYTHON):
+            return candidate
+    raise ConversionError(
+        f"converting with Paddle needs Python {_dotted(PYTHON)}, and no {wanted} on the PATH works: install it "
+        f"(apt install {wanted}-venv, uv python install {_dotted(PYTHON)}, …) and try again"
+    )
+
+
+def _version(python: str) -> str:
+    script = "import sys; print('%d.%d' % sys.version_info[:2])"
+    done = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def _tools() -> Path:
+    return store.home() / "tools"
+
+
+def _name() -> str:
+    return f"convert-{store.sha256(LOCK)[:12]}"
+
+
+def _python(folder: Path) -> Path:
+    return Path(sysconfig.get_path("scripts", "venv", {"base": str(folder.absolute())}), "python")
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"

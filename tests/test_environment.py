@@ -295,6 +295,16 @@ def test_what_was_converted_needs_no_environment_any_more(made: Path, model: Pat
 
 
 @pytest.mark.usefixtures("made")
+def test_the_older_format_goes_there_too_where_its_core_has_no_wheel(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
+    (model / "inference.json").rename(model / "inference.pdmodel")
+    assert described(converters.cached(model, confirm=never)).name == NAME
+    assert "inference.pdmodel" in (model / "conversions").read_text()
+
+
+@pytest.mark.usefixtures("made")
 def test_what_is_wrong_with_a_model_is_said_as_if_it_were_converted_here(model: Path) -> None:
     post = {"Topk": {"topk": 1, "label_list": ["0", "90", "180"]}}
     (model / "inference.yml").write_text(yaml.safe_dump({**YML, "PostProcess": post}))
@@ -358,7 +368,7 @@ def works(python: Path) -> bool:
 def test_making_killed_at_any_moment_leaves_nothing_that_passes_for_whole(home: Path, lock: Path) -> None:
     chance = random.Random(0)
     make = "environment.ensure('a test', '', lambda _: True)"
-    for _ in range(3):
+    for _ in range(2):
         process = script(lock, make)
         time.sleep(chance.uniform(0.5, 6.0))
         process.kill()

@@ -58,18 +58,18 @@ def cached(
     """The ONNX file of the Paddle model in `directory`: converted once, and kept by the sha256 of what it is made from.
 
     It is converted and compared with Paddle by the extra `convert` where that is installed. Else the older format goes
-    through the core of paddle2onnx 1.3.1, which needs no Paddle, and the newer one through an environment of its own,
-    which is made if there is none and `confirm` agrees to the question it is asked; `command` is what the error tells to
-    run where it does not. Raises ModelNotFoundError where a file is missing, ConversionError and DownloadError.
+    through the core of paddle2onnx 1.3.1, which needs no Paddle (up to Python 3.12), and the newer one through an
+    environment of its own, which is made if there is none and `confirm` agrees to the question it is asked; `command` is
+    what the error tells to run where it does not. Raises ModelNotFoundError where a file is missing, ConversionError and DownloadError.
     """
     from ocr_onnx import store
     from ocr_onnx.converters import environment, simple
     from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 
     model = PaddleModel.at(directory, dictionary)
-    older = model.graph.suffix == ".pdmodel"
+    by_core = simple.takes(model)
     extra = find_spec("paddle") is not None and _has_graph_tools()
-    by = installed_versions() if extra else {"core": simple.CORE} if older else environment.versions()
+    by = installed_versions() if extra else {"core": simple.CORE} if by_core else environment.versions()
     key = hashlib.sha256(json.dumps([__version__, by, name, model.checksums], sort_keys=True).encode()).hexdigest()
     target = store.home() / "converted" / f"{key}.onnx"
     if target.is_file():
@@ -80,7 +80,7 @@ def cached(
             return target
         if extra:
             convert(directory, made, name=name, dictionary=dictionary)
-        elif older:
+        elif by_core:
             simple.convert_old(model, made, name)
         else:
             command = command or f"ocr-onnx convert --isolated --yes {directory}"

@@ -19,7 +19,7 @@ CORE = "paddle2onnx==1.3.1"
 """The last whose core converts the older format without Paddle."""
 
 LAST_PYTHON = (3, 12)
-"""For which it has wheels."""
+"""The last that it has wheels for."""
 
 OPSET = "17"
 
@@ -28,6 +28,11 @@ def stamp(raw: Path, target: Path, metadata: ModelMetadata) -> None:
     """Write an ONNX model with its description; raises ConversionError where its classes are not those described."""
     check_classes(metadata, Session(raw).output_shape[-1])
     target.write_bytes(stamped(raw.read_bytes(), metadata))
+
+
+def takes(model: PaddleModel) -> bool:
+    """Whether a model can be made here: it is of the older format, and the core has wheels for this Python."""
+    return model.graph.suffix == ".pdmodel" and sys.version_info[:2] <= LAST_PYTHON
 
 
 def convert_old(model: PaddleModel, target: Path, name: str | None) -> None:
@@ -42,8 +47,6 @@ def convert_old(model: PaddleModel, target: Path, name: str | None) -> None:
 
 def core() -> Path:
     """The compiled core of paddle2onnx 1.3.1, fetched from the Python index if it is not there yet (4 MB)."""
-    if sys.version_info[:2] > LAST_PYTHON:
-        raise ConversionError(f"{CORE} has no wheel for Python {sys.version_info[0]}.{sys.version_info[1]}: use 3.11")
     folder = store.home() / ".packages"
     wheel = fetch_package(CORE, folder)
     with zipfile.ZipFile(wheel) as archive:

@@ -14,6 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ocr_onnx import converters, download, store, zoo
+from ocr_onnx.converters.cache import cached, cached_export
+from ocr_onnx.converters.environment import Confirm
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.errors import DownloadError, IntegrityError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
@@ -49,7 +51,7 @@ def pull(
     *,
     accept_new: bool = False,
     progress: download.Progress | None = None,
-    confirm: converters.Confirm | None = None,
+    confirm: Confirm | None = None,
 ) -> Path:
     """The file of a model, fetched and converted if it is not on this machine.
 
@@ -72,28 +74,33 @@ def pull(
         return _pull(spec, accept_new=accept_new, progress=progress, confirm=confirm)
 
 
-<<<<<<< HEAD
 def obtain(name: str) -> Path:
     """The file of a model by any name that store.find takes; an official one is pulled if it is not here."""
     known = name in zoo.models() and not store.path_of(name).is_file()
     return pull(name) if known else store.find(name)
 
 
-def from_directory(directory: Path, name: str | None = None) -> Path:
-    """The ONNX file of a model in a folder: Paddle's, converted at most once, or inference.onnx; or the file itself."""
-    raise NotImplementedError(directory, name)
+def from_directory(place: Path, name: str | None = None) -> Path:
+    """The ONNX file of a model of one's own: `place` is an .onnx file, or a folder with inference.onnx or Paddle's files.
+
+    What does not say what it is, is described by the inference.yml beside it or, where there is none, as `name`; Paddle's
+    files are converted. Either is done once and kept by the sha256 of what is there. Raises a kind of OCRError.
+    """
+    export = place / "inference.onnx" if place.is_dir() else place
+    if place.is_dir() and not export.is_file():
+        named = (place / "inference.yml").is_file()
+        return cached(place, name=None if named else name)
+    file = store.find(export)
+    return file if PROPERTY in Session(file).properties else cached_export(file, name)
 
 
-def import_file(source: Path, *, name: str | None = None, dictionary: Path | None = None) -> list[Path]:
-=======
 def import_file(
     source: Path,
     *,
     name: str | None = None,
     dictionary: Path | None = None,
-    confirm: converters.Confirm | None = None,
+    confirm: Confirm | None = None,
 ) -> list[Path]:
->>>>>>> 0c5417b (Convert the newer format in an environment of its own, and once)
     """Take in a bundle of models, an ONNX file, or a folder with a Paddle model, converted.
 
     An ONNX file that does not say what it is is described by the zoo's record of `name`, the inference.yml beside it,
@@ -105,7 +112,7 @@ def import_file(
             part for option, value in (("--name", name), ("--dict", dictionary)) if value for part in (option, value)
         ]
         command = shlex.join(["ocr-onnx", "models", "import", "--yes", *map(str, given), str(source)])
-        made = converters.cached(source, name=name, dictionary=dictionary, confirm=confirm, command=command)
+        made = cached(source, name=name, dictionary=dictionary, confirm=confirm, command=command)
         metadata = ModelMetadata.from_properties(Session(made).properties, str(made))
         return [_place(made, metadata.name, source)]
     if source.suffix != ".onnx":
@@ -116,8 +123,9 @@ def import_file(
         return [_place(source, name or metadata.name, source)]
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "model.onnx")
-        converters.take_in(zoo.spec(name or source.stem), source, dictionary, session, made)
-        return [_place(made, name or source.stem, source)]
+        converters.take_in(source, made, name=name, dictionary=dictionary)
+        metadata = ModelMetadata.from_properties(Session(made).properties, str(made))
+        return [_place(made, name or metadata.name, source)]
 
 
 def _place(made: Path, name: str, source: Path) -> Path:
@@ -127,9 +135,7 @@ def _place(made: Path, name: str, source: Path) -> Path:
     return store.install(made, store.Receipt(checked, store.sha256(made), str(source.resolve()), store.UNKNOWN))
 
 
-def _pull(
-    spec: ModelSpec, *, accept_new: bool, progress: download.Progress | None, confirm: converters.Confirm | None
-) -> Path:
+def _pull(spec: ModelSpec, *, accept_new: bool, progress: download.Progress | None, confirm: Confirm | None) -> Path:
     problems = []
     partial = store.home() / ".partial" / spec.name
     for origin in origins(spec):
@@ -155,7 +161,7 @@ def _pull(
     raise DownloadError("\n  ".join([f"{spec.name} could not be had:", *problems]))
 
 
-def _make(spec: ModelSpec, origin: Origin, folder: Path, *, confirm: converters.Confirm | None, command: str) -> Path:
+def _make(spec: ModelSpec, origin: Origin, folder: Path, *, confirm: Confirm | None, command: str) -> Path:
     """Convert what was fetched and put it in place with its receipt."""
     fetched = {path.name: store.sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
     largest = max(fetched, key=lambda name: (folder / name).stat().st_size)

@@ -25,9 +25,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from ocr_onnx import converters, store
+from ocr_onnx import store
 from ocr_onnx.cli import main
-from ocr_onnx.converters import environment
+from ocr_onnx.converters import cache, environment
 from ocr_onnx.errors import ConversionError, DownloadError
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.runtime import Session
@@ -159,8 +159,8 @@ def script(lock: Path, text: str, *, home: Path | None = None, terminal: int | N
     """A process with the small requirements and no host but the one in the environment variable."""
     before = f"""
 from pathlib import Path
-from ocr_onnx import cli, converters, zoo
-from ocr_onnx.converters import environment
+from ocr_onnx import cli, zoo
+from ocr_onnx.converters import cache, environment
 environment.LOCK = Path({str(lock)!r})
 zoo.zoo().hosts.clear()
 """
@@ -247,7 +247,7 @@ def test_where_nobody_can_be_asked_nothing_is_made(model: Path) -> None:
     command = f"ocr-onnx convert --isolated --yes -o 'a file.onnx' --no-verify -- {model}"
     assert f"{command}' makes an environment" in result.stderr
     with pytest.raises(ConversionError, match="'ocr-onnx convert --isolated --yes"):
-        converters.cached(model)
+        cache.cached(model)
     assert not environment._tools().exists()
 
 
@@ -255,7 +255,7 @@ def test_where_nobody_can_be_asked_nothing_is_made(model: Path) -> None:
 def test_offline_it_is_neither_asked_nor_made(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
     with pytest.raises(ConversionError, match="OCR_ONNX_OFFLINE forbids"):
-        converters.cached(model, confirm=never)
+        cache.cached(model, confirm=never)
     assert not environment._tools().exists()
 
 
@@ -264,32 +264,32 @@ def test_offline_the_core_for_the_older_format_is_not_fetched(model: Path, monke
     monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
     (model / "inference.json").rename(model / "inference.pdmodel")
     with pytest.raises(DownloadError, match=r"paddle2onnx==1\.3\.1 is not in .*OCR_ONNX_OFFLINE is set"):
-        converters.cached(model, confirm=never)
+        cache.cached(model, confirm=never)
 
 
 # Using it.
 
 
 def test_a_folder_is_converted_once(made: Path, model: Path, tmp_path: Path) -> None:
-    first = converters.cached(model, confirm=never)
+    first = cache.cached(model, confirm=never)
     assert first.parent == made / "converted"
     assert described(first).name == NAME
-    assert converters.cached(model, confirm=never) == first
+    assert cache.cached(model, confirm=never) == first
     shutil.copytree(model, tmp_path / "elsewhere")
-    assert converters.cached(tmp_path / "elsewhere", confirm=never) == first
+    assert cache.cached(tmp_path / "elsewhere", confirm=never) == first
     assert conversions(model) == conversions(tmp_path / "elsewhere") == 1
-    renamed = converters.cached(model, name="my_textline_ori", confirm=never)
+    renamed = cache.cached(model, name="my_textline_ori", confirm=never)
     assert described(renamed).name == "my_textline_ori"
     assert conversions(model) == 2
     (model / "inference.yml").write_text(yaml.safe_dump(YML) + "# changed\n")
-    assert converters.cached(model, confirm=never) not in {first, renamed}
+    assert cache.cached(model, confirm=never) not in {first, renamed}
     assert conversions(model) == 3
 
 
 def test_what_was_converted_needs_no_environment_any_more(made: Path, model: Path) -> None:
-    first = converters.cached(model, confirm=never)
+    first = cache.cached(model, confirm=never)
     (made / "tools").unlink()
-    assert converters.cached(model, confirm=never) == first
+    assert cache.cached(model, confirm=never) == first
     assert invoke("models", "import", model).stdout == f"{made / NAME}.onnx\n"
     assert conversions(model) == 1
 
@@ -300,7 +300,7 @@ def test_the_older_format_goes_there_too_where_its_core_has_no_wheel(
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
     (model / "inference.json").rename(model / "inference.pdmodel")
-    assert described(converters.cached(model, confirm=never)).name == NAME
+    assert described(cache.cached(model, confirm=never)).name == NAME
     assert "inference.pdmodel" in (model / "conversions").read_text()
 
 
@@ -309,7 +309,7 @@ def test_what_is_wrong_with_a_model_is_said_as_if_it_were_converted_here(model: 
     post = {"Topk": {"topk": 1, "label_list": ["0", "90", "180"]}}
     (model / "inference.yml").write_text(yaml.safe_dump({**YML, "PostProcess": post}))
     with pytest.raises(ConversionError, match=rf"^{NAME} has 2 classes and its dictionary .* names 3"):
-        converters.cached(model)
+        cache.cached(model)
     assert not (store.home() / "converted").exists()
 
 
@@ -385,7 +385,7 @@ def test_making_killed_at_any_moment_leaves_nothing_that_passes_for_whole(home: 
 
 
 def test_two_processes_make_one_environment_and_convert_once(home: Path, lock: Path, model: Path) -> None:
-    text = f"print(converters.cached(Path({str(model)!r}), confirm=lambda _: True))"
+    text = f"print(cache.cached(Path({str(model)!r}), confirm=lambda _: True))"
     processes = [script(lock, text) for _ in range(2)]
     results = [(*process.communicate(timeout=90), process.returncode) for process in processes]
     (file,) = (home / "converted").iterdir()

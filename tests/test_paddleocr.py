@@ -94,7 +94,7 @@ def test_an_old_name_beside_the_new_is_refused(old: str) -> None:
     new = paddleocr.DEPRECATED[old]
     paddleocr._warn_deprecated.cache_clear()
     with pytest.warns(DeprecationWarning, match=old), pytest.raises(OptionError, match=f"give {new} alone"):
-        PaddleOCR(**{old: 1, new: 1})
+        PaddleOCR(**dict[str, Any]({old: 1, new: 1}))
 
 
 def test_what_means_nothing_here_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

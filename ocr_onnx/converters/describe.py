@@ -175,4 +175,9 @@ def _classifier_size(steps: Mapping[str, Any]) -> tuple[tuple[int, int, int], in
 
 def describe_export(name: str, task: Task, yml: Path) -> ModelMetadata:
     """The record of an official model that can be had as ONNX alone, with its inference.yml or without."""
-    return _describe(PaddleModel(graph=yml, params=yml, yml=yml), 0, name) if yml.is_file() else usual(name, task)
+    return describe_yml(yml, name) if yml.is_file() else usual(name, task)
+
+
+def describe_yml(yml: Path, name: str | None = None) -> ModelMetadata:
+    """The record of an ONNX model by its inference.yml; `name` wins over the one there."""
+    return describe(PaddleModel(graph=yml, params=yml, yml=yml), 0, name)

@@ -11,11 +11,10 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ocr_onnx import download, store, zoo
-from ocr_onnx.converters import Confirm
 from ocr_onnx.converters.paddle import PACKAGES
 from ocr_onnx.errors import ConversionError
 
@@ -25,6 +24,9 @@ LOCK = Path(__file__).with_name("requirements.lock")
 """What it is made of: versions and checksums, for the Python below."""
 
 PYTHON = (3, 11)
+
+Confirm = Callable[[str], bool]
+"""Is asked whether an environment with Paddle may be made; the question says where, and how large it is."""
 
 SIZE = "About 330 MB of downloads, 1.2 GB on disk"
 

@@ -1,0 +1,73 @@
+"""What was converted before is not converted again: files kept by the sha256 of what they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ocr_onnx import __version__, converters, store
+from ocr_onnx.converters import environment, simple
+from ocr_onnx.converters.environment import Confirm
+from ocr_onnx.converters.paddle import PaddleModel, installed_versions
+
+def cached(
+    directory: Path,
+    *,
+    name: str | None = None,
+    dictionary: Path | None = None,
+    confirm: Confirm | None = None,
+    command: str | None = None,
+) -> Path:
+    """The ONNX file of the Paddle model in `directory`: converted once, and kept by the sha256 of what it is made from.
+
+    It is converted and compared with Paddle by the extra `convert` where that is installed. Else the older format goes
+    through the core of paddle2onnx 1.3.1, which needs no Paddle (up to Python 3.12), and the newer one through an
+    environment of its own, which is made if there is none and `confirm` agrees to the question it is asked; `command` is
+    what the error tells to run where it does not. Raises ModelNotFoundError where a file is missing, ConversionError and DownloadError.
+    """
+    model = PaddleModel.at(directory, dictionary)
+    by_core = simple.takes(model)
+    extra = find_spec("paddle") is not None and converters.has_graph_tools()
+    by = installed_versions() if extra else {"core": simple.CORE} if by_core else environment.versions()
+
+    def convert(made: Path) -> None:
+        if extra:
+            converters.convert(directory, made, name=name, dictionary=dictionary)
+        elif by_core:
+            simple.convert_old(model, made, name)
+        else:
+            retry = command or f"ocr-onnx convert --isolated --yes {directory}"
+            python = environment.ensure(f"converting {name or directory}", retry, confirm)
+            options = {"--output": made, "--name": name, "--dict": dictionary}
+            given = (part for option, value in options.items() if value is not None for part in (option, value))
+            environment.run(python, "convert", *given, "--", directory)
+
+    return _once([by, name, model.checksums], convert)
+
+
+def cached_export(source: Path, name: str | None = None) -> Path:
+    """The file that says what it is, made of somebody's ONNX export once; see take_in."""
+    yml = source.with_name("inference.yml")
+    files = [store.sha256(file) for file in (source, yml) if file.is_file()]
+    return _once(
+        [installed_versions(), name or source.stem, files], lambda made: converters.take_in(source, made, name=name)
+    )
+
+
+def _once(made_from: list[Any], make: Callable[[Path], None]) -> Path:
+    """The file that `make` writes for what `made_from` says; made if it is not there, by one process at a time."""
+    key = hashlib.sha256(json.dumps([__version__, *made_from], sort_keys=True).encode()).hexdigest()
+    target = store.home() / "converted" / f"{key}.onnx"
+    if target.is_file():
+        return target
+    with store.locked(target.stem), tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch, target.name)
+        if target.is_file():
+            return target
+        make(made)
+        return store.place(made, target)

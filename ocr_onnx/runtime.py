@@ -92,7 +92,14 @@ class Session:
         if os.getpid() != self._process:
             # Its threads did not come along, and it would wait for them forever.
             raise OnnxRuntimeError("a model does not survive a fork: make the OCR in the process that uses it")
-        return tuple(np.asarray(output) for output in self._session.run(None, {self._input: tensor}))
+        try:
+            outputs = self._session.run(None, {self._input: tensor})
+        except _errors(onnxruntime()) as error:
+            raise ModelError(
+                f"the model cannot be run on a tensor of {'x'.join(map(str, tensor.shape))}: {error}; with an "
+                "input_shape, give one that the model takes: for detection, sides that are multiples of 32"
+            ) from error
+        return tuple(np.asarray(output) for output in outputs)
 
 
 def _load(path: Path, device: Device, threads: int) -> Any:

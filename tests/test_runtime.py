@@ -57,6 +57,12 @@ def test_a_session_answers_in_the_graphs_order() -> None:
     assert (str(probability.dtype), probability.shape) == ("float32", (2, 40))
 
 
+def test_a_size_that_a_model_cannot_take_is_an_error_with_its_cure() -> None:
+    session = Session(store.find("PP-OCRv5_mobile_det"))
+    with pytest.raises(ModelError, match=r"1x3x100x300(.|\n)*multiples of 32"):
+        session(np.zeros((1, 3, 100, 300), np.float32))
+
+
 def test_results_come_in_the_order_given_and_the_costliest_runs_first() -> None:
     started: list[int] = []
     lock = threading.Lock()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ocr_onnx.types import Text as Text
     from ocr_onnx.types import TextBox as TextBox
     from ocr_onnx.types import TextLine as TextLine
+    from ocr_onnx.types import Word as Word
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ _HOMES = {
     "Text": "types",
     "TextBox": "types",
     "TextLine": "types",
+    "Word": "types",
 }
 
 __all__ = ["__version__"]

@@ -6,15 +6,14 @@ import datetime as dt
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ocr_onnx.errors import OutputError
 from ocr_onnx.results import OCRResult
-from ocr_onnx.types import Page, Quad
+from ocr_onnx.types import Page, Quad, TextLine
 
 LONGEST_SIDE = {".png": 2**31, ".bmp": 2**31, ".tif": 2**31, ".tiff": 2**31} | {
     ".jpg": 65_500,
@@ -22,6 +21,9 @@ LONGEST_SIDE = {".png": 2**31, ".bmp": 2**31, ".tif": 2**31, ".tiff": 2**31} | {
     ".webp": 16_383,
 }
 """The suffixes of pictures that are written, and the longest side, in pixels, that each format holds."""
+
+DETECTION_PARAMETERS = ("limit_side_len", "limit_type", "thresh", "max_side_limit", "box_thresh", "unclip_ratio")
+"""Those that PaddleOCR names in a result."""
 
 OFF = -1
 """What PaddleOCR writes for the angle of a stage that was off."""
@@ -53,14 +55,24 @@ def to_dict(result: OCRResult) -> dict[str, Any]:
         **({"doc_preprocessor_res": preprocessor} if preprocessed else {}),
         "dt_polys": [box.quad.tolist() for box in result.boxes],
         "dt_scores": [box.score for box in result.boxes],
-        "text_det_params": asdict(options.detection),
+        "text_det_params": {name: getattr(options.detection, name) for name in DETECTION_PARAMETERS},
         "text_type": "general",
         "textline_orientation_angles": [OFF if b.upside_down is None else int(b.upside_down) for b in result.boxes],
         "text_rec_score_thresh": options.recognition.score_thresh,
+        "return_word_box": options.return_word_box,
         "rec_texts": [line.text for line in lines],
         "rec_scores": [line.score for line in lines],
         "rec_polys": [line.box.quad.tolist() for line in lines],
         "rec_boxes": [bounds(line.box.quad) for line in lines],
+        **(_words(lines) if options.return_word_box else {}),
+    }
+
+
+def _words(lines: Sequence[TextLine]) -> dict[str, Any]:
+    """The bounds of each line's words, and the words."""
+    return {
+        "text_word_boxes": [[bounds(word.box) for word in line.words or ()] for line in lines],
+        "text_word": [[word.text for word in line.words or ()] for line in lines],
     }
 
 

@@ -19,6 +19,9 @@ SHORT = 32767
 MARGIN = 4
 """Pixels around a box that the cubic interpolation of its edge may read, and one to spare."""
 
+CORNERS = 4
+"""Of a box; polygons have more, or as many."""
+
 SAME_LINE = 10
 """Boxes whose first corners differ by fewer pixels than this in y stand on one line."""
 
@@ -97,7 +100,12 @@ def turned_back(quad: Quad, angle: int, size: tuple[int, int]) -> Quad:
 
 
 def reading_order(boxes: Sequence[TextBox]) -> list[TextBox]:
-    """Top to bottom, and left to right on one line: PaddleX's insertion pass over boxes sorted by their first corner."""
+    """Top to bottom, and left to right on one line: PaddleX's insertion pass over boxes sorted by their first corner.
+
+    Polygons have no first corner, and come by their highest point alone, as in PaddleX.
+    """
+    if any(len(box.quad) != CORNERS for box in boxes):
+        return sorted(boxes, key=lambda box: int(box.quad[:, 1].min()))
     ordered = sorted(boxes, key=lambda box: (box.quad[0, 1], box.quad[0, 0]))
     corners = [(int(box.quad[0, 0]), int(box.quad[0, 1])) for box in ordered]
     for i in range(1, len(ordered)):

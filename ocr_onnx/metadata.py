@@ -43,7 +43,7 @@ class ModelMetadata:
     labels: tuple[str, ...] = ()
     """Classification: a label a class."""
     postprocess: Mapping[str, float | int | str | bool] = field(default_factory=dict)
-    """Detection: what its inference.yml gives (thresh, box_thresh, unclip_ratio, max_candidates, …)."""
+    """Detection: what its inference.yml gives (thresh, box_thresh, unclip_ratio, max_candidates, …, resize_long)."""
     source: Mapping[str, str] = field(default_factory=dict)
     """The files it was made from and their sha256."""
     converter: Mapping[str, str] = field(default_factory=dict)

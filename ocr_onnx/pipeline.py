@@ -24,6 +24,7 @@ from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import Device, Session, cpu_count
 from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
 from ocr_onnx.unwarping import TextImageUnwarper
+from ocr_onnx.words import find_words
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class OCROptions:
     """Make bent pages flat. It harms flat ones."""
     use_textline_orientation: bool = True
     """Turn lines that stand on their heads."""
+    return_word_box: bool = False
+    """Say of each line where its words stand."""
     page_orientation: PageOrientationOptions = field(default_factory=PageOrientationOptions)
     detection: DetectionOptions = field(default_factory=DetectionOptions)
     line_orientation: LineOrientationOptions = field(default_factory=LineOrientationOptions)
@@ -127,8 +130,8 @@ class OCR:
         texts = self.recognize(crops, options.recognition)
         logger.info("%s: %s, %d lines", page.path, orientation, len(texts))
         lines = tuple(
-            TextLine(text, score, box)
-            for box, (text, score) in zip(boxes, texts, strict=True)
+            TextLine(text, score, box, find_words(columns, box.quad) if options.return_word_box else None)
+            for box, (text, score, columns) in zip(boxes, texts, strict=True)
             if score >= options.recognition.score_thresh
         )
         return OCRResult(page, replace(page, image=image), orientation, tuple(boxes), lines, options)

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ocr_onnx.errors import OptionError
 from ocr_onnx.metadata import ModelMetadata
-from ocr_onnx.options import check_number
+from ocr_onnx.options import check_number, check_shape
 from ocr_onnx.runtime import run_each
-from ocr_onnx.types import Image, Run, Tensor, Text
+from ocr_onnx.types import Columns, Image, Run, Tensor, Text
 
 MAX_WIDTH = 3200
 """A wider crop is squeezed to this width, in pixels at the model's height."""
@@ -34,10 +35,14 @@ class RecognitionOptions:
     """Crops, sorted by shape, are padded to the widest of each group of this many."""
     score_thresh: float = 0.0
     """A text with a lower score is left out of the result; 0 keeps all, empty ones too."""
+    input_shape: tuple[int, int, int] | None = None
+    """(3, the model's height, width) to which each crop is stretched; None: the model's height, and the width that follows."""
 
     def __post_init__(self) -> None:
         check_number("batch_size", self.batch_size, 1, whole=True)
         check_number("score_thresh", self.score_thresh, 0, 1)
+        if self.input_shape is not None:
+            check_shape("input_shape", self.input_shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +53,30 @@ class TextRecognizer:
     metadata: ModelMetadata
 
     def __call__(self, crops: Sequence[Image], options: RecognitionOptions = RecognitionOptions()) -> list[Text]:
-        """The text of each crop, in their order."""
-        shape = self.metadata.input_shape
+        """The text of each crop, in their order. Raises OptionError where options.input_shape is not of the model's height."""
+        shape, fixed = self.metadata.input_shape, options.input_shape
+        if fixed is not None and fixed[1] != shape[1]:
+            raise OptionError(
+                f"input_shape is {tuple(fixed)}: {self.metadata.name} takes crops of the height {shape[1]} alone, in any width"
+            )
 
-        def read(crop: Image, width: int) -> Text:
-            index, probability = best_classes(self.run(preprocess(crop, width, shape)))
-            text = ctc_decode(index[0], probability[0], self.metadata.charset)
+        def read(crop: Image, width: int, share: float) -> Text:
+            tensor = preprocess(crop, width, shape) if fixed is None else stretch(crop, fixed)
+            index, probability = best_classes(self.run(tensor))
+            text = ctc_decode(index[0], probability[0], self.metadata.charset, share)
             return in_visual_order(text) if self.metadata.name.startswith(ARABIC) else text
 
-        widths = padded_widths(crops, options.batch_size, shape)
-        return run_each(read, crops, widths, costs=widths)
+        if fixed is None:
+            widths, shares = padded_widths(crops, options.batch_size, shape), filled(crops, options.batch_size, shape)
+        else:
+            widths, shares = [fixed[2]] * len(crops), [1.0] * len(crops)
+        return run_each(read, crops, widths, shares, costs=widths)
+
+
+def groups(ratios: Sequence[float], batch_size: int) -> list[list[int]]:
+    """The crops that make a batch, by number: neighbors once all are sorted by width / height."""
+    order = sorted(range(len(ratios)), key=ratios.__getitem__)
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def padded_widths(crops: Sequence[Image], batch_size: int, shape: Sequence[int]) -> list[int]:
@@ -66,14 +85,24 @@ def padded_widths(crops: Sequence[Image], batch_size: int, shape: Sequence[int])
     The padding changes what the model reads, so it is the reference's, though each crop is run by itself.
     """
     ratios = [crop.shape[1] / crop.shape[0] for crop in crops]
-    order = sorted(range(len(crops)), key=ratios.__getitem__)
     widths = [0] * len(crops)
-    for start in range(0, len(order), batch_size):
-        group = order[start : start + batch_size]
+    for group in groups(ratios, batch_size):
         widest = max(own_width(ratios[i], shape) for i in group)
         for i in group:
             widths[i] = widest
     return widths
+
+
+def filled(crops: Sequence[Image], batch_size: int, shape: Sequence[int]) -> list[float]:
+    """The share of that width that each crop fills, as the reference takes it for word boxes."""
+    _, height, least = shape
+    ratios = [crop.shape[1] / crop.shape[0] for crop in crops]
+    shares = [1.0] * len(crops)
+    for group in groups(ratios, batch_size):
+        widest = max(least / height, *(ratios[i] for i in group))
+        for i in group:
+            shares[i] = ratios[i] / widest
+    return shares
 
 
 def own_width(ratio: float, shape: Sequence[int]) -> int:
@@ -94,11 +123,19 @@ def preprocess(crop: Image, width: int, shape: Sequence[int]) -> Tensor:
     return tensor
 
 
+def stretch(crop: Image, shape: tuple[int, int, int]) -> Tensor:
+    """Resize to (3, height, width) whatever the proportions, normalize to -1..1: (1, 3, height, width)."""
+    _, height, width = shape
+    pixels = np.asarray(cv2.resize(crop, (width, height)), np.uint8).transpose(2, 0, 1)
+    # The reference computes in float64 here, unlike where it keeps the proportions.
+    return np.asarray((pixels / 255 - 0.5) / 0.5, np.float32)[np.newaxis]
+
+
 def in_visual_order(text: Text) -> Text:
     """A text of letters from left to right as they stand, put as it is written: as the reference does for Arabic."""
     from bidi.algorithm import get_display
 
-    return Text(str(get_display(text.text)), text.score)
+    return text._replace(text=str(get_display(text.text)))
 
 
 def best_classes(outputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -111,13 +148,16 @@ def best_classes(outputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], 
     return outputs[0], outputs[1]
 
 
-def ctc_decode(index: NDArray[np.int64], probability: NDArray[np.float32], charset: Sequence[str]) -> Text:
+def ctc_decode(
+    index: NDArray[np.int64], probability: NDArray[np.float32], charset: Sequence[str], share: float = 1.0
+) -> Text:
     """The best path: repeats collapsed, blanks dropped; the score is the mean probability of what is left.
 
-    `index` and `probability` are the best class of each step, (steps,); class k stands for charset[k - 1].
+    `index` and `probability` are the best class of each step, (steps,); class k stands for charset[k - 1]. `share` of
+    the steps are on the crop, the others on what pads it.
     """
     kept = index != BLANK
     kept[1:] &= index[1:] != index[:-1]
-    if not kept.any():
-        return Text("", 0.0)
-    return Text("".join([charset[k - 1] for k in index[kept]]), float(np.mean(probability[kept])))
+    characters = tuple(charset[k - 1] for k in index[kept])
+    columns = Columns(characters, tuple(np.flatnonzero(kept).tolist()), len(index) * share)
+    return Text("".join(characters), float(np.mean(probability[kept])) if characters else 0.0, columns)

@@ -18,6 +18,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from ocr_onnx.errors import OptionError
+from ocr_onnx.geometry import CORNERS, rectangle
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Image, Quad
 
@@ -85,7 +86,9 @@ def find_font(text: str) -> Path | None:
 
 
 def _write(canvas: PIL.Image.Image, text: str, quad: Quad) -> None:
-    """Set `text` into a box, along its first side."""
+    """Set `text` into a box, along its first side; into the rectangle around a polygon."""
+    if len(quad) != CORNERS:
+        quad = rectangle(quad)[0].astype(np.int32)
     across, down = (int(np.linalg.norm(quad[k] - quad[0])) for k in (1, 3))
     if not text.strip() or across < 2 or down < 2:
         return

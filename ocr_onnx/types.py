@@ -13,7 +13,7 @@ Image: TypeAlias = NDArray[np.uint8]
 """A picture: (height, width, 3), blue-green-red, 0 to 255."""
 
 Quad: TypeAlias = NDArray[np.int32]
-"""Corners of a box: (4, 2) points (x, y) in whole pixels, clockwise from the top left one."""
+"""Corners of a box: (4, 2) points (x, y) in whole pixels, clockwise from the top left one; (n, 2) around a polygon."""
 
 Tensor: TypeAlias = NDArray[np.float32]
 """What a model takes: (batch, channel, height, width)."""
@@ -31,12 +31,33 @@ class Orientation(NamedTuple):
     """The probability of that, 0 to 1."""
 
 
+class Columns(NamedTuple):
+    """Where in a crop each character was read: recognition cuts it from left to right into columns of one width."""
+
+    characters: tuple[str, ...] = ()
+    """As they stand from left to right."""
+    places: tuple[int, ...] = ()
+    """The column of each, from 0."""
+    total: float = 1.0
+    """How many columns the crop fills."""
+
+
 class Text(NamedTuple):
     """What recognition reads in one crop."""
 
     text: str
     score: float
     """Mean probability of the characters kept, 0 to 1; 0 where nothing was read."""
+    columns: Columns = Columns()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Word:
+    """A word of a line: a run of letters and digits, a Chinese character, or what stands between these."""
+
+    text: str
+    box: Quad
+    """Upright: its sides are the page's, even where the line is tilted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +80,8 @@ class TextLine:
     text: str
     score: float
     box: TextBox
+    words: tuple[Word, ...] | None = None
+    """From left to right, or from top to bottom; None where they were not asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 LAYERS = [
     {"types", "errors", "metadata", "options"},
     {"geometry", "images", "runtime", "zoo", "store", "download", "languages"},
-    {"detection", "recognition", "orientation", "unwarping"},
+    {"detection", "recognition", "orientation", "unwarping", "words"},
     {"results"},
     {"pipeline"},
     {"rendering", "exporting", "config"},

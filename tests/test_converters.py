@@ -245,8 +245,11 @@ def test_a_classifier_is_described(
         ("Global:\nPostProcess:", "lacks what"),
         ("Global: {model_name: x_doc_ori}\nPostProcess: {Topk: {label_list: ['0']}}", "lacks what"),
         (
-            "Global: {model_name: x}\nPostProcess: {name: DBPostProcess, box_type: poly}",
-            "box_type: poly.*not supported",
+            (
+                "Global: {model_name: x}\nPostProcess: {name: DBPostProcess}\n"
+                "PreProcess: {transform_ops: [{DetResizeForTest: {image_shape: [736, 1280], keep_ratio: true}}]}"
+            ),
+            "keep_ratio: true.*not supported",
         ),
     ],
 )
@@ -254,6 +257,27 @@ def test_an_unusable_yml_is_named(directory: Path, text: str, cause: str) -> Non
     (directory / "inference.yml").write_text(text)
     with pytest.raises(ConversionError, match=cause):
         describe.describe(PaddleModel.at(directory), 4)
+
+
+@pytest.mark.usefixtures("versions")
+def test_how_a_detector_is_to_be_used_is_kept(directory: Path) -> None:
+    (directory / "inference.yml").write_text(
+        "Global: {model_name: mine}\n"
+        "PreProcess: {transform_ops: [{DetResizeForTest: {resize_long: 1280}}]}\n"
+        "PostProcess: {name: DBPostProcess, box_type: poly, score_mode: slow, use_dilation: true, unclip_ratio: 0.5}"
+    )
+    found = describe.describe(PaddleModel.at(directory), 4).postprocess
+    says = {"box_type": "poly", "score_mode": "slow", "use_dilation": True, "unclip_ratio": 0.5, "resize_long": 1280}
+    assert found == says
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_detector_of_one_size_says_so(directory: Path) -> None:
+    (directory / "inference.yml").write_text(
+        "Global: {model_name: mine}\nPostProcess: {name: DBPostProcess}\n"
+        "PreProcess: {transform_ops: [{DetResizeForTest: {image_shape: [736, 1280]}}]}"
+    )
+    assert describe.describe(PaddleModel.at(directory), 4).input_shape == (3, 736, 1280)
 
 
 @pytest.fixture

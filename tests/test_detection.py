@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import cv2
@@ -115,14 +116,14 @@ def test_a_white_page_has_no_boxes() -> None:
 def test_boxes_are_those_of_the_picture_not_of_the_map() -> None:
     probability = np.zeros((64, 64), np.float32)
     probability[20:30, 10:50] = 1
-    (box,) = find_boxes(probability, (640, 128), DetectionOptions(unclip_ratio=0), 1000)
+    (box,) = find_boxes(probability, (640, 128), DetectionOptions(unclip_ratio=0))
     assert box.quad.tolist() == [[100, 40], [490, 40], [490, 58], [100, 58]]
 
 
 def test_boxes_stay_inside_a_picture_wider_than_16_bits_count() -> None:
     probability = np.zeros((32, 4000), np.float32)
     probability[8:24, 3000:3990] = 1
-    (box,) = find_boxes(probability, (60_000, 32), DetectionOptions(), 1000)
+    (box,) = find_boxes(probability, (60_000, 32), DetectionOptions())
     assert box.quad[:, 0].min() > 40_000
     assert box.quad[:, 0].max() <= 60_000
 
@@ -131,8 +132,97 @@ def test_no_more_regions_are_read_than_allowed() -> None:
     probability = np.zeros((320, 320), np.float32)
     probability[10::20, 10:100] = probability[11::20, 10:100] = probability[12::20, 10:100] = 1
     probability[13::20, 10:100] = probability[14::20, 10:100] = 1
-    assert len(find_boxes(probability, (320, 320), DetectionOptions(), 1000)) == 16
-    assert len(find_boxes(probability, (320, 320), DetectionOptions(), 5)) == 5
+    assert len(find_boxes(probability, (320, 320), DetectionOptions())) == 16
+    assert len(find_boxes(probability, (320, 320), DetectionOptions(max_candidates=5))) == 5
+
+
+def ell() -> NDArray[np.float32]:
+    """A map with one L of certainty, a little less sure around it."""
+    probability = np.zeros((160, 160), np.float32)
+    probability[20:140, 20:50] = probability[110:140, 20:140] = 0.9
+    return probability
+
+
+def test_polygons_follow_the_text_and_rectangles_do_not() -> None:
+    (rectangle,) = find_boxes(ell(), (160, 160), DetectionOptions(thresh=0.3, box_thresh=0.1))
+    (polygon,) = find_boxes(ell(), (160, 160), DetectionOptions(thresh=0.3, box_thresh=0.1, box_type="poly"))
+    inside = (100.0, 60.0)
+    assert cv2.pointPolygonTest(rectangle.quad, inside, measureDist=False) > 0
+    assert cv2.pointPolygonTest(polygon.quad, inside, measureDist=False) < 0
+    assert len(polygon.quad) > 6
+
+
+def test_the_slow_score_leaves_out_what_the_region_does_not_cover() -> None:
+    (fast,) = find_boxes(ell(), (160, 160), DetectionOptions(box_thresh=0.1))
+    (slow,) = find_boxes(ell(), (160, 160), DetectionOptions(box_thresh=0.1, score_mode="slow"))
+    assert fast.score < 0.5
+    assert slow.score == pytest.approx(0.9)
+
+
+def test_dilation_joins_regions_a_pixel_apart() -> None:
+    probability = np.zeros((64, 64), np.float32)
+    probability[20:40, 10:30] = probability[20:40, 31:50] = 1
+    assert len(find_boxes(probability, (64, 64), DetectionOptions(use_dilation=False))) == 2
+    assert len(find_boxes(probability, (64, 64), DetectionOptions(use_dilation=True))) == 1
+
+
+def test_a_region_of_three_corners_is_no_polygon() -> None:
+    probability = np.zeros((64, 64), np.float32)
+    cv2.fillPoly(probability, [np.array([[10, 10], [50, 10], [10, 50]])], [1.0])
+    options = DetectionOptions(box_thresh=0.1, box_type="poly")
+    assert len(find_boxes(probability, (64, 64), replace(options, box_type="quad"))) == 1
+    assert find_boxes(probability, (64, 64), options) == []
+
+
+def test_a_shape_wins_over_every_limit() -> None:
+    image = np.zeros((300, 500, 3), np.uint8)
+    options = DetectionOptions(limit_side_len=960, max_side_limit=64, input_shape=(3, 100, 70))
+    assert preprocess(image, options, DETECTION).shape == (1, 3, 100, 70)
+
+
+def test_boxes_on_a_stretched_picture_are_those_of_the_picture() -> None:
+    plain, stretched = (
+        TextDetector(darkness, DETECTION)(bars(100), DetectionOptions(unclip_ratio=0, input_shape=shape))
+        for shape in (None, (3, 640, 480))
+    )
+    assert stretched[0].quad == pytest.approx(plain[0].quad, abs=2)
+
+
+def test_what_is_left_open_is_as_the_model_says() -> None:
+    says = replace(DETECTION, postprocess={"max_candidates": 3, "score_mode": "slow", "use_dilation": True})
+    found = DetectionOptions(use_dilation=False, thresh=0.0).completed(says)
+    assert (found.max_candidates, found.score_mode, found.use_dilation) == (3, "slow", False)
+    assert (found.thresh, found.box_thresh, found.input_shape) == (0.0, 0.6, None)
+    assert DetectionOptions().completed(replace(DETECTION, postprocess={})).max_candidates == 1000
+
+
+def test_a_model_of_one_size_is_given_it() -> None:
+    fixed = replace(DETECTION, input_shape=(3, 64, 96))
+    assert DetectionOptions().completed(fixed).input_shape == (3, 64, 96)
+    assert DetectionOptions(input_shape=(3, 32, 32)).completed(fixed).input_shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "limit"),
+    [
+        ("PP-OCRv5_mobile_det", {}, (960, "max")),
+        ("PP-OCRv6_tiny_det", {"resize_long": 1280}, (1280, "max")),
+        ("PP-OCRv4_server_seal_det", {}, (736, "min")),
+        ("mine", {"resize_long": 960}, (960, "min")),
+    ],
+)
+def test_by_itself_a_model_is_given_the_references_size(
+    name: str, says: dict[str, float | int | str | bool], limit: tuple[int, str]
+) -> None:
+    options = DetectionOptions.of(replace(DETECTION, name=name, postprocess=says))
+    assert (options.limit_side_len, options.limit_type) == limit
+    assert (options.thresh, options.box_thresh, options.unclip_ratio) == (0.3, 0.6, 2.0)
+
+
+def test_by_itself_a_model_is_used_with_its_own_thresholds() -> None:
+    says = {"thresh": 0.2, "box_thresh": 0.0, "unclip_ratio": 1.4}
+    options = DetectionOptions.of(replace(DETECTION, postprocess=says))
+    assert (options.thresh, options.box_thresh, options.unclip_ratio) == (0.2, 0.0, 1.4)
 
 
 @given(
@@ -145,7 +235,7 @@ def test_unclipping_is_clippers_with_corners_cut_to_whole_pixels(
     offset = pyclipper.PyclipperOffset()
     offset.AddPath([[int(a), int(b)] for a, b in corners], pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
     distance = cv2.contourArea(corners) * ratio / cv2.arcLength(corners, closed=True)
-    assert unclip(np.asarray(corners, np.float32), ratio).tolist() == offset.Execute(distance)[0]
+    assert [part.tolist() for part in unclip(np.asarray(corners, np.float32), ratio)] == offset.Execute(distance)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(-10, 50), st.integers(-10, 30), st.integers(3, 60), st.integers(3, 40))
@@ -176,8 +266,14 @@ def test_a_boxs_score_is_the_mean_of_its_pixels(seed: int, left: int, top: int, 
         {"max_side_limit": 4000.0},
         {"limit_type": "resize_long"},
         {"thresh": math.nan},
+        {"input_shape": (3, 640)},
+        {"input_shape": (1, 640, 640)},
+        {"input_shape": (3, 0, 640)},
+        {"max_candidates": 0},
+        {"score_mode": "exact"},
+        {"box_type": "rect"},
     ],
 )
-def test_options_out_of_range_are_refused(wrong: dict[str, float | str]) -> None:
+def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionError, match=next(iter(wrong))):
         DetectionOptions(**wrong)  # type: ignore[arg-type]

@@ -28,6 +28,13 @@ def box(x: int, y: int) -> TextBox:
     return TextBox(np.array([[x, y], [x + 5, y], [x + 5, y + 5], [x, y + 5]], np.int32), 1.0)
 
 
+def test_polygons_come_by_their_highest_point() -> None:
+    low, high = (
+        TextBox(np.array([[0, y + 9], [9, y], [30, y], [39, y + 9], [9, y + 20]], np.int32), 1.0) for y in (8, 4)
+    )
+    assert reading_order([low, high]) == [high, low]
+
+
 def paddle_order(boxes: list[TextBox]) -> list[TextBox]:
     """PaddleX's SortQuadBoxes, step by step."""
     out = sorted(boxes, key=lambda b: (b.quad[0][1], b.quad[0][0]))

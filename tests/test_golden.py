@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from conftest import PAGES
 
 from benchmarks import fidelity
-from ocr_onnx import OCR
+from ocr_onnx import OCR, DetectionOptions, OCROptions, RecognitionOptions
+from ocr_onnx.detection import TextDetector
+from ocr_onnx.images import read_pages
 
+OPTIONS = [json.loads(line) for line in (PAGES / "options.jsonl").read_text("utf-8").splitlines()]
+IN_PIPELINE = [line for line in OPTIONS if "options" in line]
+DETECTED = [line for line in OPTIONS if "detection" in line]
 GOLDEN = [json.loads(line) for line in (PAGES / "golden.jsonl").read_text("utf-8").splitlines()]
 
 
@@ -26,6 +32,34 @@ def test_a_page_is_read_as_paddleocr_reads_it(ocr: OCR, expected: dict[str, Any]
     assert found["doc_preprocessor_res"]["angle"] == expected["angle"]
     assert found["textline_orientation_angles"] == expected["textline_orientation_angles"]
     assert expected["text_det_params"].items() <= found["text_det_params"].items()
+
+
+def told(line: dict[str, Any]) -> str:
+    """A recording's page and options, for the test's name."""
+    return f"{line['image']} {json.dumps(line.get('options', line.get('detection')))}"
+
+
+@pytest.mark.parametrize("expected", IN_PIPELINE, ids=told)
+def test_a_page_is_read_as_paddleocr_reads_it_with_options(ocr: OCR, expected: dict[str, Any]) -> None:
+    given = dict(expected["options"])
+    detection = DetectionOptions(**given.pop("detection", {}))
+    recognition = RecognitionOptions(**given.pop("recognition", {}))
+    options = OCROptions(**given, detection=detection, recognition=recognition)
+    (result,) = ocr.predict(PAGES / expected["image"], options)
+    found = result.json["res"]
+    assert found["rec_scores"] == pytest.approx(expected.pop("rec_scores"), abs=fidelity.SCORE_TOLERANCE)
+    for key in expected.keys() - {"image", "options"}:
+        assert found[key] == expected[key], key
+
+
+@pytest.mark.parametrize("expected", DETECTED, ids=told)
+def test_a_model_by_itself_detects_as_its_inference_yml_says(ocr: OCR, expected: dict[str, Any]) -> None:
+    metadata = ocr.detect.metadata
+    metadata = replace(metadata, postprocess={**metadata.postprocess, **expected["detection"]})
+    (page,) = read_pages(PAGES / expected["image"])
+    boxes = TextDetector(ocr.detect.run, metadata)(page.image, DetectionOptions.of(metadata))
+    assert [box.quad.tolist() for box in boxes] == expected["dt_polys"]
+    assert [box.score for box in boxes] == pytest.approx(expected["dt_scores"], abs=fidelity.SCORE_TOLERANCE)
 
 
 def test_there_are_pages_of_every_kind() -> None:

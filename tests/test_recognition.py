@@ -13,9 +13,9 @@ from conftest import RECOGNITION
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_onnx import RecognitionOptions, Text
+from ocr_onnx import RecognitionOptions
 from ocr_onnx.errors import OptionError
-from ocr_onnx.recognition import TextRecognizer, ctc_decode, own_width, padded_widths, preprocess
+from ocr_onnx.recognition import TextRecognizer, ctc_decode, filled, own_width, padded_widths, preprocess
 from ocr_onnx.types import Image, Tensor
 
 SHAPE = (3, 48, 320)
@@ -56,7 +56,7 @@ def naive_ctc(index: list[int], probability: list[float], charset: str) -> tuple
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
 def test_decoding_is_ctcs_definition(index: list[int]) -> None:
     probability = np.random.default_rng(len(index)).random(len(index), np.float32)
-    text, score = ctc_decode(np.array(index), probability, "abcde")
+    text, score, _ = ctc_decode(np.array(index), probability, "abcde")
     expected = naive_ctc(index, probability.tolist(), "abcde")
     assert text == expected[0]
     assert score == pytest.approx(expected[1], abs=1e-6)
@@ -67,7 +67,7 @@ def test_a_repeat_across_a_blank_is_two_characters() -> None:
 
 
 def test_nothing_but_blanks_is_an_empty_text_with_score_nought() -> None:
-    assert ctc_decode(np.zeros(9, np.int64), np.ones(9, np.float32), "ab") == Text("", 0.0)
+    assert ctc_decode(np.zeros(9, np.int64), np.ones(9, np.float32), "ab")[:2] == ("", 0.0)
 
 
 @given(shapes)
@@ -89,6 +89,38 @@ def test_crops_are_padded_to_the_widest_of_their_group(sizes: list[tuple[int, in
         for i in group:
             expected[i] = max(paddle_resize(crops[j]).shape[2] for j in group)
     assert padded_widths(crops, batch_size, SHAPE) == expected
+
+
+def test_the_columns_are_those_of_the_characters_kept() -> None:
+    text = ctc_decode(np.array([0, 1, 1, 0, 1, 2]), np.ones(6, np.float32), "ab", share=0.5)
+    assert text.columns == (("a", "a", "b"), (1, 4, 5), 3.0)
+
+
+def test_a_crop_fills_its_share_of_the_width() -> None:
+    assert filled([blank(48, 160), blank(48, 640)], 2, SHAPE) == [0.25, 1.0]
+    assert filled([blank(48, 160), blank(48, 640)], 1, SHAPE) == [0.5, 1.0]
+
+
+def test_a_crop_is_stretched_to_the_shape_asked_for() -> None:
+    seen = []
+
+    def look(batch: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(batch)
+        return np.array([[1, 0, 2, 0]]), np.ones((1, 4), np.float32)
+
+    crop = np.random.default_rng(0).integers(0, 255, (40, 90, 3), np.uint8)
+    (text,) = TextRecognizer(look, RECOGNITION)([crop], RecognitionOptions(input_shape=(3, 48, 200)))
+    expected = (cv2.resize(crop, (200, 48)).transpose(2, 0, 1) / 255 - 0.5) / 0.5
+    np.testing.assert_array_equal(seen[0][0], expected.astype(np.float32))
+    assert text.columns.total == 4
+
+
+def test_another_height_than_the_models_is_refused_before_anything_is_read() -> None:
+    def never(_: Tensor) -> tuple[np.ndarray, ...]:
+        raise AssertionError
+
+    with pytest.raises(OptionError, match="rec takes crops of the height 48 alone"):
+        TextRecognizer(never, RECOGNITION)([blank(48, 100)], RecognitionOptions(input_shape=(3, 32, 320)))
 
 
 def test_padding_is_nought_and_stands_on_the_right() -> None:
@@ -115,8 +147,10 @@ def test_no_crops_are_no_texts() -> None:
     assert TextRecognizer(never, RECOGNITION)([], RecognitionOptions()) == []
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"score_thresh": 1.1}, {"score_thresh": -1.0}])
-def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"batch_size": 0}, {"score_thresh": 1.1}, {"score_thresh": -1.0}, {"input_shape": (3, 48, 0)}]
+)
+def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionError, match=next(iter(wrong))):
         RecognitionOptions(**wrong)  # type: ignore[arg-type]
 

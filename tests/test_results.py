@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 from conftest import PAGES
 
-from ocr_onnx import OCR, OCROptions, OCRResult, Page, TextBox, TextLine, rendering
+from ocr_onnx import OCR, OCROptions, OCRResult, Page, TextBox, TextLine, Word, rendering
 from ocr_onnx.errors import OptionError, OutputError
 from ocr_onnx.types import Orientation
 
@@ -54,12 +54,29 @@ def test_the_dictionary_has_paddleocrs_shape(result: OCRResult) -> None:
             "text_type": "general",
             "textline_orientation_angles": [0, 1],
             "text_rec_score_thresh": 0.0,
+            "return_word_box": False,
             "rec_texts": ["Gate 7", ""],
             "rec_scores": [0.99, 0.0],
             "rec_polys": [QUAD.tolist(), TALL.tolist()],
             "rec_boxes": [[10, 20, 110, 50], [150, 10, 170, 150]],
         }
     }
+
+
+def test_words_are_there_where_they_were_asked_for(result: OCRResult) -> None:
+    words = (Word("Gate", QUAD), Word(" ", QUAD), Word("7", QUAD))
+    lines = (replace(result.lines[0], words=words), replace(result.lines[1], words=()))
+    found = replace(result, lines=lines, options=OCROptions(return_word_box=True)).json["res"]
+    assert found["return_word_box"]
+    assert found["text_word"] == [["Gate", " ", "7"], []]
+    assert found["text_word_boxes"] == [[[10, 20, 110, 50]] * 3, []]
+
+
+def test_text_in_a_polygon_is_written_into_the_rectangle_around_it(result: OCRResult) -> None:
+    around = np.array([[20, 20], [100, 20], [110, 35], [100, 50], [20, 50], [10, 35]], np.int32)
+    line = replace(result.lines[0], box=TextBox(around, 0.9))
+    picture = np.asarray(rendering.draw(replace(result, lines=(line,))))[:, 200:]
+    assert (picture[24:46, 24:96].min(axis=2) < 100).sum() > 50
 
 
 def test_stages_that_were_off_are_minus_one(result: OCRResult) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
+from ocr_onnx.detection import DetectionOptions
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.metadata import ModelMetadata, Task
 
@@ -22,9 +23,6 @@ DETECTION_RANK, RECOGNITION_RANK = 4, 3
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-UNSUPPORTED = {"box_type": "poly", "score_mode": "slow", "use_dilation": True}
-"""Ways of reading a map that a model may ask for and that detection does not have."""
 
 DETECTION_KEYS = ("thresh", "box_thresh", "unclip_ratio", "max_candidates", "score_mode", "box_type", "use_dilation")
 
@@ -75,13 +73,23 @@ def _describe(model: PaddleModel, rank: int, name: str | None) -> ModelMetadata:
     common["mean"] = tuple(normalize.get("mean", IMAGENET_MEAN))
     common["std"] = tuple(normalize.get("std", IMAGENET_STD))
     if task == "text_detection":
-        for key, value in UNSUPPORTED.items():
-            if post.get(key) == value:
-                raise ConversionError(f"{title} has {key}: {value} in its inference.yml, which is not supported yet")
-        return ModelMetadata(**common, postprocess={k: post[k] for k in DETECTION_KEYS if k in post})
+        reading = {k: post[k] for k in DETECTION_KEYS if k in post}
+        return _with_size(ModelMetadata(**common, postprocess=reading), steps.get("DetResizeForTest", {}))
     shape, short = _classifier_size(steps)
     labels = tuple(str(label) for label in post["Topk"]["label_list"])
     return ModelMetadata(**common, input_shape=shape, resize_short=short, labels=labels)
+
+
+def _with_size(metadata: ModelMetadata, resize: Mapping[str, Any]) -> ModelMetadata:
+    """The record with the size that a detector is given pictures in, where it is another than the usual one."""
+    if "image_shape" in resize:
+        if resize.get("keep_ratio"):
+            raise ConversionError(f"{metadata.name} has keep_ratio: true in its inference.yml, which is not supported")
+        return replace(metadata, input_shape=(len(metadata.mean), *resize["image_shape"]))
+    longest = resize.get("resize_long")
+    if longest is None or longest == DetectionOptions.of(metadata).limit_side_len:
+        return metadata
+    return replace(metadata, postprocess={**metadata.postprocess, "resize_long": longest})
 
 
 def _describe_bare(model: PaddleModel, rank: int, name: str) -> ModelMetadata:

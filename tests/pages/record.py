@@ -6,18 +6,23 @@ python tests/pages/record.py WEIGHTS_CACHE
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
-from paddleocr import PaddleOCR
+from paddleocr import PaddleOCR, TextDetection
 
 from ocr_onnx import zoo
 from ocr_onnx.converters.weights import fetch
 
 HERE = Path(__file__).parent
 SAMPLE = HERE.parents[1] / "ocr_onnx" / "sample.png"
+
+DETECTION, RECOGNITION = "PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"
 
 LINE_MODEL = "PP-LCNet_x1_0_textline_ori"
 """Its Paddle weights are not to be had: PaddleOCR runs the ONNX export by its own onnxruntime engine."""
@@ -44,23 +49,66 @@ LINE_CONFIG = {
 
 KEYS = ("dt_polys", "text_det_params", "textline_orientation_angles", "rec_texts", "rec_scores", "rec_boxes")
 
+Options = dict[str, Any]
 
-def pipeline(cache: Path) -> PaddleOCR:
-    """The General OCR pipeline on the embedded models' own weights, unwarping off, MKL-DNN off."""
+OF_THE_MODEL = ("score_mode", "use_dilation", "max_candidates", "box_type")
+"""Options of detection that PaddleOCR takes from the model's inference.yml alone."""
+
+PIPELINE_CASES: tuple[tuple[Options, tuple[str, ...]], ...] = (
+    ({"detection": {"input_shape": [3, 640, 960]}}, ("mixed.png", "tilted.png", "tiny.png", "turned-90.png")),
+    ({"detection": {"input_shape": [3, 736, 320]}}, ("sign.png", "receipt.png")),
+    ({"recognition": {"input_shape": [3, 48, 480]}}, ("sign.png", "letter.png", "cjk.png", "vertical.png")),
+    (
+        {"return_word_box": True},
+        (
+            *("letter.png", "cjk.png", "mixed.png", "tilted.png", "vertical.png", "receipt.png", "noisy.jpg"),
+            *("dense.png", "turned-180.png", "tiny.png", "blank.png"),
+        ),
+    ),
+    ({"detection": {"max_candidates": 4}}, ("letter.png",)),
+    ({"detection": {"box_type": "poly"}}, ("letter.png", "tilted.png", "sign.png", "vertical.png", "blank.png")),
+)
+"""Options by the names that ocr_onnx.OCROptions has for them, and the pages they are recorded on."""
+
+DETECTION_CASES: tuple[Options, ...] = (
+    {},
+    {"score_mode": "slow"},
+    {"use_dilation": True},
+    {"use_dilation": True, "score_mode": "slow"},
+    {"max_candidates": 5},
+    {"box_type": "poly"},
+    {"box_type": "poly", "use_dilation": True},
+)
+"""For the detector by itself, without further options."""
+
+DETECTION_PAGES = ("sign.png", "tilted.png", "noisy.jpg", "receipt.png")
+
+
+def fetched(cache: Path) -> dict[str, Path]:
+    """The directories of the embedded models' own weights."""
     directories = {s.name: fetch(s.mirrors, cache / s.name, cache) for s in zoo.models().values() if s.embedded}
     (directories[LINE_MODEL] / "inference.yml").write_text(yaml.safe_dump(LINE_CONFIG))
     (export,) = zoo.spec(LINE_MODEL).mirrors[0].files
     (directories[LINE_MODEL] / export).replace(directories[LINE_MODEL] / "inference.onnx")
+    return directories
+
+
+def pipeline(directories: dict[str, Path], options: Options) -> PaddleOCR:
+    """The General OCR pipeline, unwarping off, MKL-DNN off."""
 
     def module(name: str, **settings: Any) -> dict[str, Any]:
         return {"model_name": name, "model_dir": str(directories[name]), **settings}
 
     limits = {"limit_side_len": 64, "limit_type": "min", "max_side_limit": 4000}
     thresholds = {"thresh": 0.3, "box_thresh": 0.6, "unclip_ratio": 1.5}
+    detection, recognition = (
+        {"input_shape": options.get(m, {}).get("input_shape")} for m in ("detection", "recognition")
+    )
     orientation = module("PP-LCNet_x1_0_doc_ori", module_name="doc_text_orientation")
     config = {
         "pipeline_name": "OCR",
-        "text_type": "general",
+        # PaddleOCR crops polygons in pipelines of this type alone.
+        "text_type": "seal" if options.get("detection", {}).get("box_type") == "poly" else "general",
         "use_doc_preprocessor": True,
         "use_textline_orientation": True,
         "SubPipelines": {
@@ -72,17 +120,17 @@ def pipeline(cache: Path) -> PaddleOCR:
             }
         },
         "SubModules": {
-            "TextDetection": module("PP-OCRv5_mobile_det", module_name="text_detection", **limits, **thresholds),
+            "TextDetection": module(DETECTION, module_name="text_detection", **limits, **thresholds, **detection),
             "TextLineOrientation": module(
                 LINE_MODEL, module_name="textline_orientation", batch_size=6, engine="onnxruntime"
             ),
             "TextRecognition": module(
-                "PP-OCRv5_mobile_rec", module_name="text_recognition", batch_size=6, score_thresh=0.0
+                RECOGNITION, module_name="text_recognition", batch_size=6, score_thresh=0.0, **recognition
             ),
         },
     }
     # Without these names PaddleOCR puts its default models' into the configuration.
-    names = {"text_detection_model_name": "PP-OCRv5_mobile_det", "text_recognition_model_name": "PP-OCRv5_mobile_rec"}
+    names = {"text_detection_model_name": DETECTION, "text_recognition_model_name": RECOGNITION}
     return PaddleOCR(paddlex_config=config, device="cpu", enable_mkldnn=False, **names)
 
 
@@ -96,12 +144,58 @@ def record(ocr: PaddleOCR, image: Path) -> dict[str, Any]:
     return line
 
 
+def changed(directory: Path, detection: Options, target: Path) -> Path:
+    """A copy of a detector whose inference.yml asks for these options."""
+    shutil.copytree(directory, target)
+    yml = target / "inference.yml"
+    config = yaml.safe_load(yml.read_text("utf-8"))
+    config["PostProcess"] |= {key: value for key, value in detection.items() if key in OF_THE_MODEL}
+    yml.write_text(yaml.safe_dump(config), "utf-8")
+    return target
+
+
+def pipeline_cases(directories: dict[str, Path], scratch: Path) -> Iterator[dict[str, Any]]:
+    """What the pipeline says under PIPELINE_CASES."""
+    for i, (options, images) in enumerate(PIPELINE_CASES):
+        detector = changed(directories[DETECTION], options.get("detection", {}), scratch / f"pipeline{i}")
+        ocr = pipeline(directories | {DETECTION: detector}, options)
+        words = options.get("return_word_box", False)
+        keys = ["dt_polys", "rec_texts", "rec_scores", *(["text_word", "text_word_boxes"] if words else [])]
+        for image in images:
+            (result,) = ocr.predict(str(HERE / image), return_word_box=words)
+            found = result.json["res"]
+            found["rec_scores"] = [round(score, 6) for score in found["rec_scores"]]
+            yield {"image": image, "options": options} | {key: found[key] for key in keys}
+
+
+def detection_cases(directories: dict[str, Path], scratch: Path) -> Iterator[dict[str, Any]]:
+    """What the detector by itself says under DETECTION_CASES."""
+    for i, options in enumerate(DETECTION_CASES):
+        directory = changed(directories[DETECTION], options, scratch / f"detection{i}")
+        detector = TextDetection(model_name=DETECTION, model_dir=str(directory), device="cpu", enable_mkldnn=False)
+        for image in DETECTION_PAGES:
+            (result,) = detector.predict(str(HERE / image))
+            found = result.json["res"]
+            scores = [round(score, 6) for score in found["dt_scores"]]
+            yield {"image": image, "detection": options, "dt_polys": found["dt_polys"], "dt_scores": scores}
+
+
+def write(name: str, lines: list[dict[str, Any]]) -> None:
+    """A JSON object a line."""
+    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    (HERE / name).write_text(text + "\n", "utf-8")
+
+
 def main() -> None:
-    """Write golden.jsonl."""
-    ocr = pipeline(Path(sys.argv[1]))
+    """Write golden.jsonl and options.jsonl."""
+    directories = fetched(Path(sys.argv[1]))
+    ocr = pipeline(directories, {})
     images = [SAMPLE, *sorted(p for p in HERE.iterdir() if p.suffix in {".png", ".jpg"})]
-    lines = [json.dumps(record(ocr, image), ensure_ascii=False) for image in images]
-    (HERE / "golden.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    write("golden.jsonl", [record(ocr, image) for image in images])
+    with tempfile.TemporaryDirectory() as scratch:
+        write(
+            "options.jsonl", [*pipeline_cases(directories, Path(scratch)), *detection_cases(directories, Path(scratch))]
+        )
 
 
 if __name__ == "__main__":

@@ -207,12 +207,24 @@ def options(config: Config) -> OCROptions:
         use_doc_orientation_classify=bool(before and _at(config, PLACES["use_doc_orientation_classify"])),
         use_doc_unwarping=bool(before and _at(config, PLACES["use_doc_unwarping"])),
         use_textline_orientation=bool(config.get("use_textline_orientation", False)),
-        detection=DetectionOptions(**{key: detection.get(key, value) for key, value in WITHOUT_DETECTION.items()}),
+        return_word_box=bool(recognition.get("return_word_box", False)),
+        detection=DetectionOptions(
+            **{key: detection.get(key, value) for key, value in WITHOUT_DETECTION.items()},
+            input_shape=_shape(detection),
+        ),
         line_orientation=LineOrientationOptions(lines.get("batch_size", WITHOUT_BATCH)),
         recognition=RecognitionOptions(
-            recognition.get("batch_size", WITHOUT_BATCH), recognition.get("score_thresh", 0.0)
+            batch_size=recognition.get("batch_size", WITHOUT_BATCH),
+            score_thresh=recognition.get("score_thresh", 0.0),
+            input_shape=_shape(recognition),
         ),
     )
+
+
+def _shape(module: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """(channel, height, width) where the tree fixes it; its range is for the options to check."""
+    shape = module.get("input_shape")
+    return tuple(shape) if isinstance(shape, list) else shape
 
 
 def stage(config: Config, task: Task) -> Stage:

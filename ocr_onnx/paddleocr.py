@@ -261,6 +261,8 @@ def in_memory(record: OCRResult) -> dict[str, Any]:
     """The result's dictionary with boxes as arrays, as PaddleOCR hands it out."""
     written = exporting.to_dict(record)
     polys = [line.box.quad for line in record.lines]
+    if record.options.return_word_box:
+        written["text_word_region"] = [[word.box.tolist() for word in line.words or ()] for line in record.lines]
     return written | {
         "dt_polys": [_narrow(box.quad) for box in record.boxes],
         "rec_polys": [_narrow(quad) for quad in polys],

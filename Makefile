@@ -14,7 +14,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy readme lock golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy readme picture lock golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -48,6 +48,10 @@ verify-models: .venv-convert/installed .cache/weights/en_PP-OCRv4_mobile_rec.onn
 
 readme: .venv/developed  ## Write the table of models in README.md anew.
 	$(BIN)/python -m benchmarks.readme
+
+picture: .venv/developed  ## Draw docs/sample.png anew; needs fonts for Chinese and Japanese.
+	$(BIN)/python -c "from ocr_onnx import OCR; \
+		OCR().predict('ocr_onnx/sample.png')[0].img['ocr_res_img'].quantize(128).save('docs/sample.png', optimize=True)"
 
 accuracy: .venv/developed  ## Measure models on labelled images: docs/choosing-a-model.md.
 	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS) PP-OCRv6_tiny_det PP-OCRv6_tiny_rec en_PP-OCRv3_mobile_rec

@@ -3,192 +3,256 @@
 from __future__ import annotations
 
 import colorsys
-import functools
 import itertools
-import logging
-import os
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+import math
+import unicodedata
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
-import PIL.ImageFont
+from bidi.algorithm import get_display
+from numpy.typing import NDArray
 
-from ocr_onnx.errors import OptionError
-from ocr_onnx.geometry import CORNERS, rectangle
+from ocr_onnx import fonts
+from ocr_onnx.geometry import SHORT, rectangle
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Image, Quad
 
-logger = logging.getLogger(__name__)
+Mask = NDArray[np.uint8]
+"""How much ink lies on each pixel: (height, width), 0 to 255."""
 
 Color = tuple[int, int, int]
+"""Blue, green, red."""
 
 GOLDEN = 0.618034
 """Turning the hue by this much each time keeps neighbors apart."""
 
-FONT_VARIABLE = "OCR_ONNX_FONT"
-"""Environment variable: a font file that is tried before those found."""
+FIRST_HUE, SATURATION, VALUE = 0.58, 0.75, 0.8
 
-FONT_FOLDERS = {
-    "win32": ("C:/Windows/Fonts", "~/AppData/Local/Microsoft/Windows/Fonts"),
-    "darwin": ("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),
-    "linux": ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"),
-}
+COLOR_ON_PAGE, COLOR_BESIDE = 0.3, 0.08
+"""How much of its color a box is filled with."""
 
-FONT_NAMES = (
-    *("NotoSansCJK-Regular", "NotoSansSC-Regular", "SourceHanSansSC-Regular", "wqy-microhei", "wqy-zenhei", "msyh"),
-    *("simfang", "PingFang", "STHeiti Medium", "Arial Unicode", "NotoSans-Regular", "DejaVuSans", "arial"),
-)
-"""Fonts with many scripts, the widest first; then any other whose file says Regular."""
+LARGEST, SMALLEST = 0.94, 0.7
+"""Between these the size of the text is chosen so that it fills a box of height 1."""
+
+INSET = 0.1
+"""The room left and right of the text for a box of height 1."""
+
+STRETCH, SQUEEZE = 1.12, 0.8
+"""Text that is then too short or too long is made wider or narrower by these factors at most, and smaller beyond."""
+
+COLUMN = 0.8
+"""The size of characters in a column of width 1."""
+
+MAX_EM = 160
+"""Text is set at this size at most, in pixels, and then enlarged."""
+
+SMALL, FINE = 24, 2
+"""Text of a smaller size is set larger by this factor and then reduced, which looks smoother."""
 
 VERTICAL = 2
-"""Text in a box this many times as high as wide is set from top to bottom."""
+"""Text in a box this many times as high as wide runs from top to bottom."""
 
-MISSING = "\uffff"
-"""No font has a glyph for it, so it comes out as the font's sign for that."""
+RED, OUTLINE = (0, 0, 255), 2
+"""The color and the width of boxes where there is no text beside them."""
+
+LEAST_LINE, LARGEST_LINE, LEAST_CAPTION = 20, 48, 160
+"""The height of a caption, and the width it has room in, in pixels."""
+
+ASCENT, DESCENT = 0.88, 0.18
+"""How far letters reach above and below their baseline in most fonts, for a size of 1."""
+
+
+class Setting(NamedTuple):
+    """One line of text set in ink."""
+
+    ink: Mask
+    right_to_left: bool
 
 
 def pictures(result: OCRResult) -> dict[str, PIL.Image.Image]:
     """The pictures of a result by PaddleOCR's names."""
     named = {"ocr_res_img": draw(result)}
     if result.options.use_doc_orientation_classify or result.options.use_doc_unwarping:
-        named["preprocessed_img"] = _side_by_side(_to_pil(result.source.image), _to_pil(result.page.image))
+        named["preprocessed_img"] = to_pil(_side_by_side(result.source.image, result.page.image))
     return named
 
 
 def draw(result: OCRResult) -> PIL.Image.Image:
     """The page with its boxes on the left; on the right, on white, what was read, each text in its box."""
-    page = _to_pil(result.page.image)
-    marked, plain = page.copy(), PIL.Image.new("RGB", page.size, "white")
-    on_page, on_plain = PIL.ImageDraw.Draw(marked), PIL.ImageDraw.Draw(plain)
-    width = max(1, round(min(page.size) / 500))
-    for line, color in zip(result.lines, _colors(), strict=False):
-        corners = [tuple(point) for point in line.box.quad.tolist()]
-        on_page.polygon(corners, fill=color)
-        _write(plain, line.text, line.box.quad)
-        on_plain.polygon(corners, outline=color, width=width)
-    return _side_by_side(PIL.Image.blend(page, marked, 0.4), plain)
+    page = result.page.image
+    both = _side_by_side(page, np.full_like(page, 255))
+    marked, plain = both[:, : page.shape[1]], both[:, page.shape[1] :]
+    width = max(1, round(min(page.shape[:2]) / 900))
+    for number, line in enumerate(result.lines):
+        color = _color(number)
+        _fill(marked, line.box.quad, color, COLOR_ON_PAGE)
+        _fill(plain, line.box.quad, color, COLOR_BESIDE)
+        outline(marked, line.box.quad, color, width)
+        outline(plain, line.box.quad, color, 1)
+        write(plain, line.text, line.box.quad)
+    return to_pil(both)
 
 
-def find_font(text: str) -> Path | None:
-    """The first font with a glyph for every character of `text`; failing that, the one that has the most."""
-    best, fewest = None, len(text)
-    for path in _fonts():
-        lacking = sum(not _has_glyph(path, character) for character in set(text))
-        if lacking == 0:
-            return path
-        if lacking < fewest:
-            best, fewest = path, lacking
-    return best
+def boxed(image: Image, quads: Iterable[Quad]) -> PIL.Image.Image:
+    """The picture with the sides of boxes in red."""
+    canvas = image.copy()
+    for quad in quads:
+        outline(canvas, quad, RED, OUTLINE)
+    return to_pil(canvas)
 
 
-def _write(canvas: PIL.Image.Image, text: str, quad: Quad) -> None:
-    """Set `text` into a box, along its first side; into the rectangle around a polygon."""
-    if len(quad) != CORNERS:
+def captioned(image: Image, caption: str) -> PIL.Image.Image:
+    """The picture, and below it on white a line of text."""
+    height, width = image.shape[:2]
+    line = min(max(width // 16, LEAST_LINE), LARGEST_LINE)
+    canvas = np.full((height + line, max(width, LEAST_CAPTION), 3), 255, np.uint8)
+    canvas[:height, :width] = image
+    right, bottom = canvas.shape[1] - 1, canvas.shape[0] - 1
+    write(canvas, caption, np.array([[0, height], [right, height], [right, bottom], [0, bottom]], np.int32))
+    return to_pil(canvas)
+
+
+def outline(canvas: Image, quad: Quad, color: Color, width: int) -> None:
+    """Draw the sides of a box."""
+    cv2.polylines(canvas, [quad.astype(np.int32)], isClosed=True, color=color, thickness=width, lineType=cv2.LINE_AA)
+
+
+def write(canvas: Image, text: str, quad: Quad) -> None:
+    """Set `text` in black into a box, along its first side; in a high box from top to bottom.
+
+    A box of less than 2 pixels, or larger than the canvas, stays empty.
+    """
+    text = fonts.drawable(text)
+    if len(quad) != 4:
         quad = rectangle(quad)[0].astype(np.int32)
-    across, down = (int(np.linalg.norm(quad[k] - quad[0])) for k in (1, 3))
-    if not text.strip() or across < 2 or down < 2:
+    across, down = _sides(quad)
+    fits = min(across, down) >= 2 and max(across, down) < SHORT and across * down <= canvas.shape[0] * canvas.shape[1]
+    if not text or not fits:
         return
-    path = find_font(text)
-    _note_missing(text, path)
-    vertical = down > VERTICAL * across
-    strip = PIL.Image.new("L", (across, down), 0)
-    font = _fitting(path, text, (across, down), vertical=vertical)
-    pen = PIL.ImageDraw.Draw(strip)
-    if vertical:
-        step = down / len(text)
-        for i, character in enumerate(text):
-            pen.text((across / 2, (i + 0.5) * step), character, fill=255, font=font, anchor="mm")
+    if down <= VERTICAL * across or len(text) == 1:
+        strip = _row(text, (across, down))
+    elif _stands_upright(text):
+        strip = _column(text, (across, down))
     else:
-        pen.text((across / 2, down / 2), text, fill=255, font=font, anchor="mm")
-    corners = np.array([[0, 0], [across, 0], [across, down], [0, down]], np.float32)
-    left, top = quad.min(axis=0).tolist()
-    width, height = (quad.max(axis=0) - quad.min(axis=0)).tolist()
-    matrix = cv2.getPerspectiveTransform(corners, (quad - quad.min(axis=0)).astype(np.float32))
-    ink = np.asarray(cv2.warpPerspective(np.asarray(strip), matrix, (width, height)), np.uint8)
-    canvas.paste("black", (left, top), PIL.Image.fromarray(ink))
+        strip, quad = _row(text, (down, across)), np.roll(quad, -1, axis=0)
+    _ink_in(canvas, strip, quad)
 
 
-def _fitting(
-    path: Path | None, text: str, size: tuple[int, int], *, vertical: bool
-) -> PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont:
-    """The font at the largest size at which `text` stays inside."""
+def to_pil(image: Image) -> PIL.Image.Image:
+    """The same picture as Pillow has it."""
+    return PIL.Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def _row(text: str, size: tuple[int, int]) -> Mask:
+    """`text` from left to right, as large as fits into (width, height)."""
     across, down = size
-    points = min(across, down // len(text)) if vertical else down * 4 // 5
-    font = _load(path, max(points, 6))
-    length = 0 if vertical else font.getlength(text)
-    if length > across:
-        font = _load(path, max(int(points * across / length), 6))
-    return font
+    margin = min(round(INSET * down), (across - 1) // 2)
+    room = across - 2 * margin
+    em = max(round(min(down * LARGEST, MAX_EM, max(4 * room / len(text), 4))), 1)
+    em *= FINE if em < SMALL else 1
+    line, right_to_left = _set(text, em)
+    # A line of letters with marks above or below can be higher than its box.
+    largest = LARGEST * down / max(em, line.shape[0])
+    filling = room / line.shape[1]
+    scale = min(largest, max(filling, min(largest * SMALLEST / LARGEST, filling / SQUEEZE)))
+    width = max(round(min(line.shape[1] * scale * STRETCH, room)), 1)
+    height = max(min(round(line.shape[0] * scale), down), 1)
+    left, top = across - margin - width if right_to_left else margin, (down - height) // 2
+    strip = np.zeros((down, across), np.uint8)
+    strip[top : top + height, left : left + width] = cv2.resize(line, (width, height), interpolation=cv2.INTER_AREA)
+    return strip
 
 
-def _load(path: Path | None, points: int) -> PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont:
-    return PIL.ImageFont.load_default(points) if path is None else PIL.ImageFont.truetype(path, points)
+def _set(text: str, em: int) -> Setting:
+    """`text` at a size in pixels, on a strip as wide as its ink and at least as high as most letters."""
+    right_to_left = unicodedata.bidirectional(next((c for c in text if c.isalpha()), " ")) in {"R", "AL"}
+    language = fonts.language(text)
+    runs = [(run.text, fonts.load(run.path, em, language)) for run in fonts.runs(text)]
+    if right_to_left:
+        # Runs follow each other in that direction; within each, Pillow puts the letters in order.
+        runs.reverse()
+    direction = "rtl" if right_to_left else "ltr"
+    lengths = [font.getlength(piece, direction=direction if fonts.shapes(font) else None) for piece, font in runs]
+    strip = PIL.Image.new("L", (max(math.ceil(sum(lengths)), 1), 3 * em))
+    pen = PIL.ImageDraw.Draw(strip)
+    for start, (piece, font) in zip(itertools.accumulate(lengths, initial=0), runs, strict=False):
+        if fonts.shapes(font):
+            pen.text((start, 2 * em), piece, 255, font, "ls", direction=direction)
+        else:
+            pen.text((start, 2 * em), str(get_display(piece)), 255, font, "ls")
+    left, top, right, bottom = strip.getbbox() or (0, 2 * em, 1, 2 * em)
+    top, bottom = min(top, round((2 - ASCENT) * em)), max(bottom, round((2 + DESCENT) * em))
+    return Setting(np.asarray(strip, np.uint8)[top:bottom, left:right], right_to_left)
 
 
-@functools.cache
-def _fonts() -> tuple[Path, ...]:
-    """The fonts of this machine, those with many scripts first."""
-    folders = [Path(folder).expanduser() for folder in FONT_FOLDERS.get(sys.platform, FONT_FOLDERS["linux"])]
-    found = {f.stem: f for folder in folders for f in sorted(folder.rglob("*")) if f.suffix in {".ttf", ".ttc", ".otf"}}
-    preferred = [found[name] for name in FONT_NAMES if name in found]
-    others = [path for name, path in found.items() if "Regular" in name and name not in FONT_NAMES]
-    usable = tuple(path for path in (*preferred, *others) if _loads(path))
-    if FONT_VARIABLE not in os.environ:
-        return usable
-    chosen = Path(os.environ[FONT_VARIABLE])
-    if not _loads(chosen):
-        raise OptionError(f"{FONT_VARIABLE} is {str(chosen)!r}: it must name a font file (.ttf, .otf, .ttc)")
-    return (chosen, *usable)
+def _column(text: str, size: tuple[int, int]) -> Mask:
+    """`text` from top to bottom in (width, height), each character upright."""
+    across, down = size
+    step = down / len(text)
+    em = max(round(min(across * COLUMN, step)), 1)
+    fine = FINE if em < SMALL else 1
+    strip = PIL.Image.new("L", (across * fine, down * fine))
+    pen = PIL.ImageDraw.Draw(strip)
+    language = fonts.language(text)
+    cells = [(character, run.path) for run in fonts.runs(text) for character in run.text]
+    for number, (character, path) in enumerate(cells):
+        middle = (number + 0.5) * step + (ASCENT - 0.5) * em
+        font = fonts.load(path, em * fine, language)
+        # Commas, brackets and dashes have forms of their own in columns.
+        features = ["vert"] if fonts.shapes(font) else None
+        pen.text((across * fine / 2, middle * fine), character, 255, font, "ms", features=features)
+    return np.asarray(cv2.resize(np.asarray(strip), size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _loads(path: Path) -> bool:
-    try:
-        _small(path)
-    except OSError:
-        return False
-    return True
+def _stands_upright(text: str) -> bool:
+    """Whether the letters of `text` stand upright in a column; others lie on their side."""
+    letters = [fonts.script(character) == "CJK" for character in text if character.isalpha()]
+    return 2 * sum(letters) >= max(len(letters), 1)
 
 
-@functools.lru_cache(maxsize=65536)
-def _has_glyph(path: Path, character: str) -> bool:
-    font = _small(path)
-    return character.isspace() or bytes(font.getmask(character)) != bytes(font.getmask(MISSING))
+def _ink_in(canvas: Image, strip: Mask, quad: Quad) -> None:
+    """Blacken what `strip` covers once its corners lie on those of `quad`."""
+    height, width = strip.shape
+    (left, top), (right, bottom) = quad.min(axis=0).tolist(), quad.max(axis=0).tolist()
+    straight = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    if (quad != straight).any():
+        corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+        matrix = cv2.getPerspectiveTransform(corners, (quad - [left, top]).astype(np.float32))
+        strip = np.asarray(cv2.warpPerspective(strip, matrix, (right - left, bottom - top)), np.uint8)
+    within = canvas[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+    if within.size:
+        ink = strip[max(-top, 0) :, max(-left, 0) :][: within.shape[0], : within.shape[1]]
+        within[:] = cv2.multiply(within, cv2.cvtColor(255 - ink, cv2.COLOR_GRAY2BGR), scale=1 / 255)
 
 
-@functools.lru_cache(maxsize=64)
-def _small(path: Path) -> PIL.ImageFont.FreeTypeFont:
-    return PIL.ImageFont.truetype(path, 16)
+def _fill(canvas: Image, quad: Quad, color: Color, share: float) -> None:
+    """Mix a box with so much of a color."""
+    start = np.maximum(quad.min(axis=0), 0)
+    (left, top), (right, bottom) = start.tolist(), np.maximum(quad.max(axis=0) + 1, 0).tolist()
+    within = canvas[top:bottom, left:right]
+    if within.size:
+        filled = cv2.fillPoly(within.copy(), [(quad - start).astype(np.int32)], color)
+        within[:] = cv2.addWeighted(filled, share, within, 1 - share, 0)
 
 
-@functools.cache
-def _note_once(message: str) -> None:
-    logger.warning(message)
+def _sides(quad: Quad) -> tuple[int, int]:
+    """The length of a box along its first side and its last, in pixels."""
+    across, down = (float(np.linalg.norm(quad[k] - quad[0])) for k in (1, 3))
+    return round(across), round(down)
 
 
-def _note_missing(text: str, path: Path | None) -> None:
-    if path is None or not all(_has_glyph(path, character) for character in text):
-        _note_once(
-            "no font on this machine has all the characters that were read, and some come out as boxes in the picture: "
-            f"install one (Debian: fonts-noto-cjk, fonts-noto-core), or name a font file in {FONT_VARIABLE}"
-        )
+def _color(number: int) -> Color:
+    red, green, blue = colorsys.hsv_to_rgb((FIRST_HUE + number * GOLDEN) % 1, SATURATION, VALUE)
+    return round(blue * 255), round(green * 255), round(red * 255)
 
 
-def _colors() -> Iterator[Color]:
-    for i in itertools.count():
-        red, green, blue = colorsys.hsv_to_rgb(i * GOLDEN % 1, 0.85, 0.9)
-        yield int(red * 255), int(green * 255), int(blue * 255)
-
-
-def _to_pil(image: Image) -> PIL.Image.Image:
-    return PIL.Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
-
-
-def _side_by_side(left: PIL.Image.Image, right: PIL.Image.Image) -> PIL.Image.Image:
-    both = PIL.Image.new("RGB", (left.width + right.width, max(left.height, right.height)), "white")
-    both.paste(left, (0, 0))
-    both.paste(right, (left.width, 0))
+def _side_by_side(left: Image, right: Image) -> Image:
+    height = max(left.shape[0], right.shape[0])
+    both = np.full((height, left.shape[1] + right.shape[1], 3), 255, np.uint8)
+    both[: left.shape[0], : left.shape[1]] = left
+    both[: right.shape[0], left.shape[1] :] = right
     return both

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import PAGES
 
-from ocr_onnx import OCR, OCROptions, OCRResult, Page, TextBox, TextLine, Word, rendering
-from ocr_onnx.errors import OptionError, OutputError
+from ocr_onnx import OCROptions, OCRResult, Page, TextBox, TextLine, Word, rendering
+from ocr_onnx.errors import OutputError
 from ocr_onnx.types import Orientation
 
 QUAD = np.array([[10, 20], [110, 20], [110, 50], [10, 50]], np.int32)
@@ -152,44 +151,6 @@ def test_what_cannot_be_written_is_named(result: OCRResult, tmp_path: Path) -> N
             save(tmp_path / "file" / "out")
 
 
-def test_a_font_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("OCR_ONNX_FONT", str(tmp_path / "no.ttf"))
-    rendering._fonts.cache_clear()
-    with pytest.raises(OptionError, match="OCR_ONNX_FONT"):
-        rendering.find_font("a")
-    rendering._fonts.cache_clear()
-
-
 def test_a_file_name_is_taken_as_it_is(result: OCRResult, tmp_path: Path) -> None:
     assert result.save_to_json(tmp_path / "mine.json", indent=2) == tmp_path / "mine.json"
     assert set(result.save_to_img(tmp_path / "mine.png")) == {tmp_path / "mine.png"}
-
-
-def test_text_is_written_into_its_box(result: OCRResult) -> None:
-    picture = np.asarray(rendering.draw(result))[:, 200:]
-    inside = picture[24:46, 14:106]
-    assert (inside.min(axis=2) < 100).sum() > 50
-    assert (picture[60:, :140] == 255).all()
-
-
-def test_the_page_stays_visible_under_its_boxes(result: OCRResult) -> None:
-    picture = np.asarray(rendering.draw(result))[:, :200]
-    assert (picture[60:, :140] == 255).all()
-    assert not (picture[30, 50] == 255).all()
-
-
-def test_text_of_every_script_is_drawn(ocr: OCR) -> None:
-    for name in ("cjk.png", "vertical.png", "tilted.png"):
-        (result,) = ocr.predict(PAGES / name)
-        width, height = result.img["ocr_res_img"].size
-        assert (width, height) == (2 * result.page.image.shape[1], result.page.image.shape[0])
-
-
-def test_missing_glyphs_are_said_once(
-    result: OCRResult, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(rendering, "_fonts", lambda: ())
-    rendering._note_once.cache_clear()
-    for _ in range(2):
-        rendering.draw(result)
-    assert caplog.text.count("no font on this machine") == 1

@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ocr_onnx.detection import DetectionOptions as DetectionOptions
     from ocr_onnx.errors import OCRError as OCRError
+    from ocr_onnx.modules import DocImgOrientationClassification as DocImgOrientationClassification
+    from ocr_onnx.modules import TextDetection as TextDetection
+    from ocr_onnx.modules import TextImageUnwarping as TextImageUnwarping
+    from ocr_onnx.modules import TextLineOrientationClassification as TextLineOrientationClassification
+    from ocr_onnx.modules import TextRecognition as TextRecognition
     from ocr_onnx.orientation import LineOrientationOptions as LineOrientationOptions
     from ocr_onnx.paddleocr import PaddleOCR as PaddleOCR
     from ocr_onnx.pipeline import OCR as OCR
@@ -31,6 +36,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "DetectionOptions": "detection",
+    "DocImgOrientationClassification": "modules",
     "LineOrientationOptions": "orientation",
     "Models": "pipeline",
     "OCR": "pipeline",
@@ -42,7 +48,11 @@ _HOMES = {
     "RecognitionOptions": "recognition",
     "Text": "types",
     "TextBox": "types",
+    "TextDetection": "modules",
+    "TextImageUnwarping": "modules",
     "TextLine": "types",
+    "TextLineOrientationClassification": "modules",
+    "TextRecognition": "modules",
     "Word": "types",
 }
 

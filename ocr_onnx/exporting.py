@@ -6,14 +6,17 @@ import datetime as dt
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocr_onnx.errors import OutputError
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Page, Quad, TextLine
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 LONGEST_SIDE = {".png": 2**31, ".bmp": 2**31, ".tif": 2**31, ".tiff": 2**31} | {
     ".jpg": 65_500,
@@ -32,9 +35,6 @@ OFF = -1
 def to_dict(result: OCRResult) -> dict[str, Any]:
     """The dictionary that PaddleOCR writes for a page; and `dt_scores`, which its documentation names as well."""
     options, lines = result.options, result.lines
-    # What is no text in a path is marked, so that the dictionary can be written.
-    path = result.source.path
-    input_path = None if path is None else os.fsencode(path).decode("utf-8", "replace")
     preprocessed = options.use_doc_orientation_classify or options.use_doc_unwarping
     preprocessor = {
         "input_path": None,
@@ -46,7 +46,7 @@ def to_dict(result: OCRResult) -> dict[str, Any]:
         "angle": OFF if result.angle is None else result.angle,
     }
     return {
-        "input_path": input_path,
+        "input_path": written_path(result.source),
         "page_index": result.source.index,
         "model_settings": {
             "use_doc_preprocessor": preprocessed,
@@ -81,20 +81,25 @@ def bounds(quad: Quad) -> list[int]:
     return [*quad.min(axis=0).tolist(), *quad.max(axis=0).tolist()]
 
 
-def save_json(result: OCRResult, target: Path, indent: int, *, ensure_ascii: bool) -> Path:
-    """Write the dictionary to a .json file, or to a folder under the input's name."""
-    file = target if target.suffix == ".json" else target / f"{stem(result.source)}_res.json"
-    text = json.dumps(to_dict(result), indent=indent, ensure_ascii=ensure_ascii)
+def written_path(page: Page) -> str | None:
+    """The page's path; what is no text in it is marked, so that it can be written."""
+    return None if page.path is None else os.fsencode(page.path).decode("utf-8", "replace")
+
+
+def save_json(content: Mapping[str, Any], page: Page, target: Path, indent: int, *, ensure_ascii: bool) -> Path:
+    """Write what was found on a page to a .json file, or to a folder under the input's name."""
+    file = target if target.suffix == ".json" else target / f"{stem(page)}_res.json"
+    text = json.dumps(content, indent=indent, ensure_ascii=ensure_ascii)
     with _writing(file):
         file.write_text(text, "utf-8")
     return file
 
 
-def save_pictures(result: OCRResult, target: Path) -> list[Path]:
-    """Write the pictures to a file (the last one stays, as in PaddleOCR), or to a folder under the input's name."""
+def save_pictures(pictures: Mapping[str, PIL.Image.Image], page: Page, target: Path) -> list[Path]:
+    """Write pictures to a file (the last one stays, as in PaddleOCR), or to a folder under the input's name."""
     files = []
-    name, suffix = stem(result.source), Path(result.source.path or "").suffix
-    for key, picture in result.img.items():
+    name, suffix = stem(page), Path(page.path or "").suffix
+    for key, picture in pictures.items():
         if target.suffix.lower() in LONGEST_SIDE:
             file = target
         else:

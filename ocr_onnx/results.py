@@ -76,10 +76,10 @@ class OCRResult:
         """Write `json` to a .json file, or to <input's stem>_res.json in a folder; returns the file."""
         from ocr_onnx.exporting import save_json
 
-        return save_json(self, Path(save_path), indent, ensure_ascii=ensure_ascii)
+        return save_json(self.json["res"], self.source, Path(save_path), indent, ensure_ascii=ensure_ascii)
 
     def save_to_img(self, save_path: str | Path) -> list[Path]:
         """Write `img` to a picture file, or to <input's stem>_<key>.<suffix> in a folder; returns the files."""
         from ocr_onnx.exporting import save_pictures
 
-        return save_pictures(self, Path(save_path))
+        return save_pictures(self.img, self.source, Path(save_path))

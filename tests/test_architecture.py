@@ -16,14 +16,14 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 LAYERS = [
     {"types", "errors", "metadata", "options"},
-    {"geometry", "images", "runtime", "zoo", "store", "download", "languages"},
+    {"geometry", "images", "runtime", "zoo", "store", "download", "languages", "fonts"},
     {"detection", "recognition", "orientation", "unwarping", "words"},
     {"results"},
     {"pipeline"},
     {"rendering", "exporting", "config"},
     {"converters"},
     {"pull"},
-    {"paddleocr"},
+    {"paddleocr", "modules"},
     {"cli_models", "cli_run"},
     {"cli", "__main__"},
 ]

@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+import paddleocr
 import yaml
 from paddleocr import PaddleOCR, TextDetection
 
@@ -186,12 +189,89 @@ def write(name: str, lines: list[dict[str, Any]]) -> None:
     (HERE / name).write_text(text + "\n", "utf-8")
 
 
+PICTURES = [{"image": name} for name in ("sign.png", "vertical.png", "tilted.png", "turned-90.png", "blank.png")]
+
+CUTS = [
+    {"image": "letter.png", "cut": [47, 166, 796, 211]},
+    {"image": "cjk.png", "cut": [40, 40, 439, 77]},
+    {"image": "receipt.png", "cut": [192, 124, 254, 163]},
+    {"image": "turned-180.png", "cut": [40, 400, 800, 450]},
+    {"image": "sign.png", "cut": [74, 168, 340, 245]},
+    {"image": "blank.png", "cut": [0, 0, 90, 30]},
+]
+"""Parts of pages, given as arrays; left, top, right, bottom."""
+
+MODULES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("TextDetection", {}, {}),
+    ("TextDetection", {"limit_side_len": 320, "limit_type": "min"}, {"unclip_ratio": 2.0}),
+    ("TextDetection", {"thresh": 0.5, "box_thresh": 0.8}, {"limit_side_len": 480}),
+    ("TextRecognition", {}, {}),
+    ("TextRecognition", {}, {"batch_size": 4}),
+    ("DocImgOrientationClassification", {}, {}),
+    ("DocImgOrientationClassification", {"topk": 2}, {"batch_size": 2}),
+    ("DocImgOrientationClassification", {}, {"topk": 4}),
+    ("TextLineOrientationClassification", {}, {}),
+    ("TextLineOrientationClassification", {"topk": 2}, {"batch_size": 4}),
+]
+"""The class of PaddleOCR, what it is made with, and what its predict is given."""
+
+MODULE_MODELS = {
+    "TextDetection": "PP-OCRv5_mobile_det",
+    "TextRecognition": "PP-OCRv5_mobile_rec",
+    "DocImgOrientationClassification": "PP-LCNet_x1_0_doc_ori",
+    "TextLineOrientationClassification": LINE_MODEL,
+}
+
+
+def record_modules(directories: dict[str, Path]) -> list[dict[str, Any]]:
+    """What the classes for single models give, page by page or in batches."""
+    recorded = []
+    for module, made_with, given in MODULES:
+        name = MODULE_MODELS[module]
+        engine = {"engine": "onnxruntime"} if name == LINE_MODEL else {"enable_mkldnn": False}
+        model = getattr(paddleocr, module)(
+            model_name=name, model_dir=str(directories[name]), device="cpu", **engine, **made_with
+        )
+        inputs = CUTS if module in {"TextRecognition", "TextLineOrientationClassification"} else PICTURES
+        results = model.predict([load(each) for each in inputs], **given)
+        line = {"module": module, "init": made_with, "predict": given, "inputs": inputs}
+        line["results"] = [plain(result) for result in results]
+        line["types"] = {key: type(value).__name__ for key, value in results[0].items()}
+        # The pictures of the others need a font that PaddleX fetches.
+        if module == "TextDetection":
+            line["pictures"] = {key: type(value).__name__ for key, value in results[0].img.items()}
+            with tempfile.TemporaryDirectory() as folder:
+                results[0].save_to_json(folder)
+                results[0].save_to_img(folder)
+                line["files"] = sorted(path.name for path in Path(folder).iterdir())
+        recorded.append(line)
+    return recorded
+
+
+def load(source: dict[str, Any]) -> str | np.ndarray:
+    """A page's path, or a part of it in BGR."""
+    path = str(HERE / source["image"])
+    if "cut" not in source:
+        return path
+    left, top, right, bottom = source["cut"]
+    return cv2.imread(path)[top:bottom, left:right].copy()
+
+
+def plain(result: Any) -> dict[str, Any]:
+    """A result's dictionary, paths without their folder."""
+    found = result.json["res"]
+    if found["input_path"] is not None:
+        found["input_path"] = Path(found["input_path"]).name
+    return found
+
+
 def main() -> None:
-    """Write golden.jsonl and options.jsonl."""
+    """Write golden.jsonl, options.jsonl and modules.jsonl."""
     directories = fetched(Path(sys.argv[1]))
     ocr = pipeline(directories, {})
     images = [SAMPLE, *sorted(p for p in HERE.iterdir() if p.suffix in {".png", ".jpg"})]
     write("golden.jsonl", [record(ocr, image) for image in images])
+    write("modules.jsonl", record_modules(directories))
     with tempfile.TemporaryDirectory() as scratch:
         write(
             "options.jsonl", [*pipeline_cases(directories, Path(scratch)), *detection_cases(directories, Path(scratch))]

@@ -1,0 +1,340 @@
+"""PaddleOCR's classes for single models: made, called and read as there.
+
+from ocr_onnx import TextDetection  # in place of: from paddleocr import TextDetection
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, TypeVar, Unpack
+
+import numpy as np
+
+from ocr_onnx import exporting, images, pipeline, pull
+from ocr_onnx.detection import DetectionOptions, TextDetector
+from ocr_onnx.errors import ModelError, OptionError
+from ocr_onnx.metadata import Task
+from ocr_onnx.options import check_number
+from ocr_onnx.orientation import preprocess_line, preprocess_page
+from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
+from ocr_onnx.runtime import Device, cpu_count
+from ocr_onnx.types import Image, Page, Tensor
+from ocr_onnx.unwarping import TextImageUnwarper
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+logger = logging.getLogger(__name__)
+
+Options = TypeVar("Options", DetectionOptions, RecognitionOptions)
+
+WITHOUT_EFFECT = {
+    "engine": None,
+    "engine_config": None,
+    "enable_hpi": False,
+    "use_tensorrt": False,
+    "precision": "fp32",
+    "enable_mkldnn": True,
+    "mkldnn_cache_capacity": 10,
+    "enable_cinn": False,
+}
+"""Parameters that choose among Paddle's engines, and the values PaddleOCR gives them."""
+
+SCORE_DIGITS = 5
+"""To which PaddleX rounds the scores of classes."""
+
+
+class Common(TypedDict, total=False):
+    """The parameters that every class takes, all by name; device is cpu (None, too), gpu or gpu:N."""
+
+    model_name: str | None
+    model_dir: str | os.PathLike[str] | None
+    device: str | None
+    cpu_threads: int | None
+    engine: str | None
+    engine_config: Mapping[str, Any] | None
+    enable_hpi: bool | None
+    use_tensorrt: bool
+    precision: Literal["fp32", "fp16"]
+    enable_mkldnn: bool
+    mkldnn_cache_capacity: int
+    enable_cinn: bool
+
+
+class DetectionParameters(Common, total=False):
+    """Those of TextDetection; None: as the model's own file says."""
+
+    limit_side_len: int | None
+    limit_type: Literal["min", "max"] | None
+    thresh: float | None
+    box_thresh: float | None
+    unclip_ratio: float | None
+    max_side_limit: int | None
+    input_shape: tuple[int, int, int] | None
+
+
+class ModuleResult(dict[str, Any]):
+    """What a model gives for one picture, under PaddleOCR's keys, with arrays where it has arrays."""
+
+    def __init__(self, page: Page, found: Mapping[str, Any], picture: Callable[[], PIL.Image.Image]) -> None:
+        super().__init__(input_path=exporting.written_path(page), page_index=page.index, **found)
+        self._page, self._picture = page, picture
+
+    @property
+    def json(self) -> dict[str, dict[str, Any]]:
+        """`{"res": ...}` in types that JSON knows, without the picture given in."""
+        return {"res": {key: _plain(value) for key, value in self.items() if key != "input_img"}}
+
+    @property
+    def img(self) -> dict[str, Any]:
+        """`{"res": ...}`: the result drawn."""
+        return {"res": self._picture()}
+
+    def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False) -> None:
+        """Print `json`, indented, or on one line as a dictionary."""
+        text = json.dumps(self.json, indent=indent, ensure_ascii=ensure_ascii) if format_json else str(self.json)
+        print(text)  # noqa: T201
+
+    def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> None:
+        """Write `json` to a .json file, or to <input's stem>_res.json in a folder."""
+        exporting.save_json(self.json["res"], self._page, Path(save_path), indent, ensure_ascii=ensure_ascii)
+
+    def save_to_img(self, save_path: str | Path) -> None:
+        """Write the picture to a file, or to <input's stem>_res.<suffix> in a folder."""
+        exporting.save_pictures({"res": self._picture()}, self._page, Path(save_path))
+
+    def save_all(self, save_path: str | Path) -> None:
+        """Write both into a folder."""
+        self.save_to_json(save_path)
+        self.save_to_img(save_path)
+
+
+class _ArrayResult(ModuleResult):
+    """One whose `img` is an array in PaddleOCR: (height, width, 3), red-green-blue."""
+
+    @property
+    def img(self) -> dict[str, Any]:
+        """`{"res": ...}`: the result drawn."""
+        return {"res": np.asarray(self._picture(), np.uint8)}
+
+
+class Module(ABC):
+    """What the classes have in common.
+
+    Raises OptionError for an unknown name or a value out of range, a kind of ModelError where the model is not to be
+    had, DeviceUnavailableError where the device is not there.
+    """
+
+    task: ClassVar[Task]
+    default: ClassVar[str]
+    """The model taken where none is named: embedded, so that no download is needed; PaddleOCR's own is larger."""
+    threaded: ClassVar[bool] = True
+    """Whether one call of the model may use all cores."""
+
+    def __init__(self, **common: Unpack[Common]) -> None:
+        _refuse(common.keys() - Common.__annotations__.keys(), type(self).__name__)
+        _note_without_effect(common)
+        threads = common.get("cpu_threads")
+        if threads is not None:
+            check_number("cpu_threads", threads, 1, whole=True)
+        name, folder = common.get("model_name"), common.get("model_dir")
+        device = Device.parse(common.get("device") or "cpu")
+        chosen = name or self.default if folder is None else pull.from_directory(Path(folder), name)
+        session, metadata = pipeline.load(chosen, self.task, device, (threads or cpu_count()) if self.threaded else 1)
+        if name is not None and metadata.name != name:
+            raise ModelError(f"{chosen} holds {metadata.name}, not {name}: name that, or another model_dir")
+        self.run, self.metadata = session, metadata
+
+    def predict(
+        self,
+        input: images.Source,  # noqa: A002
+        batch_size: int | None = None,
+        **overrides: Any,
+    ) -> list[ModuleResult]:
+        """The result of every picture of `input`: a path, bytes, a BGR array, or a list of these.
+
+        `overrides` are the constructor's own parameters for this call. Raises a kind of InputError for what cannot be
+        read.
+        """
+        return list(self.predict_iter(input, batch_size, **overrides))
+
+    def predict_iter(
+        self,
+        input: images.Source,  # noqa: A002
+        batch_size: int | None = None,
+        **overrides: Any,
+    ) -> Iterator[ModuleResult]:
+        """As `predict`, one batch at a time; recognition pads the pictures of a batch to one width."""
+        size = 1 if batch_size is None else batch_size
+        check_number("batch_size", size, 1, whole=True)
+        given = {name: value for name, value in overrides.items() if value is not None}
+        for pages in _batches(images.read_pages(input), size):
+            yield from self._read(pages, given)
+
+    def close(self) -> None:  # noqa: B027
+        """Do nothing: a model holds memory alone, which goes with it."""
+
+    @abstractmethod
+    def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
+        """The results of one batch."""
+
+
+class TextDetection(Module):
+    """Where text stands: `dt_polys`, (n, 4, 2) points in pixels, in no particular order, and `dt_scores`.
+
+    Thresholds not given are those of the model's own file, and the size is what PaddleX gives that model by itself:
+    both can differ from the pipeline's.
+    """
+
+    task, default = "text_detection", "PP-OCRv5_mobile_det"
+
+    def __init__(self, **given: Unpack[DetectionParameters]) -> None:
+        own = {name: value for name, value in given.items() if name not in Common.__annotations__}
+        _refuse(own.keys() - DetectionParameters.__annotations__.keys(), type(self).__name__)
+        common: Any = {name: value for name, value in given.items() if name not in own}
+        super().__init__(**common)
+        self.options = _replaced(DetectionOptions.of(self.metadata), own)
+
+    def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
+        from ocr_onnx import rendering
+
+        options = _replaced(self.options, overrides).completed(self.metadata)
+        for page in pages:
+            boxes = TextDetector(self.run, self.metadata)(page.image, options)
+            quads = [box.quad for box in boxes]
+            # Polygons have different numbers of corners, and are a list in PaddleOCR too.
+            polys = np.array(quads, np.int32).reshape(-1, 4, 2) if options.box_type != "poly" else quads
+            found = {"input_img": page.image, "dt_polys": polys, "dt_scores": [box.score for box in boxes]}
+            yield _ArrayResult(page, found, partial(rendering.boxed, page.image, quads))
+
+
+class TextRecognition(Module):
+    """What stands in pictures of one line each: `rec_text` and `rec_score`."""
+
+    task, default, threaded = "text_recognition", "PP-OCRv5_mobile_rec", False
+
+    def __init__(self, *, input_shape: tuple[int, int, int] | None = None, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.options = _replaced(RecognitionOptions(), {"input_shape": input_shape})
+
+    def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
+        from ocr_onnx import rendering
+
+        options = replace(_replaced(self.options, overrides), batch_size=len(pages))
+        texts = TextRecognizer(self.run, self.metadata)([page.image for page in pages], options)
+        for page, read in zip(pages, texts, strict=True):
+            caption = f"{read.text} ({read.score:.3f})"
+            found = {"input_img": page.image, "rec_text": read.text, "rec_score": read.score}
+            yield ModuleResult(page, found, partial(rendering.captioned, page.image, caption))
+
+
+class _Classification(Module):
+    """The likeliest `topk` classes: `class_ids` (1, topk), `scores` (topk) and `label_names`."""
+
+    def __init__(self, *, topk: int | None = None, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.topk = _checked_topk(1 if topk is None else topk)
+
+    def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
+        from ocr_onnx import rendering
+
+        _refuse(overrides.keys() - {"topk"}, type(self).__name__)
+        topk = _checked_topk(overrides.get("topk", self.topk))
+        for page in pages:
+            scores = self.run(self._preprocess(page.image))[0][0]
+            best = scores.argsort()[-topk:][::-1].astype(np.int32)
+            names = [self.metadata.labels[k] for k in best]
+            found = {
+                "input_img": page.image[:, :, ::-1],
+                "class_ids": best[np.newaxis],
+                "scores": np.around(scores[best], SCORE_DIGITS),
+                "label_names": names,
+            }
+            caption = f"{names[0]} ({scores[best[0]]:.3f})"
+            yield ModuleResult(page, found, partial(rendering.captioned, page.image, caption))
+
+    @abstractmethod
+    def _preprocess(self, image: Image) -> Tensor:
+        """What the model takes."""
+
+
+class DocImgOrientationClassification(_Classification):
+    """By how many degrees a page must be turned counter-clockwise to stand upright: 0, 90, 180 or 270."""
+
+    task, default = "doc_orientation", "PP-LCNet_x1_0_doc_ori"
+
+    def _preprocess(self, image: Image) -> Tensor:
+        return preprocess_page(image, self.metadata)
+
+
+class TextLineOrientationClassification(_Classification):
+    """Whether a line of text stands on its head: 0_degree or 180_degree."""
+
+    task, default = "textline_orientation", "PP-LCNet_x1_0_textline_ori"
+
+    def _preprocess(self, image: Image) -> Tensor:
+        return preprocess_line(image, self.metadata)
+
+
+class TextImageUnwarping(Module):
+    """A bent page made flat: `doctr_img`, (height, width, 3), red-green-blue as in PaddleOCR."""
+
+    task, default = "image_unwarping", "UVDoc"
+
+    def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
+        from ocr_onnx import rendering
+
+        _refuse(overrides, type(self).__name__)
+        for page in pages:
+            flat = TextImageUnwarper(self.run, self.metadata)(page.image)
+            found = {"input_img": page.image, "doctr_img": flat[:, :, ::-1]}
+            yield _ArrayResult(page, found, partial(rendering.to_pil, flat))
+
+
+def _replaced(options: Options, given: Mapping[str, Any]) -> Options:
+    """The options with what is given and not None; OptionError for a name that they do not have."""
+    known = {name: value for name, value in given.items() if value is not None}
+    _refuse(known.keys() - {f.name for f in fields(options)}, type(options).__name__)
+    return replace(options, **known)
+
+
+def _refuse(names: Iterable[str], where: str) -> None:
+    if unknown := sorted(names):
+        raise OptionError(f"{where} has no parameter {', '.join(unknown)}: see help(ocr_onnx.modules)")
+
+
+def _note_without_effect(common: Mapping[str, Any]) -> None:
+    if common.get("precision", "fp32") not in {"fp32", "fp16"}:
+        raise OptionError(f"precision is {common['precision']!r}: it must be 'fp32' or 'fp16'")
+    named = [name for name, usual in WITHOUT_EFFECT.items() if common.get(name) not in {None, usual}]
+    if named:
+        logger.warning("%s: without effect, models run on ONNX Runtime as their files are", ", ".join(named))
+
+
+def _checked_topk(value: int) -> int:
+    check_number("topk", value, 1, whole=True)
+    return value
+
+
+def _batches(pages: Iterable[Page], size: int) -> Iterator[list[Page]]:
+    batch: list[Page] = []
+    for page in pages:
+        batch.append(page)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ocr_onnx import geometry, images, store
+from ocr_onnx import geometry, sources, store
 from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import ModelError, StageNotLoadedError
 from ocr_onnx.metadata import ModelMetadata, Task
@@ -81,17 +81,17 @@ class OCR:
         if names.textline_orientation is not None:
             self.classify_line = LineClassifier(*_load(names.textline_orientation, "textline_orientation", where, 1))
 
-    def predict(self, source: images.Source, options: OCROptions | None = None) -> list[OCRResult]:
+    def predict(self, source: sources.Source, options: OCROptions | None = None) -> list[OCRResult]:
         """Read every page of `source`: a path (picture, PDF, TIFF, folder), bytes, a BGR array, or a list of these.
 
         Raises a kind of InputError at the first that cannot be read.
         """
         return list(self.predict_iter(source, options))
 
-    def predict_iter(self, source: images.Source, options: OCROptions | None = None) -> Iterator[OCRResult]:
+    def predict_iter(self, source: sources.Source, options: OCROptions | None = None) -> Iterator[OCRResult]:
         """As `predict`, page by page: one page is in memory at a time."""
         chosen = self.options if options is None else options
-        for page in images.read_pages(source):
+        for page in sources.read_pages(source):
             yield self.read(page, chosen)
 
     def read(self, page: Page, options: OCROptions) -> OCRResult:

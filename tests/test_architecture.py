@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 LAYERS = [
     {"types", "errors", "metadata", "options"},
-    {"geometry", "images", "runtime", "zoo", "store", "download", "languages"},
+    {"geometry", "images", "documents", "sources", "runtime", "zoo", "store", "download", "languages"},
     {"detection", "recognition", "orientation"},
     {"results"},
     {"pipeline"},

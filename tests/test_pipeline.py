@@ -14,8 +14,8 @@ from conftest import DETECTION, PAGES, RECOGNITION
 from ocr_onnx import OCR, Models, OCROptions, RecognitionOptions
 from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import OptionError, StageNotLoadedError
-from ocr_onnx.images import read_pages
 from ocr_onnx.recognition import TextRecognizer
+from ocr_onnx.sources import read_pages
 from ocr_onnx.types import Page, Tensor
 
 OFF = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)

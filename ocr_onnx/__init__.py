@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ocr_onnx.detection import DetectionOptions as DetectionOptions
     from ocr_onnx.errors import OCRError as OCRError
+    from ocr_onnx.inputs import InputOptions as InputOptions
     from ocr_onnx.orientation import LineOrientationOptions as LineOrientationOptions
     from ocr_onnx.pipeline import OCR as OCR
     from ocr_onnx.pipeline import Models as Models
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "DetectionOptions": "detection",
+    "InputOptions": "inputs",
     "LineOrientationOptions": "orientation",
     "Models": "pipeline",
     "OCR": "pipeline",

@@ -154,7 +154,7 @@ def _read_all(ocr: OCR, inputs: tuple[str, ...], failures: list[InputError]) -> 
     """Every page of every input, with progress on a terminal; what cannot be read is reported and noted."""
     from ocr_onnx import sources
 
-    paths: list[Path] = []
+    paths: list[str] = []
     for name in inputs:
         try:
             paths += sources.files(name)

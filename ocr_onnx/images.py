@@ -10,9 +10,12 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 import PIL.Image
+import PIL.ImageCms
+import PIL.ImageOps
 from numpy.typing import NDArray
 
 from ocr_onnx.errors import ImageTooLargeError, UnreadableImageError, UnsupportedInputError
+from ocr_onnx.inputs import MAX_PIXELS
 from ocr_onnx.types import Image
 
 logger = logging.getLogger(__name__)
@@ -20,8 +23,8 @@ logger = logging.getLogger(__name__)
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "SUN", "TIFF", "WEBP")
 """What is decoded, by Pillow's names. Not JPEG 2000: OpenCV's decoder can be made to crash."""
 
-MAX_PIXELS = 178_956_970
-"""The largest picture read, in pixels; PDF pages are rendered smaller instead. Pillow's limit, and the reference's."""
+STRAIGHT = {"La": "LA", "RGBa": "RGBA"}
+"""Modes of Pillow whose colours are multiplied by their opacity, and the modes they can be converted to."""
 
 OPAQUE = 255
 """Alpha."""
@@ -34,7 +37,7 @@ PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, Runtim
 """What Pillow's decoders raise on damaged files, or warn of where warnings are errors."""
 
 
-def from_array(array: NDArray[np.uint8]) -> Image:
+def from_array(array: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> Image:
     """A picture from (height, width[, 1, 3 or 4]), BGR or BGRA, uint8, or uint16 of which the high byte is taken."""
     if array.dtype == np.uint16:
         array = (array >> 8).astype(np.uint8)
@@ -51,12 +54,23 @@ def from_array(array: NDArray[np.uint8]) -> Image:
     height, width, channels = array.shape
     if height == 0 or width == 0:
         raise UnsupportedInputError(f"a picture of {width} x {height} pixels has nothing to read")
-    check_size(width, height, "the array")
+    check_size(width, height, "the array", max_pixels)
     if channels == 1:
         array = np.repeat(array, 3, axis=2)
     elif channels == 4:
         _warn_of_transparency(array[:, :, 3], "the array")
     return np.ascontiguousarray(array[:, :, :3])
+
+
+def from_pillow(picture: PIL.Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> Image:
+    """A picture of Pillow's, turned as its EXIF data says; of several frames the one it stands at.
+
+    Every mode is taken but I and F, whose range cannot be told: they are an UnreadableImageError.
+    """
+    check_size(*picture.size, name, max_pixels)
+    with undamaged(name):
+        upright = PIL.ImageOps.exif_transpose(picture)
+    return by_pillow(upright, name)
 
 
 def decode(picture: PIL.Image.Image, data: bytes, name: str) -> Image:
@@ -79,13 +93,15 @@ def decode(picture: PIL.Image.Image, data: bytes, name: str) -> Image:
 
 def by_pillow(picture: PIL.Image.Image, name: str) -> Image:
     """The current frame of a picture; of 16 bits the high byte."""
+    if picture.mode in STRAIGHT:
+        picture = picture.convert(STRAIGHT[picture.mode])
     _check_transparency(picture, name)
     with undamaged(name):
         if picture.mode.startswith("I;16"):
             return from_array(np.asarray(picture, np.uint16))
         if picture.mode in {"I", "F"}:
             raise UnreadableImageError(f"{name} has 32 bits a pixel, and its range cannot be told: save it with 8 bits")
-        return np.ascontiguousarray(np.asarray(picture.convert("RGB"), np.uint8)[:, :, ::-1])
+        return np.ascontiguousarray(np.asarray(_rgb(picture), np.uint8)[:, :, ::-1])
 
 
 @contextmanager
@@ -99,6 +115,13 @@ def undamaged(name: str) -> Iterator[None]:
         raise
     except PILLOW_ERRORS as error:
         raise UnreadableImageError(f"{name} is damaged or cut short: {error}; get it again whole") from error
+
+
+def _rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
+    if picture.mode != "LAB":
+        return picture.convert("RGB")
+    lab, rgb = PIL.ImageCms.createProfile("LAB"), PIL.ImageCms.createProfile("sRGB")
+    return PIL.ImageCms.profileToProfile(picture, lab, rgb, outputMode="RGB") or picture
 
 
 def check_whole(data: bytes, name: str) -> None:
@@ -118,11 +141,11 @@ def _jpeg_scan(data: bytes) -> int:
     return at
 
 
-def check_size(width: int, height: int, name: str) -> None:
-    """Raise ImageTooLargeError for more pixels than MAX_PIXELS."""
-    if width * height > MAX_PIXELS:
+def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
+    """Raise ImageTooLargeError for more pixels than are allowed."""
+    if width * height > max_pixels:
         raise ImageTooLargeError(
-            f"{name} has {width} x {height} pixels, and {MAX_PIXELS} is the limit: reduce it, or cut it into parts"
+            f"{name} has {width} x {height} pixels, and {max_pixels} is the limit: reduce it, or cut it into parts"
         )
 
 

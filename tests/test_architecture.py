@@ -15,8 +15,10 @@ PACKAGE = Path(ocr_onnx.__file__).parent
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 LAYERS = [
-    {"types", "errors", "metadata", "options"},
-    {"geometry", "images", "documents", "sources", "runtime", "zoo", "store", "download", "languages"},
+    {"types", "errors", "metadata", "options", "inputs"},
+    {"geometry", "images", "documents", "readahead", "runtime", "zoo", "store", "download", "languages"},
+    {"web"},
+    {"sources"},
     {"detection", "recognition", "orientation"},
     {"results"},
     {"pipeline"},

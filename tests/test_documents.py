@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 from conftest import RGB, encoded, only, pdf
 
-from ocr_onnx import images, sources
+from ocr_onnx import inputs, sources
 from ocr_onnx.errors import (
     ImageTooLargeError,
     InputError,
@@ -36,7 +36,7 @@ def test_every_page_of_a_pdf_is_rendered_at_twice_its_points() -> None:
 
 def test_a_pdf_page_of_many_square_meters_is_rendered_smaller() -> None:
     image = only(pdf((14000, 14000)))
-    assert 0.9 * images.MAX_PIXELS < image.shape[0] * image.shape[1] <= images.MAX_PIXELS
+    assert 0.9 * inputs.MAX_PIXELS < image.shape[0] * image.shape[1] <= inputs.MAX_PIXELS
 
 
 def test_a_pdf_is_known_by_its_contents(tmp_path: Path) -> None:

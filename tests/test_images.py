@@ -14,7 +14,7 @@ import PIL.Image
 import pytest
 from conftest import RGB, encoded, near, only, pdf
 
-from ocr_onnx import images
+from ocr_onnx import inputs
 from ocr_onnx.errors import (
     ImageTooLargeError,
     InputError,
@@ -161,7 +161,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
     parts = [struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks]
-    with pytest.raises(ImageTooLargeError, match=str(images.MAX_PIXELS)):
+    with pytest.raises(ImageTooLargeError, match=str(inputs.MAX_PIXELS)):
         only(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ocr_onnx.errors import OutputError
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Page, Quad
+from ocr_onnx.web import is_address
 
 LONGEST_SIDE = {".png": 2**31, ".bmp": 2**31, ".tif": 2**31, ".tiff": 2**31} | {
     ".jpg": 65_500,
@@ -80,7 +82,7 @@ def save_json(result: OCRResult, target: Path, indent: int, *, ensure_ascii: boo
 def save_pictures(result: OCRResult, target: Path) -> list[Path]:
     """Write the pictures to a file (the last one stays, as in PaddleOCR), or to a folder under the input's name."""
     files = []
-    name, suffix = stem(result.source), Path(result.source.path or "").suffix
+    name, suffix = stem(result.source), _file(result.source.path or "").suffix
     for key, picture in result.img.items():
         if target.suffix.lower() in LONGEST_SIDE:
             file = target
@@ -97,8 +99,13 @@ def stem(page: Page) -> str:
     """What the files of a page begin with: its file's name, and its number in it; for an array a time and chance."""
     if page.path is None:
         return f"{dt.datetime.now(dt.UTC):%Y%m%d%H%M%S}_{secrets.token_hex(2)}"
-    name = Path(page.path).stem
+    name = _file(page.path).stem
     return name if page.index is None else f"{name}_{page.index}"
+
+
+def _file(path: str) -> Path:
+    """The file's name; of an address what stands before its query."""
+    return Path(urlsplit(path).path if is_address(path) else path)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import struct
@@ -11,10 +12,11 @@ from typing import Any
 import cv2
 import numpy as np
 import PIL.Image
+import PIL.ImageCms
 import pytest
-from conftest import RGB, encoded, near, only, pdf
+from conftest import PAGES, RGB, encoded, near, only, pdf
 
-from ocr_onnx import inputs
+from ocr_onnx import InputOptions, inputs, sources
 from ocr_onnx.errors import (
     ImageTooLargeError,
     InputError,
@@ -205,3 +207,69 @@ def test_every_cut_of_a_picture_gives_the_picture_or_our_error() -> None:
                 assert image.shape == (52, 90, 3)
     assert len(messages) > 5
     assert not any(re.search(r"0x[0-9a-f]{6}|Traceback", message) for message in messages)
+
+
+def test_megapixels_can_be_limited_further() -> None:
+    options = InputOptions(max_megapixels=0.000_9)
+    for source in (np.zeros((30, 31), np.uint8), PIL.Image.new("L", (31, 30)), encoded(RGB, "PNG")):
+        with pytest.raises(ImageTooLargeError, match="900 is the limit"):
+            list(sources.read_pages(source, options))
+
+
+# Pillow's pictures.
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"]
+)
+def test_pillows_pictures_are_read_in_every_mode(mode: str) -> None:
+    if mode == "LAB":
+        rgb, lab = PIL.ImageCms.createProfile("sRGB"), PIL.ImageCms.createProfile("LAB")
+        picture = PIL.ImageCms.profileToProfile(RGB, rgb, lab, outputMode="LAB")
+    else:
+        # Not every mode can be made at once.
+        step = {"PA": "P", "RGBa": "RGBA"}.get(mode, "RGB")
+        picture = RGB.convert(step).convert(mode)
+    assert picture is not None
+    assert picture.mode == mode
+    assert near(only(picture), RGB, 6)
+
+
+def test_transparent_gray_of_pillow_is_read() -> None:
+    assert near(only(RGB.convert("LA").convert("La")), RGB.convert("L"), 1)
+
+
+def test_sixteen_bits_of_pillow_are_cut_to_eight() -> None:
+    assert (only(PIL.Image.fromarray(np.full((4, 5), 0x8FFF, np.uint16))) == 0x8F).all()
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pictures_of_pillow_with_32_bits_are_refused(mode: str) -> None:
+    with pytest.raises(UnreadableImageError, match="save it with 8 bits"):
+        only(PIL.Image.new(mode, (9, 9)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pillows_pictures_are_turned_as_their_files_are(orientation: int) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(RGB, "JPEG", exif=exif, quality=95)
+    by_file, by_pillow = only(data), only(PIL.Image.open(io.BytesIO(data)))
+    assert by_file.shape == by_pillow.shape
+    assert np.abs(by_file.astype(int) - by_pillow).mean() < 1
+
+
+def test_a_picture_of_pillow_is_left_as_it_was_and_named_by_its_file() -> None:
+    with PIL.Image.open(PAGES / "tiny.png") as picture:
+        before = (picture.mode, picture.size)
+        (page,) = sources.read_pages(picture)
+        assert page.path == str(PAGES / "tiny.png")
+        assert (picture.mode, picture.size) == before
+    assert next(sources.read_pages(RGB)).path is None
+
+
+def test_a_closed_picture_of_pillow_is_refused() -> None:
+    picture = PIL.Image.open(PAGES / "tiny.png")
+    picture.close()
+    with pytest.raises(UnreadableImageError, match=r"tiny\.png"):
+        only(picture)

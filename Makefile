@@ -14,7 +14,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy readme picture lock golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory readme picture lock golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -56,6 +56,9 @@ picture: .venv/developed  ## Draw docs/sample.png anew; needs fonts for Chinese 
 accuracy: .venv/developed  ## Measure models on labelled images: docs/choosing-a-model.md.
 	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS) PP-OCRv6_tiny_det PP-OCRv6_tiny_rec en_PP-OCRv3_mobile_rec
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.accuracy --data $(REFERENCE)/data
+
+memory: .venv/developed  ## Does memory stay level over thousands of pages? docs/benchmarks.md.
+	$(BIN)/python -m benchmarks.memory
 
 golden: .venv-oracle/installed .venv-convert/installed  ## Record what PaddleOCR reads on tests/pages.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(ORACLE)/python tests/pages/record.py .cache/weights

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ocr_onnx.detection import DetectionOptions as DetectionOptions
     from ocr_onnx.errors import OCRError as OCRError
+    from ocr_onnx.inputs import InputOptions as InputOptions
     from ocr_onnx.modules import DocImgOrientationClassification as DocImgOrientationClassification
     from ocr_onnx.modules import TextDetection as TextDetection
     from ocr_onnx.modules import TextImageUnwarping as TextImageUnwarping
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "DetectionOptions": "detection",
     "DocImgOrientationClassification": "modules",
+    "InputOptions": "inputs",
     "LineOrientationOptions": "orientation",
     "Models": "pipeline",
     "OCR": "pipeline",

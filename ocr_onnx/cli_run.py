@@ -206,12 +206,12 @@ def _save(result: OCRResult, folder: Path, taken: dict[Path, str]) -> None:
 
 def _read_all(ocr: PaddleOCR, inputs: Sequence[str], failures: list[InputError]) -> Iterator[OCRResult]:
     """Every page of every input, with progress on a terminal; what cannot be read is reported and noted."""
-    from ocr_onnx import images
+    from ocr_onnx import sources
 
-    paths: list[Path] = []
+    paths: list[str] = []
     for name in inputs:
         try:
-            paths += images.files(name)
+            paths += sources.files(name)
         except InputError as error:
             _report(error, failures)
     for number, path in enumerate(paths, 1):

@@ -5,7 +5,8 @@ OCRError
 │   ├── InputNotFoundError (FileNotFoundError)
 │   ├── UnreadableImageError              damaged, empty, encrypted, or no picture at all
 │   ├── ImageTooLargeError                more pixels than are allowed
-│   └── UnsupportedInputError (TypeError) an object or a dtype that is no picture
+│   ├── UnsupportedInputError (TypeError) an object or a dtype that is no picture
+│   └── InputDownloadError (DownloadError)  an address that gives no input
 ├── OptionError (ValueError)              an option outside its range
 ├── ModelError (ValueError)               a model that cannot be used
 │   ├── ModelNotFoundError (FileNotFoundError)
@@ -91,6 +92,10 @@ class OutputError(OCRError, OSError):
 
 class DownloadError(OCRError, OSError):
     """A file that cannot be fetched."""
+
+
+class InputDownloadError(InputError, DownloadError):
+    """An input's address that cannot be fetched, or gives more than is allowed."""
 
 
 class IntegrityError(DownloadError, ValueError):

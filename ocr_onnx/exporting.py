@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ocr_onnx.errors import OutputError
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Page, Quad, TextLine
+from ocr_onnx.web import is_address
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -98,7 +100,7 @@ def save_json(content: Mapping[str, Any], page: Page, target: Path, indent: int,
 def save_pictures(pictures: Mapping[str, PIL.Image.Image], page: Page, target: Path) -> list[Path]:
     """Write pictures to a file (the last one stays, as in PaddleOCR), or to a folder under the input's name."""
     files = []
-    name, suffix = stem(page), Path(page.path or "").suffix
+    name, suffix = stem(page), _file(page.path or "").suffix
     for key, picture in pictures.items():
         if target.suffix.lower() in LONGEST_SIDE:
             file = target
@@ -115,8 +117,13 @@ def stem(page: Page) -> str:
     """What the files of a page begin with: its file's name, and its number in it; for an array a time and chance."""
     if page.path is None:
         return f"{dt.datetime.now(dt.UTC):%Y%m%d%H%M%S}_{secrets.token_hex(2)}"
-    name = Path(page.path).stem
+    name = _file(page.path).stem
     return name if page.index is None else f"{name}_{page.index}"
+
+
+def _file(path: str) -> Path:
+    """The file's name; of an address what stands before its query."""
+    return Path(urlsplit(path).path if is_address(path) else path)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, TypeVar, Un
 
 import numpy as np
 
-from ocr_onnx import exporting, images, pipeline, pull
+from ocr_onnx import exporting, pipeline, pull, sources
 from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import ModelError, OptionError
 from ocr_onnx.metadata import Task
@@ -154,7 +154,7 @@ class Module(ABC):
 
     def predict(
         self,
-        input: images.Source,  # noqa: A002
+        input: sources.Source,  # noqa: A002
         batch_size: int | None = None,
         **overrides: Any,
     ) -> list[ModuleResult]:
@@ -167,7 +167,7 @@ class Module(ABC):
 
     def predict_iter(
         self,
-        input: images.Source,  # noqa: A002
+        input: sources.Source,  # noqa: A002
         batch_size: int | None = None,
         **overrides: Any,
     ) -> Iterator[ModuleResult]:
@@ -175,7 +175,7 @@ class Module(ABC):
         size = 1 if batch_size is None else batch_size
         check_number("batch_size", size, 1, whole=True)
         given = {name: value for name, value in overrides.items() if value is not None}
-        for pages in _batches(images.read_pages(input), size):
+        for pages in _batches(sources.read_pages(input), size):
             yield from self._read(pages, given)
 
     def close(self) -> None:  # noqa: B027

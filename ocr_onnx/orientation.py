@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ocr_onnx.detection import normalize
-from ocr_onnx.images import MAX_PIXELS
+from ocr_onnx.inputs import MAX_PIXELS
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.options import check_number
 from ocr_onnx.runtime import run_each

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ocr_onnx import config, exporting, images, languages, pull
+from ocr_onnx import config, exporting, languages, pull, sources
 from ocr_onnx.errors import ModelError, OptionError
 from ocr_onnx.metadata import Task
 from ocr_onnx.pipeline import OCR, Models, OCROptions
@@ -185,7 +185,7 @@ class PaddleOCR:
 
     def predict(
         self,
-        input: images.Source,  # noqa: A002 PaddleOCR's name
+        input: sources.Source,  # noqa: A002 PaddleOCR's name
         *,
         use_doc_orientation_classify: bool | None = None,
         use_doc_unwarping: bool | None = None,
@@ -204,7 +204,7 @@ class PaddleOCR:
 
     def predict_iter(
         self,
-        input: images.Source,  # noqa: A002 PaddleOCR's name
+        input: sources.Source,  # noqa: A002 PaddleOCR's name
         *,
         use_doc_orientation_classify: bool | None = None,
         use_doc_unwarping: bool | None = None,
@@ -221,7 +221,7 @@ class PaddleOCR:
         given = {name: value for name, value in locals().items() if name in config.PLACES}
         return self._read(input, given)
 
-    def ocr(self, img: images.Source, **parameters: Any) -> list[Result]:
+    def ocr(self, img: sources.Source, **parameters: Any) -> list[Result]:
         """PaddleOCR 2's name of `predict`; the result is that of `predict`, as in PaddleOCR 3."""
         warnings.warn("ocr() is deprecated: call predict()", DeprecationWarning, stacklevel=2)
         return self.predict(img, **parameters)
@@ -239,7 +239,7 @@ class PaddleOCR:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read(self, source: images.Source, given: Mapping[str, Any]) -> Iterator[Result]:
+    def _read(self, source: sources.Source, given: Mapping[str, Any]) -> Iterator[Result]:
         chosen = config.options(config.changed(self._config, given))
         return map(Result, self._engine.predict_iter(source, chosen))
 

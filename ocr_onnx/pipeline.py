@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from ocr_onnx import geometry, images, store
+from ocr_onnx import geometry, sources, store
 from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import ModelError, StageNotLoadedError
+from ocr_onnx.inputs import InputOptions
 from ocr_onnx.metadata import ModelMetadata, Task
 from ocr_onnx.options import check_number
 from ocr_onnx.orientation import (
@@ -19,6 +22,7 @@ from ocr_onnx.orientation import (
     PageClassifier,
     PageOrientationOptions,
 )
+from ocr_onnx.readahead import one_ahead
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import Device, Session, cpu_count
@@ -45,6 +49,8 @@ class OCROptions:
     detection: DetectionOptions = field(default_factory=DetectionOptions)
     line_orientation: LineOrientationOptions = field(default_factory=LineOrientationOptions)
     recognition: RecognitionOptions = field(default_factory=RecognitionOptions)
+    input: InputOptions = field(default_factory=InputOptions)
+    """How pictures and documents are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +108,24 @@ class OCR:
         stages = (self.detect, self.recognize, self.classify_page, self.unwarp, self.classify_lines)
         return {stage.metadata.task: stage.metadata for stage in stages if stage is not None}
 
-    def predict(self, source: images.Source, options: OCROptions | None = None) -> list[OCRResult]:
-        """Read every page of `source`: a path (picture, PDF, TIFF, folder), bytes, a BGR array, or a list of these.
+    def predict(self, source: sources.Source, options: OCROptions | None = None) -> list[OCRResult]:
+        """Read every page of `source`, as `sources.Source` lists what it may be.
 
         Raises a kind of InputError at the first that cannot be read.
         """
         return list(self.predict_iter(source, options))
 
-    def predict_iter(self, source: images.Source, options: OCROptions | None = None) -> Iterator[OCRResult]:
-        """As `predict`, page by page: one page is in memory at a time."""
+    def predict_iter(self, source: sources.Source, options: OCROptions | None = None) -> Iterator[OCRResult]:
+        """As `predict`, page by page: two pages are in memory, this one and the next, besides what the caller keeps.
+
+        The next page is opened, fetched and decoded in a thread of its own while this one is read, and a generator given
+        as `source` is advanced there. An error is raised at the page it belongs to. To leave the iterator ends the
+        thread, once the page it is decoding is done.
+        """
         chosen = self.options if options is None else options
-        for page in images.read_pages(source):
-            yield self.read(page, chosen)
+        with closing(one_ahead(sources.read_pages(source, chosen.input))) as pages:
+            # A loop's variable would keep a page while the next one is waited for.
+            yield from map(partial(self.read, options=chosen), pages)
 
     def read(self, page: Page, options: OCROptions) -> OCRResult:
         """Take one page through all stages."""

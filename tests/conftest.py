@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import PIL.Image
+import pypdfium2
 import pytest
+from numpy.typing import NDArray
 
-from ocr_onnx import OCR
+from ocr_onnx import OCR, sources
 from ocr_onnx.metadata import ModelMetadata
 
 PAGES = Path(__file__).parent / "pages"
+
+Array = NDArray[np.uint8]
+RGB = PIL.Image.open(PAGES / "letter.png").convert("RGB")
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DETECTION = ModelMetadata("det", "text_detection", "BGR", 1 / 255, MEAN, STD, postprocess={"max_candidates": 1000})
@@ -27,3 +36,28 @@ UNWARPING = ModelMetadata("UVDoc", "image_unwarping", "BGR", 1 / 255, (0.0,) * 3
 def ocr() -> OCR:
     """The engine with the embedded models."""
     return OCR()
+
+
+def only(source: Any) -> Array:
+    (page,) = sources.read_pages(source)
+    return page.image
+
+
+def encoded(picture: PIL.Image.Image, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def pdf(*sizes: tuple[int, int]) -> bytes:
+    document = pypdfium2.PdfDocument.new()
+    for width, height in sizes:
+        document.new_page(width, height)
+    buffer = io.BytesIO()
+    document.save(buffer)
+    return buffer.getvalue()
+
+
+def near(found: Array, expected: PIL.Image.Image, tolerance: float) -> bool:
+    difference = found.astype(int) - np.asarray(expected.convert("RGB"))[:, :, ::-1]
+    return float(np.abs(difference).mean()) < tolerance

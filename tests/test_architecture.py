@@ -15,8 +15,10 @@ PACKAGE = Path(ocr_onnx.__file__).parent
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 LAYERS = [
-    {"types", "errors", "metadata", "options"},
-    {"geometry", "images", "runtime", "zoo", "store", "download", "languages", "fonts"},
+    {"types", "errors", "metadata", "options", "inputs"},
+    {"geometry", "images", "documents", "readahead", "runtime", "zoo", "store", "download", "languages", "fonts"},
+    {"web"},
+    {"sources"},
     {"detection", "recognition", "orientation", "unwarping", "words"},
     {"results"},
     {"pipeline"},

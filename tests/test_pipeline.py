@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-from conftest import DETECTION, PAGE, PAGES, RECOGNITION, UNWARPING
+from conftest import DETECTION, PAGE, PAGES, RECOGNITION, UNWARPING, pdf
 
-from ocr_onnx import OCR, OCROptions, RecognitionOptions, geometry
+from ocr_onnx import OCR, InputOptions, OCROptions, RecognitionOptions, geometry
 from ocr_onnx.detection import DetectionOptions, TextDetector
-from ocr_onnx.errors import OptionError, StageNotLoadedError, UnmappableError
-from ocr_onnx.images import read_pages
+from ocr_onnx.errors import OptionError, StageNotLoadedError, UnmappableError, UnreadableImageError
 from ocr_onnx.orientation import PageClassifier
 from ocr_onnx.recognition import TextRecognizer
-from ocr_onnx.types import Page, Tensor
+from ocr_onnx.sources import read_pages
+from ocr_onnx.types import Image, Page, Tensor, Text
 from ocr_onnx.unwarping import TextImageUnwarper
 
 OFF = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
@@ -157,6 +159,57 @@ def test_a_very_long_line_is_read(ocr: OCR) -> None:
 def test_several_inputs_give_several_results(ocr: OCR) -> None:
     results = ocr.predict([PAGES / "tiny.png", PAGES / "blank.png"])
     assert [result.source.path for result in results] == [str(PAGES / "tiny.png"), str(PAGES / "blank.png")]
+
+
+def test_the_next_page_is_decoded_while_this_one_is_read(toy: OCR, bars: np.ndarray) -> None:
+    advanced, read = threading.Event(), []
+
+    def pages() -> Iterator[np.ndarray]:
+        yield bars
+        advanced.set()
+        yield bars
+
+    def recognize(crops: list[Image], options: RecognitionOptions) -> list[Text]:
+        read.append(advanced.wait(20))
+        return [Text("a", 1.0) for _ in crops]
+
+    toy.recognize = recognize  # type: ignore[assignment]
+    assert len(list(toy.predict_iter(pages()))) == 2
+    assert read == [True, True]
+
+
+def test_a_source_is_never_more_than_one_page_ahead(toy: OCR, bars: np.ndarray) -> None:
+    taken: list[int] = []
+    source = (taken.append(i) or bars for i in range(6))  # type: ignore[func-returns-value]
+    for number, _ in enumerate(toy.predict_iter(source)):
+        assert len(taken) <= number + 2
+
+
+def test_pages_before_an_unreadable_one_are_read(toy: OCR, bars: np.ndarray) -> None:
+    results = toy.predict_iter([bars, bars, b"broken", bars])
+    assert [len(next(results).lines) for _ in range(2)] == [3, 3]
+    with pytest.raises(UnreadableImageError):
+        next(results)
+
+
+def test_leaving_the_results_closes_the_source(toy: OCR, bars: np.ndarray) -> None:
+    closed = threading.Event()
+
+    def pages() -> Iterator[np.ndarray]:
+        try:
+            while True:
+                yield bars
+        finally:
+            closed.set()
+
+    for _ in toy.predict_iter(pages()):
+        break
+    assert closed.wait(20)
+
+
+def test_how_inputs_are_read_is_an_option_of_the_pipeline(toy: OCR) -> None:
+    (result,) = toy.predict(pdf((50, 50), (60, 50)), replace(OFF, input=InputOptions(pdf_pages="2", pdf_scale=1)))
+    assert (result.source.index, result.source.image.shape) == (1, (50, 60, 3))
 
 
 def test_the_input_is_left_as_it_was(ocr: OCR) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_onnx import detection, images, orientation, recognition, zoo
+from ocr_onnx import detection, orientation, recognition, sources, zoo
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.geometry import rotate
 from ocr_onnx.metadata import ModelMetadata
@@ -95,7 +95,7 @@ def run_onnx(path: Path, inputs: Inputs) -> Outputs:
 
 def sample_inputs(metadata: ModelMetadata) -> Inputs:
     """Inputs of several shapes: parts of the sample page as the pipeline would give them, and noise."""
-    (page,) = images.read_pages(zoo.data_file("sample.png"))
+    (page,) = sources.read_pages(zoo.data_file("sample.png"))
     real = {f"page {i}": tensor for i, tensor in enumerate(_real(metadata, page.image))}
     noise = np.random.default_rng(0)
     random = {f"noise {'x'.join(map(str, s))}": noise.normal(0, 1, s).astype(np.float32) for s in _shapes(metadata)}

@@ -1,0 +1,154 @@
+"""Does memory stay level over many pages? Reads a long PDF and a full folder by predict_iter: docs/benchmarks.md.
+
+    python -m benchmarks.memory
+    python -m benchmarks.memory --images 300 --pages 100 --no-write
+
+The inputs are made for the run: a folder of pictures of a line each, of as many different sizes as there are pictures up
+to 200, and a PDF of scanned pages with three lines. Peaks are the kernel's (VmHWM), of a process that does nothing else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+import PIL.Image
+
+from ocr_onnx import OCR, __version__
+from ocr_onnx.runtime import cpu_count, onnxruntime
+
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- memory: make memory -->\n", "<!-- end of memory -->\n"
+
+WARM = 50
+"""Pages after which memory must stay level."""
+ALLOWED = 0.05
+"""What it may still grow by."""
+
+SIZES = 200
+PDF_PAGE = (400, 300)
+"""Pixels of a scanned page; with 144 dots an inch it is rendered at just that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Memory over the pages of one input."""
+
+    name: str
+    peaks: tuple[int, ...]
+    """KiB, the highest so far, after each page."""
+
+    @property
+    def growth(self) -> float:
+        """From the peak of the first pages to that of all."""
+        return self.peaks[-1] / self.peaks[min(WARM, len(self.peaks)) - 1] - 1
+
+    def row(self) -> str:
+        """Its line of the table."""
+        points = (self.peaks[0], self.peaks[min(WARM, len(self.peaks)) - 1], self.peaks[-1])
+        peaks = " | ".join(f"{peak / 1024:.0f}" for peak in points)
+        return f"| {self.name} | {len(self.peaks)} | {peaks} | {self.growth:+.1%} |"
+
+
+def picture(number: int, size: tuple[int, int], lines: int) -> PIL.Image.Image:
+    """A page with its number on each line."""
+    page = np.full((size[1], size[0], 3), 255, np.uint8)
+    for line in range(lines):
+        at = (10, (line + 1) * size[1] // (lines + 1) + 8)
+        cv2.putText(page, f"Page {number} line {line}", at, cv2.FONT_HERSHEY_SIMPLEX, 0.8, (0, 0, 0), 2, cv2.LINE_AA)
+    return PIL.Image.fromarray(page)
+
+
+def make_folder(folder: Path, count: int) -> None:
+    """Pictures of one line, 250 to 320 wide and 40 to 100 high."""
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    sizes = [(int(draw.integers(250, 321)), int(draw.integers(40, 101))) for _ in range(SIZES)]
+    for number in range(count):
+        picture(number, sizes[number % SIZES], 1).save(folder / f"{number}.png")
+
+
+def make_pdf(path: Path, count: int) -> None:
+    """A document of scanned pages."""
+    pages: Iterator[PIL.Image.Image] = (picture(number, PDF_PAGE, 3) for number in range(count))
+    next(pages).save(path, "PDF", resolution=144, save_all=True, append_images=pages)
+
+
+def measure(path: str) -> None:
+    """Read `path` page by page and print the highest memory after each."""
+    for result in OCR().predict_iter(path):
+        if not result.lines:
+            raise click.ClickException(f"{result.source.path}: nothing was read")
+        status = Path("/proc/self/status").read_text("ascii")
+        click.echo(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
+
+
+def course(name: str, path: Path) -> Course:
+    """The memory of a process of its own that reads `path`."""
+    command = [sys.executable, "-m", "benchmarks.memory", "--measure", str(path)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    return Course(name, tuple(map(int, done.stdout.split())))
+
+
+def section(courses: list[Course], options: str) -> str:
+    """The part of docs/benchmarks.md."""
+    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text("utf-8"))
+    machine = f"{model[1] if model else platform.machine()}, {cpu_count()} cores"
+    system = f"ocr-onnx {__version__}, ONNX Runtime {onnxruntime().__version__}, Python {platform.python_version()}"
+    rows = "\n".join(each.row() for each in courses)
+    return f"""
+`python -m benchmarks.memory{options}` on {dt.datetime.now(dt.UTC):%Y-%m-%d}; {machine}; {system}:
+
+| input | pages | peak after 1 page, MiB | after {WARM} | at the end | growth from {WARM} on |
+|---|--:|--:|--:|--:|--:|
+{rows}
+
+"""
+
+
+def updated(text: str, part: str) -> str:
+    """The document with the part as it is now."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{part}{END}{after}"
+
+
+@click.command()
+@click.option("--images", default=5000, show_default=True, type=click.IntRange(0), help="Pictures in the folder.")
+@click.option("--pages", default=600, show_default=True, type=click.IntRange(0), help="Pages of the PDF.")
+@click.option("--write/--no-write", default=True, help="Write docs/benchmarks.md.")
+@click.option("--measure", "path", hidden=True)
+def main(images: int, pages: int, write: bool, path: str | None) -> None:
+    """Measure, print, and fail where memory grows."""
+    if path is not None:
+        measure(path)
+        return
+    courses = []
+    with tempfile.TemporaryDirectory() as temporary:
+        if images:
+            make_folder(folder := Path(temporary) / "folder", images)
+            courses.append(course("folder of pictures", folder))
+        if pages:
+            make_pdf(document := Path(temporary) / "document.pdf", pages)
+            courses.append(course("PDF", document))
+    options = "" if (images, pages) == (5000, 600) else f" --images {images} --pages {pages}"
+    part = section(courses, options)
+    click.echo(part)
+    if write:
+        TARGET.write_text(updated(TARGET.read_text("utf-8"), part), "utf-8")
+    sys.exit(any(each.growth > ALLOWED for each in courses))
+
+
+if __name__ == "__main__":
+    main()

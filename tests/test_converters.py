@@ -168,6 +168,20 @@ def test_a_head_without_a_softmax_is_refused() -> None:
         optimize(affine_net(padded=True), reduce_classes=True)
 
 
+def test_a_detector_that_declares_the_size_of_its_training_takes_any(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], kernel_shape=[1, 1]),
+        helper.make_node("Sigmoid", ["c"], ["y"]),
+    ]
+    fixed = model(nodes, {"w": np.ones((1, 3, 1, 1))}, ("y", ["n", 1, 960, 960]))
+    for side in fixed.graph.input[0].type.tensor_type.shape.dim[2:]:
+        side.dim_value = 960
+    onnx.save(fixed, tmp_path / "raw.onnx")
+    report = conversion._finish(tmp_path / "raw.onnx", tmp_path / "det.onnx", DETECTION, None)
+    (map_,) = Session(report.target)(np.zeros((1, 3, 64, 96), np.float32))
+    assert map_.shape == (1, 1, 64, 96)
+
+
 def test_optimizing_twice_gives_the_same_bytes() -> None:
     first, second = (optimize(affine_net(padded=True), reduce_classes=False) for _ in range(2))
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)

@@ -63,7 +63,8 @@ def _finish(
     before = len(exported.graph.node)
     classes = exported.graph.output[0].type.tensor_type.shape.dim
     check_classes(metadata, classes[-1].dim_value or None if classes else None)
-    model = optimize(exported, reduce_classes=metadata.task == "text_recognition")
+    recognition, detection = (metadata.task == task for task in ("text_recognition", "text_detection"))
+    model = optimize(exported, reduce_classes=recognition, free_size=detection and _has_fixed_size(exported))
     model.producer_name = "ocr-onnx"
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
@@ -76,6 +77,10 @@ def _finish(
             agreement = compare(metadata, reference(inputs), run_onnx(made, inputs))
         _place(made, target)
     return Report(metadata, target, (before, len(model.graph.node)), agreement)
+
+
+def _has_fixed_size(model: onnx.ModelProto) -> bool:
+    return any(side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim[2:])
 
 
 def _place(made: Path, target: Path) -> None:

@@ -23,12 +23,17 @@ MIN_SCALE = 1e-4
 """Below this a scale is not divided by: the rounding error would grow."""
 
 
-def optimize(model: onnx.ModelProto, *, reduce_classes: bool) -> onnx.ModelProto:
-    """Slim, fold scalars into convolutions and, for recognition, answer with the best class alone."""
+def optimize(model: onnx.ModelProto, *, reduce_classes: bool, free_size: bool = False) -> onnx.ModelProto:
+    """Slim, fold scalars into convolutions and, for recognition, answer with the best class alone.
+
+    `free_size` is for detection: some exports declare the size of their training, which Paddle does not hold to.
+    """
     if model.opset_import[0].version < OPSET:
         model = onnx.version_converter.convert_version(model, OPSET)
     # PP-OCRv4_server_det has a second output, which the reference does not read.
     del model.graph.output[1:]
+    if free_size:
+        _free_size(model)
     model = onnxslim.slim(model)
     graph = Graph(model)
     graph.fold_scalars()
@@ -213,6 +218,17 @@ class Graph:
         for consumer in self._consumers(node.output[0]):
             consumer.input[:] = [source if name == node.output[0] else name for name in consumer.input]
         self.nodes.remove(node)
+
+
+def _free_size(model: onnx.ModelProto) -> None:
+    """Let height and width be any, and have the sizes after them inferred anew."""
+    for dimension, name in zip(model.graph.input[0].type.tensor_type.shape.dim, AXES, strict=True):
+        if name != "channel":
+            dimension.dim_param = name
+    for dimension, name in zip(model.graph.output[0].type.tensor_type.shape.dim, AXES, strict=True):
+        if name != "channel":
+            dimension.dim_param = f"output_{name}"
+    del model.graph.value_info[:]
 
 
 def _padded(conv: NodeProto) -> bool:

@@ -194,7 +194,14 @@ def _report(error: InputError, failures: list[InputError]) -> None:
 @click.option("--name", help="The model's name, if its inference.yml gives none or another.")
 @click.option("--dict", "dictionary", type=click.Path(path_type=Path), help="The dictionary, a character a line.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with Paddle.")
-def convert(directory: Path, output: Path | None, name: str | None, dictionary: Path | None, verify: bool) -> None:
+@click.option("--opset", type=int, default=17, show_default=True, help="Of the file; from 14 to 17.")
+@click.option(
+    "--static",
+    metavar="SIZE",
+    help="The only input it takes, for accelerators: 1x3x48x320, or 320x48 (width x height). The pipeline needs others.",
+)
+@click.option("--dynamic", "static", flag_value=None, help="Any size that the model can take (the default).")
+def convert(directory: Path, output: Path | None, opset: int, static: str | None, **settings: Any) -> None:
     """Convert a Paddle inference model to an ONNX file.
 
     DIRECTORY holds inference.json (or inference.pdmodel), inference.pdiparams and inference.yml; older models have no
@@ -206,9 +213,11 @@ def convert(directory: Path, output: Path | None, name: str | None, dictionary: 
       ocr-onnx convert ./my_finetuned_rec -o my_rec.onnx
     """
     from ocr_onnx import converters
+    from ocr_onnx.converters.form import Form, parse_size
 
-    target = output if output is not None else Path(f"{name or directory.resolve().name}.onnx")
-    report = converters.convert(directory, target, name=name, dictionary=dictionary, verify=verify)
+    target = output if output is not None else Path(f"{settings['name'] or directory.resolve().name}.onnx")
+    form = Form(opset, () if static is None else parse_size(static))
+    report = converters.convert(directory, target, form=form, **settings)
     click.echo(f"{target}: {report}")
 
 

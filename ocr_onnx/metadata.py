@@ -18,7 +18,7 @@ METADATA_PROPS = 14
 FORMAT = 1
 """Raised when a reader of the record must change."""
 
-LATER = ("keep_ratio",)
+LATER = ("keep_ratio", "static_shape")
 """Fields of the record that came later: left out where they say nothing, so that older files can be made anew."""
 
 Task = Literal["doc_orientation", "image_unwarping", "textline_orientation", "text_detection", "text_recognition"]
@@ -41,6 +41,8 @@ class ModelMetadata:
     """(channel, height, width) where the model fixes them; recognition: its smallest width."""
     resize_short: int = 0
     """Page orientation: the length the short side is resized to before the center is cut out."""
+    static_shape: tuple[int, ...] = ()
+    """(batch, channel, height, width) where the graph takes nothing else."""
     keep_ratio: bool = False
     """Line orientation: a crop keeps its shape and is padded with 0 on the right; else it is squeezed."""
     charset: tuple[str, ...] = ()

@@ -19,12 +19,13 @@ import yaml
 from conftest import DETECTION, RECOGNITION
 from onnx import TensorProto, helper, numpy_helper
 
-from ocr_onnx import converters
+from ocr_onnx import OCR, Models, converters
 from ocr_onnx.converters import conversion, describe, paddle_process, verify
+from ocr_onnx.converters.form import Form, parse_size
 from ocr_onnx.converters.optimize import Graph, optimize
 from ocr_onnx.converters.paddle import PaddleModel, run_paddle
 from ocr_onnx.converters.weights import fetch
-from ocr_onnx.errors import ConversionError, IntegrityError, ModelNotFoundError
+from ocr_onnx.errors import ConversionError, IntegrityError, ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.runtime import Session
 from ocr_onnx.store import sha256
@@ -177,9 +178,44 @@ def test_a_detector_that_declares_the_size_of_its_training_takes_any(tmp_path: P
     for side in fixed.graph.input[0].type.tensor_type.shape.dim[2:]:
         side.dim_value = 960
     onnx.save(fixed, tmp_path / "raw.onnx")
-    report = conversion._finish(tmp_path / "raw.onnx", tmp_path / "det.onnx", DETECTION, None)
+    report = conversion._finish(onnx.load(tmp_path / "raw.onnx"), tmp_path / "det.onnx", DETECTION, None)
     (map_,) = Session(report.target)(np.zeros((1, 3, 64, 96), np.float32))
     assert map_.shape == (1, 1, 64, 96)
+
+
+def test_a_graph_may_take_one_size_alone(tmp_path: Path) -> None:
+    form = Form(static=(1, 3, 48, 320))
+    record = replace(RECOGNITION, static_shape=form.static)
+    report = conversion._finish(ctc(7), tmp_path / "rec.onnx", record, None, form)
+    session = Session(report.target)
+    assert session.output_shape == [1, 320]
+    assert ModelMetadata.from_properties(session.properties, "rec").static_shape == form.static
+    assert {x.shape for x in verify.sample_inputs(report.metadata).values()} == {form.static}
+    assert "input 1x3x48x320 only, 6 characters" in str(report)
+    with pytest.raises(ModelError, match="convert it without --static"):
+        OCR(models=Models(text_recognition=report.target))
+
+
+def test_a_size_that_the_model_cannot_take_is_refused() -> None:
+    with pytest.raises(ConversionError, match="fixes its channel to 3, and --static says 1"):
+        optimize(ctc(7), reduce_classes=True, form=Form(static=(1, 1, 48, 320)))
+
+
+@pytest.mark.parametrize(("text", "size"), [("1x3x48x320", (1, 3, 48, 320)), ("320x48", (1, 3, 48, 320))])
+def test_a_size_is_read(text: str, size: tuple[int, ...]) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["48", "1x2x3", "axb", "0x48", "-1x48"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(OptionError, match="static is"):
+        Form(static=parse_size(text))
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_an_opset_that_cannot_be_written_is_refused(opset: int) -> None:
+    with pytest.raises(OptionError, match="from 14 to 17"):
+        Form(opset)
 
 
 def test_optimizing_twice_gives_the_same_bytes() -> None:
@@ -353,7 +389,7 @@ def test_a_file_that_disagrees_with_its_source_is_not_put_in_place(tmp_path: Pat
         return {name: (np.full((x.shape[0], x.shape[3], 7), 1 / 7, np.float32),) for name, x in inputs.items()}
 
     with pytest.raises(ConversionError, match="does not compute what its source computes"):
-        conversion._finish(tmp_path / "raw.onnx", tmp_path / "out.onnx", RECOGNITION, other)
+        conversion._finish(onnx.load(tmp_path / "raw.onnx"), tmp_path / "out.onnx", RECOGNITION, other)
     assert not (tmp_path / "out.onnx").exists()
 
 

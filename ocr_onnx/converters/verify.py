@@ -99,7 +99,17 @@ def sample_inputs(metadata: ModelMetadata) -> Inputs:
     real = {f"page {i}": tensor for i, tensor in enumerate(_real(metadata, page.image))}
     noise = np.random.default_rng(0)
     random = {f"noise {'x'.join(map(str, s))}": noise.normal(0, 1, s).astype(np.float32) for s in _shapes(metadata)}
-    return real | random
+    return {name: _fitted(x, metadata.static_shape) for name, x in (real | random).items()}
+
+
+def _fitted(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """An input cut off and padded with 0 to the only size a graph takes, if there is one."""
+    if not shape:
+        return tensor
+    fitted = np.zeros(shape, np.float32)
+    part = tuple(slice(0, min(sides)) for sides in zip(tensor.shape, shape, strict=True))
+    fitted[part] = tensor[part]
+    return fitted
 
 
 def _real(metadata: ModelMetadata, page: Image) -> Iterator[Tensor]:

@@ -6,6 +6,8 @@ Paddle itself is not needed here: `make check-models` converts the real models a
 from __future__ import annotations
 
 import hashlib
+import json
+import struct
 import subprocess
 import sys
 import zipfile
@@ -23,7 +25,8 @@ from ocr_onnx import OCR, Models, converters
 from ocr_onnx.converters import conversion, describe, paddle_process, verify
 from ocr_onnx.converters.form import Form, parse_size
 from ocr_onnx.converters.optimize import Graph, optimize
-from ocr_onnx.converters.paddle import PaddleModel, run_paddle
+from ocr_onnx.converters.paddle import PaddleModel, in_single_precision, run_paddle
+from ocr_onnx.converters.params import check_weights
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.errors import ConversionError, IntegrityError, ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import ModelMetadata
@@ -439,7 +442,54 @@ def test_an_abort_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path:
         run_paddle("export", "model")
 
 
+WEIGHTS = struct.pack("<IQIi", 0, 0, 0, 6) + b"\x08\x05\x10\x02\x10\x03" + bytes(24)
+"""One tensor of 2 x 3 floats, as Paddle saves it."""
+
+
+def test_whole_weights_are_told_from_others(tmp_path: Path) -> None:
+    path = tmp_path / "inference.pdiparams"
+    path.write_bytes(WEIGHTS * 2)
+    check_weights(path)
+    for damaged in (WEIGHTS + WEIGHTS[:-1], WEIGHTS + WEIGHTS[:10], WEIGHTS[:23], b"<html>" * 99, b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ConversionError, match="damaged or cut off"):
+            check_weights(path)
+
+
+def attribute(kind: str, value: float) -> dict[str, object]:
+    return {"N": "scale", "AT": {"#": kind, "D": value}}
+
+
+def test_double_attributes_of_paddle_3_3_become_floats() -> None:
+    operators = [
+        {"#": "1.nearest_interp", "A": [{"N": "scale", "AT": {"#": "0.a_array", "D": [attribute("0.a_f64", 2.0)]}}]},
+        {"#": "1.full", "A": [attribute("0.a_f64", 1.0)]},
+        {"#": "1.hardsigmoid", "A": [attribute("0.a_f32", 0.2)]},
+    ]
+    found = in_single_precision(json.dumps({"program": {"regions": [{"blocks": [{"ops": operators}]}]}}))
+    assert found.count("0.a_f32") == 2
+    assert json.loads(found)["program"]["regions"][0]["blocks"][0]["ops"][1] == operators[1]
+
+
+def test_a_damaged_graph_is_named() -> None:
+    with pytest.raises(ConversionError, match=r"inference\.json is damaged"):
+        in_single_precision('{"A": "0.a_f64"')
+
+
+def test_only_a_copy_of_a_graph_is_rewritten(directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (directory / "inference.json").write_text(json.dumps([attribute("0.a_f64", 2.0)]))
+    (directory / "inference.pdiparams").write_bytes(WEIGHTS)
+    copying = tmp_path / "python"
+    copying.write_text('#!/bin/sh\ncp "$4" "$6"\n')
+    copying.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(copying))
+    PaddleModel.at(directory).export(tmp_path / "given", 17)
+    assert json.loads((tmp_path / "given").read_text()) == [attribute("0.a_f32", 2.0)]
+    assert "0.a_f64" in (directory / "inference.json").read_text()
+
+
 def test_a_conversion_that_writes_nothing_is_an_error(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory / "inference.pdiparams").write_bytes(WEIGHTS)
     monkeypatch.setattr(sys, "executable", "true")
     with pytest.raises(ConversionError, match="wrote nothing"):
         PaddleModel.at(directory).export(directory / "out.onnx", 17)

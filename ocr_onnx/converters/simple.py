@@ -10,6 +10,7 @@ from pathlib import Path
 from ocr_onnx import store
 from ocr_onnx.converters.describe import describe
 from ocr_onnx.converters.paddle import PaddleModel, run_paddle
+from ocr_onnx.converters.params import check_weights
 from ocr_onnx.download import fetch_package
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.metadata import ModelMetadata, stamped
@@ -37,6 +38,7 @@ def convert_old(model: PaddleModel, target: Path, name: str) -> None:
             f"{name} comes in Paddle's newer format, and converting it needs Paddle: in an environment of Python 3.11 "
             "(about 1 GB), pip install 'ocr-onnx[convert,cpu]', then 'ocr-onnx models pull' and 'ocr-onnx models bundle'"
         )
+    check_weights(model.params)
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch, "raw.onnx")
         run_paddle("export_old", core(), model.graph, model.params, raw, OPSET)

@@ -201,7 +201,16 @@ def _report(error: InputError, failures: list[InputError]) -> None:
     help="The only input it takes, for accelerators: 1x3x48x320, or 320x48 (width x height). The pipeline needs others.",
 )
 @click.option("--dynamic", "static", flag_value=None, help="Any size that the model can take (the default).")
-def convert(directory: Path, output: Path | None, opset: int, static: str | None, **settings: Any) -> None:
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="fp16: half precision, for GPUs; it is made after the comparison with Paddle and compared with fp32.",
+)
+def convert(
+    directory: Path, output: Path | None, opset: int, static: str | None, precision: str, **settings: Any
+) -> None:
     """Convert a Paddle inference model to an ONNX file.
 
     DIRECTORY holds inference.json (or inference.pdmodel), inference.pdiparams and inference.yml; older models have no
@@ -219,6 +228,10 @@ def convert(directory: Path, output: Path | None, opset: int, static: str | None
     form = Form(opset, () if static is None else parse_size(static))
     report = converters.convert(directory, target, form=form, **settings)
     click.echo(f"{target}: {report}")
+    if precision == "fp16":
+        from ocr_onnx.converters.precision import halve
+
+        click.echo(f"{target}: {halve(target, target)}")
 
 
 main.add_command(models)

@@ -18,7 +18,7 @@ METADATA_PROPS = 14
 FORMAT = 1
 """Raised when a reader of the record must change."""
 
-LATER = ("keep_ratio", "static_shape")
+LATER = ("keep_ratio", "static_shape", "precision")
 """Fields of the record that came later: left out where they say nothing, so that older files can be made anew."""
 
 Task = Literal["doc_orientation", "image_unwarping", "textline_orientation", "text_detection", "text_recognition"]
@@ -43,6 +43,8 @@ class ModelMetadata:
     """Page orientation: the length the short side is resized to before the center is cut out."""
     static_shape: tuple[int, ...] = ()
     """(batch, channel, height, width) where the graph takes nothing else."""
+    precision: Literal["fp32", "fp16"] = "fp32"
+    """Of the weights and of what is computed; inputs and outputs are float32."""
     keep_ratio: bool = False
     """Line orientation: a crop keeps its shape and is padded with 0 on the right; else it is squeezed."""
     charset: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ from ocr_onnx.converters.form import Form, parse_size
 from ocr_onnx.converters.optimize import Graph, optimize
 from ocr_onnx.converters.paddle import PaddleModel, in_single_precision, run_paddle
 from ocr_onnx.converters.params import check_weights
+from ocr_onnx.converters.precision import halve
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.errors import ConversionError, IntegrityError, ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import ModelMetadata
@@ -194,9 +195,31 @@ def test_a_graph_may_take_one_size_alone(tmp_path: Path) -> None:
     assert session.output_shape == [1, 320]
     assert ModelMetadata.from_properties(session.properties, "rec").static_shape == form.static
     assert {x.shape for x in verify.sample_inputs(report.metadata).values()} == {form.static}
-    assert "input 1x3x48x320 only, 6 characters" in str(report)
+    assert "fp32, input 1x3x48x320 only, 6 characters" in str(report)
     with pytest.raises(ModelError, match="convert it without --static"):
         OCR(models=Models(text_recognition=report.target))
+
+
+def test_half_precision_keeps_the_interface_and_halves_the_weights(tmp_path: Path) -> None:
+    before = conversion._finish(ctc(7), tmp_path / "rec.onnx", RECOGNITION, None).target
+    report = halve(before, tmp_path / "half.onnx")
+    made = onnx.load(report.target)
+    assert {t.data_type for t in made.graph.initializer if len(t.dims) > 1} == {TensorProto.FLOAT16}
+    assert ModelMetadata.from_properties(Session(report.target).properties, "half").precision == "fp16"
+    index, probability = Session(report.target)(np.zeros((1, 3, 48, 40), np.float32))
+    assert [str(output.dtype) for output in (index, probability)] == ["int64", "float32"]
+    assert "fp16" in str(report)
+
+
+def test_a_model_too_fine_for_half_precision_is_refused(tmp_path: Path) -> None:
+    net = ctc(7)
+    net.graph.initializer[0].CopyFrom(
+        numpy_helper.from_array(np.tile(np.linspace(1, 1.0003, 7, dtype=np.float32), (3, 1)), "w")
+    )
+    before = conversion._finish(net, tmp_path / "rec.onnx", RECOGNITION, None).target
+    with pytest.raises(ConversionError, match="cannot be had in half precision"):
+        halve(before, tmp_path / "half.onnx")
+    assert not (tmp_path / "half.onnx").exists()
 
 
 def test_a_size_that_the_model_cannot_take_is_refused() -> None:

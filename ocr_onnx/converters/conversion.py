@@ -39,7 +39,7 @@ class Report:
         verified = "not verified" if self.agreement is None else str(self.agreement)
         name = f"{self.metadata.name} ({self.metadata.task})"
         shape = "x".join(map(str, self.metadata.static_shape or self.metadata.input_shape)) or "any size"
-        known = f"input {shape}{' only' if self.metadata.static_shape else ''}"
+        known = f"{self.metadata.precision}, input {shape}{' only' if self.metadata.static_shape else ''}"
         known += f", {len(self.metadata.charset)} characters" if self.metadata.charset else ""
         return f"{name}, {known}: {before} -> {after} operators, opset {self.opset}, {size}; {verified}"
 
@@ -87,7 +87,7 @@ def _finish(
         if reference is not None:
             inputs = sample_inputs(metadata)
             agreement = compare(metadata, reference(inputs), run_onnx(made, inputs))
-        _place(made, target)
+        place(made, target)
     return Report(metadata, target, (before, len(model.graph.node)), model.opset_import[0].version, agreement)
 
 
@@ -95,7 +95,7 @@ def _has_fixed_size(model: onnx.ModelProto) -> bool:
     return any(side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim[2:])
 
 
-def _place(made: Path, target: Path) -> None:
+def place(made: Path, target: Path) -> None:
     """Move a finished file to where it belongs, all at once."""
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}")

@@ -51,6 +51,20 @@ def main(verbose: bool) -> None:
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with Paddle.")
 @click.option("--isolated", is_flag=True, help="Convert in an environment of its own, which is made if there is none.")
 @yes_option
+@click.option("--opset", type=int, default=17, show_default=True, help="Of the file; from 14 to 17.")
+@click.option(
+    "--static",
+    metavar="SIZE",
+    help="The only input it takes, for accelerators: 1x3x48x320, or 320x48 (width x height). The pipeline needs others.",
+)
+@click.option("--dynamic", is_flag=True, help="Any size that the model can take; the default.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="fp16: half precision, for GPUs; it is made after the comparison with Paddle and compared with fp32.",
+)
 def convert(directory: Path, output: Path | None, isolated: bool, yes: bool, **settings: Any) -> None:
     """Convert a Paddle inference model to an ONNX file.
 
@@ -71,10 +85,19 @@ def convert(directory: Path, output: Path | None, isolated: bool, yes: bool, **s
         click.echo(environment.run(python, "convert", *given), nl=False)
         return
     from ocr_onnx import converters
+    from ocr_onnx.converters.form import Form, parse_size
 
     target = output if output is not None else Path(f"{settings['name'] or directory.resolve().name}.onnx")
-    report = converters.convert(directory, target, **settings)
+    static, dynamic, precision = (settings.pop(name) for name in ("static", "dynamic", "precision"))
+    if static is not None and dynamic:
+        raise click.UsageError("--static and --dynamic exclude each other.")
+    form = Form(settings.pop("opset"), () if static is None else parse_size(static))
+    report = converters.convert(directory, target, form=form, **settings)
     click.echo(f"{target}: {report}")
+    if precision == "fp16":
+        from ocr_onnx.converters.precision import halve
+
+        click.echo(f"{target}: {halve(target, target)}")
 
 
 def _given(context: click.Context, but: set[str]) -> list[str]:

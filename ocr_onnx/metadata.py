@@ -18,6 +18,9 @@ METADATA_PROPS = 14
 FORMAT = 1
 """Raised when a reader of the record must change."""
 
+LATER = ("keep_ratio", "static_shape", "precision")
+"""Fields of the record that came later: left out where they say nothing, so that older files can be made anew."""
+
 Task = Literal["doc_orientation", "image_unwarping", "textline_orientation", "text_detection", "text_recognition"]
 
 
@@ -38,6 +41,12 @@ class ModelMetadata:
     """(channel, height, width) where the model fixes them; recognition: its smallest width."""
     resize_short: int = 0
     """Page orientation: the length the short side is resized to before the center is cut out."""
+    static_shape: tuple[int, ...] = ()
+    """(batch, channel, height, width) where the graph takes nothing else."""
+    precision: Literal["fp32", "fp16"] = "fp32"
+    """Of the weights and of what is computed; inputs and outputs are float32."""
+    keep_ratio: bool = False
+    """Line orientation: a crop keeps its shape and is padded with 0 on the right; else it is squeezed."""
     charset: tuple[str, ...] = ()
     """Recognition: the characters of classes 1, 2, …; class 0 is the CTC blank."""
     labels: tuple[str, ...] = ()
@@ -51,7 +60,9 @@ class ModelMetadata:
 
     def to_json(self) -> str:
         """The record as the file's metadata holds it."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False, sort_keys=True)
+        silent = {f.name for f in fields(self) if f.name in LATER and getattr(self, f.name) == f.default}
+        record = {name: value for name, value in asdict(self).items() if name not in silent}
+        return json.dumps({"format": FORMAT, **record}, ensure_ascii=False, sort_keys=True)
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str], where: str) -> ModelMetadata:

@@ -1,7 +1,8 @@
-"""Which way up: a page turned by quarters, a line of text upside down. Both are PP-LCNet classifiers."""
+"""Which way up: a page turned by quarters, a line of text upside down. Both are small classifiers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -101,9 +102,13 @@ def _middle(image: Image, length: int) -> Image:
 
 
 def preprocess_line(crop: Image, metadata: ModelMetadata) -> Tensor:
-    """Resize without regard to the crop's shape, normalize: (1, 3, height, width)."""
+    """Resize, normalize, pad on the right where the model wants the crop's shape kept: (1, 3, height, width)."""
     _, height, width = metadata.input_shape
-    return normalize(np.asarray(cv2.resize(crop, (width, height)), np.uint8), metadata)[np.newaxis]
+    own = math.ceil(height * crop.shape[1] / crop.shape[0])
+    resized = min(own, width) if metadata.keep_ratio else width
+    tensor = np.zeros((1, 3, height, width), np.float32)
+    tensor[0, :, :, :resized] = normalize(np.asarray(cv2.resize(crop, (resized, height)), np.uint8), metadata)
+    return tensor
 
 
 def best_class(scores: Tensor) -> tuple[int, float]:

@@ -187,4 +187,9 @@ def load(name: str | Path, task: Task, device: Device, threads: int) -> tuple[Se
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task != task:
         raise ModelError(f"{name} does {metadata.task}, not {task}")
+    if metadata.static_shape and metadata.static_shape != (1, *metadata.input_shape):
+        size = "x".join(map(str, metadata.static_shape))
+        raise ModelError(f"{name} takes inputs of {size} alone, and pictures vary: convert it without --static")
+    if metadata.static_shape and task == "text_recognition":
+        raise ModelError(f"{name} takes lines of one width alone, and lines vary: convert it without --static")
     return session, metadata

@@ -6,6 +6,8 @@ Paddle itself is not needed here: `make check-models` converts the real models a
 from __future__ import annotations
 
 import hashlib
+import json
+import struct
 import subprocess
 import sys
 import zipfile
@@ -19,12 +21,15 @@ import yaml
 from conftest import DETECTION, RECOGNITION
 from onnx import TensorProto, helper, numpy_helper
 
-from ocr_onnx import converters
+from ocr_onnx import OCR, Models, converters
 from ocr_onnx.converters import conversion, describe, paddle_process, verify
+from ocr_onnx.converters.form import Form, parse_size
 from ocr_onnx.converters.optimize import Graph, optimize
-from ocr_onnx.converters.paddle import PaddleModel, run_paddle
+from ocr_onnx.converters.paddle import PaddleModel, in_single_precision, run_paddle
+from ocr_onnx.converters.params import check_weights
+from ocr_onnx.converters.precision import halve
 from ocr_onnx.converters.weights import fetch
-from ocr_onnx.errors import ConversionError, IntegrityError, ModelNotFoundError
+from ocr_onnx.errors import ConversionError, IntegrityError, ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.runtime import Session
 from ocr_onnx.store import sha256
@@ -166,6 +171,77 @@ def test_recognition_answers_with_the_best_class_and_its_probability(tmp_path: P
 def test_a_head_without_a_softmax_is_refused() -> None:
     with pytest.raises(ConversionError, match="ends in Relu"):
         optimize(affine_net(padded=True), reduce_classes=True)
+
+
+def test_a_detector_that_declares_the_size_of_its_training_takes_any(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], kernel_shape=[1, 1]),
+        helper.make_node("Sigmoid", ["c"], ["y"]),
+    ]
+    fixed = model(nodes, {"w": np.ones((1, 3, 1, 1))}, ("y", ["n", 1, 960, 960]))
+    for side in fixed.graph.input[0].type.tensor_type.shape.dim[2:]:
+        side.dim_value = 960
+    onnx.save(fixed, tmp_path / "raw.onnx")
+    report = conversion._finish(onnx.load(tmp_path / "raw.onnx"), tmp_path / "det.onnx", DETECTION, None)
+    (map_,) = Session(report.target)(np.zeros((1, 3, 64, 96), np.float32))
+    assert map_.shape == (1, 1, 64, 96)
+
+
+def test_a_graph_may_take_one_size_alone(tmp_path: Path) -> None:
+    form = Form(static=(1, 3, 48, 320))
+    record = replace(RECOGNITION, static_shape=form.static)
+    report = conversion._finish(ctc(7), tmp_path / "rec.onnx", record, None, form)
+    session = Session(report.target)
+    assert session.output_shape == [1, 320]
+    assert ModelMetadata.from_properties(session.properties, "rec").static_shape == form.static
+    assert {x.shape for x in verify.sample_inputs(report.metadata).values()} == {form.static}
+    assert "fp32, input 1x3x48x320 only, 6 characters" in str(report)
+    with pytest.raises(ModelError, match="convert it without --static"):
+        OCR(models=Models(text_recognition=report.target))
+
+
+def test_half_precision_keeps_the_interface_and_halves_the_weights(tmp_path: Path) -> None:
+    before = conversion._finish(ctc(7), tmp_path / "rec.onnx", RECOGNITION, None).target
+    report = halve(before, tmp_path / "half.onnx")
+    made = onnx.load(report.target)
+    assert {t.data_type for t in made.graph.initializer if len(t.dims) > 1} == {TensorProto.FLOAT16}
+    assert ModelMetadata.from_properties(Session(report.target).properties, "half").precision == "fp16"
+    index, probability = Session(report.target)(np.zeros((1, 3, 48, 40), np.float32))
+    assert [str(output.dtype) for output in (index, probability)] == ["int64", "float32"]
+    assert "fp16" in str(report)
+
+
+def test_a_model_too_fine_for_half_precision_is_refused(tmp_path: Path) -> None:
+    net = ctc(7)
+    net.graph.initializer[0].CopyFrom(
+        numpy_helper.from_array(np.tile(np.linspace(1, 1.0003, 7, dtype=np.float32), (3, 1)), "w")
+    )
+    before = conversion._finish(net, tmp_path / "rec.onnx", RECOGNITION, None).target
+    with pytest.raises(ConversionError, match="cannot be had in half precision"):
+        halve(before, tmp_path / "half.onnx")
+    assert not (tmp_path / "half.onnx").exists()
+
+
+def test_a_size_that_the_model_cannot_take_is_refused() -> None:
+    with pytest.raises(ConversionError, match="fixes its channel to 3, and --static says 1"):
+        optimize(ctc(7), reduce_classes=True, form=Form(static=(1, 1, 48, 320)))
+
+
+@pytest.mark.parametrize(("text", "size"), [("1x3x48x320", (1, 3, 48, 320)), ("320x48", (1, 3, 48, 320))])
+def test_a_size_is_read(text: str, size: tuple[int, ...]) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["48", "1x2x3", "axb", "0x48", "-1x48"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(OptionError, match="static is"):
+        Form(static=parse_size(text))
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_an_opset_that_cannot_be_written_is_refused(opset: int) -> None:
+    with pytest.raises(OptionError, match="from 14 to 17"):
+        Form(opset)
 
 
 def test_optimizing_twice_gives_the_same_bytes() -> None:
@@ -363,7 +439,7 @@ def test_a_file_that_disagrees_with_its_source_is_not_put_in_place(tmp_path: Pat
         return {name: (np.full((x.shape[0], x.shape[3], 7), 1 / 7, np.float32),) for name, x in inputs.items()}
 
     with pytest.raises(ConversionError, match="does not compute what its source computes"):
-        conversion._finish(tmp_path / "raw.onnx", tmp_path / "out.onnx", RECOGNITION, other)
+        conversion._finish(onnx.load(tmp_path / "raw.onnx"), tmp_path / "out.onnx", RECOGNITION, other)
     assert not (tmp_path / "out.onnx").exists()
 
 
@@ -413,7 +489,54 @@ def test_an_abort_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path:
         run_paddle("export", "model")
 
 
+WEIGHTS = struct.pack("<IQIi", 0, 0, 0, 6) + b"\x08\x05\x10\x02\x10\x03" + bytes(24)
+"""One tensor of 2 x 3 floats, as Paddle saves it."""
+
+
+def test_whole_weights_are_told_from_others(tmp_path: Path) -> None:
+    path = tmp_path / "inference.pdiparams"
+    path.write_bytes(WEIGHTS * 2)
+    check_weights(path)
+    for damaged in (WEIGHTS + WEIGHTS[:-1], WEIGHTS + WEIGHTS[:10], WEIGHTS[:23], b"<html>" * 99, b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ConversionError, match="damaged or cut off"):
+            check_weights(path)
+
+
+def attribute(kind: str, value: float) -> dict[str, object]:
+    return {"N": "scale", "AT": {"#": kind, "D": value}}
+
+
+def test_double_attributes_of_paddle_3_3_become_floats() -> None:
+    operators = [
+        {"#": "1.nearest_interp", "A": [{"N": "scale", "AT": {"#": "0.a_array", "D": [attribute("0.a_f64", 2.0)]}}]},
+        {"#": "1.full", "A": [attribute("0.a_f64", 1.0)]},
+        {"#": "1.hardsigmoid", "A": [attribute("0.a_f32", 0.2)]},
+    ]
+    found = in_single_precision(json.dumps({"program": {"regions": [{"blocks": [{"ops": operators}]}]}}))
+    assert found.count("0.a_f32") == 2
+    assert json.loads(found)["program"]["regions"][0]["blocks"][0]["ops"][1] == operators[1]
+
+
+def test_a_damaged_graph_is_named() -> None:
+    with pytest.raises(ConversionError, match=r"inference\.json is damaged"):
+        in_single_precision('{"A": "0.a_f64"')
+
+
+def test_only_a_copy_of_a_graph_is_rewritten(directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (directory / "inference.json").write_text(json.dumps([attribute("0.a_f64", 2.0)]))
+    (directory / "inference.pdiparams").write_bytes(WEIGHTS)
+    copying = tmp_path / "python"
+    copying.write_text('#!/bin/sh\ncp "$4" "$6"\n')
+    copying.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(copying))
+    PaddleModel.at(directory).export(tmp_path / "given", 17)
+    assert json.loads((tmp_path / "given").read_text()) == [attribute("0.a_f32", 2.0)]
+    assert "0.a_f64" in (directory / "inference.json").read_text()
+
+
 def test_a_conversion_that_writes_nothing_is_an_error(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory / "inference.pdiparams").write_bytes(WEIGHTS)
     monkeypatch.setattr(sys, "executable", "true")
     with pytest.raises(ConversionError, match="wrote nothing"):
         PaddleModel.at(directory).export(directory / "out.onnx", 17)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -75,6 +77,15 @@ def test_a_line_is_turned_only_where_the_score_says_so() -> None:
 
 def test_a_line_is_squeezed_to_the_models_size() -> None:
     assert preprocess_line(plain(9), LINE).shape == (1, 3, 80, 160)
+
+
+@pytest.mark.parametrize(("width", "filled"), [(60, 144), (61, 147), (200, 192)])
+def test_a_line_keeps_its_shape_where_the_model_wants_it(width: int, filled: int) -> None:
+    old = replace(LINE, input_shape=(3, 48, 192), mean=(0.5,) * 3, std=(0.5,) * 3, keep_ratio=True)
+    tensor = preprocess_line(np.full((20, width, 3), 255, np.uint8), old)
+    assert tensor.shape == (1, 3, 48, 192)
+    assert (tensor[..., :filled] == 1).all()
+    assert (tensor[..., filled:] == 0).all()
 
 
 def test_each_line_speaks_for_itself_in_batches_of_one() -> None:

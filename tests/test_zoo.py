@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,13 @@ def test_a_damaged_record_is_refused(text: str) -> None:
 def test_detection_cannot_be_left_out() -> None:
     with pytest.raises(OptionError, match="a model is named None"):
         OCR(models=Models(text_detection=None))  # type: ignore[arg-type]
+
+
+def test_a_record_says_nothing_of_later_fields_it_does_not_need() -> None:
+    record = ModelMetadata("x", "textline_orientation", "BGR", 1.0, (0.5,), (0.5,))
+    assert "keep_ratio" not in record.to_json()
+    kept = replace(record, keep_ratio=True)
+    assert ModelMetadata.from_properties({PROPERTY: kept.to_json()}, "x") == kept
 
 
 def test_a_record_survives_its_journey_through_a_file() -> None:

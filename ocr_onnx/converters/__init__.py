@@ -16,16 +16,23 @@ from ocr_onnx.errors import ConversionError
 if TYPE_CHECKING:
     from ocr_onnx.converters.environment import Confirm
     from ocr_onnx.converters.conversion import Report as Report
+    from ocr_onnx.converters.form import Form
     from ocr_onnx.metadata import ModelMetadata
     from ocr_onnx.zoo import ModelSpec
 
 def convert(
-    directory: Path, target: Path, *, name: str | None = None, dictionary: Path | None = None, verify: bool = True
+    directory: Path,
+    target: Path,
+    *,
+    name: str | None = None,
+    dictionary: Path | None = None,
+    verify: bool = True,
+    form: Form | None = None,
 ) -> Report:
     """Convert the Paddle model in `directory` to the file `target`; the same input gives the same bytes.
 
     `name` wins over the name in its inference.yml, and `dictionary`, a file with a character a line, over the dictionary
-    there; a model of the older format may have neither there. With `verify` the file is compared with Paddle on real and
+    there; a model of the older format may have neither there. `form` says the opset and a fixed input size. With `verify` the file is compared with Paddle on real and
     on random inputs. Raises ModelNotFoundError where a file is missing; ConversionError, and leaves no file, where the
     packages are not installed or anything is amiss.
     """
@@ -35,7 +42,7 @@ def convert(
     versions()
     from ocr_onnx.converters.conversion import convert_model
 
-    return convert_model(model, target, name=name, verify=verify)
+    return convert_model(model, target, name=name, verify=verify, form=form)
 
 
 def make(spec: ModelSpec, directory: Path, scratch: Path, *, confirm: Confirm | None, command: str) -> Path:

@@ -10,10 +10,11 @@ from pathlib import Path
 import onnx
 
 from ocr_onnx.converters.describe import describe
-from ocr_onnx.converters.optimize import OPSET, optimize
+from ocr_onnx.converters.form import Form
+from ocr_onnx.converters.optimize import optimize
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.converters.simple import check_classes
-from ocr_onnx.converters.verify import Agreement, Inputs, Outputs, compare, run_onnx, sample_inputs
+from ocr_onnx.converters.verify import Agreement, Inputs, Outputs, check_numbers, compare, run_onnx, sample_inputs
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.store import place, sha256
 
@@ -26,6 +27,7 @@ class Report:
     target: Path
     nodes: tuple[int, int]
     """Operators before and after optimization."""
+    opset: int
     agreement: Agreement | None
     """How the file compares with its source; None if that was not asked for."""
 
@@ -34,43 +36,59 @@ class Report:
         before, after = self.nodes
         verified = "not verified" if self.agreement is None else str(self.agreement)
         name = f"{self.metadata.name} ({self.metadata.task})"
-        return f"{name}: {before} -> {after} operators, opset {OPSET}, {size}; {verified}"
+        shape = "x".join(map(str, self.metadata.static_shape or self.metadata.input_shape)) or "any size"
+        known = f"{self.metadata.precision}, input {shape}{' only' if self.metadata.static_shape else ''}"
+        known += f", {len(self.metadata.charset)} characters" if self.metadata.charset else ""
+        return f"{name}, {known}: {before} -> {after} operators, opset {self.opset}, {size}; {verified}"
 
 
-def convert_model(model: PaddleModel, target: Path, *, name: str | None = None, verify: bool = True) -> Report:
+def convert_model(
+    model: PaddleModel, target: Path, *, name: str | None = None, verify: bool = True, form: Form | None = None
+) -> Report:
     """Convert a Paddle model to the file `target`: see ocr_onnx.converters.convert."""
+    form = Form() if form is None else form
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch, "raw.onnx")
-        model.export(raw, OPSET)
-        rank = len(onnx.load(raw).graph.output[0].type.tensor_type.shape.dim)
-        metadata = describe(model, rank, name)
-        return _finish(raw, target, metadata, model.infer if verify else None)
+        model.export(raw, form.opset)
+        exported = onnx.load(raw)
+        rank = len(exported.graph.output[0].type.tensor_type.shape.dim)
+        metadata = replace(describe(model, rank, name), static_shape=form.static)
+        return _finish(exported, target, metadata, model.infer if verify else None, form)
 
 
 def import_onnx(source: Path, target: Path, metadata: ModelMetadata) -> Report:
     """Take in an ONNX export whose Paddle original cannot be had; what comes out is compared with what came in."""
     metadata = replace(metadata, source={source.name: sha256(source)}, converter=installed_versions())
-    return _finish(source, target, metadata, lambda inputs: run_onnx(source, inputs))
+    return _finish(onnx.load(source), target, metadata, lambda inputs: run_onnx(source, inputs))
 
 
 def _finish(
-    raw: Path, target: Path, metadata: ModelMetadata, reference: Callable[[Inputs], Outputs] | None
+    exported: onnx.ModelProto,
+    target: Path,
+    metadata: ModelMetadata,
+    reference: Callable[[Inputs], Outputs] | None,
+    form: Form | None = None,
 ) -> Report:
     """Optimize, stamp, compare with `reference`, put in place."""
-    exported = onnx.load(raw)
     before = len(exported.graph.node)
     classes = exported.graph.output[0].type.tensor_type.shape.dim
     check_classes(metadata, classes[-1].dim_value or None if classes else None)
-    model = optimize(exported, reduce_classes=metadata.task == "text_recognition")
+    recognition, detection = (metadata.task == task for task in ("text_recognition", "text_detection"))
+    model = optimize(exported, reduce_classes=recognition, free_size=detection and _has_fixed_size(exported), form=form)
     model.producer_name = "ocr-onnx"
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "model.onnx")
         made.write_bytes(model.SerializeToString(deterministic=True))
-        agreement = None
-        if reference is not None:
-            inputs = sample_inputs(metadata)
-            agreement = compare(metadata, reference(inputs), run_onnx(made, inputs))
+        inputs = sample_inputs(metadata)
+        # An exporter can finish without a word and have written what does not load, or answers with no numbers.
+        found = run_onnx(made, inputs)
+        check_numbers(metadata, found)
+        agreement = None if reference is None else compare(metadata, reference(inputs), found)
         place(made, target)
-    return Report(metadata, target, (before, len(model.graph.node)), agreement)
+    return Report(metadata, target, (before, len(model.graph.node)), model.opset_import[0].version, agreement)
+
+
+def _has_fixed_size(model: onnx.ModelProto) -> bool:
+    return any(side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim[2:])

@@ -114,7 +114,7 @@ def usual(name: str, task: Task, charset: tuple[str, ...] = ()) -> ModelMetadata
     common["labels"] = ("0_degree", "180_degree")
     if name.endswith("_textline_ori"):
         return ModelMetadata(**common, **imagenet, channels="RGB", input_shape=LINE_SHAPE)
-    return ModelMetadata(**common, **half, channels="BGR", input_shape=CLASSIFIER_SHAPE)
+    return ModelMetadata(**common, **half, channels="BGR", input_shape=CLASSIFIER_SHAPE, keep_ratio=True)
 
 
 def _charset(model: PaddleModel) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,12 +18,17 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from ocr_onnx.converters.params import check_weights
 from ocr_onnx.errors import ConversionError, ModelNotFoundError
 from ocr_onnx.store import sha256
 from ocr_onnx.types import Tensor
 
 PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxslim")
 """What a conversion depends on; their versions are pinned by the extra `convert` and written into each file."""
+
+
+DOUBLE, SINGLE = "0.a_f64", "0.a_f32"
+"""Types of attributes in inference.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +95,14 @@ class PaddleModel:
         return {path.name: sha256(path) for path in files if path is not None}
 
     def export(self, target: Path, opset: int) -> None:
-        """Have paddle2onnx write `target`."""
-        log = run_paddle("export", self.graph, self.params, target, opset)
+        """Have paddle2onnx write `target`; raises ConversionError where a file is damaged or an operator is unknown."""
+        check_weights(self.params)
+        with tempfile.TemporaryDirectory() as scratch:
+            graph = self.graph
+            if graph.suffix == ".json" and DOUBLE in (text := graph.read_text("utf-8", errors="replace")):
+                graph = Path(scratch, self.graph.name)
+                graph.write_text(in_single_precision(text), "utf-8")
+            log = run_paddle("export", graph, self.params, target, opset)
         # paddle2onnx prints some of its failures and exits with 0.
         if not target.is_file() or target.stat().st_size == 0:
             raise ConversionError(f"paddle2onnx wrote nothing for {self.graph}: {log[-2000:]}")
@@ -103,6 +115,27 @@ class PaddleModel:
             run_paddle("infer", self.graph, self.params, given, answered)
             with np.load(answered) as outputs:
                 return {name: (output,) for name, output in outputs.items()}
+
+
+def in_single_precision(text: str) -> str:
+    """An inference.json whose attributes of type double are floats, as Paddle wrote them before 3.3.
+
+    paddle2onnx takes no others (PaddlePaddle/Paddle2ONNX#1618), but for `full`, whose value is a double in all versions.
+    """
+
+    def narrowed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [narrowed(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if str(value.get("#", "")).endswith(".full"):
+            return value
+        return {k: SINGLE if k == "#" and v == DOUBLE else narrowed(v) for k, v in value.items()}
+
+    try:
+        return json.dumps(narrowed(json.loads(text)), separators=(",", ":"))
+    except json.JSONDecodeError as error:
+        raise ConversionError(f"inference.json is damaged ({error}): export or fetch it anew") from error
 
 
 def installed_versions() -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ocr_onnx import store
 from ocr_onnx.converters.describe import describe
 from ocr_onnx.converters.paddle import PaddleModel, run_paddle
+from ocr_onnx.converters.params import check_weights
 from ocr_onnx.download import fetch_package
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.metadata import ModelMetadata, stamped
@@ -37,6 +38,7 @@ def takes(model: PaddleModel) -> bool:
 
 def convert_old(model: PaddleModel, target: Path, name: str | None) -> None:
     """Convert a model of the older format (inference.pdmodel)."""
+    check_weights(model.params)
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch, "raw.onnx")
         run_paddle("export_old", core(), model.graph, model.params, raw, OPSET)

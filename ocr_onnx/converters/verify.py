@@ -93,13 +93,30 @@ def run_onnx(path: Path, inputs: Inputs) -> Outputs:
     return {name: run(tensor) for name, tensor in inputs.items()}
 
 
+def check_numbers(metadata: ModelMetadata, found: Outputs) -> None:
+    """Raise ConversionError where a model answers an input with something that is no number."""
+    bad = [name for name, outputs in found.items() if not all(np.isfinite(output).all() for output in outputs)]
+    if bad:
+        raise ConversionError(f"{metadata.name} was converted, and answers {bad[0]} with what is no number")
+
+
 def sample_inputs(metadata: ModelMetadata) -> Inputs:
     """Inputs of several shapes: parts of the sample page as the pipeline would give them, and noise."""
     (page,) = sources.read_pages(zoo.data_file("sample.png"))
     real = {f"page {i}": tensor for i, tensor in enumerate(_real(metadata, page.image))}
     noise = np.random.default_rng(0)
     random = {f"noise {'x'.join(map(str, s))}": noise.normal(0, 1, s).astype(np.float32) for s in _shapes(metadata)}
-    return real | random
+    return {name: _fitted(x, metadata.static_shape) for name, x in (real | random).items()}
+
+
+def _fitted(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """An input cut off and padded with 0 to the only size a graph takes, if there is one."""
+    if not shape:
+        return tensor
+    fitted = np.zeros(shape, np.float32)
+    part = tuple(slice(0, min(sides)) for sides in zip(tensor.shape, shape, strict=True))
+    fitted[part] = tensor[part]
+    return fitted
 
 
 def _real(metadata: ModelMetadata, page: Image) -> Iterator[Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ocr_onnx import detection, geometry, images, orientation, recognition, store
+from ocr_onnx import detection, geometry, orientation, recognition, sources, store
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.runtime import Session, cpu_count
 from ocr_onnx.types import Image, Tensor
@@ -70,7 +70,7 @@ def pictures(data: Path) -> Mapping[str, Image]:
         if len(paths) < count:
             raise click.ClickException(f"{data} has {len(paths)} of {pattern} and {count} are needed: say --reference")
         for path in paths[:: len(paths) // count][:count]:
-            found[f"{path.parent.name}/{path.name}"] = next(iter(images.read_pages(path))).image
+            found[f"{path.parent.name}/{path.name}"] = next(iter(sources.read_pages(path))).image
     return found
 
 

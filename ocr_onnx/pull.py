@@ -140,7 +140,7 @@ def _pull(spec: ModelSpec, *, accept_new: bool, progress: download.Progress | No
     partial = store.home() / ".partial" / spec.name
     for origin in origins(spec):
         if not origin.checksums and not accept_new:
-            problems.append(f"{origin.where}: nobody publishes its sha256; --accept-new takes what is served")
+            problems.append(f"{origin.where}: nobody publishes its sha256")
             continue
         # Kept from run to run, so that what broke off is continued; apart, so that no place's files pass for another's.
         folder = partial / re.sub(r"[^A-Za-z0-9._-]+", "-", origin.where)
@@ -158,7 +158,8 @@ def _pull(spec: ModelSpec, *, accept_new: bool, progress: download.Progress | No
             made = _make(spec, origin, folder, confirm=confirm, command=command)
             shutil.rmtree(partial, ignore_errors=True)
             return made
-    raise DownloadError("\n  ".join([f"{spec.name} could not be had:", *problems]))
+    cure = "" if accept_new else f"; ocr-onnx models pull --accept-new {spec.name} takes what has no published sha256"
+    raise DownloadError("\n  ".join([f"{spec.name} could not be had{cure}:", *problems]))
 
 
 def _make(spec: ModelSpec, origin: Origin, folder: Path, *, confirm: Confirm | None, command: str) -> Path:

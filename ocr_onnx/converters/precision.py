@@ -12,9 +12,10 @@ import onnx
 from numpy.typing import NDArray
 
 from ocr_onnx.converters import verify
-from ocr_onnx.converters.conversion import Report, place
+from ocr_onnx.converters.conversion import Report
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
+from ocr_onnx.store import place
 
 LEAST = 0.98
 """The share of decisions that must stay as they are; measured on the sample page and noise: 0.99 and more."""

@@ -43,7 +43,9 @@ def detection(data: Path, scratch: Path) -> str:
         maps = [outputs[f"image {name}"][0][0, 0] for outputs in (whole, halved)]
         masks = [probability > DETECTION.thresh for probability in maps]
         shares.append(np.count_nonzero(masks[0] & masks[1]) / np.count_nonzero(masks[0] | masks[1]))
-        before, after = ([b.quad for b in find_boxes(p, picture.shape[1::-1], DETECTION.completed(metadata))] for p in maps)
+        before, after = (
+            [b.quad for b in find_boxes(p, picture.shape[1::-1], DETECTION.completed(metadata))] for p in maps
+        )
         boxes, found = boxes + len(before), found + len(after)
         kept += sum(any(np.abs(a - b).max() <= NEAR for b in after) for a in before)
     return (

@@ -5,8 +5,6 @@ from ocr_onnx import TextDetection  # in place of: from paddleocr import TextDet
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,10 +17,12 @@ import numpy as np
 
 from ocr_onnx import exporting, pipeline, pull, sources
 from ocr_onnx.detection import DetectionOptions, TextDetector
-from ocr_onnx.errors import ModelError, OptionError
+from ocr_onnx.errors import ModelError
 from ocr_onnx.metadata import Task
 from ocr_onnx.options import check_number
 from ocr_onnx.orientation import preprocess_line, preprocess_page
+from ocr_onnx.paddle_parameters import refuse, take_without_effect
+from ocr_onnx.paddle_results import PaddleResult
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.runtime import Device, cpu_count
 from ocr_onnx.types import Image, Page, Tensor
@@ -31,21 +31,7 @@ from ocr_onnx.unwarping import TextImageUnwarper
 if TYPE_CHECKING:
     import PIL.Image
 
-logger = logging.getLogger(__name__)
-
 Options = TypeVar("Options", DetectionOptions, RecognitionOptions)
-
-WITHOUT_EFFECT = {
-    "engine": None,
-    "engine_config": None,
-    "enable_hpi": False,
-    "use_tensorrt": False,
-    "precision": "fp32",
-    "enable_mkldnn": True,
-    "mkldnn_cache_capacity": 10,
-    "enable_cinn": False,
-}
-"""Parameters that choose among Paddle's engines, and the values PaddleOCR gives them."""
 
 SCORE_DIGITS = 5
 """To which PaddleX rounds the scores of classes."""
@@ -80,40 +66,15 @@ class DetectionParameters(Common, total=False):
     input_shape: tuple[int, int, int] | None
 
 
-class ModuleResult(dict[str, Any]):
-    """What a model gives for one picture, under PaddleOCR's keys, with arrays where it has arrays."""
+class ModuleResult(PaddleResult):
+    """What a model gives for one picture; `img` is `{"res": …}`, and `json` leaves out the picture given in."""
 
     def __init__(self, page: Page, found: Mapping[str, Any], picture: Callable[[], PIL.Image.Image]) -> None:
-        super().__init__(input_path=exporting.written_path(page), page_index=page.index, **found)
-        self._page, self._picture = page, picture
+        whole = {"input_path": exporting.written_path(page), "page_index": page.index, **found}
+        super().__init__(page, whole, self._plain, lambda: {"res": picture()})
 
-    @property
-    def json(self) -> dict[str, dict[str, Any]]:
-        """`{"res": ...}` in types that JSON knows, without the picture given in."""
-        return {"res": {key: _plain(value) for key, value in self.items() if key != "input_img"}}
-
-    @property
-    def img(self) -> dict[str, Any]:
-        """`{"res": ...}`: the result drawn."""
-        return {"res": self._picture()}
-
-    def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False) -> None:
-        """Print `json`, indented, or on one line as a dictionary."""
-        text = json.dumps(self.json, indent=indent, ensure_ascii=ensure_ascii) if format_json else str(self.json)
-        print(text)  # noqa: T201
-
-    def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> None:
-        """Write `json` to a .json file, or to <input's stem>_res.json in a folder."""
-        exporting.save_json(self.json["res"], self._page, Path(save_path), indent, ensure_ascii=ensure_ascii)
-
-    def save_to_img(self, save_path: str | Path) -> None:
-        """Write the picture to a file, or to <input's stem>_res.<suffix> in a folder."""
-        exporting.save_pictures({"res": self._picture()}, self._page, Path(save_path))
-
-    def save_all(self, save_path: str | Path) -> None:
-        """Write both into a folder."""
-        self.save_to_json(save_path)
-        self.save_to_img(save_path)
+    def _plain(self) -> dict[str, Any]:
+        return {key: _plain(value) for key, value in self.items() if key != "input_img"}
 
 
 class _ArrayResult(ModuleResult):
@@ -122,7 +83,7 @@ class _ArrayResult(ModuleResult):
     @property
     def img(self) -> dict[str, Any]:
         """`{"res": ...}`: the result drawn."""
-        return {"res": np.asarray(self._picture(), np.uint8)}
+        return {name: np.asarray(picture, np.uint8) for name, picture in self._pictures().items()}
 
 
 class Module(ABC):
@@ -139,14 +100,14 @@ class Module(ABC):
     """Whether one call of the model may use all cores."""
 
     def __init__(self, **common: Unpack[Common]) -> None:
-        _refuse(common.keys() - Common.__annotations__.keys(), type(self).__name__)
-        _note_without_effect(common)
+        refuse(common.keys() - Common.__annotations__.keys())
+        take_without_effect(dict(common))
         threads = common.get("cpu_threads")
         if threads is not None:
             check_number("cpu_threads", threads, 1, whole=True)
         name, folder = common.get("model_name"), common.get("model_dir")
         device = Device.parse(common.get("device") or "cpu")
-        chosen = name or self.default if folder is None else pull.from_directory(Path(folder), name)
+        chosen = pull.obtain(name or self.default) if folder is None else pull.from_directory(Path(folder), name)
         session, metadata = pipeline.load(chosen, self.task, device, (threads or cpu_count()) if self.threaded else 1)
         if name is not None and metadata.name != name:
             raise ModelError(f"{chosen} holds {metadata.name}, not {name}: name that, or another model_dir")
@@ -197,7 +158,7 @@ class TextDetection(Module):
 
     def __init__(self, **given: Unpack[DetectionParameters]) -> None:
         own = {name: value for name, value in given.items() if name not in Common.__annotations__}
-        _refuse(own.keys() - DetectionParameters.__annotations__.keys(), type(self).__name__)
+        refuse(own.keys() - DetectionParameters.__annotations__.keys())
         common: Any = {name: value for name, value in given.items() if name not in own}
         super().__init__(**common)
         self.options = _replaced(DetectionOptions.of(self.metadata), own)
@@ -245,7 +206,7 @@ class _Classification(Module):
     def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
         from ocr_onnx import rendering
 
-        _refuse(overrides.keys() - {"topk"}, type(self).__name__)
+        refuse(overrides.keys() - {"topk"})
         topk = _checked_topk(overrides.get("topk", self.topk))
         for page in pages:
             scores = self.run(self._preprocess(page.image))[0][0]
@@ -291,7 +252,7 @@ class TextImageUnwarping(Module):
     def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
         from ocr_onnx import rendering
 
-        _refuse(overrides, type(self).__name__)
+        refuse(overrides)
         for page in pages:
             flat = TextImageUnwarper(self.run, self.metadata)(page.image)
             found = {"input_img": page.image, "doctr_img": flat[:, :, ::-1]}
@@ -301,21 +262,8 @@ class TextImageUnwarping(Module):
 def _replaced(options: Options, given: Mapping[str, Any]) -> Options:
     """The options with what is given and not None; OptionError for a name that they do not have."""
     known = {name: value for name, value in given.items() if value is not None}
-    _refuse(known.keys() - {f.name for f in fields(options)}, type(options).__name__)
+    refuse(known.keys() - {f.name for f in fields(options)})
     return replace(options, **known)
-
-
-def _refuse(names: Iterable[str], where: str) -> None:
-    if unknown := sorted(names):
-        raise OptionError(f"{where} has no parameter {', '.join(unknown)}: see help(ocr_onnx.modules)")
-
-
-def _note_without_effect(common: Mapping[str, Any]) -> None:
-    if common.get("precision", "fp32") not in {"fp32", "fp16"}:
-        raise OptionError(f"precision is {common['precision']!r}: it must be 'fp32' or 'fp16'")
-    named = [name for name, usual in WITHOUT_EFFECT.items() if common.get(name) not in {None, usual}]
-    if named:
-        logger.warning("%s: without effect, models run on ONNX Runtime as their files are", ", ".join(named))
 
 
 def _checked_topk(value: int) -> int:

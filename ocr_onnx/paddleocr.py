@@ -7,58 +7,26 @@ What differs from the original is listed in docs/migrating-from-paddleocr.md.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from ocr_onnx import config, exporting, languages, pull, sources
-from ocr_onnx.errors import ModelError, OptionError
+from ocr_onnx.errors import ModelError
 from ocr_onnx.metadata import Task
+from ocr_onnx.paddle_parameters import refuse, take_deprecated, take_without_effect
+from ocr_onnx.paddle_results import PaddleResult
 from ocr_onnx.pipeline import OCR, Models, OCROptions
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Quad
 
-if TYPE_CHECKING:
-    import PIL.Image
-
 logger = logging.getLogger(__name__)
-
-DEPRECATED: Mapping[str, str] = {
-    "det_model_dir": "text_detection_model_dir",
-    "det_limit_side_len": "text_det_limit_side_len",
-    "det_limit_type": "text_det_limit_type",
-    "det_db_thresh": "text_det_thresh",
-    "det_db_box_thresh": "text_det_box_thresh",
-    "det_db_unclip_ratio": "text_det_unclip_ratio",
-    "rec_model_dir": "text_recognition_model_dir",
-    "rec_batch_num": "text_recognition_batch_size",
-    "use_angle_cls": "use_textline_orientation",
-    "cls_model_dir": "textline_orientation_model_dir",
-    "cls_batch_num": "textline_orientation_batch_size",
-}
-"""Names of PaddleOCR 2, and what they are called since."""
-
-WITHOUT_EFFECT: Mapping[str, tuple[Any, str]] = {
-    "enable_hpi": (False, "there is one mode"),
-    "use_tensorrt": (False, "ONNX Runtime's CUDA provider is used"),
-    "min_subgraph_size": (3, "it splits graphs for Paddle's TensorRT"),
-    "precision": ("fp32", "models run in the precision of their file"),
-    "enable_mkldnn": (True, "ONNX Runtime has kernels of its own"),
-    "mkldnn_cache_capacity": (10, "ONNX Runtime has kernels of its own"),
-    "enable_cinn": (False, "that is a compiler of Paddle"),
-    "engine": ("onnxruntime", "the engine is ONNX Runtime"),
-    "engine_config": (None, "the engine is ONNX Runtime"),
-}
-"""Parameters that mean nothing here: the value that needs no word, and why."""
-
-PRECISIONS = ("fp32", "fp16")
 
 THRESHOLDS = ("thresh", "box_thresh", "unclip_ratio")
 """What a detection model's own file says, where a directory is given and no value."""
@@ -73,41 +41,13 @@ ROLES: Mapping[Task, str] = {
 """What the parameters of each task begin with."""
 
 
-class Result(dict[str, Any]):
+class Result(PaddleResult):
     """A page's result under PaddleOCR's keys, boxes as arrays of int16 where they fit."""
 
     def __init__(self, record: OCRResult) -> None:
-        super().__init__(in_memory(record))
+        super().__init__(record.source, in_memory(record), lambda: record.json["res"], lambda: record.img)
         self.record = record
         """The typed result that it was made of."""
-
-    @property
-    def json(self) -> dict[str, dict[str, Any]]:
-        """`{"res": …}` in types that JSON knows: what save_to_json writes."""
-        return self.record.json
-
-    @property
-    def img(self) -> dict[str, PIL.Image.Image]:
-        """`ocr_res_img`, and `preprocessed_img` where the page was turned or unwarped."""
-        return self.record.img
-
-    def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False, **names: bool) -> None:
-        """Print the result; `json_format` is another name of format_json."""
-        self.record.print(names.pop("json_format", format_json), indent, ensure_ascii)
-        _refuse(names)
-
-    def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> None:
-        """Write `json` to a file, or to <stem>_res.json in a folder."""
-        self.record.save_to_json(save_path, indent, ensure_ascii)
-
-    def save_to_img(self, save_path: str | Path) -> None:
-        """Write `img` to a file, or to <stem>_<key>.<suffix> in a folder."""
-        self.record.save_to_img(save_path)
-
-    def save_all(self, save_path: str | Path) -> None:
-        """Write both into a folder."""
-        self.save_to_json(save_path)
-        self.save_to_img(save_path)
 
 
 class PaddleOCR:
@@ -152,8 +92,9 @@ class PaddleOCR:
         **others: Any,
     ) -> None:
         given = {name: value for name, value in locals().items() if name in config.PLACES}
-        _take_deprecated(given, others)
-        _explain(others)
+        take_deprecated(given, others)
+        take_without_effect(others)
+        refuse(others)
         if lang is not None or ocr_version is not None:
             _take_language(given, lang, ocr_version)
         base = config.default() if paddlex_config is None else config.load(paddlex_config)
@@ -274,43 +215,6 @@ def _narrow(points: Quad) -> Any:
     """As int16, as the original has it, where that holds them."""
     fits = points.size == 0 or np.abs(points).max() <= np.iinfo(np.int16).max
     return points.astype(np.int16) if fits else points
-
-
-def _take_deprecated(given: dict[str, Any], others: dict[str, Any]) -> None:
-    """Move values given under old names to the new ones; raises OptionError where both are given."""
-    for old in others.keys() & DEPRECATED.keys():
-        new, value = DEPRECATED[old], others.pop(old)
-        _warn_deprecated(old, new)
-        if value is not None and given[new] is not None:
-            raise OptionError(f"{old} and {new} are one parameter: give {new} alone")
-        given[new] = value if given[new] is None else given[new]
-
-
-@functools.cache
-def _warn_deprecated(old: str, new: str) -> None:
-    warnings.warn(f"{old} is deprecated: its name is {new}", DeprecationWarning, stacklevel=5)
-
-
-def _explain(others: dict[str, Any]) -> None:
-    """Say once of each parameter without effect that it has none; raises OptionError for unknown ones."""
-    for name in others.keys() & WITHOUT_EFFECT.keys():
-        value = others.pop(name)
-        usual, why = WITHOUT_EFFECT[name]
-        if name == "precision" and value not in {None, *PRECISIONS}:
-            raise OptionError(f"precision is {value!r}: it must be one of {', '.join(PRECISIONS)}")
-        if value not in (None, usual):
-            _say_without_effect(name, why)
-    _refuse(others)
-
-
-@functools.cache
-def _say_without_effect(name: str, why: str) -> None:
-    logger.warning("%s has no effect here: %s", name, why)
-
-
-def _refuse(names: Mapping[str, Any]) -> None:
-    if names:
-        raise OptionError(f"Unknown argument: {', '.join(sorted(names))}")
 
 
 def _take_language(given: dict[str, Any], lang: str | None, ocr_version: str | None) -> None:

@@ -15,7 +15,7 @@ PACKAGE = Path(ocr_onnx.__file__).parent
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 LAYERS = [
-    {"types", "errors", "metadata", "options", "inputs"},
+    {"types", "errors", "metadata", "options", "inputs", "paddle_parameters"},
     {"geometry", "images", "documents", "readahead", "runtime", "zoo", "store", "download", "languages", "fonts"},
     {"web"},
     {"sources"},
@@ -25,6 +25,7 @@ LAYERS = [
     {"rendering", "exporting", "config"},
     {"converters"},
     {"pull"},
+    {"paddle_results"},
     {"paddleocr", "modules"},
     {"cli_models", "cli_run"},
     {"cli", "__main__"},

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from conftest import PAGES
 
-from ocr_onnx import PaddleOCR, paddleocr, store
-from ocr_onnx.errors import DownloadError, ModelError, OptionError, StageNotLoadedError
+from ocr_onnx import PaddleOCR, paddle_parameters, paddleocr, store
+from ocr_onnx.errors import DownloadError, ModelError, ModelNotFoundError, OptionError, StageNotLoadedError
 
 SCRIPT, RECORDED = PAGES / "script.py", PAGES / "script.jsonl"
 HOME = Path(__file__).parents[1] / ".cache" / "models"
@@ -80,7 +81,7 @@ def test_the_script_tries_many_options() -> None:
 
 
 def test_old_names_are_warned_of_once() -> None:
-    paddleocr._warn_deprecated.cache_clear()
+    paddle_parameters._warn_deprecated.cache_clear()
     with pytest.warns(DeprecationWarning, match="det_db_thresh is deprecated: its name is text_det_thresh"):
         ocr = PaddleOCR(det_db_thresh=0.4, **OFF)
     assert ocr.options.detection.thresh == 0.4
@@ -89,16 +90,16 @@ def test_old_names_are_warned_of_once() -> None:
         PaddleOCR(det_db_thresh=0.4, **OFF)
 
 
-@pytest.mark.parametrize("old", paddleocr.DEPRECATED)
+@pytest.mark.parametrize("old", paddle_parameters.DEPRECATED)
 def test_an_old_name_beside_the_new_is_refused(old: str) -> None:
-    new = paddleocr.DEPRECATED[old]
-    paddleocr._warn_deprecated.cache_clear()
+    new = paddle_parameters.DEPRECATED[old]
+    paddle_parameters._warn_deprecated.cache_clear()
     with pytest.warns(DeprecationWarning, match=old), pytest.raises(OptionError, match=f"give {new} alone"):
         PaddleOCR(**dict[str, Any]({old: 1, new: 1}))
 
 
 def test_what_means_nothing_here_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    paddleocr._say_without_effect.cache_clear()
+    paddle_parameters._say_without_effect.cache_clear()
     for _ in range(2):
         PaddleOCR(use_tensorrt=True, min_subgraph_size=9, precision="fp32", enable_mkldnn=True, **OFF)
     assert sorted(record.getMessage() for record in caplog.records) == [
@@ -172,3 +173,30 @@ def test_ocr_is_another_name_of_predict() -> None:
     with pytest.warns(DeprecationWarning, match=r"call predict\(\)"):
         (result,) = ocr.ocr(str(PAGES / "tiny.png"))
     assert result["rec_texts"] == ["Evit"]
+
+
+def test_a_folder_with_an_export_is_described_by_its_inference_yml_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OCR_ONNX_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    model = onnx.load(store.path_of("PP-OCRv5_mobile_det"))
+    del model.metadata_props[:]
+    onnx.save(model, folder / "inference.onnx")
+    (folder / "inference.yml").write_text(
+        "Global: {model_name: PP-OCRv5_mobile_det}\n"
+        "PreProcess: {transform_ops: [{DecodeImage: {img_mode: BGR}}, {DetResizeForTest: null}]}\n"
+        "PostProcess: {name: DBPostProcess, thresh: 0.25, box_thresh: 0.55, unclip_ratio: 1.7, max_candidates: 3}\n"
+    )
+    ocr = PaddleOCR(text_detection_model_dir=str(folder), text_det_box_thresh=0.5, **OFF)
+    detection = ocr.options.detection
+    assert (detection.thresh, detection.box_thresh, detection.unclip_ratio) == (0.25, 0.5, 1.7)
+    assert len(ocr.predict(str(PAGES / "letter.png"))[0]["rec_texts"]) <= 3
+    PaddleOCR(text_detection_model_dir=str(folder), **OFF)
+    assert len(list((tmp_path / "home" / "converted").glob("*.onnx"))) == 1
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="nowhere does not exist"):
+        PaddleOCR(text_recognition_model_dir=str(tmp_path / "nowhere"), **OFF)

@@ -1,0 +1,61 @@
+"""Results as PaddleOCR's classes hand them out: dictionaries that print, draw and save themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ocr_onnx import exporting
+from ocr_onnx.paddle_parameters import refuse
+from ocr_onnx.types import Page
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+Pictures = Mapping[str, "PIL.Image.Image"]
+
+
+class PaddleResult(dict[str, Any]):
+    """What was found in one picture, under PaddleOCR's keys, with arrays where it has arrays."""
+
+    def __init__(
+        self,
+        page: Page,
+        found: Mapping[str, Any],
+        written: Callable[[], Mapping[str, Any]],
+        pictures: Callable[[], Pictures],
+    ) -> None:
+        super().__init__(found)
+        self._page, self._written, self._pictures = page, written, pictures
+
+    @property
+    def json(self) -> dict[str, dict[str, Any]]:
+        """`{"res": …}` in types that JSON knows: what save_to_json writes."""
+        return {"res": dict(self._written())}
+
+    @property
+    def img(self) -> dict[str, Any]:
+        """The result drawn, a picture or several by name."""
+        return dict(self._pictures())
+
+    def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False, **names: bool) -> None:
+        """Print `json`, indented, or on one line as a dictionary; `json_format` is another name of format_json."""
+        formatted = names.pop("json_format", format_json)
+        refuse(names)
+        text = json.dumps(self.json, indent=indent, ensure_ascii=ensure_ascii) if formatted else str(self.json)
+        print(text)  # noqa: T201
+
+    def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> None:
+        """Write the content of `json` to a .json file, or to <input's stem>_res.json in a folder."""
+        exporting.save_json(self._written(), self._page, Path(save_path), indent, ensure_ascii=ensure_ascii)
+
+    def save_to_img(self, save_path: str | Path) -> None:
+        """Write the pictures to a file (the last one stays), or to <input's stem>_<key>.<suffix> in a folder."""
+        exporting.save_pictures(self._pictures(), self._page, Path(save_path))
+
+    def save_all(self, save_path: str | Path) -> None:
+        """Write both into a folder."""
+        self.save_to_json(save_path)
+        self.save_to_img(save_path)

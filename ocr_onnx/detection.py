@@ -13,6 +13,7 @@ import numpy as np
 import pyclipper
 from numpy.typing import NDArray
 
+from ocr_onnx import memory, zoo
 from ocr_onnx.errors import OptionError
 from ocr_onnx.geometry import CORNERS, rectangle
 from ocr_onnx.metadata import ModelMetadata
@@ -23,6 +24,12 @@ logger = logging.getLogger(__name__)
 
 STRIDE = 32
 """The network halves its input five times."""
+
+USUAL_MEMORY = 180
+"""Bytes that the mobile detectors take for each pixel of their input, at most (docs/benchmarks.md)."""
+
+WORTH_ASKING = 2**27
+"""Bytes below which nobody looks for the limits."""
 
 TINY = 64
 """A picture whose width and height together are less than this is padded to STRIDE first."""
@@ -119,9 +126,33 @@ class TextDetector:
     def __call__(self, image: Image, options: DetectionOptions = DetectionOptions()) -> list[TextBox]:
         """The boxes of the text in `image`, in its pixels and no particular order."""
         options = options.completed(self.metadata)
+        check_memory(image, options, self.metadata)
         tensor = preprocess(image, options, self.metadata)
         probability = self.run(tensor)[0][0, 0]
         return find_boxes(probability, image.shape[1::-1], options)
+
+
+def input_size(image: Image, options: DetectionOptions) -> tuple[int, int]:
+    """The (width, height) that `image` is given to the network in."""
+    shape = options.input_shape
+    if shape is not None:
+        return shape[2], shape[1]
+    height, width = image.shape[:2]
+    return resized((width, height), options)
+
+
+def check_memory(image: Image, options: DetectionOptions, metadata: ModelMetadata) -> None:
+    """Raise NotEnoughMemoryError where the network's working memory would pass what this process may take."""
+    width, height = input_size(image, options)
+    spec = zoo.models().get(metadata.name)
+    bytes_a_pixel = USUAL_MEMORY if spec is None or spec.memory is None else spec.memory
+    needed = width * height * bytes_a_pixel
+    if needed < WORTH_ASKING:
+        return
+    allowed = memory.left() or needed
+    side = int(max(width, height) * min(allowed / needed, 1) ** 0.5 * 0.95) // STRIDE * STRIDE
+    cure = f"limit_side_len {side} with limit_type 'max' would do" if allowed < needed else "limit_side_len reduces it"
+    memory.require(needed, f"detection at {width} x {height}", cure)
 
 
 def preprocess(image: Image, options: DetectionOptions, metadata: ModelMetadata) -> Tensor:

@@ -5,6 +5,7 @@ OCRError
 │   ├── InputNotFoundError (FileNotFoundError)
 │   ├── UnreadableImageError              damaged, empty, encrypted, or no picture at all
 │   ├── ImageTooLargeError                more pixels than are allowed
+│   ├── NotEnoughMemoryError (MemoryError) reading it would pass the process's limit of memory
 │   ├── UnsupportedInputError (TypeError) an object or a dtype that is no picture
 │   └── InputDownloadError (DownloadError)  an address that gives no input
 ├── OptionError (ValueError)              an option outside its range
@@ -42,6 +43,10 @@ class UnreadableImageError(InputError):
 
 class ImageTooLargeError(InputError):
     """More pixels than are allowed."""
+
+
+class NotEnoughMemoryError(InputError, MemoryError):
+    """Reading it would pass the process's limit of memory."""
 
 
 class UnsupportedInputError(InputError, TypeError):

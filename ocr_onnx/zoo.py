@@ -57,6 +57,8 @@ class ModelSpec:
     """In the dictionary."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """What its inference.yml gives for detection."""
+    memory: int | None = None
+    """Detection: bytes that its working takes for each pixel of its input; None where nobody measured."""
     onnx: bool = False
     """Whether an official ONNX form is published."""
     embedded: bool = False

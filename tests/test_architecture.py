@@ -16,7 +16,19 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 LAYERS = [
     {"types", "errors", "metadata", "options", "inputs", "paddle_parameters"},
-    {"geometry", "images", "documents", "readahead", "runtime", "zoo", "store", "download", "languages", "fonts"},
+    {
+        "geometry",
+        "images",
+        "documents",
+        "readahead",
+        "runtime",
+        "memory",
+        "zoo",
+        "store",
+        "download",
+        "languages",
+        "fonts",
+    },
     {"web"},
     {"sources"},
     {"detection", "recognition", "orientation", "unwarping", "words"},

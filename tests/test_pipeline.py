@@ -6,6 +6,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import cv2
@@ -222,3 +223,22 @@ def test_the_input_is_left_as_it_was(ocr: OCR) -> None:
 def test_more_threads_than_none_are_asked_for() -> None:
     with pytest.raises(OptionError, match="cpu_threads"):
         OCR(cpu_threads=0)
+
+
+def test_many_threads_with_options_of_their_own_get_what_one_thread_gets(ocr: OCR) -> None:
+    small = DetectionOptions(limit_side_len=320, limit_type="max")
+    variants = [
+        replace(OFF, detection=small),
+        replace(OFF, detection=replace(small, thresh=0.5, unclip_ratio=2.0), return_word_box=True),
+        OCROptions(detection=small),
+        replace(OFF, detection=small, recognition=RecognitionOptions(batch_size=1, score_thresh=0.9)),
+        replace(OFF, detection=DetectionOptions(input_shape=(3, 160, 320)), use_textline_orientation=True),
+    ]
+    pages = [PAGES / name for name in ("sign.png", "tiny.png", "vertical.png", "blank.png")]
+    calls = [(page, options) for page in pages for options in variants]
+    alone = [ocr.predict(page, options)[0].json for page, options in calls]
+    order = np.random.default_rng(0).permutation(np.tile(np.arange(len(calls)), 20)).tolist()
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda i: ocr.predict(*calls[i])[0].json, order))
+    assert len(together) == 400
+    assert all(found == alone[i] for i, found in zip(order, together, strict=True))

@@ -1,0 +1,110 @@
+"""What a process may still take, and pages that would take more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import DETECTION
+
+from ocr_onnx import memory
+from ocr_onnx.detection import DetectionOptions, TextDetector
+from ocr_onnx.errors import InputError, NotEnoughMemoryError
+from ocr_onnx.types import Tensor
+
+
+def group(tmp_path: Path, membership: str, files: dict[str, str]) -> int | None:
+    """What is left by a control group's files."""
+    proc, groups = tmp_path / "self", tmp_path / "cgroup"
+    proc.mkdir()
+    (proc / "cgroup").write_text(membership)
+    for name, text in files.items():
+        (groups / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / name).write_text(text)
+    return memory.left(proc, groups)
+
+
+def test_without_a_limit_there_is_none(tmp_path: Path) -> None:
+    assert group(tmp_path, "0::/\n", {"memory.max": "max\n", "memory.current": "5\n"}) is None
+
+
+def test_a_control_group_limits_what_its_files_do_not_take(tmp_path: Path) -> None:
+    files = {"job/memory.max": "1000\n", "job/memory.current": "700\n", "job/memory.stat": "anon 1\ninactive_file 50\n"}
+    assert group(tmp_path, "0::/job\n", files) == 350
+
+
+def test_a_container_sees_its_group_at_the_root(tmp_path: Path) -> None:
+    files = {"memory.max": "1000\n", "memory.current": "1200\n"}
+    assert group(tmp_path, "0::/docker/abc\n", files) == 0
+
+
+def test_groups_of_the_older_kind_limit_as_well(tmp_path: Path) -> None:
+    files = {
+        "memory/job/memory.limit_in_bytes": "1000\n",
+        "memory/job/memory.usage_in_bytes": "400\n",
+        "memory/job/memory.stat": "total_inactive_file 100\n",
+    }
+    assert group(tmp_path, "4:memory:/job\n1:cpu:/\n", files) == 700
+    (tmp_path / "cgroup" / "memory" / "job" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert memory.left(tmp_path / "self", tmp_path / "cgroup") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_the_machine_says_what_it_has() -> None:
+    free = memory.available()
+    assert free is not None
+    assert free > 2**20
+
+
+def run(_: Tensor) -> tuple[np.ndarray]:
+    raise AssertionError("the model was run")
+
+
+def test_a_page_that_would_pass_the_limit_is_refused_with_a_size_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "left", lambda: 500 * 2**20)
+    page = np.zeros((4000, 4000, 3), np.uint8)
+    with pytest.raises(NotEnoughMemoryError, match=r"4000 x 4000 would take about \d+ MB, .* 500 MB more") as refused:
+        TextDetector(run, DETECTION)(page)
+    assert isinstance(refused.value, InputError)
+    assert isinstance(refused.value, MemoryError)
+    side = int(str(refused.value).rpartition("limit_side_len ")[2].split()[0])
+    with pytest.raises(AssertionError, match="the model was run"):
+        TextDetector(run, DETECTION)(page, DetectionOptions(limit_side_len=side, limit_type="max"))
+
+
+def test_a_page_that_the_machine_lacks_memory_for_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(memory, "left", lambda: None)
+    monkeypatch.setattr(memory, "available", lambda: 2**20)
+    with pytest.raises(AssertionError, match="the model was run"):
+        TextDetector(run, DETECTION)(np.zeros((4000, 4000, 3), np.uint8))
+    assert "the machine has 1 MB left" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit")
+def test_a_process_with_a_limit_reports_the_page_and_lives(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import resource\n"
+        "import numpy as np\n"
+        "from ocr_onnx import OCR, OCROptions\n"
+        "from ocr_onnx.errors import NotEnoughMemoryError\n"
+        "ocr = OCR(OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False))\n"
+        "small, large = np.full((200, 200, 3), 255, np.uint8), np.full((4000, 4000, 3), 255, np.uint8)\n"
+        "ocr.predict(small)\n"
+        "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (size + 2**30, size + 2**30))\n"
+        "try:\n"
+        "    ocr.predict(large)\n"
+        "except NotEnoughMemoryError as error:\n"
+        "    print(error)\n"
+        "print(len(ocr.predict(small)))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert first.startswith("detection at 4000 x 4000 would take about")
+    assert second == "1"

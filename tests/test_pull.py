@@ -247,7 +247,7 @@ def test_a_pull_onto_a_full_disk_leaves_nothing(host: Host, monkeypatch: pytest.
 def test_what_nobody_vouches_for_is_refused_unless_accepted(host: Host) -> None:
     refused = invoke("pull", NAME)
     assert refused.exit_code == 1
-    assert "127.0.0.1: PP-LCNet_x0_25_textline_ori_onnx: nobody publishes its sha256; --accept-new" in refused.stderr
+    assert "127.0.0.1: PP-LCNet_x0_25_textline_ori_onnx: nobody publishes its sha256" in refused.stderr
     assert not host.ranges
     accepted = invoke("pull", NAME, "--accept-new")
     assert (accepted.exit_code, accepted.stdout) == (0, f"{NAME}: {store.path_of(NAME)}\n")
@@ -440,7 +440,7 @@ def foreign(path: Path, characters: str | None) -> None:
 def test_an_export_of_somebody_elses_is_taken_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tools: bool, characters: str, expected: str
 ) -> None:
-    monkeypatch.setattr(converters, "_has_graph_tools", lambda: tools)
+    monkeypatch.setattr(converters, "has_graph_tools", lambda: tools)
     foreign(tmp_path / "theirs.onnx", characters)
     result = invoke("import", tmp_path / "theirs.onnx", "--name", "korean_PP-OCRv3_mobile_rec")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -464,7 +464,7 @@ def test_an_export_without_its_dictionary_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_onnx_an_official_export_is_taken_as_it_is(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converters, "_has_graph_tools", lambda: False)
+    monkeypatch.setattr(converters, "has_graph_tools", lambda: False)
     invoke("pull", NAME, "--accept-new")
     path = store.find(NAME)
     assert path.read_bytes().startswith(MODEL)

@@ -53,8 +53,10 @@ picture: .venv/developed  ## Draw docs/sample.png anew; needs fonts for Chinese 
 	$(BIN)/python -c "from ocr_onnx import OCR; \
 		OCR().predict('ocr_onnx/sample.png')[0].img['ocr_res_img'].quantize(128).save('docs/sample.png', optimize=True)"
 
-accuracy: .venv/developed  ## Measure models on labelled images: docs/choosing-a-model.md.
-	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS) PP-OCRv6_tiny_det PP-OCRv6_tiny_rec en_PP-OCRv3_mobile_rec
+accuracy: .venv/developed .cache/weights/en_PP-OCRv4_mobile_rec.onnx $(TEXTLINE)  ## Measure models on labelled images: docs/choosing-a-model.md.
+	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS) PP-OCRv6_tiny_det PP-OCRv6_tiny_rec en_PP-OCRv3_mobile_rec ch_ppocr_mobile_v2.0_cls
+	for model in $(REFERENCE)/models/onnx/*.onnx .cache/weights/en_PP-OCRv4_mobile_rec.onnx $(TEXTLINE); do \
+		OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models import $$model || exit; done
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.accuracy --data $(REFERENCE)/data
 
 memory: .venv/developed  ## Does memory stay level over thousands of pages? docs/benchmarks.md.

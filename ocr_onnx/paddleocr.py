@@ -288,7 +288,7 @@ def _take_deprecated(given: dict[str, Any], others: dict[str, Any]) -> None:
 
 @functools.cache
 def _warn_deprecated(old: str, new: str) -> None:
-    warnings.warn(f"{old} is deprecated: its name is {new}", DeprecationWarning, stacklevel=5)
+    warnings.warn(f"{old} is deprecated: its name is {new}", DeprecationWarning, stacklevel=4)
 
 
 def _explain(others: dict[str, Any]) -> None:

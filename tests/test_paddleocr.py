@@ -81,8 +81,9 @@ def test_the_script_tries_many_options() -> None:
 
 def test_old_names_are_warned_of_once() -> None:
     paddleocr._warn_deprecated.cache_clear()
-    with pytest.warns(DeprecationWarning, match="det_db_thresh is deprecated: its name is text_det_thresh"):
+    with pytest.warns(DeprecationWarning, match="det_db_thresh is deprecated: its name is text_det_thresh") as warned:
         ocr = PaddleOCR(det_db_thresh=0.4, **OFF)
+    assert [w.filename for w in warned] == [__file__]  # Python shows it where it is the caller's own script
     assert ocr.options.detection.thresh == 0.4
     with warnings.catch_warnings():
         warnings.simplefilter("error")

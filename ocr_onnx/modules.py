@@ -52,7 +52,10 @@ SCORE_DIGITS = 5
 
 
 class Common(TypedDict, total=False):
-    """The parameters that every class takes, all by name; device is cpu (None, too), gpu or gpu:N."""
+    """The parameters that every class takes, all by name.
+
+    `device` is cpu (None, too), gpu or gpu:N. Those from `engine` on choose among Paddle's engines, and have no effect.
+    """
 
     model_name: str | None
     model_dir: str | os.PathLike[str] | None
@@ -103,11 +106,11 @@ class ModuleResult(dict[str, Any]):
         print(text)  # noqa: T201
 
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> None:
-        """Write `json` to a .json file, or to <input's stem>_res.json in a folder."""
+        """Write `json` to a .json file, or to `<input's stem>_res.json` in a folder."""
         exporting.save_json(self.json["res"], self._page, Path(save_path), indent, ensure_ascii=ensure_ascii)
 
     def save_to_img(self, save_path: str | Path) -> None:
-        """Write the picture to a file, or to <input's stem>_res.<suffix> in a folder."""
+        """Write the picture to a file, or to `<input's stem>_res.<suffix>` in a folder."""
         exporting.save_pictures({"res": self._picture()}, self._page, Path(save_path))
 
     def save_all(self, save_path: str | Path) -> None:
@@ -126,7 +129,7 @@ class _ArrayResult(ModuleResult):
 
 
 class Module(ABC):
-    """What the classes have in common.
+    """What the classes for single models have in common; they take the parameters of `Common`.
 
     Raises OptionError for an unknown name or a value out of range, a kind of ModelError where the model is not to be
     had, DeviceUnavailableError where the device is not there.
@@ -158,7 +161,7 @@ class Module(ABC):
         batch_size: int | None = None,
         **overrides: Any,
     ) -> list[ModuleResult]:
-        """The result of every picture of `input`: a path, bytes, a BGR array, or a list of these.
+        """The result of every picture of `input`, as `sources.Source` lists what it may be.
 
         `overrides` are the constructor's own parameters for this call. Raises a kind of InputError for what cannot be
         read.

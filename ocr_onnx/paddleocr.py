@@ -97,11 +97,11 @@ class Result(dict[str, Any]):
         _refuse(names)
 
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> None:
-        """Write `json` to a file, or to <stem>_res.json in a folder."""
+        """Write `json` to a file, or to `<stem>_res.json` in a folder."""
         self.record.save_to_json(save_path, indent, ensure_ascii)
 
     def save_to_img(self, save_path: str | Path) -> None:
-        """Write `img` to a file, or to <stem>_<key>.<suffix> in a folder."""
+        """Write `img` to a file, or to `<stem>_<key>.<suffix>` in a folder."""
         self.record.save_to_img(save_path)
 
     def save_all(self, save_path: str | Path) -> None:
@@ -112,6 +112,11 @@ class Result(dict[str, Any]):
 
 class PaddleOCR:
     """The pipeline under PaddleOCR's names; parameters left None take the pipeline file's value, else the default.
+
+    `others` are PaddleOCR's deprecated names, and its parameters that have no effect here. What each parameter does,
+    and where it differs from PaddleOCR, is in docs/migrating-from-paddleocr.md. How inputs are read (the pages of a
+    PDF, limits) is no parameter: `engine` takes it, as `ocr.engine.predict_iter(source, replace(ocr.options,
+    input=InputOptions(pdf_pages="1-3")))`.
 
     Raises OptionError for a value out of range and for an unknown name, a kind of ModelError or DownloadError where a
     model is not to be had, DeviceUnavailableError where the device is not there.

@@ -7,7 +7,8 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import readme
+import ocr_onnx
+from benchmarks import api, readme
 from ocr_onnx import zoo
 from ocr_onnx.cli import main
 
@@ -38,3 +39,14 @@ def test_what_was_compared_with_paddle_is_on_record() -> None:
     weights = dict(reversed(re.findall(r"^\| (\S+) \| (\w+)", rows, re.MULTILINE)))
     claimed = {spec.name: spec.verified for spec in zoo.models().values() if spec.verified != "none"}
     assert claimed == {name: kind for name, kind in weights.items() if name in zoo.models()}
+
+
+def test_the_page_of_names_is_up_to_date() -> None:
+    assert api.PAGE.read_text("utf-8") == api.page(), "make api"
+
+
+def test_every_public_name_is_on_that_page() -> None:
+    listed = {place.partition(".")[2] for places in api.SECTIONS.values() for place in places}
+    assert set(ocr_onnx.__all__) - listed == {"__version__", "OCRError"}
+    for name in ocr_onnx.__all__:
+        assert name == "__version__" or getattr(ocr_onnx, name).__doc__

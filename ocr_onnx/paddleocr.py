@@ -88,7 +88,7 @@ class Result(dict[str, Any]):
 
     @property
     def img(self) -> dict[str, PIL.Image.Image]:
-        """`ocr_res_img`, and `preprocessed_img` where the page was turned or unwarped."""
+        """`ocr_res_img`, and `preprocessed_img` where page orientation or unwarping is on."""
         return self.record.img
 
     def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False, **names: bool) -> None:

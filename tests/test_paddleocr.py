@@ -18,7 +18,7 @@ import pytest
 from conftest import PAGES
 
 from ocr_onnx import PaddleOCR, paddleocr, store
-from ocr_onnx.errors import DownloadError, ModelError, OptionError, StageNotLoadedError
+from ocr_onnx.errors import DownloadError, ModelError, ModelNotFoundError, OptionError, StageNotLoadedError
 
 SCRIPT, RECORDED = PAGES / "script.py", PAGES / "script.jsonl"
 HOME = Path(__file__).parents[1] / ".cache" / "models"
@@ -120,6 +120,17 @@ def test_a_model_of_another_name_is_refused() -> None:
     path = store.path_of("PP-OCRv5_mobile_det")
     with pytest.raises(ModelError, match="'PP-OCRv5_server_det', and the model says that it is 'PP-OCRv5_mobile_det'"):
         PaddleOCR(text_detection_model_name="PP-OCRv5_server_det", text_detection_model_dir=str(path), **OFF)
+
+
+def test_a_models_folder_that_is_not_there_is_named() -> None:
+    with pytest.raises(ModelNotFoundError, match=r"your_det_model_path does not exist: give a Paddle directory"):
+        PaddleOCR(text_detection_model_dir="./your_det_model_path")
+
+
+def test_a_result_names_its_input_as_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PAGES)
+    (result,) = PaddleOCR(**OFF).predict("./tiny.png")
+    assert result["input_path"] == "./tiny.png"
 
 
 def test_a_model_that_is_not_here_and_must_not_be_fetched_is_named(

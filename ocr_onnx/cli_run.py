@@ -110,7 +110,7 @@ def _settings() -> Iterator[Setting]:
     yield Setting("ocr_version", group=models, help="Choose by version: PP-OCRv6, PP-OCRv5, PP-OCRv4 or PP-OCRv3.")
     for stage, model in DEFAULT_MODELS.items():
         yield Setting(f"{stage}_model_name", group=models, metavar="NAME", help=f"Default: {model}.")
-        yield Setting(f"{stage}_model_dir", group=models, metavar="PATH")
+        yield Setting(f"{stage}_model_dir", group=models, type=click.Path())
 
     stages = "Stages (True, False, or bare for True)"
     yield Setting("use_doc_orientation_classify", group=stages, type=bool, help="Turn pages upright; default: True.")
@@ -192,8 +192,10 @@ def _hidden() -> Iterator[Setting]:
 
 
 @click.command(cls=Run)
-@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
-@click.option("-i", "--input", "more", multiple=True, metavar="INPUT", help="As INPUT; may be repeated.")
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...", type=click.Path())
+@click.option(
+    "-i", "--input", "more", multiple=True, metavar="INPUT", type=click.Path(), help="As INPUT; may be repeated."
+)
 @click.option(
     "--format",
     "form",

@@ -263,12 +263,14 @@ class PaddleOCR:
 
 
 def in_memory(record: OCRResult) -> dict[str, Any]:
-    """The result's dictionary with boxes as arrays, as PaddleOCR hands it out."""
+    """The result's dictionary with boxes as arrays, and with the page before and after, as PaddleOCR hands it out."""
     written = exporting.to_dict(record)
+    pictures = {"input_img": record.source.image, "output_img": record.page.image}
     polys = [line.box.quad for line in record.lines]
     if record.options.return_word_box:
         written["text_word_region"] = [[word.box.tolist() for word in line.words or ()] for line in record.lines]
     return written | {
+        "doc_preprocessor_res": written.get("doc_preprocessor_res", {}) | pictures,
         "dt_polys": [_narrow(box.quad) for box in record.boxes],
         "rec_polys": [_narrow(quad) for quad in polys],
         "rec_boxes": _narrow(np.array([exporting.bounds(quad) for quad in polys], np.int32)),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import pytest
 from click.testing import CliRunner
+from conftest import PAGES
 
 import ocr_onnx
 from benchmarks import api, readme
-from ocr_onnx import zoo
+from ocr_onnx import PaddleOCR, paddleocr, zoo
 from ocr_onnx.cli import main
 
 TEXT = readme.README.read_text("utf-8")
@@ -50,3 +52,34 @@ def test_every_public_name_is_on_that_page() -> None:
     assert set(ocr_onnx.__all__) - listed == {"__version__", "OCRError"}
     for name in ocr_onnx.__all__:
         assert name == "__version__" or getattr(ocr_onnx, name).__doc__
+
+
+MIGRATION = (api.PAGE.parent / "migrating-from-paddleocr.md").read_text("utf-8")
+ROWS = re.findall(r"^\| `(\w+)` \| (yes|only|) ?\| (same|differs|no effect) \| ?(.*?) ?\|$", MIGRATION, re.MULTILINE)
+
+
+def parameters(method: str) -> set[str]:
+    return set(inspect.signature(getattr(PaddleOCR, method)).parameters) - {"self", "others"}
+
+
+def test_every_parameter_is_in_the_table_of_what_differs_from_paddleocr() -> None:
+    names = [name for name, *_ in ROWS]
+    old, idle = set(paddleocr.DEPRECATED), set(paddleocr.WITHOUT_EFFECT)
+    assert set(names) == parameters("__init__") | parameters("predict") | old | idle
+    assert len(names) == len(set(names))
+
+
+def test_the_table_says_what_a_call_takes_what_is_old_and_what_has_no_effect() -> None:
+    assert {name for name, call, *_ in ROWS if call} == parameters("predict") == parameters("predict_iter")
+    assert {name for name, _, here, _ in ROWS if here == "no effect"} == set(paddleocr.WITHOUT_EFFECT)
+    old = {name: text.partition("deprecated: ")[2].strip("`") for name, *_, text in ROWS if "deprecated" in text}
+    assert old == paddleocr.DEPRECATED
+
+
+def test_every_key_of_a_result_is_in_the_table() -> None:
+    page = PaddleOCR(return_word_box=True).predict(str(PAGES / "tiny.png"))[0]
+    section = MIGRATION.partition("## Results")[2].partition("## Inputs")[0]
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", section, re.MULTILINE)))) == {
+        *page,
+        "vis_fonts",
+    }

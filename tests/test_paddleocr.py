@@ -179,6 +179,17 @@ def test_a_result_prints_json_under_either_name(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == f"{result.json}\n"
 
 
+def test_the_page_as_it_was_read_is_in_the_result_and_not_in_its_json() -> None:
+    turned = PaddleOCR(use_doc_orientation_classify=True, use_textline_orientation=False)
+    (result,) = turned.predict(str(PAGES / "turned-90.png"))
+    found = result["doc_preprocessor_res"]
+    assert found["input_img"].shape == found["output_img"].shape[1::-1] + (3,)
+    assert "output_img" not in result.json["res"]["doc_preprocessor_res"]
+    (result,) = PaddleOCR(**OFF).predict(str(PAGES / "tiny.png"))
+    assert result["doc_preprocessor_res"]["output_img"].ndim == 3
+    assert "doc_preprocessor_res" not in result.json["res"]
+
+
 def test_ocr_is_another_name_of_predict() -> None:
     ocr = PaddleOCR(**OFF)
     with pytest.warns(DeprecationWarning, match=r"call predict\(\)"):

@@ -148,6 +148,12 @@ def members(node: ast.ClassDef) -> Iterator[str]:
             yield f"{code(signature(function, f'.{function.name}'))}\n\n{text}"
 
 
+def union(name: str, types: str) -> str:
+    """A name for types, over several lines where one is too long, as the formatter has it."""
+    line, lines = f"{name} = {types}", types.replace(" | ", "\n    | ")
+    return line if len(line) <= WIDTH else f"{name} = (\n    {lines}\n)"
+
+
 def code(text: str) -> str:
     """Python in Markdown."""
     return f"```python\n{text}\n```"
@@ -185,7 +191,7 @@ def entry(place: str) -> str:
     if isinstance(statement, ast.ClassDef):
         parts += class_entry(home, statement)
     elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-        parts += [code(f"{name} = {ast.unparse(statement.value).strip(QUOTES)}"), text]
+        parts += [code(union(name, ast.unparse(statement.value).strip(QUOTES))), text]
     return "\n\n".join(part for part in parts if part)
 
 

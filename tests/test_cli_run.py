@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,3 +194,19 @@ def test_what_fast_means_is_what_the_help_says() -> None:
     (preset,) = [setting for setting in SHOWN if setting.name == "preset"]
     assert isinstance(preset, click.Option)
     assert f"text_det_limit_side_len {found.limit_side_len}, text_det_limit_type {found.limit_type}" in str(preset.help)
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("ocr-onnx run --text_det_b", "plain,--text_det_box_thresh"),
+        ("ocr-onnx run page", "file,page"),
+        ("ocr-onnx run -i page", "file,page"),
+        ("ocr-onnx run --text_detection_model_dir mod", "file,mod"),
+    ],
+)
+def test_bash_completes_options_and_files(words: str, completed: str) -> None:
+    asked = {"_OCR_ONNX_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    command = [sys.executable, "-m", "ocr_onnx"]
+    found = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[0] == completed

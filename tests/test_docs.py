@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,8 +14,11 @@ import ocr_onnx
 from benchmarks import api, readme
 from ocr_onnx import PaddleOCR, paddleocr, zoo
 from ocr_onnx.cli import main
+from ocr_onnx.cli_run import run
 
 TEXT = readme.README.read_text("utf-8")
+MIGRATION = (api.PAGE.parent / "migrating-from-paddleocr.md").read_text("utf-8")
+PAGES_OF_TEXT = [readme.README, readme.README.parent / "CHANGELOG.md", *sorted(api.PAGE.parent.glob("*.md"))]
 COMMANDS = re.findall(r"ocr-onnx ((?:models )?[a-z]+)", TEXT)
 
 
@@ -27,9 +31,29 @@ def test_every_command_in_the_readme_exists(command: str) -> None:
     assert CliRunner().invoke(main, [*command.split(), "--help"]).exit_code == 0
 
 
-def test_every_file_the_readme_names_is_there() -> None:
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT):
-        assert (readme.README.parent / link).exists(), link
+@pytest.mark.parametrize("page", PAGES_OF_TEXT, ids=lambda p: p.name)
+def test_every_file_that_a_document_names_is_there(page: Path) -> None:
+    for link in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        assert (page.parent / link).exists(), link
+
+
+def test_every_heading_that_a_document_names_is_there() -> None:
+    headings = {title.lower().replace(" ", "-") for title in re.findall(r"^##+ (.*)$", MIGRATION, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", MIGRATION)) <= headings
+
+
+def test_the_python_of_the_readme_compiles_and_imports_what_there_is() -> None:
+    for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+        compile(block, "README.md", "exec")
+        for line in block.splitlines():
+            if line.startswith("from ocr_onnx"):
+                exec(line, {})  # noqa: S102
+
+
+def test_every_option_in_the_readme_exists() -> None:
+    known = {option for parameter in run.params for option in parameter.opts}
+    for line in re.findall(r"ocr-onnx run (.*)", TEXT):
+        assert set(re.findall(r"--[a-z_-]+", line)) <= known, line
 
 
 def test_every_model_of_a_version_has_a_record_with_a_licence() -> None:
@@ -54,7 +78,6 @@ def test_every_public_name_is_on_that_page() -> None:
         assert name == "__version__" or getattr(ocr_onnx, name).__doc__
 
 
-MIGRATION = (api.PAGE.parent / "migrating-from-paddleocr.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \| (yes|only|) ?\| (same|differs|no effect) \| ?(.*?) ?\|$", MIGRATION, re.MULTILINE)
 
 

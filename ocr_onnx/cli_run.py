@@ -81,30 +81,32 @@ class Run(click.Command):
                 formatter.write_dl(records, col_max=NAME_WIDTH)
 
 
-def _settings() -> Iterator[Setting]:
-    """How inputs are read, and every parameter of PaddleOCR's constructor."""
-    reading = OWN_GROUP
+def _reading() -> Iterator[Setting]:
+    """How inputs are read, and where results go."""
     yield Setting(
         "save_path",
-        group=reading,
+        group=OWN_GROUP,
         type=click.Path(file_okay=False, path_type=Path),
         help="Write each page's <stem>_res.json and its pictures into this folder.",
     )
-    yield Setting("pdf_pages", group=reading, metavar="PAGES", help="Of PDFs, such as 1-3,7,20-; default: all.")
-    yield Setting("pdf_scale", group=reading, type=float, help="Of PDFs, times 72 dots an inch; default: 2.0.")
+    yield Setting("pdf_pages", group=OWN_GROUP, metavar="PAGES", help="Of PDFs, such as 1-3,7,20-; default: all.")
+    yield Setting("pdf_scale", group=OWN_GROUP, type=float, help="Of PDFs, times 72 dots an inch; default: 2.0.")
     yield Setting(
         "pdf_password",
-        group=reading,
+        group=OWN_GROUP,
         envvar="OCR_ONNX_PDF_PASSWORD",
         help="Of encrypted PDFs. Other users see it among the processes: better set OCR_ONNX_PDF_PASSWORD.",
     )
     yield Setting(
         "max_megapixels",
-        group=reading,
+        group=OWN_GROUP,
         type=float,
         help="Larger pictures are refused, PDF pages rendered smaller; default: 178.95697.",
     )
 
+
+def _models() -> Iterator[Setting]:
+    """The model of each stage."""
     models = "Models (a name of 'ocr-onnx models list'; a Paddle directory or .onnx file)"
     yield Setting("lang", group=models, help="Choose by language: 'ocr-onnx models langs' lists them.")
     yield Setting("ocr_version", group=models, help="Choose by version: PP-OCRv6, PP-OCRv5, PP-OCRv4 or PP-OCRv3.")
@@ -112,6 +114,9 @@ def _settings() -> Iterator[Setting]:
         yield Setting(f"{stage}_model_name", group=models, metavar="NAME", help=f"Default: {model}.")
         yield Setting(f"{stage}_model_dir", group=models, type=click.Path())
 
+
+def _stages() -> Iterator[Setting]:
+    """Which stages a page goes through."""
     stages = "Stages (True, False, or bare for True)"
     yield Setting("use_doc_orientation_classify", group=stages, type=bool, help="Turn pages upright; default: True.")
     yield Setting("use_doc_unwarping", group=stages, type=bool, help="Make bent pages flat; default: False.")
@@ -128,6 +133,9 @@ def _settings() -> Iterator[Setting]:
         help="This many lines are turned as the first of them; 1: each by itself; default: 6.",
     )
 
+
+def _detection() -> Iterator[Setting]:
+    """Those of detection."""
     detection = "Detection"
     yield Setting(
         "preset",
@@ -154,6 +162,9 @@ def _settings() -> Iterator[Setting]:
         help="Stretch pages to this, whatever the limits.",
     )
 
+
+def _recognition() -> Iterator[Setting]:
+    """Those of recognition."""
     recognition = "Recognition"
     yield Setting(
         "text_recognition_batch_size",
@@ -172,6 +183,9 @@ def _settings() -> Iterator[Setting]:
     )
     yield Setting("return_word_box", group=recognition, type=bool, help="Boxes of words as well; default: False.")
 
+
+def _machine() -> Iterator[Setting]:
+    """What the models run on, and the pipeline file."""
     machine = "Machine and pipeline file"
     yield Setting("device", group=machine, help="cpu, gpu or gpu:N; default: cpu.")
     yield Setting("cpu_threads", group=machine, type=int, help="Cores for detection; default: all.")
@@ -241,7 +255,8 @@ def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path:
     sys.exit(1 if failures else 0)
 
 
-run.params += [*_settings(), *_hidden()]
+for group in (_reading, _models, _stages, _detection, _recognition, _machine, _hidden):
+    run.params += group()
 
 
 def _input_options(settings: dict[str, Any]) -> InputOptions:

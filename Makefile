@@ -14,7 +14,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory readme picture lock golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory readme api picture lock golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -48,6 +48,9 @@ verify-models: .venv-convert/installed .cache/weights/en_PP-OCRv4_mobile_rec.onn
 
 readme: .venv/developed  ## Write the table of models in README.md anew.
 	$(BIN)/python -m benchmarks.readme
+
+api: .venv/developed  ## Write docs/api.md anew, from the docstrings.
+	$(BIN)/python -m benchmarks.api
 
 picture: .venv/developed  ## Draw docs/sample.png anew; needs fonts for Chinese and Japanese.
 	$(BIN)/python -c "from ocr_onnx import OCR; \

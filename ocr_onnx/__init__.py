@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from ocr_onnx.modules import TextLineOrientationClassification as TextLineOrientationClassification
     from ocr_onnx.modules import TextRecognition as TextRecognition
     from ocr_onnx.orientation import LineOrientationOptions as LineOrientationOptions
+    from ocr_onnx.orientation import PageOrientationOptions as PageOrientationOptions
     from ocr_onnx.paddleocr import PaddleOCR as PaddleOCR
     from ocr_onnx.pipeline import OCR as OCR
     from ocr_onnx.pipeline import Models as Models
     from ocr_onnx.pipeline import OCROptions as OCROptions
     from ocr_onnx.recognition import RecognitionOptions as RecognitionOptions
     from ocr_onnx.results import OCRResult as OCRResult
+    from ocr_onnx.types import Orientation as Orientation
     from ocr_onnx.types import Page as Page
     from ocr_onnx.types import Text as Text
     from ocr_onnx.types import TextBox as TextBox
@@ -45,8 +47,10 @@ _HOMES = {
     "OCRError": "errors",
     "OCROptions": "pipeline",
     "OCRResult": "results",
+    "Orientation": "types",
     "PaddleOCR": "paddleocr",
     "Page": "types",
+    "PageOrientationOptions": "orientation",
     "RecognitionOptions": "recognition",
     "Text": "types",
     "TextBox": "types",

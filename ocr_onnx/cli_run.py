@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +15,8 @@ import click
 from ocr_onnx.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from ocr_onnx.paddleocr import PaddleOCR
+    from ocr_onnx.inputs import InputOptions
+    from ocr_onnx.pipeline import OCR, OCROptions
     from ocr_onnx.results import OCRResult
 
 Format = Literal["text", "json", "jsonl"]
@@ -22,15 +24,31 @@ Format = Literal["text", "json", "jsonl"]
 FAST = {"text_det_limit_side_len": 960, "text_det_limit_type": "max"}
 """What `--preset fast` means."""
 
-
-NAME_WIDTH = 46
+NAME_WIDTH = 34
 """Columns of the help that options take at most, before their text starts on a line of its own."""
+
+OWN_GROUP = "Input and output"
+"""The title in the help for what is no parameter of PaddleOCR."""
+
+READING = ("pdf_pages", "pdf_scale", "pdf_password", "max_megapixels")
+"""The settings that are fields of InputOptions."""
+
+DEFAULT_MODELS = {
+    "text_detection": "PP-OCRv5_mobile_det",
+    "text_recognition": "PP-OCRv5_mobile_rec",
+    "textline_orientation": "PP-LCNet_x1_0_textline_ori",
+    "doc_orientation_classify": "PP-LCNet_x1_0_doc_ori",
+    "doc_unwarping": "UVDoc",
+}
+"""What the names of stages in parameters begin with, and what the help says of their models."""
 
 
 class Setting(click.Option):
     """An option under PaddleOCR's name, which may be written with dashes as well."""
 
     def __init__(self, name: str, *, group: str, **attributes: Any) -> None:
+        if attributes.get("type") is bool:
+            attributes["metavar"] = "[BOOL]"
         super().__init__(list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])), **attributes)
         self.group = group
 
@@ -46,7 +64,7 @@ class Run(click.Command):
         """Write out bare flags: `--use_doc_unwarping page.png` is `--use_doc_unwarping True page.png`."""
         flags = {o for p in self.params if isinstance(p, Setting) and p.type is click.BOOL for o in p.opts}
         written: list[str] = []
-        for this, following in itertools.zip_longest(args, args[1:], fillvalue=""):
+        for this, following in itertools.zip_longest(args, args[1:], fillvalue="--"):
             written.append(this)
             if this in flags and following.lower() not in click.types.BoolParamType.bool_states:
                 written.append("True")
@@ -57,51 +75,117 @@ class Run(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for option in self.get_params(ctx):
             if isinstance(option, click.Option) and (record := option.get_help_record(ctx)) and not option.hidden:
-                groups.setdefault(getattr(option, "group", "Input and output"), []).append(record)
+                groups.setdefault(getattr(option, "group", OWN_GROUP), []).append(record)
         for title, records in groups.items():
             with formatter.section(title):
                 formatter.write_dl(records, col_max=NAME_WIDTH)
 
 
-def _settings() -> Iterator[Setting]:
-    """Every parameter of PaddleOCR's constructor."""
-    models = "Models (default: the embedded PP-OCRv5 mobile)"
-    yield Setting("lang", group=models, help="A language: 'ocr-onnx models langs'.")
-    yield Setting("ocr_version", group=models, help="PP-OCRv6, PP-OCRv5, PP-OCRv4 or PP-OCRv3.")
-    for stage in ("text_detection", "text_recognition", "textline_orientation", "doc_orientation_classify"):
-        yield Setting(f"{stage}_model_name", group=models, help="Official name: models list.")
-        yield Setting(f"{stage}_model_dir", group=models, help="Paddle directory or .onnx file.")
-    yield Setting("doc_unwarping_model_name", group=models, help="Official name: models list.")
-    yield Setting("doc_unwarping_model_dir", group=models, help="Paddle directory or .onnx file.")
+def _reading() -> Iterator[Setting]:
+    """How inputs are read, and where results go."""
+    yield Setting(
+        "save_path",
+        group=OWN_GROUP,
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Write each page's <stem>_res.json and its pictures into this folder.",
+    )
+    yield Setting("pdf_pages", group=OWN_GROUP, metavar="PAGES", help="Of PDFs, such as 1-3,7,20-; default: all.")
+    yield Setting("pdf_scale", group=OWN_GROUP, type=float, help="Of PDFs, times 72 dots an inch; default: 2.0.")
+    yield Setting(
+        "pdf_password",
+        group=OWN_GROUP,
+        envvar="OCR_ONNX_PDF_PASSWORD",
+        help="Of encrypted PDFs. Other users see it among the processes: better set OCR_ONNX_PDF_PASSWORD.",
+    )
+    yield Setting(
+        "max_megapixels",
+        group=OWN_GROUP,
+        type=float,
+        help="Larger pictures are refused, PDF pages rendered smaller; default: 178.95697.",
+    )
 
+
+def _models() -> Iterator[Setting]:
+    """The model of each stage."""
+    models = "Models (a name of 'ocr-onnx models list'; a Paddle directory or .onnx file)"
+    yield Setting("lang", group=models, help="Choose by language: 'ocr-onnx models langs' lists them.")
+    yield Setting("ocr_version", group=models, help="Choose by version: PP-OCRv6, PP-OCRv5, PP-OCRv4 or PP-OCRv3.")
+    for stage, model in DEFAULT_MODELS.items():
+        yield Setting(f"{stage}_model_name", group=models, metavar="NAME", help=f"Default: {model}.")
+        yield Setting(f"{stage}_model_dir", group=models, type=click.Path())
+
+
+def _stages() -> Iterator[Setting]:
+    """Which stages a page goes through."""
     stages = "Stages (True, False, or bare for True)"
     yield Setting("use_doc_orientation_classify", group=stages, type=bool, help="Turn pages upright; default: True.")
     yield Setting("use_doc_unwarping", group=stages, type=bool, help="Make bent pages flat; default: False.")
-    yield Setting("use_textline_orientation", group=stages, type=bool, help="Turn lines upright; default: True.")
-    yield Setting("textline_orientation_batch_size", group=stages, type=int, help="Lines judged by their first; 6.")
+    yield Setting(
+        "use_textline_orientation",
+        group=stages,
+        type=bool,
+        help="Turn lines that stand on their heads; default: True.",
+    )
+    yield Setting(
+        "textline_orientation_batch_size",
+        group=stages,
+        type=int,
+        help="This many lines are turned as the first of them; 1: each by itself; default: 6.",
+    )
 
+
+def _detection() -> Iterator[Setting]:
+    """Those of detection."""
     detection = "Detection"
     yield Setting(
-        "preset", group=detection, type=click.Choice(["fast"]), help="fast: limit_side_len 960, limit_type max."
+        "preset",
+        group=detection,
+        type=click.Choice(["fast"]),
+        help="fast: no side longer than 960 pixels (text_det_limit_side_len 960, text_det_limit_type max).",
     )
     yield Setting("text_det_limit_side_len", group=detection, type=int, help="In pixels; default: 64.")
     yield Setting(
         "text_det_limit_type",
         group=detection,
         type=click.Choice(["min", "max"]),
-        help="min: no shorter side below the limit; max: no longer side above it; default: min.",
+        help="min: enlarge the shorter side to the limit; max: reduce the longer side to it; default: min.",
     )
-    yield Setting("text_det_thresh", group=detection, type=float, help="Of a pixel; default: 0.3.")
-    yield Setting("text_det_box_thresh", group=detection, type=float, help="Of a box; default: 0.6.")
+    yield Setting("text_det_thresh", group=detection, type=float, help="Text is pixels above this; default: 0.3.")
+    yield Setting("text_det_box_thresh", group=detection, type=float, help="Drop boxes below this; default: 0.6.")
     yield Setting("text_det_unclip_ratio", group=detection, type=float, help="How far boxes grow; default: 1.5.")
-    yield Setting("text_det_input_shape", group=detection, type=int, nargs=3, help="Resize to this; no limits then.")
+    yield Setting(
+        "text_det_input_shape",
+        group=detection,
+        type=int,
+        nargs=3,
+        metavar="3 HEIGHT WIDTH",
+        help="Stretch pages to this, whatever the limits.",
+    )
 
+
+def _recognition() -> Iterator[Setting]:
+    """Those of recognition."""
     recognition = "Recognition"
-    yield Setting("text_recognition_batch_size", group=recognition, type=int, help="Lines of one width; default: 6.")
-    yield Setting("text_rec_score_thresh", group=recognition, type=float, help="Leave out texts below; default: 0.")
-    yield Setting("text_rec_input_shape", group=recognition, type=int, nargs=3, help="Resize each line to this.")
+    yield Setting(
+        "text_recognition_batch_size",
+        group=recognition,
+        type=int,
+        help="This many lines are padded to one width; default: 6.",
+    )
+    yield Setting("text_rec_score_thresh", group=recognition, type=float, help="Drop texts below this; default: 0.0.")
+    yield Setting(
+        "text_rec_input_shape",
+        group=recognition,
+        type=int,
+        nargs=3,
+        metavar="3 48 WIDTH",
+        help="Stretch lines to this.",
+    )
     yield Setting("return_word_box", group=recognition, type=bool, help="Boxes of words as well; default: False.")
 
+
+def _machine() -> Iterator[Setting]:
+    """What the models run on, and the pipeline file."""
     machine = "Machine and pipeline file"
     yield Setting("device", group=machine, help="cpu, gpu or gpu:N; default: cpu.")
     yield Setting("cpu_threads", group=machine, type=int, help="Cores for detection; default: all.")
@@ -122,8 +206,10 @@ def _hidden() -> Iterator[Setting]:
 
 
 @click.command(cls=Run)
-@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
-@click.option("-i", "--input", "more", multiple=True, metavar="INPUT", help="As INPUT; may be repeated.")
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...", type=click.Path())
+@click.option(
+    "-i", "--input", "more", multiple=True, metavar="INPUT", type=click.Path(), help="As INPUT; may be repeated."
+)
 @click.option(
     "--format",
     "form",
@@ -131,32 +217,31 @@ def _hidden() -> Iterator[Setting]:
     default="text",
     help="text: line by line (default); json: one list of all pages; jsonl: one page a line, as it is done.",
 )
-@click.option(
-    "--save_path",
-    "--save-path",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Write each page's <stem>_res.json and its pictures into this folder.",
-)
 def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path: Path | None, **settings: Any) -> None:
-    """Read pictures, PDFs, and folders of them.
+    """Read pictures, PDFs, folders and patterns of them, and addresses.
 
-    An input that cannot be read is reported, and the others are still read; the exit code is then 1.
+    An input that cannot be read is reported, and the others are still read; the exit code is then 1. Options may be
+    written with dashes as well: --save-path is --save_path. PaddleOCR's old names, and those of its parameters that
+    mean nothing here, are taken too.
 
     \b
     Examples:
       ocr-onnx run page.png
       ocr-onnx run scans/ invoice.pdf --format jsonl > pages.jsonl
-      ocr-onnx run -i page.png --use_doc_unwarping False --save_path output
+      ocr-onnx run report.pdf --pdf_pages 1-3,7 --save_path output
+      ocr-onnx run -i page.png --use_textline_orientation False --preset fast
     """
     from ocr_onnx.paddleocr import PaddleOCR
 
     if not inputs and not more:
         raise click.UsageError("Missing INPUT: name a picture, a PDF or a folder.")
+    reading = _input_options(settings)
     ocr = PaddleOCR(**_parameters(settings))
+    options = replace(ocr.options, input=reading)
     failures: list[InputError] = []
     pages: list[dict[str, object]] = []
     taken: dict[Path, str] = {}
-    for result in _read_all(ocr, (*inputs, *more), failures):
+    for result in _read_all(ocr.engine, options, (*inputs, *more), failures):
         if save_path is not None:
             _save(result, save_path, taken)
         if form == "text":
@@ -170,12 +255,29 @@ def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path:
     sys.exit(1 if failures else 0)
 
 
-run.params += [*_settings(), *_hidden()]
+for group in (_reading, _models, _stages, _detection, _recognition, _machine, _hidden):
+    run.params += group()
+
+
+def _input_options(settings: dict[str, Any]) -> InputOptions:
+    """What was given of how inputs are read, taken out of the settings."""
+    from ocr_onnx.inputs import InputOptions
+
+    given = {name: settings.pop(name) for name in READING}
+    return InputOptions(**{name: value for name, value in given.items() if value is not None})
 
 
 def _parameters(settings: dict[str, Any]) -> dict[str, Any]:
-    """PaddleOCR's parameters: what was given, and what the preset says where nothing was."""
+    """PaddleOCR's parameters: what was given, under its present names, and what the preset says where nothing was."""
+    from ocr_onnx.paddle_parameters import DEPRECATED
+
     given = {name: value for name, value in settings.items() if value is not None}
+    for old in sorted(given.keys() & DEPRECATED.keys()):
+        new = DEPRECATED[old]
+        click.echo(f"WARNING: --{old} is deprecated: its name is --{new}", err=True)
+        if new in given:
+            raise click.UsageError(f"--{old} and --{new} are one option: give --{new} alone.")
+        given[new] = given.pop(old)
     return (FAST if given.pop("preset", None) == "fast" else {}) | given
 
 
@@ -204,7 +306,9 @@ def _save(result: OCRResult, folder: Path, taken: dict[Path, str]) -> None:
     result.save_to_img(place)
 
 
-def _read_all(ocr: PaddleOCR, inputs: Sequence[str], failures: list[InputError]) -> Iterator[OCRResult]:
+def _read_all(
+    engine: OCR, options: OCROptions, inputs: Sequence[str], failures: list[InputError]
+) -> Iterator[OCRResult]:
     """Every page of every input, with progress on a terminal; what cannot be read is reported and noted."""
     from ocr_onnx import sources
 
@@ -218,7 +322,7 @@ def _read_all(ocr: PaddleOCR, inputs: Sequence[str], failures: list[InputError])
         place = f"{number} of {len(paths)}: {path}"
         _progress(place if len(paths) > 1 else "")
         try:
-            for result in ocr.engine.predict_iter(path, ocr.options):
+            for result in engine.predict_iter(path, options):
                 _progress("")
                 yield result
                 if result.source.count is not None and result.source.index is not None:

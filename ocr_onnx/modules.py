@@ -38,7 +38,10 @@ SCORE_DIGITS = 5
 
 
 class Common(TypedDict, total=False):
-    """The parameters that every class takes, all by name; device is cpu (None, too), gpu or gpu:N."""
+    """The parameters that every class takes, all by name.
+
+    `device` is cpu (None, too), gpu or gpu:N. Those from `engine` on choose among Paddle's engines, and have no effect.
+    """
 
     model_name: str | None
     model_dir: str | os.PathLike[str] | None
@@ -87,7 +90,7 @@ class _ArrayResult(ModuleResult):
 
 
 class Module(ABC):
-    """What the classes have in common.
+    """What the classes for single models have in common; they take the parameters of `Common`.
 
     Raises OptionError for an unknown name or a value out of range, a kind of ModelError where the model is not to be
     had, DeviceUnavailableError where the device is not there.
@@ -119,7 +122,7 @@ class Module(ABC):
         batch_size: int | None = None,
         **overrides: Any,
     ) -> list[ModuleResult]:
-        """The result of every picture of `input`: a path, bytes, a BGR array, or a list of these.
+        """The result of every picture of `input`, as `sources.Source` lists what it may be.
 
         `overrides` are the constructor's own parameters for this call. Raises a kind of InputError for what cannot be
         read.

@@ -72,7 +72,7 @@ def refuse(unknown: Iterable[str]) -> None:
 
 @functools.cache
 def _warn_deprecated(old: str, new: str) -> None:
-    warnings.warn(f"{old} is deprecated: its name is {new}", DeprecationWarning, stacklevel=5)
+    warnings.warn(f"{old} is deprecated: its name is {new}", DeprecationWarning, stacklevel=4)
 
 
 @functools.cache

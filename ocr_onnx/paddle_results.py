@@ -48,11 +48,11 @@ class PaddleResult(dict[str, Any]):
         print(text)  # noqa: T201
 
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> None:
-        """Write the content of `json` to a .json file, or to <input's stem>_res.json in a folder."""
+        """Write the content of `json` to a .json file, or to `<input's stem>_res.json` in a folder."""
         exporting.save_json(self._written(), self._page, Path(save_path), indent, ensure_ascii=ensure_ascii)
 
     def save_to_img(self, save_path: str | Path) -> None:
-        """Write the pictures to a file (the last one stays), or to <input's stem>_<key>.<suffix> in a folder."""
+        """Write the pictures to a file (the last one stays), or to `<input's stem>_<key>.<suffix>` in a folder."""
         exporting.save_pictures(self._pictures(), self._page, Path(save_path))
 
     def save_all(self, save_path: str | Path) -> None:

@@ -53,6 +53,11 @@ class Result(PaddleResult):
 class PaddleOCR:
     """The pipeline under PaddleOCR's names; parameters left None take the pipeline file's value, else the default.
 
+    `others` are PaddleOCR's deprecated names, and its parameters that have no effect here. What each parameter does,
+    and where it differs from PaddleOCR, is in docs/migrating-from-paddleocr.md. How inputs are read (the pages of a
+    PDF, limits) is no parameter: `engine` takes it, as `ocr.engine.predict_iter(source, replace(ocr.options,
+    input=InputOptions(pdf_pages="1-3")))`.
+
     Raises OptionError for a value out of range and for an unknown name, a kind of ModelError or DownloadError where a
     model is not to be had, DeviceUnavailableError where the device is not there.
     """
@@ -199,12 +204,14 @@ class PaddleOCR:
 
 
 def in_memory(record: OCRResult) -> dict[str, Any]:
-    """The result's dictionary with boxes as arrays, as PaddleOCR hands it out."""
+    """The result's dictionary with boxes as arrays, and with the page before and after, as PaddleOCR hands it out."""
     written = exporting.to_dict(record)
+    pictures = {"input_img": record.source.image, "output_img": record.page.image}
     polys = [line.box.quad for line in record.lines]
     if record.options.return_word_box:
         written["text_word_region"] = [[word.box.tolist() for word in line.words or ()] for line in record.lines]
     return written | {
+        "doc_preprocessor_res": written.get("doc_preprocessor_res", {}) | pictures,
         "dt_polys": [_narrow(box.quad) for box in record.boxes],
         "rec_polys": [_narrow(quad) for quad in polys],
         "rec_boxes": _narrow(np.array([exporting.bounds(quad) for quad in polys], np.int32)),

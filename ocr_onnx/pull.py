@@ -87,7 +87,7 @@ def from_directory(place: Path, name: str | None = None) -> Path:
     files are converted. Either is done once and kept by the sha256 of what is there. Raises a kind of OCRError.
     """
     if not place.exists():
-        raise ModelNotFoundError(f"{place} does not exist: name an .onnx file, or the folder of a Paddle model")
+        raise ModelNotFoundError(f"{place} does not exist: give a Paddle directory or an .onnx file")
     export = place / "inference.onnx" if place.is_dir() else place
     if place.is_dir() and not export.is_file():
         named = (place / "inference.yml").is_file()

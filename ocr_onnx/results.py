@@ -73,13 +73,13 @@ class OCRResult:
         print(text)  # noqa: T201
 
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> Path:
-        """Write `json` to a .json file, or to <input's stem>_res.json in a folder; returns the file."""
+        """Write `json` to a .json file, or to `<input's stem>_res.json` in a folder; returns the file."""
         from ocr_onnx.exporting import save_json
 
         return save_json(self.json["res"], self.source, Path(save_path), indent, ensure_ascii=ensure_ascii)
 
     def save_to_img(self, save_path: str | Path) -> list[Path]:
-        """Write `img` to a picture file, or to <input's stem>_<key>.<suffix> in a folder; returns the files."""
+        """Write `img` to a picture file, or to `<input's stem>_<key>.<suffix>` in a folder; returns the files."""
         from ocr_onnx.exporting import save_pictures
 
         return save_pictures(self.img, self.source, Path(save_path))

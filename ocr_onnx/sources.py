@@ -110,10 +110,10 @@ def files(name: str | os.PathLike[str]) -> list[str]:
 
 
 def _local(text: str) -> str:
-    """A path as it is shown; raises UnsupportedInputError for an address that is not fetched."""
+    """The path as it was given, which is how results show it; UnsupportedInputError for an address that is not fetched."""
     if SCHEME.match(text) and not Path(text).exists():
         raise UnsupportedInputError(f"{text} is not fetched: give a path, or an http or https address")
-    return str(Path(text))
+    return text
 
 
 def _contents(name: str, options: InputOptions) -> bytes:

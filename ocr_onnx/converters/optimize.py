@@ -89,10 +89,13 @@ class Graph:
 
         The softmax stays before the maximum: ties between rounded probabilities then fall as in the reference.
         """
-        softmax = self.nodes[-1]
+        last = softmax = self.nodes[-1]
         (output,) = self._model.graph.output
-        if softmax.op_type != "Softmax" or output.name != softmax.output[0]:
-            raise ConversionError(f"recognition ends in {softmax.op_type}, not in a softmax over characters")
+        if last.op_type == "Reshape":
+            # Softmax of opset 12 and before knows two axes; brought to a later one it is put between reshapes.
+            softmax = self._producer(last.input[0]) or last
+        if softmax.op_type != "Softmax" or output.name != last.output[0]:
+            raise ConversionError(f"recognition ends in {last.op_type}, not in a softmax over characters")
         self.nodes += [
             onnx.helper.make_node("ArgMax", [output.name], ["index"], axis=-1, keepdims=0),
             onnx.helper.make_node("ReduceMax", [output.name], ["probability"], axes=[-1], keepdims=0),

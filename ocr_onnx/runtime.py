@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ocr_onnx.denormals import without_denormals
 from ocr_onnx.errors import (
     DeviceUnavailableError,
     ModelError,
@@ -110,11 +111,13 @@ def _load(path: Path, device: Device, threads: int) -> Any:
     options.inter_op_num_threads = 1
     # Inputs change their size from call to call: a plan of memory for one is of no use to the next.
     options.enable_mem_pattern = False
+    # Between calls the cores are for what comes next, not for threads that turn in circles to be ready for a call.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = ERRORS
     wanted = device.providers()
     _require(ort, wanted[0][0])
     try:
-        session = ort.InferenceSession(path.read_bytes(), options, providers=wanted)
+        session = ort.InferenceSession(without_denormals(path.read_bytes()), options, providers=wanted)
     except _errors(ort) as error:
         raise ModelError(f"{path} is no model that ONNX Runtime {ort.__version__} can load: {error}") from error
     got = session.get_providers()[0]

@@ -16,7 +16,8 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 LAYERS = [
     {"types", "errors", "metadata", "options", "inputs"},
-    {"geometry", "images", "documents", "readahead", "runtime", "zoo", "store", "download", "languages", "fonts"},
+    {"geometry", "images", "documents", "readahead", "runtime", "zoo", "store", "download", "languages", "fonts"}
+    | {"denormals"},
     {"web"},
     {"sources"},
     {"detection", "recognition", "orientation", "unwarping", "words"},

@@ -104,7 +104,7 @@ def _settings() -> Iterator[Setting]:
 
     machine = "Machine and pipeline file"
     yield Setting("device", group=machine, help="cpu, gpu or gpu:N; default: cpu.")
-    yield Setting("cpu_threads", group=machine, type=int, help="Cores for detection; default: all.")
+    yield Setting("cpu_threads", group=machine, type=int, help="Cores; default: all.")
     yield Setting("paddlex_config", group=machine, type=click.Path(), help="A PaddleX pipeline file, OCR.yaml.")
 
 

@@ -64,6 +64,8 @@ class LineClassifier:
 
     run: Run
     metadata: ModelMetadata
+    threads: int | None = None
+    """How many crops are judged side by side; None: as many as there are cores."""
 
     def __call__(
         self, crops: Sequence[Image], options: LineOrientationOptions = LineOrientationOptions()
@@ -78,7 +80,7 @@ class LineClassifier:
             best, score = best_class(self.run(preprocess_line(crop, self.metadata))[0])
             return Orientation(HALF_TURN if best == 1 and score >= options.score_thresh else 0, score)
 
-        first = run_each(judge, crops[:: options.batch_size])
+        first = run_each(judge, crops[:: options.batch_size], threads=self.threads)
         return [first[i // options.batch_size] for i in range(len(crops))]
 
 

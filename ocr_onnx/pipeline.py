@@ -14,7 +14,6 @@ from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import ModelError, StageNotLoadedError
 from ocr_onnx.inputs import InputOptions
 from ocr_onnx.metadata import ModelMetadata, Task
-from ocr_onnx.options import check_number
 from ocr_onnx.orientation import (
     HALF_TURN,
     LineClassifier,
@@ -25,7 +24,7 @@ from ocr_onnx.orientation import (
 from ocr_onnx.readahead import one_ahead
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.results import OCRResult
-from ocr_onnx.runtime import Device, Session, cpu_count
+from ocr_onnx.runtime import Device, Session, cores
 from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
 from ocr_onnx.unwarping import TextImageUnwarper
 from ocr_onnx.words import find_words
@@ -68,8 +67,8 @@ class OCR:
     """The pipeline. One may serve many threads: a call leaves nothing behind.
 
     A stage that `options` has off is not loaded, and no call can have it on. `device` is cpu, gpu or gpu:N;
-    `cpu_threads` is how many cores detection may use (default: all that the process may). Raises a kind of OCRError
-    where a model or the device is not there.
+    `cpu_threads` is how many cores a page may use (default: all that the process may; never more). Raises a kind of
+    OCRError where a model or the device is not there.
 
     Each stage can be called by itself: `detect(image)`, `recognize(crops)`, `classify_page(image)`,
     `classify_lines(crops)`, `unwarp(image)`; of the last three, those that are off are None.
@@ -83,16 +82,14 @@ class OCR:
         device: str = "cpu",
         cpu_threads: int | None = None,
     ) -> None:
-        if cpu_threads is not None:
-            check_number("cpu_threads", cpu_threads, 1, whole=True)
         self.options = OCROptions() if options is None else options
         names = Models() if models is None else models
         where = Device.parse(device)
-        threads = cpu_count() if cpu_threads is None else cpu_threads
+        threads = cores(cpu_threads)
 
         # A page is one call that fills all cores; lines are many calls, each on one (runtime.run_each).
         self.detect = TextDetector(*load(names.text_detection, "text_detection", where, threads))
-        self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1))
+        self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1), threads)
         self.classify_page: PageClassifier | None = None
         self.unwarp: TextImageUnwarper | None = None
         self.classify_lines: LineClassifier | None = None
@@ -101,7 +98,8 @@ class OCR:
         if self.options.use_doc_unwarping:
             self.unwarp = TextImageUnwarper(*load(names.doc_unwarping, "image_unwarping", where, threads))
         if self.options.use_textline_orientation:
-            self.classify_lines = LineClassifier(*load(names.textline_orientation, "textline_orientation", where, 1))
+            lines = load(names.textline_orientation, "textline_orientation", where, 1)
+            self.classify_lines = LineClassifier(*lines, threads)
 
     def metadata(self) -> dict[Task, ModelMetadata]:
         """What the models of the stages that are loaded say of themselves."""

@@ -51,6 +51,8 @@ class TextRecognizer:
 
     run: Run
     metadata: ModelMetadata
+    threads: int | None = None
+    """How many crops are read side by side; None: as many as there are cores."""
 
     def __call__(self, crops: Sequence[Image], options: RecognitionOptions = RecognitionOptions()) -> list[Text]:
         """The text of each crop, in their order. Raises OptionError where options.input_shape is not of the model's height."""
@@ -70,7 +72,7 @@ class TextRecognizer:
             widths, shares = padded_widths(crops, options.batch_size, shape), filled(crops, options.batch_size, shape)
         else:
             widths, shares = [fixed[2]] * len(crops), [1.0] * len(crops)
-        return run_each(read, crops, widths, shares, costs=widths)
+        return run_each(read, crops, widths, shares, costs=widths, threads=self.threads)
 
 
 def groups(ratios: Sequence[float], batch_size: int) -> list[list[int]]:

@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -137,6 +138,11 @@ def _hidden() -> Iterator[Setting]:
     type=click.Path(file_okay=False, path_type=Path),
     help="Write each page's <stem>_res.json and its pictures into this folder.",
 )
+@click.option(
+    "--profile",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Print where the time went, on standard error, and write a trace (JSON) for chrome://tracing or Perfetto.",
+)
 def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path: Path | None, **settings: Any) -> None:
     """Read pictures, PDFs, and folders of them.
 
@@ -152,19 +158,21 @@ def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path:
 
     if not inputs and not more:
         raise click.UsageError("Missing INPUT: name a picture, a PDF or a folder.")
+    trace = settings.pop("profile")
     ocr = PaddleOCR(**_parameters(settings))
     failures: list[InputError] = []
     pages: list[dict[str, object]] = []
     taken: dict[Path, str] = {}
-    for result in _read_all(ocr, (*inputs, *more), failures):
-        if save_path is not None:
-            _save(result, save_path, taken)
-        if form == "text":
-            _print(result.text)
-        elif form == "jsonl":
-            _print(json.dumps(result.json["res"], ensure_ascii=False))
-        else:
-            pages.append(result.json["res"])
+    with _profiled(trace):
+        for result in _read_all(ocr, (*inputs, *more), failures):
+            if save_path is not None:
+                _save(result, save_path, taken)
+            if form == "text":
+                _print(result.text)
+            elif form == "jsonl":
+                _print(json.dumps(result.json["res"], ensure_ascii=False))
+            else:
+                pages.append(result.json["res"])
     if form == "json":
         _print(json.dumps(pages, ensure_ascii=False, indent=4))
     sys.exit(1 if failures else 0)
@@ -177,6 +185,20 @@ def _parameters(settings: dict[str, Any]) -> dict[str, Any]:
     """PaddleOCR's parameters: what was given, and what the preset says where nothing was."""
     given = {name: value for name, value in settings.items() if value is not None}
     return (FAST if given.pop("preset", None) == "fast" else {}) | given
+
+
+@contextmanager
+def _profiled(trace: Path | None) -> Iterator[None]:
+    """Where a trace is asked for, write it and print the table."""
+    if trace is None:
+        yield
+        return
+    from ocr_onnx import profiling
+
+    with profiling.record() as profile:
+        yield
+    profile.save(trace)
+    click.echo(profile.table(), err=True)
 
 
 def _print(text: str) -> None:

@@ -17,6 +17,7 @@ from ocr_onnx.errors import OptionError
 from ocr_onnx.geometry import CORNERS, rectangle
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.options import check_number, check_shape
+from ocr_onnx.profiling import timed
 from ocr_onnx.types import Image, Run, Tensor, TextBox
 
 logger = logging.getLogger(__name__)
@@ -124,6 +125,7 @@ class TextDetector:
         return find_boxes(probability, image.shape[1::-1], options)
 
 
+@timed("detection: resize, normalize")
 def preprocess(image: Image, options: DetectionOptions, metadata: ModelMetadata) -> Tensor:
     """Resize, to multiples of STRIDE where no shape is given, and normalize: (1, 3, height, width)."""
     height, width = image.shape[:2]
@@ -165,6 +167,7 @@ def normalize(image: Image, metadata: ModelMetadata) -> Tensor:
     return tensor
 
 
+@timed("detection: find boxes")
 def find_boxes(probability: NDArray[np.float32], size: tuple[int, int], options: DetectionOptions) -> list[TextBox]:
     """Read a probability map (height, width) into boxes on a picture of `size` (width, height)."""
     mask = (probability > options.thresh).astype(np.uint8)

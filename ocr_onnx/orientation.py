@@ -13,6 +13,7 @@ from ocr_onnx.detection import normalize
 from ocr_onnx.inputs import MAX_PIXELS
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.options import check_number
+from ocr_onnx.profiling import timed
 from ocr_onnx.runtime import run_each
 from ocr_onnx.types import Image, Orientation, Run, Tensor
 
@@ -84,6 +85,7 @@ class LineClassifier:
         return [first[i // options.batch_size] for i in range(len(crops))]
 
 
+@timed("orientation: resize, normalize")
 def preprocess_page(image: Image, metadata: ModelMetadata) -> Tensor:
     """Resize the shorter side, cut out the center, normalize: (1, 3, height, width)."""
     _, height, width = metadata.input_shape
@@ -103,6 +105,7 @@ def _middle(image: Image, length: int) -> Image:
     return image[top : top + length, left : left + length]
 
 
+@timed("orientation: resize, normalize")
 def preprocess_line(crop: Image, metadata: ModelMetadata) -> Tensor:
     """Resize, normalize, pad on the right where the model wants the crop's shape kept: (1, 3, height, width)."""
     _, height, width = metadata.input_shape

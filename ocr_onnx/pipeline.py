@@ -21,6 +21,7 @@ from ocr_onnx.orientation import (
     PageClassifier,
     PageOrientationOptions,
 )
+from ocr_onnx.profiling import timed
 from ocr_onnx.readahead import one_ahead
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.results import OCRResult
@@ -125,6 +126,7 @@ class OCR:
             # A loop's variable would keep a page while the next one is waited for.
             yield from map(partial(self.read, options=chosen), pages)
 
+    @timed("page, without the rest")
     def read(self, page: Page, options: OCROptions) -> OCRResult:
         """Take one page through all stages."""
         self._check_loaded(options)

@@ -24,6 +24,7 @@ from ocr_onnx.errors import (
     OptionError,
 )
 from ocr_onnx.options import check_number
+from ocr_onnx.profiling import span
 from ocr_onnx.types import Tensor
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Session:
         self._session = _load(path, device, threads)
         self._for_large = functools.cache(functools.partial(_load, path, device, threads, keep_memory=False))
         self._process = os.getpid()
+        self._span = f"{path.stem}: session"
         self._input = self._session.get_inputs()[0].name
         self.output_shape: list[int | str | None] = self._session.get_outputs()[0].shape
         """Of the first output; a size that is free is a name or None."""
@@ -103,7 +105,8 @@ class Session:
             raise OnnxRuntimeError("a model does not survive a fork: make the OCR in the process that uses it")
         session = self._session if tensor.size < LARGE else self._for_large()
         try:
-            outputs = session.run(None, {self._input: tensor})
+            with span(self._span):
+                outputs = session.run(None, {self._input: tensor})
         except _errors(onnxruntime()) as error:
             raise ModelError(
                 f"the model cannot be run on a tensor of {'x'.join(map(str, tensor.shape))}: {error}; with an "

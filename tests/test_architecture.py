@@ -15,7 +15,7 @@ PACKAGE = Path(ocr_onnx.__file__).parent
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 LAYERS = [
-    {"types", "errors", "metadata", "options", "inputs"},
+    {"types", "errors", "metadata", "options", "inputs", "profiling"},
     {"geometry", "images", "documents", "readahead", "runtime", "zoo", "store", "download", "languages", "fonts"}
     | {"denormals"},
     {"web"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -64,6 +64,17 @@ class Models:
     textline_orientation: str | Path = "PP-LCNet_x1_0_textline_ori"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """A page whose text is found and not yet read."""
+
+    source: Page
+    orientation: Orientation | None
+    page: Page
+    """As it was looked at: upright and flat."""
+    cut: list[tuple[TextBox, Image]]
+
+
 class OCR:
     """The pipeline. One may serve many threads: a call leaves nothing behind.
 
@@ -115,38 +126,51 @@ class OCR:
         return list(self.predict_iter(source, options))
 
     def predict_iter(self, source: sources.Source, options: OCROptions | None = None) -> Iterator[OCRResult]:
-        """As `predict`, page by page: two pages are in memory, this one and the next, besides what the caller keeps.
+        """As `predict`, page by page: three pages are in memory, besides what the caller keeps.
 
-        The next page is opened, fetched and decoded in a thread of its own while this one is read, and a generator given
-        as `source` is advanced there. An error is raised at the page it belongs to. To leave the iterator ends the
-        thread, once the page it is decoding is done.
+        While the lines of one are read, the text of the next is found, and the one after that is opened, fetched and
+        decoded, each in a thread of its own; a generator given as `source` is advanced in the latter. An error is raised
+        at the page it belongs to. To leave the iterator ends the threads, once the pages they are at are done.
         """
         chosen = self.options if options is None else options
-        with closing(one_ahead(sources.read_pages(source, chosen.input))) as pages:
+        with closing(one_ahead(self._find_all(source, chosen))) as found:
             # A loop's variable would keep a page while the next one is waited for.
-            yield from map(partial(self.read, options=chosen), pages)
+            yield from map(partial(self._read_lines, options=chosen), found)
 
-    @timed("page, without the rest")
     def read(self, page: Page, options: OCROptions) -> OCRResult:
         """Take one page through all stages."""
+        return self._read_lines(self._find(page, options), options)
+
+    def _find_all(self, source: sources.Source, options: OCROptions) -> Generator[_Found, None, None]:
+        with closing(one_ahead(sources.read_pages(source, options.input))) as pages:
+            yield from map(partial(self._find, options=options), pages)
+
+    @timed("page: find text, without the steps")
+    def _find(self, page: Page, options: OCROptions) -> _Found:
+        """Turn a page upright, make it flat, and cut out its text."""
         self._check_loaded(options)
         orientation, image = self._upright(page.image, options)
         if options.use_doc_unwarping and self.unwarp is not None:
             image = self.unwarp(image)
-        found = geometry.reading_order(self.detect(image, options.detection))
-        cut = [(box, geometry.crop(image, box.quad)) for box in found]
+        boxes = geometry.reading_order(self.detect(image, options.detection))
+        cut = [(box, geometry.crop(image, box.quad)) for box in boxes]
         # A box on a picture enlarged for detection can be less than a pixel high.
-        boxes, crops = [box for box, crop in cut if crop.size], [crop for _, crop in cut if crop.size]
+        return _Found(page, orientation, replace(page, image=image), [(box, crop) for box, crop in cut if crop.size])
+
+    @timed("page: read lines, without the steps")
+    def _read_lines(self, found: _Found, options: OCROptions) -> OCRResult:
+        """Turn the lines upright and read them."""
+        boxes, crops = [box for box, _ in found.cut], [crop for _, crop in found.cut]
         if options.use_textline_orientation and self.classify_lines is not None:
             boxes, crops = _turn(boxes, crops, self.classify_lines(crops, options.line_orientation))
         texts = self.recognize(crops, options.recognition)
-        logger.info("%s: %s, %d lines", page.path, orientation, len(texts))
+        logger.info("%s: %s, %d lines", found.source.path, found.orientation, len(texts))
         lines = tuple(
             TextLine(text, score, box, find_words(columns, box.quad) if options.return_word_box else None)
             for box, (text, score, columns) in zip(boxes, texts, strict=True)
             if score >= options.recognition.score_thresh
         )
-        return OCRResult(page, replace(page, image=image), orientation, tuple(boxes), lines, options)
+        return OCRResult(found.source, found.page, found.orientation, tuple(boxes), lines, options)
 
     def _upright(self, image: Image, options: OCROptions) -> tuple[Orientation | None, Image]:
         """How the page stands, None where that stage is off, and the picture turned."""

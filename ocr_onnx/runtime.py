@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -124,6 +125,9 @@ def _load(path: Path, device: Device, threads: int, *, keep_memory: bool = True)
     # Inputs change their size from call to call: a plan of memory for one is of no use to the next.
     options.enable_mem_pattern = False
     options.enable_cpu_mem_arena = keep_memory
+    if keep_memory:
+        _share_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     # Between calls the cores are for what comes next, not for threads that turn in circles to be ready for a call.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = ERRORS
@@ -140,6 +144,15 @@ def _load(path: Path, device: Device, threads: int, *, keep_memory: bool = True)
             "own log, above, names the one that is missing"
         )
     return session
+
+
+@functools.cache
+def _share_memory() -> None:
+    """Have one arena for all sessions that ask for it: each by itself would keep as much as its largest run took."""
+    ort = onnxruntime()
+    arena = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    with suppress(*_errors(ort)):  # Another library of this process has made one, which serves as well.
+        ort.create_and_register_allocator(arena, ort.OrtArenaCfg(0, -1, -1, -1))
 
 
 def _errors(ort: ModuleType) -> tuple[type[Exception], ...]:

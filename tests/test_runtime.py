@@ -127,6 +127,39 @@ def test_more_threads_than_there_are_cores_are_as_many_as_there_are() -> None:
         cores(0)
 
 
+def test_sessions_share_their_memory() -> None:
+    # The second model's run finds what the first has left.
+    script = """
+import resource
+import numpy as np
+from ocr_onnx import store
+from ocr_onnx.runtime import Session
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+first, second = (Session(store.find("PP-OCRv5_mobile_det")) for _ in range(2))
+before = peak()
+first(np.zeros((1, 3, 960, 960), np.float32))
+once = peak()
+second(np.zeros((1, 3, 960, 960), np.float32))
+print(once - before, peak() - once)
+"""
+    needed, more = map(float, subprocess.check_output([sys.executable, "-c", script], text=True).split())
+    assert needed > 30
+    assert more < needed / 4
+
+
+def test_memory_that_another_library_shares_is_used_too() -> None:
+    script = """
+import numpy as np, onnxruntime as ort
+info = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+ort.create_and_register_allocator(info, ort.OrtArenaCfg(0, -1, -1, -1))
+from ocr_onnx import store
+from ocr_onnx.runtime import Session
+print(Session(store.find("PP-OCRv5_mobile_det"))(np.zeros((1, 3, 64, 64), np.float32))[0].shape)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("(1, 1, 64, 64)\n", "")
+
+
 def test_a_large_input_is_answered_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(store.find("PP-OCRv5_mobile_det"))
     tensor = np.random.default_rng(0).normal(size=(1, 3, 96, 160)).astype(np.float32)

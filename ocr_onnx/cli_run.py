@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -188,7 +189,7 @@ def _machine() -> Iterator[Setting]:
     """What the models run on, and the pipeline file."""
     machine = "Machine and pipeline file"
     yield Setting("device", group=machine, help="cpu, gpu or gpu:N; default: cpu.")
-    yield Setting("cpu_threads", group=machine, type=int, help="Cores for detection; default: all.")
+    yield Setting("cpu_threads", group=machine, type=int, help="Cores; default: all.")
     yield Setting("paddlex_config", group=machine, type=click.Path(), help="A PaddleX pipeline file, OCR.yaml.")
 
 
@@ -217,6 +218,11 @@ def _hidden() -> Iterator[Setting]:
     default="text",
     help="text: line by line (default); json: one list of all pages; jsonl: one page a line, as it is done.",
 )
+@click.option(
+    "--profile",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Print where the time went, on standard error, and write a trace (JSON) for chrome://tracing or Perfetto.",
+)
 def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path: Path | None, **settings: Any) -> None:
     """Read pictures, PDFs, folders and patterns of them, and addresses.
 
@@ -236,20 +242,22 @@ def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path:
     if not inputs and not more:
         raise click.UsageError("Missing INPUT: name a picture, a PDF or a folder.")
     reading = _input_options(settings)
+    trace = settings.pop("profile")
     ocr = PaddleOCR(**_parameters(settings))
     options = replace(ocr.options, input=reading)
     failures: list[InputError] = []
     pages: list[dict[str, object]] = []
     taken: dict[Path, str] = {}
-    for result in _read_all(ocr.engine, options, (*inputs, *more), failures):
-        if save_path is not None:
-            _save(result, save_path, taken)
-        if form == "text":
-            _print(result.text)
-        elif form == "jsonl":
-            _print(json.dumps(result.json["res"], ensure_ascii=False))
-        else:
-            pages.append(result.json["res"])
+    with _profiled(trace):
+        for result in _read_all(ocr.engine, options, (*inputs, *more), failures):
+            if save_path is not None:
+                _save(result, save_path, taken)
+            if form == "text":
+                _print(result.text)
+            elif form == "jsonl":
+                _print(json.dumps(result.json["res"], ensure_ascii=False))
+            else:
+                pages.append(result.json["res"])
     if form == "json":
         _print(json.dumps(pages, ensure_ascii=False, indent=4))
     sys.exit(1 if failures else 0)
@@ -279,6 +287,20 @@ def _parameters(settings: dict[str, Any]) -> dict[str, Any]:
             raise click.UsageError(f"--{old} and --{new} are one option: give --{new} alone.")
         given[new] = given.pop(old)
     return (FAST if given.pop("preset", None) == "fast" else {}) | given
+
+
+@contextmanager
+def _profiled(trace: Path | None) -> Iterator[None]:
+    """Where a trace is asked for, write it and print the table."""
+    if trace is None:
+        yield
+        return
+    from ocr_onnx import profiling
+
+    with profiling.record() as profile:
+        yield
+    profile.save(trace)
+    click.echo(profile.table(), err=True)
 
 
 def _print(text: str) -> None:

@@ -18,6 +18,7 @@ from ocr_onnx.errors import OptionError
 from ocr_onnx.geometry import CORNERS, rectangle
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.options import check_number, check_shape
+from ocr_onnx.profiling import timed
 from ocr_onnx.types import Image, Run, Tensor, TextBox
 
 logger = logging.getLogger(__name__)
@@ -155,6 +156,7 @@ def check_memory(image: Image, options: DetectionOptions, metadata: ModelMetadat
     memory.require(needed, f"detection at {width} x {height}", cure)
 
 
+@timed("detection: resize, normalize")
 def preprocess(image: Image, options: DetectionOptions, metadata: ModelMetadata) -> Tensor:
     """Resize, to multiples of STRIDE where no shape is given, and normalize: (1, 3, height, width)."""
     height, width = image.shape[:2]
@@ -196,6 +198,7 @@ def normalize(image: Image, metadata: ModelMetadata) -> Tensor:
     return tensor
 
 
+@timed("detection: find boxes")
 def find_boxes(probability: NDArray[np.float32], size: tuple[int, int], options: DetectionOptions) -> list[TextBox]:
     """Read a probability map (height, width) into boxes on a picture of `size` (width, height)."""
     mask = (probability > options.thresh).astype(np.uint8)

@@ -15,6 +15,7 @@ import pypdfium2
 from ocr_onnx.errors import InputNotFoundError, UnreadableImageError
 from ocr_onnx.images import FORMATS, by_pillow, check_size, check_whole, decode, from_array, undamaged
 from ocr_onnx.inputs import InputOptions
+from ocr_onnx.profiling import timed
 from ocr_onnx.types import Image, Page
 
 PDF_SIGNATURE = b"%PDF-"
@@ -93,6 +94,7 @@ def _open_pdf(data: bytes, name: str, password: str | None) -> pypdfium2.PdfDocu
     return document
 
 
+@timed("decode")
 def _render(document: pypdfium2.PdfDocument, index: int, name: str, options: InputOptions) -> Image:
     """One page, at `pdf_scale` or as large as `max_megapixels` allows."""
     limit = options.max_pixels

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ocr_onnx.profiling import timed
 from ocr_onnx.types import Image, Quad, TextBox
 
 TALL = 1.5
@@ -38,6 +39,7 @@ def rectangle(points: NDArray[np.int32] | NDArray[np.float32]) -> tuple[NDArray[
     return np.array([left[0], right[0], right[1], left[1]], np.float32), min(bounding[1])
 
 
+@timed("crop")
 def crop(image: Image, quad: Quad) -> Image:
     """Cut a box out of a picture and set it upright; vertical text is turned a quarter counter-clockwise.
 

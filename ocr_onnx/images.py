@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ocr_onnx.errors import ImageTooLargeError, UnreadableImageError, UnsupportedInputError
 from ocr_onnx.inputs import MAX_PIXELS
+from ocr_onnx.profiling import timed
 from ocr_onnx.types import Image
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ def from_pillow(picture: PIL.Image.Image, name: str, max_pixels: int = MAX_PIXEL
     return by_pillow(upright, name)
 
 
+@timed("decode")
 def decode(picture: PIL.Image.Image, data: bytes, name: str) -> Image:
     """One picture, by OpenCV as the reference does (turned as its EXIF data says), or by Pillow what OpenCV cannot."""
     with undamaged(name):

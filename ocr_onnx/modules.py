@@ -24,7 +24,7 @@ from ocr_onnx.orientation import preprocess_line, preprocess_page
 from ocr_onnx.paddle_parameters import refuse, take_without_effect
 from ocr_onnx.paddle_results import PaddleResult
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
-from ocr_onnx.runtime import Device, cpu_count
+from ocr_onnx.runtime import Device, cores
 from ocr_onnx.types import Image, Page, Tensor
 from ocr_onnx.unwarping import TextImageUnwarper
 
@@ -105,13 +105,11 @@ class Module(ABC):
     def __init__(self, **common: Unpack[Common]) -> None:
         refuse(common.keys() - Common.__annotations__.keys())
         take_without_effect(dict(common))
-        threads = common.get("cpu_threads")
-        if threads is not None:
-            check_number("cpu_threads", threads, 1, whole=True)
+        self.threads = cores(common.get("cpu_threads"))
         name, folder = common.get("model_name"), common.get("model_dir")
         device = Device.parse(common.get("device") or "cpu")
         chosen = pull.obtain(name or self.default) if folder is None else pull.from_directory(Path(folder), name)
-        session, metadata = pipeline.load(chosen, self.task, device, (threads or cpu_count()) if self.threaded else 1)
+        session, metadata = pipeline.load(chosen, self.task, device, self.threads if self.threaded else 1)
         if name is not None and metadata.name != name:
             raise ModelError(f"{chosen} holds {metadata.name}, not {name}: name that, or another model_dir")
         self.run, self.metadata = session, metadata
@@ -192,7 +190,7 @@ class TextRecognition(Module):
         from ocr_onnx import rendering
 
         options = replace(_replaced(self.options, overrides), batch_size=len(pages))
-        texts = TextRecognizer(self.run, self.metadata)([page.image for page in pages], options)
+        texts = TextRecognizer(self.run, self.metadata, self.threads)([page.image for page in pages], options)
         for page, read in zip(pages, texts, strict=True):
             caption = f"{read.text} ({read.score:.3f})"
             found = {"input_img": page.image, "rec_text": read.text, "rec_score": read.score}

@@ -13,6 +13,7 @@ from ocr_onnx.detection import normalize
 from ocr_onnx.inputs import MAX_PIXELS
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.options import check_number
+from ocr_onnx.profiling import timed
 from ocr_onnx.runtime import run_each
 from ocr_onnx.types import Image, Orientation, Run, Tensor
 
@@ -64,6 +65,8 @@ class LineClassifier:
 
     run: Run
     metadata: ModelMetadata
+    threads: int | None = None
+    """How many crops are judged side by side; None: as many as there are cores."""
 
     def __call__(
         self, crops: Sequence[Image], options: LineOrientationOptions = LineOrientationOptions()
@@ -78,10 +81,11 @@ class LineClassifier:
             best, score = best_class(self.run(preprocess_line(crop, self.metadata))[0])
             return Orientation(HALF_TURN if best == 1 and score >= options.score_thresh else 0, score)
 
-        first = run_each(judge, crops[:: options.batch_size])
+        first = run_each(judge, crops[:: options.batch_size], threads=self.threads)
         return [first[i // options.batch_size] for i in range(len(crops))]
 
 
+@timed("orientation: resize, normalize")
 def preprocess_page(image: Image, metadata: ModelMetadata) -> Tensor:
     """Resize the shorter side, cut out the center, normalize: (1, 3, height, width)."""
     _, height, width = metadata.input_shape
@@ -101,6 +105,7 @@ def _middle(image: Image, length: int) -> Image:
     return image[top : top + length, left : left + length]
 
 
+@timed("orientation: resize, normalize")
 def preprocess_line(crop: Image, metadata: ModelMetadata) -> Tensor:
     """Resize, normalize, pad on the right where the model wants the crop's shape kept: (1, 3, height, width)."""
     _, height, width = metadata.input_shape

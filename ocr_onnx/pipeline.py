@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +14,6 @@ from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import ModelError, StageNotLoadedError
 from ocr_onnx.inputs import InputOptions
 from ocr_onnx.metadata import ModelMetadata, Task
-from ocr_onnx.options import check_number
 from ocr_onnx.orientation import (
     HALF_TURN,
     LineClassifier,
@@ -22,10 +21,11 @@ from ocr_onnx.orientation import (
     PageClassifier,
     PageOrientationOptions,
 )
+from ocr_onnx.profiling import timed
 from ocr_onnx.readahead import one_ahead
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.results import OCRResult
-from ocr_onnx.runtime import Device, Session, cpu_count
+from ocr_onnx.runtime import Device, Session, cores
 from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
 from ocr_onnx.unwarping import TextImageUnwarper
 from ocr_onnx.words import find_words
@@ -64,12 +64,23 @@ class Models:
     textline_orientation: str | Path = "PP-LCNet_x1_0_textline_ori"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """A page whose text is found and not yet read."""
+
+    source: Page
+    orientation: Orientation | None
+    page: Page
+    """As it was looked at: upright and flat."""
+    cut: list[tuple[TextBox, Image]]
+
+
 class OCR:
     """The pipeline. One may serve many threads: a call leaves nothing behind.
 
     A stage that `options` has off is not loaded, and no call can have it on. `device` is cpu, gpu or gpu:N;
-    `cpu_threads` is how many cores detection may use (default: all that the process may). Raises a kind of OCRError
-    where a model or the device is not there.
+    `cpu_threads` is how many cores a page may use (default: all that the process may; never more). Raises a kind of
+    OCRError where a model or the device is not there.
 
     Each stage can be called by itself: `detect(image)`, `recognize(crops)`, `classify_page(image)`,
     `classify_lines(crops)`, `unwarp(image)`; of the last three, those that are off are None.
@@ -83,16 +94,14 @@ class OCR:
         device: str = "cpu",
         cpu_threads: int | None = None,
     ) -> None:
-        if cpu_threads is not None:
-            check_number("cpu_threads", cpu_threads, 1, whole=True)
         self.options = OCROptions() if options is None else options
         names = Models() if models is None else models
         where = Device.parse(device)
-        threads = cpu_count() if cpu_threads is None else cpu_threads
+        threads = cores(cpu_threads)
 
         # A page is one call that fills all cores; lines are many calls, each on one (runtime.run_each).
         self.detect = TextDetector(*load(names.text_detection, "text_detection", where, threads))
-        self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1))
+        self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1), threads)
         self.classify_page: PageClassifier | None = None
         self.unwarp: TextImageUnwarper | None = None
         self.classify_lines: LineClassifier | None = None
@@ -101,7 +110,8 @@ class OCR:
         if self.options.use_doc_unwarping:
             self.unwarp = TextImageUnwarper(*load(names.doc_unwarping, "image_unwarping", where, threads))
         if self.options.use_textline_orientation:
-            self.classify_lines = LineClassifier(*load(names.textline_orientation, "textline_orientation", where, 1))
+            lines = load(names.textline_orientation, "textline_orientation", where, 1)
+            self.classify_lines = LineClassifier(*lines, threads)
 
     def metadata(self) -> dict[Task, ModelMetadata]:
         """What the models of the stages that are loaded say of themselves."""
@@ -116,37 +126,51 @@ class OCR:
         return list(self.predict_iter(source, options))
 
     def predict_iter(self, source: sources.Source, options: OCROptions | None = None) -> Iterator[OCRResult]:
-        """As `predict`, page by page: two pages are in memory, this one and the next, besides what the caller keeps.
+        """As `predict`, page by page: three pages are in memory, besides what the caller keeps.
 
-        The next page is opened, fetched and decoded in a thread of its own while this one is read, and a generator given
-        as `source` is advanced there. An error is raised at the page it belongs to. To leave the iterator ends the
-        thread, once the page it is decoding is done.
+        While the lines of one are read, the text of the next is found, and the one after that is opened, fetched and
+        decoded, each in a thread of its own; a generator given as `source` is advanced in the latter. An error is raised
+        at the page it belongs to. To leave the iterator ends the threads, once the pages they are at are done.
         """
         chosen = self.options if options is None else options
-        with closing(one_ahead(sources.read_pages(source, chosen.input))) as pages:
+        with closing(one_ahead(self._find_all(source, chosen))) as found:
             # A loop's variable would keep a page while the next one is waited for.
-            yield from map(partial(self.read, options=chosen), pages)
+            yield from map(partial(self._read_lines, options=chosen), found)
 
     def read(self, page: Page, options: OCROptions) -> OCRResult:
         """Take one page through all stages."""
+        return self._read_lines(self._find(page, options), options)
+
+    def _find_all(self, source: sources.Source, options: OCROptions) -> Generator[_Found, None, None]:
+        with closing(one_ahead(sources.read_pages(source, options.input))) as pages:
+            yield from map(partial(self._find, options=options), pages)
+
+    @timed("page: find text, without the steps")
+    def _find(self, page: Page, options: OCROptions) -> _Found:
+        """Turn a page upright, make it flat, and cut out its text."""
         self._check_loaded(options)
         orientation, image = self._upright(page.image, options)
         if options.use_doc_unwarping and self.unwarp is not None:
             image = self.unwarp(image)
-        found = geometry.reading_order(self.detect(image, options.detection))
-        cut = [(box, geometry.crop(image, box.quad)) for box in found]
+        boxes = geometry.reading_order(self.detect(image, options.detection))
+        cut = [(box, geometry.crop(image, box.quad)) for box in boxes]
         # A box on a picture enlarged for detection can be less than a pixel high.
-        boxes, crops = [box for box, crop in cut if crop.size], [crop for _, crop in cut if crop.size]
+        return _Found(page, orientation, replace(page, image=image), [(box, crop) for box, crop in cut if crop.size])
+
+    @timed("page: read lines, without the steps")
+    def _read_lines(self, found: _Found, options: OCROptions) -> OCRResult:
+        """Turn the lines upright and read them."""
+        boxes, crops = [box for box, _ in found.cut], [crop for _, crop in found.cut]
         if options.use_textline_orientation and self.classify_lines is not None:
             boxes, crops = _turn(boxes, crops, self.classify_lines(crops, options.line_orientation))
         texts = self.recognize(crops, options.recognition)
-        logger.info("%s: %s, %d lines", page.path, orientation, len(texts))
+        logger.info("%s: %s, %d lines", found.source.path, found.orientation, len(texts))
         lines = tuple(
             TextLine(text, score, box, find_words(columns, box.quad) if options.return_word_box else None)
             for box, (text, score, columns) in zip(boxes, texts, strict=True)
             if score >= options.recognition.score_thresh
         )
-        return OCRResult(page, replace(page, image=image), orientation, tuple(boxes), lines, options)
+        return OCRResult(found.source, found.page, found.orientation, tuple(boxes), lines, options)
 
     def _upright(self, image: Image, options: OCROptions) -> tuple[Orientation | None, Image]:
         """How the page stands, None where that stage is off, and the picture turned."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ocr_onnx.errors import OptionError
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.options import check_number, check_shape
+from ocr_onnx.profiling import timed
 from ocr_onnx.runtime import run_each
 from ocr_onnx.types import Columns, Image, Run, Tensor, Text
 
@@ -51,6 +52,8 @@ class TextRecognizer:
 
     run: Run
     metadata: ModelMetadata
+    threads: int | None = None
+    """How many crops are read side by side; None: as many as there are cores."""
 
     def __call__(self, crops: Sequence[Image], options: RecognitionOptions = RecognitionOptions()) -> list[Text]:
         """The text of each crop, in their order. Raises OptionError where options.input_shape is not of the model's height."""
@@ -70,7 +73,7 @@ class TextRecognizer:
             widths, shares = padded_widths(crops, options.batch_size, shape), filled(crops, options.batch_size, shape)
         else:
             widths, shares = [fixed[2]] * len(crops), [1.0] * len(crops)
-        return run_each(read, crops, widths, shares, costs=widths)
+        return run_each(read, crops, widths, shares, costs=widths, threads=self.threads)
 
 
 def groups(ratios: Sequence[float], batch_size: int) -> list[list[int]]:
@@ -111,6 +114,7 @@ def own_width(ratio: float, shape: Sequence[int]) -> int:
     return min(int(height * max(least / height, ratio)), MAX_WIDTH)
 
 
+@timed("recognition: resize, normalize")
 def preprocess(crop: Image, width: int, shape: Sequence[int]) -> Tensor:
     """Resize to the model's height, normalize to -1..1, pad with 0 on the right: (1, 3, height, width)."""
     height = shape[1]
@@ -148,6 +152,7 @@ def best_classes(outputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], 
     return outputs[0], outputs[1]
 
 
+@timed("recognition: decode")
 def ctc_decode(
     index: NDArray[np.int64], probability: NDArray[np.float32], charset: Sequence[str], share: float = 1.0
 ) -> Text:

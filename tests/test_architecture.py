@@ -15,12 +15,13 @@ PACKAGE = Path(ocr_onnx.__file__).parent
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 LAYERS = [
-    {"types", "errors", "metadata", "options", "inputs", "paddle_parameters"},
+    {"types", "errors", "metadata", "options", "inputs", "paddle_parameters", "profiling"},
     {
         "geometry",
         "images",
         "documents",
         "readahead",
+        "denormals",
         "runtime",
         "memory",
         "zoo",

@@ -20,7 +20,7 @@ from ocr_onnx.errors import OptionError, StageNotLoadedError, UnmappableError, U
 from ocr_onnx.orientation import PageClassifier
 from ocr_onnx.recognition import TextRecognizer
 from ocr_onnx.sources import read_pages
-from ocr_onnx.types import Image, Page, Tensor, Text
+from ocr_onnx.types import Image, Page, Tensor, Text, TextBox
 from ocr_onnx.unwarping import TextImageUnwarper
 
 OFF = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
@@ -179,11 +179,52 @@ def test_the_next_page_is_decoded_while_this_one_is_read(toy: OCR, bars: np.ndar
     assert read == [True, True]
 
 
-def test_a_source_is_never_more_than_one_page_ahead(toy: OCR, bars: np.ndarray) -> None:
+def test_the_next_pages_text_is_found_while_this_one_is_read(toy: OCR, bars: np.ndarray) -> None:
+    looked, in_time, detect = threading.Event(), [], toy.detect
+    looks = iter([False, True, True])
+
+    def note(image: Image, options: DetectionOptions) -> list[TextBox]:
+        if next(looks):
+            looked.set()
+        return detect(image, options)
+
+    def recognize(crops: list[Image], options: RecognitionOptions) -> list[Text]:
+        in_time.append(looked.wait(20))
+        return [Text("a", 1.0) for _ in crops]
+
+    toy.detect, toy.recognize = note, recognize  # type: ignore[assignment]
+    assert len(toy.predict([bars, bars, bars])) == 3
+    assert in_time == [True] * 3
+
+
+def test_pages_keep_their_order_and_their_text(ocr: OCR) -> None:
+    names = ["letter.png", "sign.png", "blank.png", "receipt.png", "sign.png", "tiny.png"]
+    together = ocr.predict([PAGES / name for name in names])
+    alone = [ocr.predict(PAGES / name)[0] for name in names]
+    assert [result.source.path for result in together] == [str(PAGES / name) for name in names]
+    assert [result.text for result in together] == [result.text for result in alone]
+
+
+def test_a_source_is_never_more_than_two_pages_ahead(toy: OCR, bars: np.ndarray) -> None:
     taken: list[int] = []
-    source = (taken.append(i) or bars for i in range(6))  # type: ignore[func-returns-value]
+    source = (taken.append(i) or bars for i in range(7))  # type: ignore[func-returns-value]
     for number, _ in enumerate(toy.predict_iter(source)):
-        assert len(taken) <= number + 2
+        assert len(taken) <= number + 3
+
+
+def test_an_error_in_finding_text_comes_at_its_page(toy: OCR, bars: np.ndarray) -> None:
+    narrow, detect = bars[:, :300], toy.detect
+
+    def fail(image: Image, options: DetectionOptions) -> list[TextBox]:
+        if image.shape == narrow.shape:
+            raise ZeroDivisionError
+        return detect(image, options)
+
+    toy.detect = fail  # type: ignore[assignment]
+    results = toy.predict_iter([bars, bars, narrow, bars])
+    assert [len(next(results).lines) for _ in range(2)] == [3, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
 
 
 def test_pages_before_an_unreadable_one_are_read(toy: OCR, bars: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from conftest import PAGES
 
 from ocr_onnx import OCR, runtime, store
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
-from ocr_onnx.runtime import Device, Session, cpu_count, run_each
+from ocr_onnx.runtime import Device, Session, cores, cpu_count, run_each
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,95 @@ def test_results_come_in_the_order_given_and_the_costliest_runs_first() -> None:
     assert started[0] == max(costs)
 
 
-def test_an_error_in_a_task_is_raised() -> None:
-    with pytest.raises(ZeroDivisionError):
-        run_each(lambda x: 1 // x, [1, 0])
+@pytest.mark.parametrize("error", [ZeroDivisionError, IndexError, StopIteration])
+def test_an_error_in_a_task_is_raised(error: type[Exception]) -> None:
+    def task(value: int) -> None:
+        if value == 3:
+            raise error
+
+    with pytest.raises(error):
+        run_each(task, range(6))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_more_tasks_run_at_a_time_than_threads_are_asked_for(threads: int) -> None:
+    running, most, lock = [0], [0], threading.Lock()
+
+    def task(_: int) -> None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.01)
+        with lock:
+            running[0] -= 1
+
+    run_each(task, range(8), threads=threads)
+    assert most[0] == min(threads, cpu_count())
+
+
+@pytest.mark.skipif(cpu_count() == 1, reason="one core: each caller works by itself")
+def test_engines_share_one_pool_of_as_many_threads_as_there_are_cores() -> None:
+    found: set[int] = set()
+
+    def task(_: int) -> None:
+        time.sleep(0.002)
+        found.add(threading.get_ident())
+
+    threads = [threading.Thread(target=run_each, args=(task, range(20))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) <= cpu_count()
+
+
+def test_more_threads_than_there_are_cores_are_as_many_as_there_are() -> None:
+    assert cores(None) == cores(10_000) == cpu_count()
+    assert cores(1) == 1
+    with pytest.raises(OptionError, match="cpu_threads"):
+        cores(0)
+
+
+def test_sessions_share_their_memory() -> None:
+    # The second model's run finds what the first has left.
+    script = """
+import resource
+import numpy as np
+from ocr_onnx import store
+from ocr_onnx.runtime import Session
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+first, second = (Session(store.find("PP-OCRv5_mobile_det")) for _ in range(2))
+before = peak()
+first(np.zeros((1, 3, 960, 960), np.float32))
+once = peak()
+second(np.zeros((1, 3, 960, 960), np.float32))
+print(once - before, peak() - once)
+"""
+    needed, more = map(float, subprocess.check_output([sys.executable, "-c", script], text=True).split())
+    assert needed > 30
+    assert more < needed / 4
+
+
+def test_memory_that_another_library_shares_is_used_too() -> None:
+    script = """
+import numpy as np, onnxruntime as ort
+info = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+ort.create_and_register_allocator(info, ort.OrtArenaCfg(0, -1, -1, -1))
+from ocr_onnx import store
+from ocr_onnx.runtime import Session
+print(Session(store.find("PP-OCRv5_mobile_det"))(np.zeros((1, 3, 64, 64), np.float32))[0].shape)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("(1, 1, 64, 64)\n", "")
+
+
+def test_a_large_input_is_answered_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(store.find("PP-OCRv5_mobile_det"))
+    tensor = np.random.default_rng(0).normal(size=(1, 3, 96, 160)).astype(np.float32)
+    (usual,) = session(tensor)
+    monkeypatch.setattr(runtime, "LARGE", tensor.size)
+    (large,) = session(tensor)
+    np.testing.assert_array_equal(large, usual)
 
 
 @pytest.mark.parametrize(

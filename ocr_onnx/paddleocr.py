@@ -20,7 +20,7 @@ import numpy as np
 from ocr_onnx import config, exporting, languages, pull, sources
 from ocr_onnx.errors import ModelError
 from ocr_onnx.metadata import Task
-from ocr_onnx.paddle_parameters import refuse, take_deprecated, take_without_effect
+from ocr_onnx.paddle_parameters import plain, refuse, take_deprecated, take_without_effect
 from ocr_onnx.paddle_results import PaddleResult
 from ocr_onnx.pipeline import OCR, Models, OCROptions
 from ocr_onnx.results import OCRResult
@@ -109,7 +109,7 @@ class PaddleOCR:
             config.options(self._config),
             models=_models(self._config),
             device="cpu" if device is None else device,
-            cpu_threads=cpu_threads,
+            cpu_threads=plain(cpu_threads),
         )
         self._finish_config(given)
         if paddlex_config is None and all(config.stage(self._config, t) == config.stage(base, t) for t in ROLES):

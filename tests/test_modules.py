@@ -146,6 +146,13 @@ def test_parameters_without_effect_are_named(caplog: pytest.LogCaptureFixture) -
     assert "enable_mkldnn has no effect here" in caplog.text
 
 
+def test_numbers_of_numpys_are_taken() -> None:
+    detection = TextDetection(thresh=np.float32(0.25), cpu_threads=np.int64(1))  # type: ignore[arg-type]
+    assert (detection.options.thresh, detection.options.box_thresh) == (0.25, TextDetection().options.box_thresh)
+    (found,) = detection.predict(SIGN, batch_size=np.int64(2), box_thresh=np.float32(0.5))  # type: ignore[arg-type]
+    assert len(found["dt_polys"]) == 3
+
+
 def test_a_call_changes_nothing_for_the_next() -> None:
     model = TextDetection()
     before = model.predict(SIGN)[0].json

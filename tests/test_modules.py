@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,14 @@ def test_boxes_are_drawn_on_a_copy() -> None:
     drawn = result.img["res"]
     assert (drawn == [255, 0, 0]).all(axis=2).any()
     np.testing.assert_array_equal(result["input_img"], cv2.imread(str(SIGN)))
+
+
+def test_results_can_be_pickled() -> None:
+    for model in (TextDetection(), TextLineOrientationClassification()):
+        (result,) = model.predict(SIGN)
+        again = pickle.loads(pickle.dumps(result))  # noqa: S301
+        assert again.json == result.json
+        np.testing.assert_array_equal(np.asarray(again.img["res"]), np.asarray(result.img["res"]))
 
 
 def test_printing_is_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import re
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +191,30 @@ def test_the_page_as_it_was_read_is_in_the_result_and_not_in_its_json() -> None:
     (result,) = PaddleOCR(**OFF).predict(str(PAGES / "tiny.png"))
     assert result["doc_preprocessor_res"]["output_img"].ndim == 3
     assert "doc_preprocessor_res" not in result.json["res"]
+
+
+def test_a_result_can_be_pickled_and_still_draws_and_saves(tmp_path: Path) -> None:
+    (result,) = PaddleOCR(**OFF).predict(PAGES / "sign.png")
+    again = pickle.loads(pickle.dumps(result))  # noqa: S301
+    assert again.json == result.json
+    assert again["rec_boxes"].tolist() == result["rec_boxes"].tolist()
+    assert again.img["ocr_res_img"].tobytes() == result.img["ocr_res_img"].tobytes()
+    again.save_all(tmp_path)
+    assert (tmp_path / "sign_res.json").is_file()
+
+
+def test_reading_page_by_page_can_be_ended() -> None:
+    taken = []
+
+    def pages() -> Iterator[Path]:
+        for name in ("tiny.png", "sign.png", "letter.png", "dense.png"):
+            taken.append(name)
+            yield PAGES / name
+
+    with closing(PaddleOCR(**OFF).predict_iter(pages())) as results:
+        assert next(results)["input_path"].endswith("tiny.png")
+    assert len(taken) < 4
+    assert list(results) == []
 
 
 def test_ocr_is_another_name_of_predict() -> None:

@@ -246,6 +246,20 @@ def test_a_folder_with_an_export_is_described_by_its_inference_yml_once(
     assert len(list((tmp_path / "home" / "converted").glob("*.onnx"))) == 1
 
 
+def test_an_export_that_nothing_describes_is_refused_with_the_cure(tmp_path: Path) -> None:
+    model = onnx.load(store.path_of("PP-OCRv5_mobile_det"))
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "inference.onnx")
+    with pytest.raises(ModelError, match=r"put its inference\.yml beside it, or give its model_name"):
+        PaddleOCR(text_detection_model_dir=tmp_path, **OFF)
+
+
+def test_a_file_that_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").touch()
+    with pytest.raises(ModelError, match=r"no folder and no \.onnx file"):
+        PaddleOCR(text_detection_model_dir=tmp_path / "weights.bin", **OFF)
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="nowhere does not exist"):
         PaddleOCR(text_recognition_model_dir=str(tmp_path / "nowhere"), **OFF)

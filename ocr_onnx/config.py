@@ -15,6 +15,7 @@ from ocr_onnx.detection import DetectionOptions
 from ocr_onnx.errors import InputNotFoundError, OptionError, OutputError
 from ocr_onnx.metadata import Task
 from ocr_onnx.orientation import LineOrientationOptions
+from ocr_onnx.paddle_parameters import plain
 from ocr_onnx.pipeline import Models, OCROptions
 from ocr_onnx.recognition import RecognitionOptions
 
@@ -155,6 +156,11 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
     for stage in (DETECTION, RECOGNITION):
         if not isinstance(_at(tree, stage), Mapping):
             raise OptionError(f"the pipeline file lacks {'.'.join(stage)}: export one to see what belongs there")
+    for place in sorted({full[:depth] for full in PLACES.values() for depth in range(1, len(full))}):
+        if not isinstance(_at(tree, place), Mapping | None):
+            raise OptionError(
+                f"{'.'.join(place)} of the pipeline file is no mapping: export one to see what belongs there"
+            )
     if unknown := sorted(".".join(path) for path in _unknown(tree)):
         logger.warning("of the pipeline file these keys are not known and have no effect: %s", ", ".join(unknown))
     return tree
@@ -189,8 +195,10 @@ def changed(config: Config, parameters: Mapping[str, Any]) -> Config:
         *path, key = PLACES[name]
         node = tree
         for step in path:
-            node = node.setdefault(step, {})
-        node[key] = list(value) if isinstance(value, tuple) else value
+            if node.get(step) is None:
+                node[step] = {}
+            node = node[step]
+        node[key] = plain(value)
     if any(parameters.get(name) is not None for name in ("use_doc_orientation_classify", "use_doc_unwarping")):
         tree["use_doc_preprocessor"] = any(
             _at(tree, PLACES[name]) for name in ("use_doc_orientation_classify", "use_doc_unwarping")
@@ -200,14 +208,14 @@ def changed(config: Config, parameters: Mapping[str, Any]) -> Config:
 
 def options(config: Config) -> OCROptions:
     """What the tree says of the pages' way; raises OptionError where a value is out of its range."""
-    before = config.get("use_doc_preprocessor", True)
+    before = _switch(config, ("use_doc_preprocessor",), default=True)
     detection, recognition = _at(config, DETECTION), _at(config, RECOGNITION)
     lines = _at(config, LINES) or {}
     return OCROptions(
-        use_doc_orientation_classify=bool(before and _at(config, PLACES["use_doc_orientation_classify"])),
-        use_doc_unwarping=bool(before and _at(config, PLACES["use_doc_unwarping"])),
-        use_textline_orientation=bool(config.get("use_textline_orientation", False)),
-        return_word_box=bool(recognition.get("return_word_box", False)),
+        use_doc_orientation_classify=before and _switch(config, PLACES["use_doc_orientation_classify"]),
+        use_doc_unwarping=before and _switch(config, PLACES["use_doc_unwarping"]),
+        use_textline_orientation=_switch(config, PLACES["use_textline_orientation"]),
+        return_word_box=_switch(config, PLACES["return_word_box"]),
         detection=DetectionOptions(
             **{key: detection.get(key, value) for key, value in WITHOUT_DETECTION.items()},
             input_shape=_shape(detection),
@@ -219,6 +227,16 @@ def options(config: Config) -> OCROptions:
             input_shape=_shape(recognition),
         ),
     )
+
+
+def _switch(config: Config, place: tuple[str, ...], *, default: bool = False) -> bool:
+    """Whether a stage is on; raises OptionError for what is neither True nor False, such as the word "False"."""
+    value = _at(config, place)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise OptionError(f"{place[-1]} is {value!r}: it must be True or False")
+    return value
 
 
 def _shape(module: Mapping[str, Any]) -> tuple[int, int, int] | None:
@@ -235,7 +253,8 @@ def stage(config: Config, task: Task) -> Stage:
 
 def forget_name(config: Config, task: Task) -> None:
     """Leave it to a stage's model to say what it is."""
-    _at(config, STAGES[task])["model_name"] = None
+    if (node := _at(config, STAGES[task])) is not None:
+        node["model_name"] = None
 
 
 def _at(config: Config, path: tuple[str, ...]) -> Any:

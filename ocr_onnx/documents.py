@@ -57,10 +57,11 @@ def _tiff_pages(picture: PIL.Image.Image, path: str | None, options: InputOption
     with undamaged(name):
         count = getattr(picture, "n_frames", 1)
     for index in range(count):
-        with undamaged(f"page {index} of {name}"):
+        page_name = f"page {index} of {name}"
+        with undamaged(page_name):
             picture.seek(index)
-        check_size(*picture.size, f"page {index} of {name}", options.max_pixels)
-        image = by_pillow(picture, name)
+        check_size(*picture.size, page_name, options.max_pixels)
+        image = by_pillow(picture, page_name if count > 1 else name)
         yield Page(image, path, index, count) if count > 1 else Page(image, path)
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import secrets
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,16 @@ def bounds(quad: Quad) -> list[int]:
 def written_path(page: Page) -> str | None:
     """The page's path; what is no text in it is marked, so that it can be written."""
     return None if page.path is None else os.fsencode(page.path).decode("utf-8", "replace")
+
+
+def show(content: Mapping[str, Any], indent: int, *, formatted: bool, ensure_ascii: bool) -> None:
+    """Print `content` as JSON, or on one line as a dictionary; in ASCII where the output's alphabet lacks a character."""
+    text = json.dumps(content, indent=indent, ensure_ascii=ensure_ascii) if formatted else str(content)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(content, indent=indent) if formatted else ascii(content)
+    print(text)  # noqa: T201
 
 
 def save_json(content: Mapping[str, Any], page: Page, target: Path, indent: int, *, ensure_ascii: bool) -> Path:

@@ -145,10 +145,10 @@ def _font_of(character: str) -> Path | None:
 def _candidates(name: str) -> tuple[Path, ...]:
     """All fonts, those made for a script first."""
     chosen = os.environ.get(FONT_VARIABLE)
-    if chosen is not None and not _opens(Path(chosen)):
+    if chosen and not _opens(Path(chosen)):
         raise OptionError(f"{FONT_VARIABLE} is {chosen!r}: it must name a font file (.ttf, .otf, .ttc)")
     own = tuple(path for path in _fonts() if name in path.stem.upper())
-    return (*([Path(chosen)] if chosen is not None else []), *own, *(path for path in _fonts() if path not in own))
+    return (*([Path(chosen)] if chosen else []), *own, *(path for path in _fonts() if path not in own))
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from ocr_onnx.errors import ModelError
 from ocr_onnx.metadata import Task
 from ocr_onnx.options import check_number
 from ocr_onnx.orientation import preprocess_line, preprocess_page
-from ocr_onnx.paddle_parameters import refuse, take_without_effect
+from ocr_onnx.paddle_parameters import plain, refuse, take_without_effect
 from ocr_onnx.paddle_results import PaddleResult
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.runtime import Device, cores
@@ -74,7 +74,7 @@ class ModuleResult(PaddleResult):
 
     def __init__(self, page: Page, found: Mapping[str, Any], picture: Callable[[], PIL.Image.Image]) -> None:
         whole = {"input_path": exporting.written_path(page), "page_index": page.index, **found}
-        super().__init__(page, whole, self._plain, lambda: {"res": picture()})
+        super().__init__(page, whole, self._plain, partial(_named, picture))
 
     def _plain(self) -> dict[str, Any]:
         return {key: _plain(value) for key, value in self.items() if key != "input_img"}
@@ -105,7 +105,7 @@ class Module(ABC):
     def __init__(self, **common: Unpack[Common]) -> None:
         refuse(common.keys() - Common.__annotations__.keys())
         take_without_effect(dict(common))
-        self.threads = cores(common.get("cpu_threads"))
+        self.threads = cores(plain(common.get("cpu_threads")))
         name, folder = common.get("model_name"), common.get("model_dir")
         device = Device.parse(common.get("device") or "cpu")
         chosen = pull.obtain(name or self.default) if folder is None else pull.from_directory(Path(folder), name)
@@ -134,7 +134,7 @@ class Module(ABC):
         **overrides: Any,
     ) -> Iterator[ModuleResult]:
         """As `predict`, one batch at a time; recognition pads the pictures of a batch to one width."""
-        size = 1 if batch_size is None else batch_size
+        size = 1 if batch_size is None else plain(batch_size)
         check_number("batch_size", size, 1, whole=True)
         given = {name: value for name, value in overrides.items() if value is not None}
         for pages in _batches(sources.read_pages(input), size):
@@ -262,14 +262,15 @@ class TextImageUnwarping(Module):
 
 def _replaced(options: Options, given: Mapping[str, Any]) -> Options:
     """The options with what is given and not None; OptionError for a name that they do not have."""
-    known = {name: value for name, value in given.items() if value is not None}
+    known = {name: plain(value) for name, value in given.items() if value is not None}
     refuse(known.keys() - {f.name for f in fields(options)})
     return replace(options, **known)
 
 
 def _checked_topk(value: int) -> int:
-    check_number("topk", value, 1, whole=True)
-    return value
+    topk: int = plain(value)
+    check_number("topk", topk, 1, whole=True)
+    return topk
 
 
 def _batches(pages: Iterable[Page], size: int) -> Iterator[list[Page]]:
@@ -281,6 +282,10 @@ def _batches(pages: Iterable[Page], size: int) -> Iterator[list[Page]]:
             batch = []
     if batch:
         yield batch
+
+
+def _named(picture: Callable[[], PIL.Image.Image]) -> dict[str, PIL.Image.Image]:
+    return {"res": picture()}
 
 
 def _plain(value: Any) -> Any:

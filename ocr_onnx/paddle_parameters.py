@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from ocr_onnx.errors import OptionError
 
@@ -58,10 +61,19 @@ def take_without_effect(others: dict[str, Any]) -> None:
     for name in others.keys() & WITHOUT_EFFECT.keys():
         value = others.pop(name)
         usual, why = WITHOUT_EFFECT[name]
-        if name == "precision" and value not in {None, *PRECISIONS}:
+        if name == "precision" and value not in (None, *PRECISIONS):
             raise OptionError(f"precision is {value!r}: it must be one of {', '.join(PRECISIONS)}")
         if value not in (None, usual):
             _say_without_effect(name, why)
+
+
+def plain(value: Any) -> Any:
+    """A parameter in types that YAML and JSON know: numbers of NumPy's, arrays, tuples and paths are taken as well."""
+    if isinstance(value, tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def refuse(unknown: Iterable[str]) -> None:

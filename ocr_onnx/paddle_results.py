@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,8 +43,7 @@ class PaddleResult(dict[str, Any]):
         """Print `json`, indented, or on one line as a dictionary; `json_format` is another name of format_json."""
         formatted = names.pop("json_format", format_json)
         refuse(names)
-        text = json.dumps(self.json, indent=indent, ensure_ascii=ensure_ascii) if formatted else str(self.json)
-        print(text)  # noqa: T201
+        exporting.show(self.json, indent, formatted=formatted, ensure_ascii=ensure_ascii)
 
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> None:
         """Write the content of `json` to a .json file, or to `<input's stem>_res.json` in a folder."""

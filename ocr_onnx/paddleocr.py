@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ import numpy as np
 from ocr_onnx import config, exporting, languages, pull, sources
 from ocr_onnx.errors import ModelError
 from ocr_onnx.metadata import Task
-from ocr_onnx.paddle_parameters import refuse, take_deprecated, take_without_effect
+from ocr_onnx.paddle_parameters import plain, refuse, take_deprecated, take_without_effect
 from ocr_onnx.paddle_results import PaddleResult
 from ocr_onnx.pipeline import OCR, Models, OCROptions
 from ocr_onnx.results import OCRResult
@@ -45,7 +46,9 @@ class Result(PaddleResult):
     """A page's result under PaddleOCR's keys, boxes as arrays of int16 where they fit."""
 
     def __init__(self, record: OCRResult) -> None:
-        super().__init__(record.source, in_memory(record), lambda: record.json["res"], lambda: record.img)
+        # No lambdas: a result can be pickled, and so be sent from process to process.
+        written, pictures = partial(exporting.to_dict, record), partial(getattr, record, "img")
+        super().__init__(record.source, in_memory(record), written, pictures)
         self.record = record
         """The typed result that it was made of."""
 
@@ -109,7 +112,7 @@ class PaddleOCR:
             config.options(self._config),
             models=_models(self._config),
             device="cpu" if device is None else device,
-            cpu_threads=cpu_threads,
+            cpu_threads=plain(cpu_threads),
         )
         self._finish_config(given)
         if paddlex_config is None and all(config.stage(self._config, t) == config.stage(base, t) for t in ROLES):
@@ -162,8 +165,8 @@ class PaddleOCR:
         text_det_unclip_ratio: float | None = None,
         text_rec_score_thresh: float | None = None,
         return_word_box: bool | None = None,
-    ) -> Iterator[Result]:
-        """As `predict`, page by page."""
+    ) -> Generator[Result, None, None]:
+        """As `predict`, page by page; to close it ends the reading ahead."""
         given = {name: value for name, value in locals().items() if name in config.PLACES}
         return self._read(input, given)
 
@@ -185,9 +188,9 @@ class PaddleOCR:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read(self, source: sources.Source, given: Mapping[str, Any]) -> Iterator[Result]:
+    def _read(self, source: sources.Source, given: Mapping[str, Any]) -> Generator[Result, None, None]:
         chosen = config.options(config.changed(self._config, given))
-        return map(Result, self._engine.predict_iter(source, chosen))
+        return _results(self._engine.predict_iter(source, chosen))
 
     def _finish_config(self, given: Mapping[str, Any]) -> None:
         """Write into the tree what was left to the models to say: their names, and detection's thresholds."""
@@ -201,6 +204,11 @@ class PaddleOCR:
             asked = metadata["text_detection"].postprocess
             own = {f"text_det_{key}": asked.get(key) for key in THRESHOLDS if given[f"text_det_{key}"] is None}
             self._config = config.changed(self._config, own)
+
+
+def _results(records: Iterator[OCRResult]) -> Generator[Result, None, None]:
+    """The same under PaddleOCR's keys; a generator, so that it can be closed."""
+    yield from map(Result, records)
 
 
 def in_memory(record: OCRResult) -> dict[str, Any]:

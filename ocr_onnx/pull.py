@@ -17,7 +17,7 @@ from ocr_onnx import converters, download, store, zoo
 from ocr_onnx.converters.cache import cached, cached_export
 from ocr_onnx.converters.environment import Confirm
 from ocr_onnx.converters.weights import fetch
-from ocr_onnx.errors import DownloadError, IntegrityError, ModelNotFoundError, OptionError
+from ocr_onnx.errors import DownloadError, IntegrityError, ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.runtime import Session
 from ocr_onnx.zoo import ModelSpec
@@ -92,8 +92,14 @@ def from_directory(place: Path, name: str | None = None) -> Path:
     if place.is_dir() and not export.is_file():
         named = (place / "inference.yml").is_file()
         return cached(place, name=None if named else name)
+    if export.suffix != ".onnx":
+        raise ModelError(f"{place} is no folder and no .onnx file: give a Paddle directory or an .onnx file")
     file = store.find(export)
-    return file if PROPERTY in Session(file).properties else cached_export(file, name)
+    if PROPERTY in Session(file).properties:
+        return file
+    if name is None and not file.with_name("inference.yml").is_file() and file.stem not in zoo.models():
+        raise ModelError(f"{file} does not say what it is: put its inference.yml beside it, or give its model_name")
+    return cached_export(file, name)
 
 
 def import_file(
@@ -231,9 +237,10 @@ def _host(address: str, name: str) -> str:
 def _by_hand(spec: ModelSpec, target: Path) -> str:
     """What to do where nothing may be fetched."""
     places = "\n  ".join(origin.where for origin in origins(spec))
+    accept = "" if any(origin.checksums for origin in origins(spec)) else " --accept-new"
     return (
         f"{spec.name} is not on this machine and {download.OFFLINE_VARIABLE} is set. On a machine with a network,\n"
-        f"  ocr-onnx models pull {spec.name} && ocr-onnx models bundle {spec.name} -o models.tar\n"
+        f"  ocr-onnx models pull{accept} {spec.name} && ocr-onnx models bundle {spec.name} -o models.tar\n"
         f"fetches it from the first of\n  {places}\n"
         f"and here 'ocr-onnx models import models.tar' puts it at\n  {target}"
     )

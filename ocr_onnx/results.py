@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,8 +68,9 @@ class OCRResult:
 
     def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False) -> None:
         """Print `json`, indented, or on one line as a dictionary."""
-        text = json.dumps(self.json, indent=indent, ensure_ascii=ensure_ascii) if format_json else str(self.json)
-        print(text)  # noqa: T201
+        from ocr_onnx.exporting import show
+
+        show(self.json, indent, formatted=format_json, ensure_ascii=ensure_ascii)
 
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> Path:
         """Write `json` to a .json file, or to `<input's stem>_res.json` in a folder; returns the file."""

@@ -66,7 +66,9 @@ def read_pages(source: Source, options: InputOptions | None = None) -> Generator
         for name in files(source):
             yield from read_file(_contents(name, chosen), name, chosen)
     elif isinstance(source, np.ndarray):
-        yield Page(from_array(np.asarray(source), chosen.max_pixels))
+        image = from_array(np.asarray(source), chosen.max_pixels)
+        # Whoever yields frames may fill the same array with the next one, which is asked for while this one is read.
+        yield Page(image.copy() if np.may_share_memory(image, source) else image)
     elif isinstance(source, PIL.Image.Image):
         path = _name(source, "filename")
         yield Page(from_pillow(source, path or "the picture", chosen.max_pixels), path)

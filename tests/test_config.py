@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+import ocr_onnx
 from ocr_onnx import Models, OCROptions, PaddleOCR, config
-from ocr_onnx.errors import InputNotFoundError, OptionError, OutputError
+from ocr_onnx.errors import InputNotFoundError, ModelNotFoundError, OptionError, OutputError
 
 OF_3_7 = """
 pipeline_name: OCR
@@ -104,6 +106,47 @@ def test_an_exported_file_makes_an_equal_pipeline(tmp_path: Path) -> None:
     assert (tmp_path / "again.yml").read_text() == file.read_text()
 
 
+def test_numbers_of_numpys_and_paths_are_taken_and_exported(tmp_path: Path) -> None:
+    first = PaddleOCR(
+        use_doc_orientation_classify=np.False_,  # type: ignore[arg-type]
+        use_textline_orientation=False,
+        text_detection_model_dir=Path(ocr_onnx.__file__).parent / "models" / "PP-OCRv5_mobile_det.onnx",
+        text_det_thresh=np.float32(0.25),  # type: ignore[arg-type]
+        text_det_box_thresh=np.float64(0.5),
+        text_det_input_shape=np.array([3, 320, 320]),  # type: ignore[arg-type]
+        text_rec_input_shape=(3, 48, np.int64(320)),  # type: ignore[arg-type]
+        text_recognition_batch_size=np.int64(2),  # type: ignore[arg-type]
+    )
+    first.export_paddlex_config_to_yaml(tmp_path / "mine.yml")
+    assert PaddleOCR(paddlex_config=tmp_path / "mine.yml").options == first.options
+    assert (first.options.detection.thresh, first.options.recognition.batch_size) == (0.25, 2)
+
+
+@pytest.mark.parametrize("name", ["use_doc_unwarping", "use_textline_orientation", "return_word_box"])
+def test_a_switch_is_true_or_false_and_no_word(name: str) -> None:
+    with pytest.raises(OptionError, match=f"{name} is 'False': it must be True or False"):
+        config.options(config.changed(config.default(), {name: "False"}))
+
+
+@pytest.mark.parametrize("key", ["SubPipelines", "SubModules.TextLineOrientation"])
+def test_what_a_file_leaves_empty_can_be_given(key: str) -> None:
+    tree = yaml.safe_load(OF_3_7)
+    *path, last = key.split(".")
+    (tree[path[0]] if path else tree)[last] = None
+    given = {"use_doc_unwarping": True, "textline_orientation_batch_size": 3}
+    changed = config.options(config.changed(config.load(tree), given))
+    assert (changed.use_doc_unwarping, changed.line_orientation.batch_size) == (True, 3)
+
+
+def test_a_models_folder_is_taken_where_the_file_lacks_the_stage() -> None:
+    with pytest.raises(ModelNotFoundError, match="nowhere does not exist"):
+        PaddleOCR(
+            paddlex_config=yaml.safe_load(OF_3_0) | {"SubPipelines": None},
+            use_doc_orientation_classify=True,
+            doc_orientation_classify_model_dir="nowhere",
+        )
+
+
 def test_unknown_keys_are_named(caplog: pytest.LogCaptureFixture) -> None:
     tree = yaml.safe_load(OF_3_7)
     tree["SubModules"]["TextDetection"]["tresh"] = 0.1
@@ -118,6 +161,7 @@ def test_unknown_keys_are_named(caplog: pytest.LogCaptureFixture) -> None:
         ({"pipeline_name": "doc_preprocessor"}, "this is the pipeline 'OCR'"),
         ({"text_type": "seal"}, "only 'general'"),
         ({"SubModules": {}}, "lacks SubModules.TextDetection"),
+        ({"SubPipelines": [1]}, "SubPipelines of the pipeline file is no mapping"),
     ],
 )
 def test_a_file_for_something_else_is_refused(change: dict[str, object], match: str) -> None:

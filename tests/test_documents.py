@@ -152,6 +152,14 @@ def test_a_document_without_the_pages_asked_for_is_an_error() -> None:
         list(sources.read_pages(pdf((50, 50), (50, 50)), InputOptions(pdf_pages="3-9")))
 
 
+def test_a_page_of_a_tiff_that_cannot_be_read_is_named() -> None:
+    data = encoded(PIL.Image.new("RGB", (20, 30)), "TIFF", save_all=True, append_images=[PIL.Image.new("F", (20, 30))])
+    pages = sources.read_pages(data)
+    assert next(pages).index == 0
+    with pytest.raises(UnreadableImageError, match="page 1 of the input has 32 bits"):
+        next(pages)
+
+
 def test_pages_of_a_tiff_are_not_chosen_by_those_of_a_pdf() -> None:
     frames = [PIL.Image.new("RGB", (20, 30))] * 3
     data = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])

@@ -66,6 +66,11 @@ def test_a_font_that_is_none_is_named(bare: Path, monkeypatch: pytest.MonkeyPatc
         fonts.runs("a")
 
 
+def test_an_empty_variable_names_no_font(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCR_ONNX_FONT", "")
+    assert fonts.runs("abc") == [fonts.Run(None, "abc")]
+
+
 def test_fonts_made_for_a_script_come_first(bare: Path) -> None:
     for name in ("DejaVuSans.ttf", "NotoSansThai-Regular.ttf", "NotoSansCJK-Regular.ttc", "NotoSansThai-Bold.ttf"):
         (bare / name).write_bytes(b"")

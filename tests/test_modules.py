@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,14 @@ def test_boxes_are_drawn_on_a_copy() -> None:
     np.testing.assert_array_equal(result["input_img"], cv2.imread(str(SIGN)))
 
 
+def test_results_can_be_pickled() -> None:
+    for model in (TextDetection(), TextLineOrientationClassification()):
+        (result,) = model.predict(SIGN)
+        again = pickle.loads(pickle.dumps(result))  # noqa: S301
+        assert again.json == result.json
+        np.testing.assert_array_equal(np.asarray(again.img["res"]), np.asarray(result.img["res"]))
+
+
 def test_printing_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     (result,) = TextDetection().predict(SIGN)
     result.print()
@@ -144,6 +153,13 @@ def test_parameters_without_effect_are_named(caplog: pytest.LogCaptureFixture) -
         TextDetection(enable_mkldnn=False, use_tensorrt=True)
     assert "use_tensorrt has no effect here" in caplog.text
     assert "enable_mkldnn has no effect here" in caplog.text
+
+
+def test_numbers_of_numpys_are_taken() -> None:
+    detection = TextDetection(thresh=np.float32(0.25), cpu_threads=np.int64(1))  # type: ignore[arg-type]
+    assert (detection.options.thresh, detection.options.box_thresh) == (0.25, TextDetection().options.box_thresh)
+    (found,) = detection.predict(SIGN, batch_size=np.int64(2), box_thresh=np.float32(0.5))  # type: ignore[arg-type]
+    assert len(found["dt_polys"]) == 3
 
 
 def test_a_call_changes_nothing_for_the_next() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import re
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +193,30 @@ def test_the_page_as_it_was_read_is_in_the_result_and_not_in_its_json() -> None:
     assert "doc_preprocessor_res" not in result.json["res"]
 
 
+def test_a_result_can_be_pickled_and_still_draws_and_saves(tmp_path: Path) -> None:
+    (result,) = PaddleOCR(**OFF).predict(PAGES / "sign.png")
+    again = pickle.loads(pickle.dumps(result))  # noqa: S301
+    assert again.json == result.json
+    assert again["rec_boxes"].tolist() == result["rec_boxes"].tolist()
+    assert again.img["ocr_res_img"].tobytes() == result.img["ocr_res_img"].tobytes()
+    again.save_all(tmp_path)
+    assert (tmp_path / "sign_res.json").is_file()
+
+
+def test_reading_page_by_page_can_be_ended() -> None:
+    taken = []
+
+    def pages() -> Iterator[Path]:
+        for name in ("tiny.png", "sign.png", "letter.png", "dense.png"):
+            taken.append(name)
+            yield PAGES / name
+
+    with closing(PaddleOCR(**OFF).predict_iter(pages())) as results:
+        assert next(results)["input_path"].endswith("tiny.png")
+    assert len(taken) < 4
+    assert list(results) == []
+
+
 def test_ocr_is_another_name_of_predict() -> None:
     ocr = PaddleOCR(**OFF)
     with pytest.warns(DeprecationWarning, match=r"call predict\(\)"):
@@ -218,6 +244,20 @@ def test_a_folder_with_an_export_is_described_by_its_inference_yml_once(
     assert len(ocr.predict(str(PAGES / "letter.png"))[0]["rec_texts"]) <= 3
     PaddleOCR(text_detection_model_dir=str(folder), **OFF)
     assert len(list((tmp_path / "home" / "converted").glob("*.onnx"))) == 1
+
+
+def test_an_export_that_nothing_describes_is_refused_with_the_cure(tmp_path: Path) -> None:
+    model = onnx.load(store.path_of("PP-OCRv5_mobile_det"))
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "inference.onnx")
+    with pytest.raises(ModelError, match=r"put its inference\.yml beside it, or give its model_name"):
+        PaddleOCR(text_detection_model_dir=tmp_path, **OFF)
+
+
+def test_a_file_that_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").touch()
+    with pytest.raises(ModelError, match=r"no folder and no \.onnx file"):
+        PaddleOCR(text_detection_model_dir=tmp_path / "weights.bin", **OFF)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -320,7 +320,7 @@ def test_offline_nothing_is_fetched_and_the_way_is_told(host: Host, monkeypatch:
     result = invoke("pull", NAME, "--accept-new")
     assert result.exit_code == 1
     assert str(store.path_of(NAME)) in result.stderr
-    assert "models bundle" in result.stderr
+    assert f"models pull --accept-new {NAME} && ocr-onnx models bundle" in result.stderr
     assert not host.ranges
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import json
 import os
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +105,17 @@ def test_printing_is_json_with_four_spaces(result: OCRResult, capsys: pytest.Cap
 def test_ascii_can_be_asked_for(result: OCRResult, capsys: pytest.CaptureFixture[str]) -> None:
     replace(result, lines=(replace(result.lines[0], text="登机"),)).print(ensure_ascii=True, indent=1)
     assert "\\u767b\\u673a" in capsys.readouterr().out
+
+
+def test_an_output_that_lacks_characters_gets_ascii(result: OCRResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    chinese = replace(result, lines=(replace(result.lines[0], text="登机 é"),))
+    for format_json in (True, False):
+        out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+        monkeypatch.setattr(sys, "stdout", out)
+        chinese.print(format_json=format_json)
+        out.seek(0)
+        printed = out.read()
+        assert (json.loads(printed) if format_json else ast.literal_eval(printed)) == chinese.json
 
 
 def test_files_in_a_folder_are_named_after_the_input(result: OCRResult, tmp_path: Path) -> None:

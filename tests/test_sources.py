@@ -52,6 +52,17 @@ def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
         only(tmp_path)
 
 
+def test_an_array_that_is_filled_anew_does_not_change_the_page_before() -> None:
+    frame = np.zeros((5, 6, 3), np.uint8)
+
+    def frames() -> Any:
+        for level in (10, 20):
+            frame[:] = level
+            yield frame
+
+    assert [int(page.image.max()) for page in list(sources.read_pages(frames()))] == [10, 20]
+
+
 def test_lists_are_read_one_after_the_other() -> None:
     pages = list(sources.read_pages([PAGES / "tiny.png", np.zeros((5, 6, 3), np.uint8)]))
     assert [page.image.shape for page in pages] == [(20, 42, 3), (5, 6, 3)]

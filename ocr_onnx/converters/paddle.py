@@ -52,7 +52,7 @@ class PaddleModel:
         if not directory.is_dir():
             raise ModelNotFoundError(f"{directory} is no folder: name the folder that holds inference.json or .pdmodel")
         if graph is None:
-            raise ModelNotFoundError(f"{directory} holds neither inference.json nor inference.pdmodel")
+            raise ModelNotFoundError(f"{directory} holds neither inference.json nor inference.pdmodel: export the model")
         if not params.is_file():
             raise ModelNotFoundError(f"{directory} has no inference.pdiparams (the weights): export the model with them")
         if not yml.is_file() and graph.suffix == ".json":

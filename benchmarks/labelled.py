@@ -1,0 +1,123 @@
+"""Labelled pictures, and how what was read is scored against the labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+OVERLAP = 0.5
+IGNORED = "###"
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An image and what stands in it."""
+
+    path: Path
+    text: str
+    boxes: tuple[NDArray[np.float32], ...] = ()
+    ignored: tuple[NDArray[np.float32], ...] = ()
+    """Boxes whose text nobody can read."""
+
+
+@dataclass(slots=True)
+class Score:
+    """Counts from which precision, recall and F1 come."""
+
+    right: int = 0
+    found: int = 0
+    expected: int = 0
+
+    def add(self, right: int, found: int, expected: int) -> None:
+        """Add one image's."""
+        self.right, self.found, self.expected = self.right + right, self.found + found, self.expected + expected
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall."""
+        return 2 * self.right / (self.found + self.expected)
+
+
+def street(folder: Path) -> Iterator[Labelled]:
+    """ICDAR 2015's incidental scene text."""
+    for line in (folder / "labels.txt").read_text("utf-8-sig").splitlines():
+        name, _, labels = line.partition("\t")
+        words = json.loads(labels)
+        quads = [(np.array(word["points"], np.float32), word["transcription"]) for word in words]
+        text = " ".join(word for _, word in quads if word != IGNORED)
+        kept = tuple(quad for quad, word in quads if word != IGNORED)
+        yield Labelled(folder / Path(name).name, text, kept, tuple(quad for quad, word in quads if word == IGNORED))
+
+
+def receipts(folder: Path) -> Iterator[Labelled]:
+    """SROIE."""
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            lines = [",".join(row[8:]) for row in csv.reader(file, quoting=csv.QUOTE_NONE)]
+        yield Labelled(path.with_suffix(".jpg"), " ".join(lines))
+
+
+def reports(folder: Path) -> Iterator[Labelled]:
+    """Pages of Chinese company reports."""
+    for page in json.loads((folder / "labels.json").read_text("utf-8")):
+        yield Labelled(folder / page["file"], page["page_text"])
+
+
+SETS: dict[str, tuple[str, Callable[[Path], Iterator[Labelled]], bool]] = {
+    "street": ("icdar2015", street, False),
+    "receipts": ("sroie", receipts, False),
+    "reports": ("zh_pdf_pages", reports, True),
+}
+"""Folder, reader, and whether single characters are compared in place of words."""
+
+
+def compare_text(found: str, expected: str, *, characters: bool) -> tuple[int, int, int]:
+    """(equal, found, expected) words or characters, whatever their order."""
+    parts = [Counter(t.lower().split() if not characters else "".join(t.lower().split())) for t in (found, expected)]
+    return sum((parts[0] & parts[1]).values()), sum(parts[0].values()), sum(parts[1].values())
+
+
+def compare_boxes(found: Sequence[NDArray[np.int32]], image: Labelled) -> tuple[int, int, int]:
+    """(matched, found, expected) boxes, those over illegible text left out."""
+    kept = [quad for quad in found if not any(_shared(quad, i) / _area(quad) > OVERLAP for i in image.ignored)]
+    free = list(kept)
+    matched = 0
+    for expected in image.boxes:
+        best = max(free, key=lambda quad: _union_share(quad, expected), default=None)
+        if best is not None and _union_share(best, expected) >= OVERLAP:
+            free = [quad for quad in free if quad is not best]
+            matched += 1
+    return matched, len(kept), len(image.boxes)
+
+
+def _union_share(a: NDArray[np.int32], b: NDArray[np.float32]) -> float:
+    shared = _shared(a, b)
+    return shared / max(_area(a) + _area(b) - shared, 1e-9)
+
+
+def _shared(a: NDArray[np.int32], b: NDArray[np.float32]) -> float:
+    return float(cv2.intersectConvexConvex(a.astype(np.float32), b)[0])
+
+
+def _area(quad: NDArray[np.int32] | NDArray[np.float32]) -> float:
+    return max(float(cv2.contourArea(quad.astype(np.float32))), 1e-9)
+
+
+def spread(data: Path, counts: Mapping[str, int]) -> list[Path]:
+    """So many files of each pattern, by name and evenly spread."""
+    chosen: list[Path] = []
+    for pattern, count in counts.items():
+        paths = sorted(data.glob(pattern))
+        if len(paths) < count:
+            raise click.ClickException(f"{data} has {len(paths)} of {pattern}, and {count} are needed")
+        chosen += paths[:: len(paths) // count][:count]
+    return chosen

@@ -58,8 +58,7 @@ class Runner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._end()
 
     def ask(self, path: Path) -> dict[str, Any]:
         """Read a picture; returns when the process is idle again, as some spin on after their answer."""
@@ -74,9 +73,14 @@ class Runner:
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
+            self._end()
             raise RuntimeError(f"{self.peer.name} ended: {self._log} says why")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
 
     def _settle(self) -> None:
         end = time.monotonic() + PATIENCE

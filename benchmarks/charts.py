@@ -11,7 +11,7 @@ WIDTH = 760
 ROW = 30
 LABELS = 250
 """Pixels left for the names of bars."""
-PLOT = (70, 40, 640, 320)
+PLOT = (70, 62, 640, 300)
 """Left, top, width and height of a plot with axes."""
 
 

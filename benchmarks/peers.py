@@ -12,7 +12,6 @@ peers.md and peers.svg in benchmarks/results; a part that is left out (`--rounds
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,8 +26,6 @@ from benchmarks.machine import machine, today
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Settings
 from ocr_onnx.runtime import cpu_count
-
-RESULTS = ROOT / "benchmarks" / "results"
 
 SIDE = 960
 WARM_UP = 3
@@ -157,15 +154,12 @@ def main(data: Path, home: Path, python: Path, only: tuple[str, ...], every: int
     detection, recognition = (str(models / f"PP-OCRv5_mobile_{task}") for task in ("det", "rec"))
     settings = Settings(detection, recognition, threads=cpu_count(), side=SIDE)
     taking_part = [peer for peer in peers(home, python.absolute()) if not only or peer.name.startswith(only)]
-    known = RESULTS / "peers.json"
-    result: dict[str, Any] = json.loads(known.read_text("utf-8")) if options["write"] and known.is_file() else {}
+    result: dict[str, Any] = {}
 
     def keep(part: str, content: Any) -> None:
         result[part] = {"date": today(), "machine": machine(), "content": content}
         if options["write"]:
-            RESULTS.mkdir(exist_ok=True)
-            known.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-            peers_report.write(result, RESULTS)
+            peers_report.update(part, result[part])
 
     with contextlib.ExitStack() as stack:
         runners = [stack.enter_context(Runner(p, settings, home / f"{p.module}-{p.variant}.log")) for p in taking_part]
@@ -179,7 +173,8 @@ def main(data: Path, home: Path, python: Path, only: tuple[str, ...], every: int
     if options["whole"]:
         measured = cold.measure(commands(home, python.absolute(), models, paths[0]), COLD_RUNS)
         keep("cold", {name: asdict(runs) for name, runs in measured.items()})
-    click.echo(peers_report.markdown(result))
+    if "race" in result:
+        click.echo(peers_report.markdown(result))
 
 
 if __name__ == "__main__":

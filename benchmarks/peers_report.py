@@ -156,6 +156,17 @@ def _stages(peers: Mapping[str, Any]) -> Iterator[str]:
 SECTIONS = {"accuracy": ("Accuracy", _accuracy), "cold": ("One picture by a whole command", _cold)}
 
 
+def update(part: str, measured: Mapping[str, Any]) -> None:
+    """Put one part in the place of what benchmarks/results has of it."""
+    RESULTS.mkdir(exist_ok=True)
+    known = RESULTS / "peers.json"
+    result: dict[str, Any] = json.loads(known.read_text("utf-8")) if known.is_file() else {}
+    result[part] = measured
+    known.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    if "race" in result:
+        write(result, RESULTS)
+
+
 def write(result: Mapping[str, Any], folder: Path) -> None:
     """peers.md and peers.svg."""
     (folder / "peers.md").write_text(markdown(result), "utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import platform
 import re
 from pathlib import Path
@@ -22,6 +23,11 @@ def machine() -> str:
     return f"{model[1] if model else platform.machine()}, {cpu_count()} cores"
 
 
+def load() -> float:
+    """The kernel's load average over the last 15 minutes: above the number of cores, other work disturbed the times."""
+    return os.getloadavg()[2]
+
+
 def system() -> str:
     """What was measured, and on what it stands."""
     return f"ocr-onnx {__version__}, ONNX Runtime {onnxruntime().__version__}, Python {platform.python_version()}"
@@ -29,4 +35,4 @@ def system() -> str:
 
 def circumstances() -> str:
     """All of it, on one line."""
-    return f"{today()}; {machine()}; {system()}"
+    return f"{today()}; {machine()}, load average {load():.1f}; {system()}"

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import cold, peers_report
 from benchmarks.labelled import SETS, Score, compare_boxes, compare_text, spread
-from benchmarks.machine import machine, today
+from benchmarks.machine import load, machine, today
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Settings
 from ocr_onnx.runtime import cpu_count
@@ -157,7 +157,7 @@ def main(data: Path, home: Path, python: Path, only: tuple[str, ...], every: int
     result: dict[str, Any] = {}
 
     def keep(part: str, content: Any) -> None:
-        result[part] = {"date": today(), "machine": machine(), "content": content}
+        result[part] = {"date": today(), "machine": machine(), "load": load(), "content": content}
         if options["write"]:
             peers_report.update(part, result[part])
 

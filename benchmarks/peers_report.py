@@ -55,7 +55,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     """All tables."""
     race, taken = result["race"]["content"], result["race"]
     written = (
-        f"Written by `make bench-peers`. {taken['date']}; {taken['machine']}; {len(race['images'])} pictures, "
+        f"Written by `make bench-peers`. {taken['date']}; {taken['machine']}, load average {taken['load']:.1f}; {len(race['images'])} pictures, "
         f"{race['rounds']} rounds; detection at most {race['side']} pixels a side, {race['threads']} threads, both "
         "orientation stages off, PP-OCRv5 mobile models everywhere; thresholds are those each library comes with."
     )
@@ -116,7 +116,7 @@ def _accuracy(part: Mapping[str, Any]) -> Iterator[str]:
 def _cold(part: Mapping[str, Any]) -> Iterator[str]:
     runs = part["content"]
     count = len(next(iter(runs.values()))["wall"])
-    yield f"{part['date']}; started, models loaded, one picture of 896x528 read, ended; medians of {count} runs, in turns. Each command as it"
+    yield f"{part['date']}, load average {part['load']:.1f}; started, models loaded, one picture of 896x528 read, ended; medians of {count} runs, in turns. Each command as it"
     yield "comes: ocr-onnx with page and line orientation, RapidOCR with its own models (PP-OCRv6 small) and line"
     yield "orientation, PaddleOCR with the PP-OCRv5 mobile models and without orientation."
     yield ""

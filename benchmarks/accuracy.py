@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 
 from benchmarks import single_models
-from benchmarks.accuracy_sets import SETS, Labelled, Score, compare_boxes, compare_text
+from benchmarks.labelled import SETS, Labelled, Score, compare_boxes, compare_text
 from ocr_onnx import OCR, Models, OCROptions, OCRResult, store
 
 ROOT = Path(__file__).parents[1]

@@ -9,9 +9,6 @@ to 200, and a PDF of scanned pages with three lines. Peaks are the kernel's (VmH
 
 from __future__ import annotations
 
-import datetime as dt
-import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -24,8 +21,9 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from ocr_onnx import OCR, __version__
-from ocr_onnx.runtime import cpu_count, onnxruntime
+from benchmarks.machine import circumstances
+from benchmarks.runners.protocol import peak
+from ocr_onnx import OCR
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "benchmarks.md"
@@ -90,8 +88,7 @@ def measure(path: str) -> None:
     for result in OCR().predict_iter(path):
         if not result.lines:
             raise click.ClickException(f"{result.source.path}: nothing was read")
-        status = Path("/proc/self/status").read_text("ascii")
-        click.echo(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
+        click.echo(peak())
 
 
 def course(name: str, path: Path) -> Course:
@@ -103,12 +100,9 @@ def course(name: str, path: Path) -> Course:
 
 def section(courses: list[Course], options: str) -> str:
     """The part of docs/benchmarks.md."""
-    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text("utf-8"))
-    machine = f"{model[1] if model else platform.machine()}, {cpu_count()} cores"
-    system = f"ocr-onnx {__version__}, ONNX Runtime {onnxruntime().__version__}, Python {platform.python_version()}"
     rows = "\n".join(each.row() for each in courses)
     return f"""
-`python -m benchmarks.memory{options}` on {dt.datetime.now(dt.UTC):%Y-%m-%d}; {machine}; {system}:
+`python -m benchmarks.memory{options}` on {circumstances()}:
 
 | input | pages | peak after 1 page, MiB | after {WARM} | at the end | growth from {WARM} on |
 |---|--:|--:|--:|--:|--:|

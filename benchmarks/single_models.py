@@ -12,7 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.accuracy_sets import Score, compare_boxes, street
+from benchmarks.labelled import Score, compare_boxes, street
 from ocr_onnx import geometry, sources, store, zoo
 from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.metadata import Task

@@ -6,8 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import click
-
+from benchmarks.labelled import spread
 from ocr_onnx import detection, geometry, orientation, recognition, sources, store
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.runtime import Session, cpu_count
@@ -64,14 +63,9 @@ def _tensors(metadata: ModelMetadata, data: Path) -> Iterator[tuple[str, Tensor]
 @functools.cache
 def pictures(data: Path) -> Mapping[str, Image]:
     """The pictures by name, spread over each folder."""
-    found: dict[str, Image] = {}
-    for pattern, count in PICTURES.items():
-        paths = sorted(data.glob(pattern))
-        if len(paths) < count:
-            raise click.ClickException(f"{data} has {len(paths)} of {pattern} and {count} are needed: say --reference")
-        for path in paths[:: len(paths) // count][:count]:
-            found[f"{path.parent.name}/{path.name}"] = next(iter(sources.read_pages(path))).image
-    return found
+    return {
+        f"{path.parent.name}/{path.name}": next(iter(sources.read_pages(path))).image for path in spread(data, PICTURES)
+    }
 
 
 @functools.cache

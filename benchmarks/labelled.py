@@ -1,14 +1,15 @@
-"""The labelled sets, and how what was found is compared with what stands there."""
+"""Labelled pictures, and how what was read is scored against the labels."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -109,3 +110,14 @@ def _shared(a: NDArray[np.int32], b: NDArray[np.float32]) -> float:
 
 def _area(quad: NDArray[np.int32] | NDArray[np.float32]) -> float:
     return max(float(cv2.contourArea(quad.astype(np.float32))), 1e-9)
+
+
+def spread(data: Path, counts: Mapping[str, int]) -> list[Path]:
+    """So many files of each pattern, by name and evenly spread."""
+    chosen: list[Path] = []
+    for pattern, count in counts.items():
+        paths = sorted(data.glob(pattern))
+        if len(paths) < count:
+            raise click.ClickException(f"{data} has {len(paths)} of {pattern}, and {count} are needed")
+        chosen += paths[:: len(paths) // count][:count]
+    return chosen

@@ -1,0 +1,270 @@
+"""How long every model on this machine takes, and whole pages: benchmarks/results/latency.md.
+
+    python -m benchmarks.latency
+
+Batch size 1, on the pages of tests/pages. A model's latency is that of its stage: what is done before the model runs, the
+model, and what is done after; the model alone beside it. As in the pipeline, detection, page orientation and unwarping use
+all cores, and a line is recognized or turned on one.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks import cold
+from benchmarks.accuracy import PAIRS
+from benchmarks.machine import circumstances
+from benchmarks.runners.protocol import Clock
+from ocr_onnx import OCR, DetectionOptions, Models, OCROptions, geometry, pipeline, sources, store, zoo
+from ocr_onnx.detection import TextDetector
+from ocr_onnx.metadata import Task
+from ocr_onnx.orientation import LineClassifier, PageClassifier
+from ocr_onnx.recognition import TextRecognizer
+from ocr_onnx.runtime import CPU, cpu_count
+from ocr_onnx.types import Image
+from ocr_onnx.unwarping import TextImageUnwarper
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+SAMPLE = ROOT / "ocr_onnx" / "sample.png"
+PAGES = tuple(
+    ROOT / "tests" / "pages" / name
+    for name in ("cjk.png", "dense.png", "letter.png", "mixed.png", "noisy.jpg", "receipt.png")
+)
+
+MODES = ("standard",)
+"""Ways to run the models, each with a column of its own."""
+
+DETECTION = DetectionOptions(limit_side_len=960, limit_type="max")
+STAGES = {
+    "classify_page": "page orientation",
+    "detect": "detection",
+    "classify_lines": "line orientation",
+    "recognize": "recognition",
+}
+"""Parts of OCR, and what they are called in the table."""
+
+LINES = 4
+"""Taken of each page."""
+ROUNDS = 5
+COLD_RUNS = 5
+BUDGET = 20.0
+"""Seconds a model is given: a slow one does fewer rounds, at least one."""
+
+
+@dataclass(slots=True)
+class Times:
+    """Seconds, a call each."""
+
+    stage: list[float] = field(default_factory=list)
+    model: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+
+def pages() -> list[Image]:
+    """The pictures that are measured on."""
+    return [page.image for path in PAGES for page in sources.read_pages(path)]
+
+
+def lines(images: Sequence[Image]) -> list[Image]:
+    """Some lines of each page, as detection finds them."""
+    detect = TextDetector(*pipeline.load("PP-OCRv5_mobile_det", "text_detection", CPU, cpu_count()))
+    found: list[Image] = []
+    for image in images:
+        crops = [geometry.crop(image, box.quad) for box in geometry.reading_order(detect(image, DETECTION))]
+        found += [crop for crop in crops if crop.size][:: max(1, len(crops) // LINES)][:LINES]
+    return found
+
+
+def stage(name: str, task: Task, clock: Clock) -> Callable[[Image], object]:
+    """A stage of one model that takes one picture; its runs are timed as `model`."""
+    whole = task not in {"text_recognition", "textline_orientation"}
+    session, metadata = pipeline.load(name, task, CPU, cpu_count() if whole else 1)
+    run = clock.timed("model", session)
+    if task == "text_detection":
+        detect = TextDetector(run, metadata)
+        return lambda image: detect(image, DETECTION)
+    if task == "text_recognition":
+        recognize = TextRecognizer(run, metadata)
+        return lambda image: recognize([image])
+    if task == "textline_orientation":
+        classify_lines = LineClassifier(run, metadata)
+        return lambda image: classify_lines([image])
+    return PageClassifier(run, metadata) if task == "doc_orientation" else TextImageUnwarper(run, metadata)
+
+
+def measure_model(spec: zoo.ModelSpec, images: Sequence[Image]) -> tuple[float, Times]:
+    """Seconds to load the model, and what it took for each picture, each once in advance."""
+    clock = Clock()
+    begun = time.perf_counter()
+    call = stage(spec.name, spec.task, clock)
+    loaded = time.perf_counter() - begun
+    for image in images:
+        call(image)
+    times, end = Times(), time.perf_counter() + BUDGET
+    for _ in range(ROUNDS):
+        for image in images:
+            clock.take()
+            wall, cpu = time.perf_counter(), time.process_time()
+            call(image)
+            times.stage.append(time.perf_counter() - wall)
+            times.cpu.append(time.process_time() - cpu)
+            times.model.append(clock.take()["model"])
+        if time.perf_counter() > end:
+            break
+    return loaded, times
+
+
+def model_row(spec: zoo.ModelSpec, images: Sequence[Image]) -> dict[str, Any]:
+    """A model's line of the table, in milliseconds."""
+    loaded, times = measure_model(spec, images)
+    return {
+        "model": spec.name,
+        "task": spec.task,
+        "bytes": store.path_of(spec.name).stat().st_size,
+        "accuracy": spec.accuracy,
+        "loaded": 1e3 * loaded,
+        "calls": len(times.stage),
+        "modes": {"standard": {name: quantiles(values) for name, values in asdict(times).items()}},
+    }
+
+
+def quantiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Median and 95th percentile in milliseconds."""
+    return {"median": 1e3 * statistics.median(seconds), "p95": 1e3 * float(np.percentile(seconds, 95))}
+
+
+def measure_pages(models: Models, options: OCROptions, paths: Sequence[Path]) -> dict[str, Any]:
+    """Whole pages from file to text, and their stages."""
+    clock = Clock()
+    ocr: Any = OCR(options, models=models)
+    for name in STAGES:
+        if getattr(ocr, name) is not None:
+            setattr(ocr, name, clock.timed(name, getattr(ocr, name)))
+    taken: dict[str, list[float]] = {}
+    count = 0
+    for turn in range(ROUNDS + 1):
+        for path in paths:
+            clock.take()
+            wall, cpu = time.perf_counter(), time.process_time()
+            (result,) = ocr.predict(path)
+            measured = clock.take() | {"page": time.perf_counter() - wall, "processor": time.process_time() - cpu}
+            if turn:
+                count += len(result.lines)
+                for name, seconds in measured.items():
+                    taken.setdefault(name, []).append(seconds)
+    return {"lines": count // ROUNDS, "stages": {name: quantiles(seconds) for name, seconds in taken.items()}}
+
+
+def whole_pages() -> Iterator[dict[str, Any]]:
+    """Pages by the default pipeline, then by each pair of models without orientation."""
+    options = OCROptions(detection=DETECTION)
+    yield {"models": "default, with page and line orientation", **measure_pages(Models(), options, PAGES)}
+    off = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False, detection=DETECTION)
+    for pair in PAIRS:
+        if all(store.path_of(name).is_file() for name in pair):
+            yield {"models": " + ".join(pair), **measure_pages(Models(*pair), off, PAGES)}
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """All tables."""
+    rows, whole, started = result["models"], result["pages"], result["cold"]
+    heads = " | ".join(f"{mode}: median ms | p95 ms | model alone ms | processor ms" for mode in MODES)
+    table = [f"| model | task | MB | published accuracy | {heads} | loaded in ms |"]
+    table += [f"|---|---|--:|--:|{'--:|--:|--:|--:|' * len(MODES)}--:|", *map(_model_line, rows)]
+    names = [name for name in STAGES if name in whole[0]["stages"]]
+    pages_table = [f"| models | page: median ms | p95 ms | processor ms | {' | '.join(STAGES[n] for n in names)} |"]
+    pages_table += [f"|---|--:|--:|--:|{'--:|' * len(names)}", *(_page_line(each, names) for each in whole)]
+    cold_table = ["| command | median s | least | most | peak MB |", "|---|--:|--:|--:|--:|"]
+    for name, run in started.items():
+        peak = statistics.median(run["peak"]) * 1024 / 1e6
+        wall = run["wall"]
+        cold_table.append(
+            f"| {name} | {statistics.median(wall):.2f} | {min(wall):.2f} | {max(wall):.2f} | {peak:.0f} |"
+        )
+    return f"""# Latency
+
+Written by `make bench`. {result["circumstances"]}. Batch size 1, detection at most 960 pixels a side, on
+{len(PAGES)} pages of tests/pages ({whole[0]["lines"]} lines) and on {result["lines"]} lines of them. Published accuracy is
+PaddleOCR's own figure, as in README.md.
+
+## Models
+
+Latency is that of the whole stage. Detection, page orientation and unwarping on all cores, one line on one core.
+
+{chr(10).join(table)}
+
+## Pages
+
+From the file to the text, milliseconds a page; stages are medians.
+
+{chr(10).join(pages_table)}
+
+## Cold start
+
+Whole commands, {COLD_RUNS} runs in turns.
+
+{chr(10).join(cold_table)}
+"""
+
+
+def _model_line(row: Mapping[str, Any]) -> str:
+    accuracy = "" if row["accuracy"] is None else f"{row['accuracy']:g}"
+    cells = [row["model"], row["task"], f"{row['bytes'] / 1e6:.1f}", accuracy]
+    for mode in MODES:
+        taken = row["modes"][mode]
+        figures = (taken["stage"]["median"], taken["stage"]["p95"], taken["model"]["median"], taken["cpu"]["median"])
+        cells += [f"{figure:.1f}" for figure in figures]
+    return f"| {' | '.join(cells)} | {row['loaded']:.0f} |"
+
+
+def _page_line(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    stages = row["stages"]
+    figures = [stages["page"]["median"], stages["page"]["p95"], stages["processor"]["median"]]
+    shown = [f"{figure:.0f}" for figure in figures]
+    shown += [f"{stages[name]['median']:.0f}" if name in stages else "" for name in names]
+    return f"| {row['models']} | {' | '.join(shown)} |"
+
+
+@click.command(help=__doc__)
+@click.option("--write/--no-write", default=True, help="Write benchmarks/results.")
+def main(write: bool) -> None:
+    """Measure everything and write the tables."""
+    # First, while this process is small: see cold.Cold.
+    ours = [sys.executable, "-m", "ocr_onnx"]
+    started = cold.measure(
+        {"ocr-onnx --help": [*ours, "--help"], "ocr-onnx run sample.png": [*ours, "run", str(SAMPLE)]}, COLD_RUNS
+    )
+    images = pages()
+    cut = lines(images)
+    here = [spec for spec in zoo.models().values() if store.path_of(spec.name).is_file()]
+    rows = []
+    for spec in here:
+        rows.append(model_row(spec, cut if spec.task in {"text_recognition", "textline_orientation"} else images))
+        click.echo(f"{spec.name}: {rows[-1]['modes']['standard']['stage']['median']:.1f} ms", err=True)
+    result = {
+        "circumstances": circumstances(),
+        "lines": len(cut),
+        "models": rows,
+        "pages": list(whole_pages()),
+        "cold": {name: asdict(runs) for name, runs in started.items()},
+    }
+    click.echo(markdown(result))
+    if write:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "latency.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        (RESULTS / "latency.md").write_text(markdown(result), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""What benchmarks.peers measured, as tables and a chart.
+
+python -m benchmarks.peers_report      writes benchmarks/results/peers.md and peers.svg anew from peers.json
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import charts
+
+RESULTS = Path(__file__).parent / "results"
+
+OURS = "ocr-onnx"
+SETS = {
+    "boxes": "street: boxes",
+    "street": "street: words",
+    "receipts": "receipts: words",
+    "reports": "reports: characters",
+}
+
+LEGEND = """Times are multiples of ocr-onnx's, of the sum over all pictures, the libraries taking turns picture by picture: median of
+the rounds, least and most. `processor` is user and system time, which other work on the machine disturbs less. A text is
+equal where PaddleOCR on onnxruntime has it on the same picture; a page where all texts are equal in the same order."""
+
+Table = Sequence[Sequence[float]]
+"""Seconds, by picture and round."""
+
+
+def sums(seconds: Table) -> list[float]:
+    """Each round's total."""
+    return [sum(each) for each in zip(*seconds, strict=True)]
+
+
+def ratios(seconds: Table, ours: Table) -> list[float]:
+    """How many times as long as ours, round by round."""
+    return [a / b for a, b in zip(sums(seconds), sums(ours), strict=True)]
+
+
+def spread_of(values: Sequence[float]) -> str:
+    """Median (least to most)."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def standing(answers: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], turn: int) -> str:
+    """The seconds that each library took in a round."""
+    return ", ".join(f"{name} {sum(r[turn]['wall'] for r in own.values()):.1f}" for name, own in answers.items())
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """All tables."""
+    race, taken = result["race"]["content"], result["race"]
+    written = (
+        f"Written by `make bench-peers`. {taken['date']}; {taken['machine']}, load average {taken['load']:.1f}; {len(race['images'])} pictures, "
+        f"{race['rounds']} rounds; detection at most {race['side']} pixels a side, {race['threads']} threads, both "
+        "orientation stages off, PP-OCRv5 mobile models everywhere; thresholds are those each library comes with."
+    )
+    parts = [
+        "# Other libraries beside ocr-onnx",
+        written,
+        versions(race["peers"]),
+        "\n".join(_times(race["peers"])),
+        LEGEND,
+        *(_section(title, each(result[part])) for part, (title, each) in SECTIONS.items() if part in result),
+        _section("Where PaddleOCR's time goes", _stages(race["peers"])),
+        "",
+    ]
+    return "\n\n".join(parts)
+
+
+def versions(peers: Mapping[str, Any]) -> str:
+    """What was installed."""
+    found: dict[str, str] = {}
+    for peer in peers.values():
+        found |= peer["versions"]
+    return "Versions: " + ", ".join(f"{name} {number}" for name, number in found.items()) + "."
+
+
+def _section(title: str, lines: Iterator[str]) -> str:
+    return f"## {title}\n\n" + "\n".join(lines)
+
+
+def _times(peers: Mapping[str, Any]) -> Iterator[str]:
+    ours = peers.get(OURS, next(iter(peers.values())))
+    yield "| library | time | processor | s a picture | equal texts | texts read | equal pages | peak MB |"
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|"
+    for name, peer in peers.items():
+        pages = len(peer["wall"])
+        cells = (
+            name,
+            spread_of(ratios(peer["wall"], ours["wall"])),
+            spread_of(ratios(peer["cpu"], ours["cpu"])),
+            f"{statistics.median(sums(peer['wall'])) / pages:.3f}",
+            f"{100 * peer['texts_equal'] / peer['texts_wanted']:.1f} %",
+            f"{peer['texts']}",
+            f"{peer['pages_equal']} of {pages}",
+            f"{peer['peak'] * 1024 / 1e6:.0f}",
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def _accuracy(part: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{part['date']}; F1 on labelled sets, at the same size for detection: of boxes that overlap the labelled ones by half, of words"
+    yield "or characters whatever their order, upper and lower case alike."
+    yield ""
+    yield "| library | " + " | ".join(SETS.values()) + " |"
+    yield "|---|" + "--:|" * len(SETS)
+    for name, sets in part["content"].items():
+        yield f"| {name} | " + " | ".join(f"{sets[key]:.3f}" for key in SETS) + " |"
+
+
+def _cold(part: Mapping[str, Any]) -> Iterator[str]:
+    runs = part["content"]
+    count = len(next(iter(runs.values()))["wall"])
+    yield f"{part['date']}, load average {part['load']:.1f}; started, models loaded, one picture of 896x528 read, ended; medians of {count} runs, in turns. Each command as it"
+    yield "comes: ocr-onnx with page and line orientation, RapidOCR with its own models (PP-OCRv6 small) and line"
+    yield "orientation, PaddleOCR with the PP-OCRv5 mobile models and without orientation."
+    yield ""
+    yield "| command | s | times ocr-onnx's | processor s | times ocr-onnx's | peak MB |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    medians = {name: {key: statistics.median(values) for key, values in run.items()} for name, run in runs.items()}
+    for name, run in medians.items():
+        times = [f"{run[key]:.2f} | {run[key] / medians[OURS][key]:.2f}" for key in ("wall", "cpu")]
+        yield f"| {name} | {' | '.join(times)} | {run['peak'] * 1024 / 1e6:.0f} |"
+
+
+def shares(peer: Mapping[str, Any]) -> dict[str, float]:
+    """The part of a library's time that each of its stages takes; they add up to 1."""
+    total: dict[str, float] = {}
+    for rounds in peer["stages"]:
+        for stage in rounds:
+            for name, seconds in stage.items():
+                total[name] = total.get(name, 0.0) + seconds
+    for stage in ("detection", "recognition"):
+        total[f"{stage}: before and after the model"] = total.pop(stage) - total[f"{stage} model"]
+    everything = sum(sums(peer["wall"]))
+    total["the rest"] = everything - sum(total.values())
+    return {name: seconds / everything for name, seconds in total.items()}
+
+
+def _stages(peers: Mapping[str, Any]) -> Iterator[str]:
+    timed = {name: shares(peer) for name, peer in peers.items() if any(peer["stages"][0])}
+    names = sorted({name for stages in timed.values() for name in stages})
+    yield "Its predictors timed from outside, shares of the time of all pictures and rounds."
+    yield ""
+    yield "| stage | " + " | ".join(timed) + " |"
+    yield "|---|" + "--:|" * len(timed)
+    for name in names:
+        yield f"| {name} | " + " | ".join(f"{100 * stages[name]:.1f} %" for stages in timed.values()) + " |"
+
+
+SECTIONS = {"accuracy": ("Accuracy", _accuracy), "cold": ("One picture by a whole command", _cold)}
+
+
+def update(part: str, measured: Mapping[str, Any]) -> None:
+    """Put one part in the place of what benchmarks/results has of it."""
+    RESULTS.mkdir(exist_ok=True)
+    known = RESULTS / "peers.json"
+    result: dict[str, Any] = json.loads(known.read_text("utf-8")) if known.is_file() else {}
+    result[part] = measured
+    known.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    if "race" in result:
+        write(result, RESULTS)
+
+
+def write(result: Mapping[str, Any], folder: Path) -> None:
+    """peers.md and peers.svg."""
+    (folder / "peers.md").write_text(markdown(result), "utf-8")
+    race = result["race"]["content"]
+    pages = len(race["images"])
+    medians = {name: statistics.median(sums(peer["wall"])) / pages for name, peer in race["peers"].items()}
+    title = f"Seconds a picture, {pages} mixed pictures ({result['race']['machine']}, {result['race']['date']})"
+    (folder / "peers.svg").write_text(charts.bars(title, medians, " s"), "utf-8")
+
+
+if __name__ == "__main__":
+    write(json.loads((RESULTS / "peers.json").read_text("utf-8")), RESULTS)

@@ -1,0 +1,129 @@
+"""The arithmetic and the tables of the benchmarks."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import charts, cold, growth, latency, peers, peers_report
+from benchmarks.labelled import Labelled, Score, compare_boxes, compare_text, spread
+from benchmarks.runners.process import ROOT, Peer, Runner
+from benchmarks.runners.protocol import Clock, Settings
+
+RESULTS = Path(peers_report.__file__).parent / "results"
+SETTINGS = Settings(detection="", recognition="", threads=1, side=960)
+SAMPLE = ROOT / "ocr_onnx" / "sample.png"
+
+
+def square(x: float, y: float, side: float) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.array([[x, y], [x + side, y], [x + side, y + side], [x, y + side]], np.float32)
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
+def test_tables_of_results_are_what_their_json_says(file: Path) -> None:
+    makers = {"peers": peers_report.markdown, "latency": latency.markdown, "growth": growth.markdown}
+    result = json.loads(file.read_text("utf-8"))
+    assert file.with_suffix(".md").read_text("utf-8") == makers[file.stem](result)
+
+
+def test_ocr_onnx_read_in_the_race_what_paddleocr_read() -> None:
+    race = json.loads((RESULTS / "peers.json").read_text("utf-8"))["race"]["content"]
+    ours = race["peers"][peers.OURS]
+    assert ours["texts_equal"] == ours["texts_wanted"] == ours["texts"]
+    assert ours["pages_equal"] == len(race["images"]) >= 40
+
+
+def test_f1_counts_words_whatever_their_order_and_case() -> None:
+    score = Score()
+    score.add(*compare_text("Total 5.00 the", "THE total", characters=False))
+    assert (score.right, score.found, score.expected, score.f1) == (2, 3, 2, 0.8)
+
+
+def test_a_box_matches_one_label_that_it_overlaps_by_half() -> None:
+    image = Labelled(Path("x"), "", (square(0, 0, 10), square(50, 0, 10)), (square(100, 0, 10),))
+    found = [square(x, 0, 10).astype(np.int32) for x in (1, 2, 56, 101)]
+    assert compare_boxes(found, image) == (1, 3, 2)
+
+
+def test_files_are_chosen_by_name_and_spread(tmp_path: Path) -> None:
+    for number in range(10):
+        (tmp_path / f"{number}.png").touch()
+    assert [path.stem for path in spread(tmp_path, {"*.png": 3})] == ["0", "3", "6"]
+
+
+def test_a_text_that_stands_twice_counts_twice() -> None:
+    assert peers.compare_lists(["a", "a", "b"], ["a", "b", "b", "a"]) == 3
+
+
+def test_ratios_are_taken_round_by_round_of_the_sums() -> None:
+    assert peers_report.ratios([[2.0, 3.0], [4.0, 3.0]], [[1.0, 1.0], [2.0, 2.0]]) == [2.0, 2.0]
+
+
+def test_stages_of_a_peer_add_up_to_its_time() -> None:
+    stage = {"detection": 2.0, "detection model": 1.5, "recognition": 5.0, "recognition model": 4.0, "cropping": 1.0}
+    shares = peers_report.shares({"stages": [[stage]], "wall": [[10.0]]})
+    assert shares["detection: before and after the model"] == pytest.approx(0.05)
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert shares["the rest"] == pytest.approx(0.2)
+
+
+def test_a_quadratic_cost_has_the_exponent_2() -> None:
+    assert growth.exponent([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
+
+
+def test_a_page_of_words_has_as_many_as_asked() -> None:
+    page = growth.words(30)
+    rows = page.reshape(growth.GRID[0], growth.CELL[0], growth.GRID[1], growth.CELL[1], 3)
+    assert (rows.min(axis=(1, 3, 4)) < 128).sum() == 30
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    chart = charts.bars("a < b", {"one": 1.0, "two": 2.0}, " s")
+    widths = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', chart)]
+    assert widths[1] == pytest.approx(2 * widths[0], abs=0.1)
+    assert "a &lt; b" in chart
+
+
+def test_curves_have_a_mark_for_each_point_and_rise_with_it() -> None:
+    chart = charts.curves("t", ("x", "y"), {"a": [(1, 1), (10, 100)], "b": [(2, 5)]})
+    heights = [float(y) for y in re.findall(r'<circle [^>]*cy="([\d.]+)"', chart)]
+    assert len(heights) == 3
+    assert heights[1] < heights[2] < heights[0]
+
+
+def test_a_clock_adds_up_and_begins_anew_when_it_is_read() -> None:
+    clock = Clock()
+    double = clock.timed("double", lambda x: 2 * x)
+    assert double(2) == 4
+    assert clock.take()["double"] > 0
+    assert clock.take() == {}
+
+
+def test_a_runner_reads_as_ocr_onnx_does(tmp_path: Path) -> None:
+    from ocr_onnx import OCR, OCROptions
+
+    peer = Peer("ours", Path(sys.prefix), "ocr_onnx")
+    with Runner(peer, SETTINGS, tmp_path / "log") as runner:
+        answer = runner.ask(SAMPLE)
+    off = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
+    (result,) = OCR(off).predict(SAMPLE)
+    assert [line["text"] for line in answer["lines"]] == [line.text for line in result.lines]
+    assert min(answer["wall"], answer["cpu"]) > 0
+
+
+def test_a_runner_that_ends_says_where_its_log_is(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="log says why"):
+        Runner(Peer("none", Path(sys.prefix), "no_such_module"), SETTINGS, tmp_path / "log")
+    assert "no_such_module" in (tmp_path / "log").read_text()
+
+
+def test_commands_are_timed_as_often_as_asked() -> None:
+    runs = cold.measure({"sleep": [sys.executable, "-c", "import time; time.sleep(0.05)"]}, 2)["sleep"]
+    assert len(runs.wall) == len(runs.cpu) == len(runs.peak) == 2
+    assert min(runs.wall) > 0.05

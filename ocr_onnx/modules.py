@@ -74,10 +74,7 @@ class ModuleResult(PaddleResult):
 
     def __init__(self, page: Page, found: Mapping[str, Any], picture: Callable[[], PIL.Image.Image]) -> None:
         whole = {"input_path": exporting.written_path(page), "page_index": page.index, **found}
-        super().__init__(page, whole, self._plain, partial(_named, picture))
-
-    def _plain(self) -> dict[str, Any]:
-        return {key: _plain(value) for key, value in self.items() if key != "input_img"}
+        super().__init__(page, whole, partial(_named, picture))
 
 
 class _ArrayResult(ModuleResult):
@@ -286,9 +283,3 @@ def _batches(pages: Iterable[Page], size: int) -> Iterator[list[Page]]:
 
 def _named(picture: Callable[[], PIL.Image.Image]) -> dict[str, PIL.Image.Image]:
     return {"res": picture()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return value.tolist() if isinstance(value, np.ndarray) else value

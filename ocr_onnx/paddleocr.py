@@ -47,8 +47,7 @@ class Result(PaddleResult):
 
     def __init__(self, record: OCRResult) -> None:
         # No lambdas: a result can be pickled, and so be sent from process to process.
-        written, pictures = partial(exporting.to_dict, record), partial(getattr, record, "img")
-        super().__init__(record.source, in_memory(record), written, pictures)
+        super().__init__(record.source, in_memory(record), partial(getattr, record, "img"))
         self.record = record
         """The typed result that it was made of."""
 
@@ -257,7 +256,9 @@ def _models(tree: config.Config) -> Models:
         "image_unwarping": not options.use_doc_unwarping,
         "textline_orientation": not options.use_textline_orientation,
     }
-    files = {task: _file(config.stage(tree, task)) for task in ROLES if not off.get(task, False)}
+    stages = {task: config.stage(tree, task) for task in ROLES if not off.get(task, False)}
+    pull.obtain_all(stage.name for stage in stages.values() if stage.directory is None and stage.name is not None)
+    files = {task: _file(stage) for task, stage in stages.items()}
     fields = {"image_unwarping": "doc_unwarping"}
     return replace(Models(), **{fields.get(task, task): file for task, file in files.items()})
 

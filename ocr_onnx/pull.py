@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -78,6 +78,19 @@ def obtain(name: str) -> Path:
     """The file of a model by any name that store.find takes; an official one is pulled if it is not here."""
     known = name in zoo.models() and not store.path_of(name).is_file()
     return pull(name) if known else store.find(name)
+
+
+def obtain_all(names: Iterable[str]) -> None:
+    """Have every one of these models here; raises DownloadError that names all that cannot be had."""
+    missing: dict[str, str] = {}
+    for name in names:
+        try:
+            obtain(name)
+        except DownloadError as error:
+            missing[name] = str(error)
+    if missing:
+        together = f"\nall of them: {' '.join(missing)}" if len(missing) > 1 else ""
+        raise DownloadError("\n".join(missing.values()) + together)
 
 
 def from_directory(place: Path, name: str | None = None) -> Path:

@@ -48,7 +48,7 @@ class Receipt:
 def home() -> Path:
     """The folder for models that the package does not carry."""
     chosen = os.environ.get(HOME_VARIABLE)
-    return Path(chosen) if chosen else platformdirs.user_cache_path("ocr-onnx", appauthor=False)
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("ocr-onnx", appauthor=False)
 
 
 def path_of(name: str) -> Path:

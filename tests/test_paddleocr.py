@@ -263,3 +263,11 @@ def test_a_file_that_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="nowhere does not exist"):
         PaddleOCR(text_recognition_model_dir=str(tmp_path / "nowhere"), **OFF)
+
+
+def test_what_is_changed_in_a_result_is_what_is_written(tmp_path: Path) -> None:
+    (result,) = PaddleOCR(**OFF).predict(str(PAGES / "tiny.png"))
+    result["rec_texts"][0] = "EXIT"
+    result.save_to_json(tmp_path)
+    assert json.loads((tmp_path / "tiny_res.json").read_text("utf-8"))["rec_texts"] == ["EXIT"]
+    assert result.json["res"]["rec_texts"] == ["EXIT"]

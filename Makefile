@@ -94,8 +94,9 @@ accuracy: .venv/developed $(ENGLISH) .cache/weights/en_dict.txt $(TEXTLINE)  ## 
 		OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models import $$model || exit; done
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.accuracy --data $(REFERENCE)/data
 
-memory: .venv/developed  ## Does memory stay level over thousands of pages? docs/benchmarks.md.
+memory: .venv/developed  ## What a page takes, and thousands of them: docs/benchmarks.md.
 	$(BIN)/python -m benchmarks.memory
+	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.footprint
 
 golden: .venv-oracle/installed .venv-convert/installed  ## Record what PaddleOCR reads on tests/pages.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(ORACLE)/python tests/pages/record.py .cache/weights

@@ -88,7 +88,8 @@ def rotate(image: Image, angle: int) -> Image:
         return image
     turned = np.rot90(image, angle // 90)
     down, right = int(angle in {90, 180}), int(angle in {180, 270})
-    shifted = np.zeros_like(turned)
+    # Not zeros_like, which keeps the order of the turned view in memory: each crop would then copy the page.
+    shifted = np.zeros(turned.shape, np.uint8)
     shifted[down:, right:] = turned[: turned.shape[0] - down, : turned.shape[1] - right]
     return shifted
 

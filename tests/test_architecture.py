@@ -40,7 +40,7 @@ LAYERS = [
     {"pull"},
     {"paddle_results"},
     {"paddleocr", "modules"},
-    {"cli_models", "cli_run"},
+    {"cli_models", "cli_settings", "cli_run"},
     {"cli", "__main__"},
 ]
 HEAVY = {"cv2", "numpy", "onnxruntime", "PIL", "pypdfium2", "onnx", "paddle", "yaml", "platformdirs"}

@@ -23,7 +23,8 @@ from test_documents import locked_pdf
 
 from ocr_onnx import InputOptions, PaddleOCR, config, store
 from ocr_onnx.cli import main
-from ocr_onnx.cli_run import OWN_GROUP, Setting, run
+from ocr_onnx.cli_run import run
+from ocr_onnx.cli_settings import OWN_GROUP, Setting
 from ocr_onnx.detection import DetectionOptions
 
 SIGN = "FERRY TERMINAL\n渡轮码头\nGate 7 →\n"

@@ -133,3 +133,8 @@ def test_what_was_turned_can_be_found_where_it_was(angle: int) -> None:
     y, x = np.argwhere(rotate(image, angle)[:, :, 0])[0]
     quad = np.array([[x, y]], np.int32)
     assert turned_back(quad, angle, (60, 40)).tolist() == [[23, 11]]
+
+
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+def test_a_turned_picture_lies_row_by_row_in_memory(angle: int) -> None:
+    assert rotate(np.zeros((40, 60, 3), np.uint8), angle).flags.c_contiguous

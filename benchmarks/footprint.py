@@ -1,0 +1,113 @@
+"""How much memory does one page take? Large pages whole, and each detector here alone: docs/benchmarks.md.
+
+    python -m benchmarks.footprint
+
+Peaks are the kernel's (VmHWM), of a process that does nothing else. A detector's bytes a pixel are what its run adds to
+that, less for a larger input, whose memory goes back to the system (ocr_onnx/runtime.py).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+
+from benchmarks.machine import circumstances
+from benchmarks.runners.protocol import peak
+from ocr_onnx import OCR, sources, store, zoo
+from ocr_onnx.runtime import Session, cpu_count
+
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- footprint: python -m benchmarks.footprint -->\n", "<!-- end of footprint -->\n"
+
+DENSE = ROOT / "tests" / "pages" / "dense.png"
+PAGES = {"A4 at 200 dpi": (1654, 2339), "A4 at 300 dpi": (2480, 3508), "10000 x 10000": (10000, 10000)}
+"""Width and height."""
+
+SIDE = 2048
+"""Of the input on which a detector is measured."""
+
+
+def make_page(path: Path, size: tuple[int, int]) -> None:
+    """A page full of text, as a file."""
+    tile = next(iter(sources.read_pages(DENSE))).image
+    height, width = tile.shape[:2]
+    whole = np.tile(tile, (size[1] // height + 1, size[0] // width + 1, 1))
+    cv2.imwrite(str(path), whole[: size[1], : size[0]])
+
+
+def measure_page(path: str) -> None:
+    """Read a page with all default models and print the peak in KiB."""
+    lines = sum(len(result.lines) for result in OCR().predict_iter(path))
+    click.echo(f"{peak()} {lines}")
+
+
+def measure_detector(name: str) -> None:
+    """Run a detector and print the bytes that a pixel took."""
+    run = Session(store.find(name), threads=cpu_count())
+    run(np.zeros((1, 3, 64, 64), np.float32))
+    tensor = np.zeros((1, 3, SIDE, SIDE), np.float32)
+    tensor += 0.5
+    before = peak()
+    run(tensor)
+    click.echo(f"{(peak() - before) * 1024 / SIDE**2:.0f}")
+
+
+def measured(*arguments: str) -> str:
+    """What a process of its own prints."""
+    command = [sys.executable, "-m", "benchmarks.footprint", *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT).stdout.strip()
+
+
+def section() -> str:
+    """The part of docs/benchmarks.md."""
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, size in PAGES.items():
+            make_page(path := Path(temporary) / "page.png", size)
+            kilobytes, lines = measured("--page", str(path)).split()
+            megapixels = size[0] * size[1] / 1e6
+            rows.append(f"| {name} | {megapixels:.1f} | {lines} | {int(kilobytes) / 1024:.0f} |")
+    detectors = [s for s in zoo.models().values() if s.task == "text_detection" and store.path_of(s.name).is_file()]
+    found = [f"| {s.name} | {measured('--detector', s.name)} | {s.memory} |" for s in detectors]
+    return "\n".join(
+        [
+            "",
+            f"`python -m benchmarks.footprint` on {circumstances()}:",
+            "",
+            "| page | megapixels | lines | peak, MiB |",
+            "|---|--:|--:|--:|",
+            *rows,
+            "",
+            f"| detector | bytes a pixel at {SIDE} x {SIDE} | reckoned with |",
+            "|---|--:|--:|",
+            *found,
+            "",
+        ]
+    )
+
+
+@click.command(help=__doc__)
+@click.option("--page", hidden=True)
+@click.option("--detector", hidden=True)
+def main(page: str | None, detector: str | None) -> None:
+    """Measure and write."""
+    if page is not None:
+        measure_page(page)
+    elif detector is not None:
+        measure_detector(detector)
+    else:
+        part = section()
+        click.echo(part)
+        before, _, rest = TARGET.read_text("utf-8").partition(BEGIN)
+        TARGET.write_text(f"{before}{BEGIN}{part}{END}{rest.partition(END)[2]}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

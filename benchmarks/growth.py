@@ -10,6 +10,7 @@ the slope of a straight line through the points on logarithmic axes, by least sq
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -64,14 +65,15 @@ class Measured:
 
 
 def words(count: int) -> Any:
-    """A white page of 2200x2080 pixels with so many words, evenly filled from the top."""
+    """A white page of 2080x2200 pixels with so many words, in as few columns as hold them, the columns far apart."""
     import cv2
 
     rows, columns = GRID
     height, width = CELL
+    apart = columns // math.ceil(count / rows) * width
     page = np.full((rows * height, columns * width, 3), 255, np.uint8)
     for number in range(count):
-        at = (8 + number % columns * width, 30 + number // columns * height)
+        at = (8 + number // rows * apart, 30 + number % rows * height)
         cv2.putText(page, f"w{number:03d}", at, cv2.FONT_HERSHEY_SIMPLEX, 0.9, (0, 0, 0), 2, cv2.LINE_AA)
     return page
 
@@ -200,9 +202,9 @@ def _fitted(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
     if kind == "cores":
         return ""
     sizes, note = [row["size"] for row in rows], ""
-    costs = {name: [row[key] for row in rows] for name, key in {"time": "seconds", "processor time": "cpu"}.items()}
+    costs = {"processor time": [row["cpu"] for row in rows]}
     if kind == "lines":
-        sizes, costs = sizes[1:], {name: marginal(values) for name, values in costs.items()}
+        sizes, costs = sizes[1:], {"processor time": marginal(costs["processor time"])}
         note = ", of what is above the page with a single line"
     else:
         costs["memory"] = [row["grown"] for row in rows]

@@ -64,7 +64,7 @@ class Device:
     @classmethod
     def parse(cls, text: str) -> Device:
         """Read `cpu`, `gpu` or `gpu:1`."""
-        kind, colon, index = text.partition(":")
+        kind, colon, index = str(text).partition(":")
         if (kind == "cpu" and not colon) or (kind == "gpu" and (not colon or index.isdecimal())):
             return cls(kind, int(index or 0))
         raise OptionError(f"device is {text!r}: it must be 'cpu', 'gpu' or 'gpu:N'")

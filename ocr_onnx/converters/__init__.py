@@ -88,7 +88,7 @@ def take_in(source: Path, target: Path, *, name: str | None = None, dictionary: 
         elif "character" in session.properties and isinstance(classes, int):
             charset = charset_of_export(session.properties["character"], classes)
         else:
-            raise ConversionError(f"{source} has no dictionary: say --dict FILE, a character a line")
+            raise ConversionError(f"{source} has no dictionary: give it an inference.yml, or say --dict FILE (a character a line) to ocr-onnx models import")
         metadata = replace(metadata, charset=charset)
     _finish_export(source, metadata, target)
 

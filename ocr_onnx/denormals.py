@@ -14,9 +14,15 @@ one. A third of the weights of PP-OCRv5_mobile_det's widest convolution lie belo
 its speed.
 """
 
-GRAPH, INITIALIZER = 7, 5
+GRAPH = 7
+NODE, INITIALIZER = 1, 5
+ATTRIBUTE, OPERATOR = 5, 4
+TENSOR = 5
 DIMS, DATA_TYPE, RAW_DATA = 1, 2, 9
-"""Numbers of fields in ONNX's ModelProto, GraphProto and TensorProto."""
+"""Numbers of fields in ONNX's ModelProto, GraphProto, NodeProto, AttributeProto and TensorProto."""
+
+CONSTANT = b"Constant"
+"""The operator in which exports as paddle2onnx writes them keep their weights."""
 
 FLOAT = 1
 """TensorProto's number for float32."""
@@ -42,12 +48,25 @@ def without_denormals(model: bytes) -> bytes:
 
 
 def _weights(model: bytes) -> Iterator[tuple[int, int]]:
-    """Where the numbers of each float32 initializer of two axes or more start and end; fewer axes are biases, bounds."""
+    """Where the numbers of each float32 constant of two axes or more start and end; fewer axes are biases, bounds."""
     for kind, start, end in _fields(model, 0, len(model)):
         if kind == GRAPH:
             for member, first, last in _fields(model, start, end):
                 if member == INITIALIZER:
                     yield from _numbers(model, first, last)
+                elif member == NODE:
+                    yield from _constant(model, first, last)
+
+
+def _constant(model: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where the numbers of a NodeProto start and end, if it is a constant of weights."""
+    fields = list(_fields(model, start, end))
+    if any(field == OPERATOR and model[first:last] == CONSTANT for field, first, last in fields):
+        for field, first, last in fields:
+            if field == ATTRIBUTE:
+                for member, begin, stop in _fields(model, first, last):
+                    if member == TENSOR:
+                        yield from _numbers(model, begin, stop)
 
 
 def _numbers(model: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:

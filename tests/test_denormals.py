@@ -41,6 +41,14 @@ def test_weights_smaller_than_the_least_become_zero_and_no_others() -> None:
     np.testing.assert_array_equal(after["b"], [KEPT, [0] * 4])
 
 
+def test_weights_in_constant_nodes_are_found_too() -> None:
+    weights = np.concatenate([TINY, KEPT]).reshape(2, 4)
+    made = onnx.load_from_string(model([]))
+    made.graph.node.append(helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(weights)))
+    after = onnx.load_from_string(without_denormals(bytes(made.SerializeToString())))
+    np.testing.assert_array_equal(numpy_helper.to_array(after.graph.node[1].attribute[0].t), [[0] * 4, KEPT])
+
+
 @pytest.mark.parametrize(
     "values",
     [np.concatenate([TINY, KEPT]), TINY.astype(np.float64).reshape(2, 2), np.full((2, 2), 2**30, np.int32), KEPT[None]],

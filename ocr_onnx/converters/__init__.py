@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from ocr_onnx.errors import ConversionError
 
 if TYPE_CHECKING:
-    from ocr_onnx.converters.environment import Confirm
     from ocr_onnx.converters.conversion import Report as Report
+    from ocr_onnx.converters.environment import Confirm
     from ocr_onnx.converters.form import Form
     from ocr_onnx.metadata import ModelMetadata
     from ocr_onnx.zoo import ModelSpec
+
 
 def convert(
     directory: Path,
@@ -88,7 +89,9 @@ def take_in(source: Path, target: Path, *, name: str | None = None, dictionary: 
         elif "character" in session.properties and isinstance(classes, int):
             charset = charset_of_export(session.properties["character"], classes)
         else:
-            raise ConversionError(f"{source} has no dictionary: give it an inference.yml, or say --dict FILE (a character a line) to ocr-onnx models import")
+            raise ConversionError(
+                f"{source} has no dictionary: give it an inference.yml, or say --dict FILE (a character a line) to ocr-onnx models import"
+            )
         metadata = replace(metadata, charset=charset)
     _finish_export(source, metadata, target)
 

@@ -15,6 +15,7 @@ from ocr_onnx.converters import environment, simple
 from ocr_onnx.converters.environment import Confirm
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 
+
 def cached(
     directory: Path,
     *,

@@ -48,7 +48,9 @@ def _describe(model: PaddleModel, rank: int, name: str | None) -> ModelMetadata:
     config = model.config
     title = name or config.get("Global", {}).get("model_name")
     if not isinstance(title, str):
-        raise ConversionError(f"{model.yml or model.graph.parent} gives no Global.model_name: say --name, or the stage's _model_name")
+        raise ConversionError(
+            f"{model.yml or model.graph.parent} gives no Global.model_name: say --name, or the stage's _model_name"
+        )
     if model.yml is None:
         return _describe_bare(model, rank, title)
     steps = _steps(config)

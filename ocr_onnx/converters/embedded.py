@@ -1,7 +1,7 @@
 """Make the models this package carries from the weights that the zoo's mirrors hold.
 
-    python -m ocr_onnx.converters.embedded            writes ocr_onnx/models/
-    python -m ocr_onnx.converters.embedded --check    makes them anew and compares byte for byte
+python -m ocr_onnx.converters.embedded            writes ocr_onnx/models/
+python -m ocr_onnx.converters.embedded --check    makes them anew and compares byte for byte
 """
 
 from __future__ import annotations

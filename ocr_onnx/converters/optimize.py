@@ -163,7 +163,7 @@ class Graph:
         return True
 
     def _fold_scale_past_shift(self, add: NodeProto) -> bool:
-        """x * s + t before padded convolutions: (x + t / s), and s into the weights."""
+        """X * s + t before padded convolutions: (x + t / s), and s into the weights."""
         operand = self._constant_operand(add)
         if add.op_type != "Add" or operand is None or operand[1].size != 1:
             return False

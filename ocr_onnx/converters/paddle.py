@@ -52,9 +52,13 @@ class PaddleModel:
         if not directory.is_dir():
             raise ModelNotFoundError(f"{directory} is no folder: name the folder that holds inference.json or .pdmodel")
         if graph is None:
-            raise ModelNotFoundError(f"{directory} holds neither inference.json nor inference.pdmodel: export the model")
+            raise ModelNotFoundError(
+                f"{directory} holds neither inference.json nor inference.pdmodel: export the model"
+            )
         if not params.is_file():
-            raise ModelNotFoundError(f"{directory} has no inference.pdiparams (the weights): export the model with them")
+            raise ModelNotFoundError(
+                f"{directory} has no inference.pdiparams (the weights): export the model with them"
+            )
         if not yml.is_file() and graph.suffix == ".json":
             raise ModelNotFoundError(
                 f"{directory} has no inference.yml (the preprocessing and the dictionary): export the model with it"
@@ -76,7 +80,10 @@ class PaddleModel:
         """The dictionary's characters, each as written: YAML would read a bare `y` or `1` as something else."""
         if self.dictionary is not None:
             # Some dictionaries have lines that end in CR LF, and lines that hold only a wide space.
-            return tuple(line.rstrip("\r") for line in self.dictionary.read_bytes().decode("utf-8-sig").rstrip("\r\n").split("\n"))
+            return tuple(
+                line.rstrip("\r")
+                for line in self.dictionary.read_bytes().decode("utf-8-sig").rstrip("\r\n").split("\n")
+            )
         return tuple((self._load("BaseLoader").get("PostProcess") or {}).get("character_dict", ()))
 
     def _load(self, loader: Literal["SafeLoader", "BaseLoader"]) -> Any:

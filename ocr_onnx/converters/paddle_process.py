@@ -1,8 +1,8 @@
 """The only place that imports Paddle: run as a process of its own, for paddle2onnx aborts on what it cannot convert.
 
-    python -m ocr_onnx.converters.paddle_process export MODEL PARAMS OUT.onnx OPSET
-    python -m ocr_onnx.converters.paddle_process export_old CORE.so MODEL PARAMS OUT.onnx OPSET
-    python -m ocr_onnx.converters.paddle_process infer  MODEL PARAMS INPUTS.npz OUTPUTS.npz
+python -m ocr_onnx.converters.paddle_process export MODEL PARAMS OUT.onnx OPSET
+python -m ocr_onnx.converters.paddle_process export_old CORE.so MODEL PARAMS OUT.onnx OPSET
+python -m ocr_onnx.converters.paddle_process infer  MODEL PARAMS INPUTS.npz OUTPUTS.npz
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ def export_old(core: str, model: str, params: str, target: str, opset: str) -> N
     spec.loader.exec_module(module)
     upgrade = verbose = False
     checker = experimental = optimize = True
+    half = False
     switches = (upgrade, verbose, checker, experimental, optimize)
-    made = module.export(model, params, int(opset), *switches, {}, "onnxruntime", "", "", False)
+    made = module.export(model, params, int(opset), *switches, {}, "onnxruntime", "", "", half)
     Path(target).write_bytes(made)
 
 

@@ -61,7 +61,7 @@ def core() -> Path:
 
 def check_classes(metadata: ModelMetadata, classes: int | str | None) -> None:
     """Refuse a dictionary that does not belong to the model: its texts would be wrong without a word."""
-    named = metadata.labels if metadata.labels else ("blank", *metadata.charset)
+    named = metadata.labels or ("blank", *metadata.charset)
     if metadata.task in {"text_detection", "image_unwarping"} or not isinstance(classes, int):
         return
     if classes != len(named):

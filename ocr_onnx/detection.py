@@ -164,8 +164,7 @@ def preprocess(image: Image, options: DetectionOptions, metadata: ModelMetadata)
         padded = np.zeros((max(STRIDE, height), max(STRIDE, width), 3), np.uint8)
         padded[:height, :width] = image
         image, (height, width) = padded, padded.shape[:2]
-    shape = options.input_shape
-    size = resized((width, height), options) if shape is None else (shape[2], shape[1])
+    size = input_size(image, options)
     if size != (width, height):
         image = np.asarray(cv2.resize(image, size), np.uint8)
     return normalize(image, metadata)[np.newaxis]

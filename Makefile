@@ -20,7 +20,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-growth bench-peers readme api picture lock golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-growth bench-limit bench-peers readme api picture lock golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -63,6 +63,9 @@ bench: .venv/developed  ## How long each model here takes, and pages: benchmarks
 
 bench-growth: .venv/developed  ## How time and memory grow: benchmarks/results/growth.md.
 	$(BIN)/python -m benchmarks.growth
+
+bench-limit: .venv/developed  ## How far each stage is from what the cores can do: benchmarks/results/limit.md.
+	$(BIN)/python -m benchmarks.limit
 
 bench-peers: .venv/developed .cache/peers/installed .cache/peers/models  ## Race other libraries: benchmarks/results/peers.md.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.peers --data $(REFERENCE)/data

@@ -119,18 +119,7 @@ class Session:
 def _load(path: Path, device: Device, threads: int, *, keep_memory: bool = True) -> Any:
     """An onnxruntime.InferenceSession that really is on `device`."""
     ort = onnxruntime()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Inputs change their size from call to call: a plan of memory for one is of no use to the next.
-    options.enable_mem_pattern = False
-    options.enable_cpu_mem_arena = keep_memory
-    if keep_memory:
-        _share_memory()
-        options.add_session_config_entry("session.use_env_allocators", "1")
-    # Between calls the cores are for what comes next, not for threads that turn in circles to be ready for a call.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = ERRORS
+    options = session_options(threads, keep_memory=keep_memory)
     wanted = device.providers()
     _require(ort, wanted[0][0])
     try:
@@ -144,6 +133,23 @@ def _load(path: Path, device: Device, threads: int, *, keep_memory: bool = True)
             "own log, above, names the one that is missing"
         )
     return session
+
+
+def session_options(threads: int, *, keep_memory: bool = True) -> Any:
+    """The onnxruntime.SessionOptions of a session whose calls may use so many cores."""
+    options = onnxruntime().SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Inputs change their size from call to call: a plan of memory for one is of no use to the next.
+    options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = keep_memory
+    if keep_memory:
+        _share_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+    # Between calls the cores are for what comes next, not for threads that turn in circles to be ready for a call.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = ERRORS
+    return options
 
 
 @functools.cache

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper, save
 
-from benchmarks import charts, cold, growth, latency, peers, peers_report
+from benchmarks import charts, cold, growth, latency, limit, peers, peers_report
 from benchmarks.labelled import Labelled, Score, compare_boxes, compare_text, spread
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Clock, Settings
@@ -27,7 +28,12 @@ def square(x: float, y: float, side: float) -> np.ndarray[Any, np.dtype[np.float
 
 @pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
 def test_tables_of_results_are_what_their_json_says(file: Path) -> None:
-    makers = {"peers": peers_report.markdown, "latency": latency.markdown, "growth": growth.markdown}
+    makers = {
+        "peers": peers_report.markdown,
+        "latency": latency.markdown,
+        "growth": growth.markdown,
+        "limit": limit.markdown,
+    }
     result = json.loads(file.read_text("utf-8"))
     assert file.with_suffix(".md").read_text("utf-8") == makers[file.stem](result)
 
@@ -127,3 +133,38 @@ def test_commands_are_timed_as_often_as_asked() -> None:
     runs = cold.measure({"sleep": [sys.executable, "-c", "import time; time.sleep(0.05)"]}, 2)["sleep"]
     assert len(runs.wall) == len(runs.cpu) == len(runs.peak) == 2
     assert min(runs.wall) > 0.05
+
+
+def test_multiply_adds_are_counted_by_kind_of_operator(tmp_path: Path) -> None:
+    shapes = {"a": (16, 3, 3, 3), "b": (16, 1, 5, 5), "c": (16, 8, 2, 2), "m": (20, 7)}
+    constants = [numpy_helper.from_array(np.zeros(shape, np.float32), name) for name, shape in shapes.items()]
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["y1"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["y1", "b"], ["y2"], group=16, pads=[2, 2, 2, 2]),
+        helper.make_node("ConvTranspose", ["y2", "c"], ["y3"], strides=[2, 2]),
+        helper.make_node("MatMul", ["y3", "m"], ["y"]),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, None, None, None]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "made", values[:1], values[1:], constants)
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "made.onnx")
+    assert limit.multiply_adds(tmp_path / "made.onnx", (1, 3, 12, 20)) == {
+        "Conv 3x3": 16 * 6 * 10 * 3 * 9,
+        "Conv depthwise 5x5": 16 * 6 * 10 * 25,
+        "ConvTranspose": 16 * 6 * 10 * 8 * 4,
+        "MatMul": 8 * 12 * 20 * 7,
+    }
+
+
+def test_a_node_counts_at_its_fastest_and_nodes_of_a_kind_together() -> None:
+    def event(name: str, microseconds: int, weights: list[int]) -> dict[str, Any]:
+        sizes = {"activation_size": "30", "parameter_size": "20", "output_size": "10"}
+        shapes = [{"float": [1, 16, 8, 8]}, {"float": weights}]
+        args = {"op_name": "Conv", "input_type_shape": shapes, **sizes}
+        return {"cat": "Node", "name": f"{name}_kernel_time", "dur": microseconds, "args": args}
+
+    events = [event("a", 9, [16, 16, 1, 1]), event("a", 5, [16, 16, 1, 1]), event("b", 2, [16, 16, 1, 1])]
+    rows = limit.by_kind([*events, event("c", 4, [16, 1, 3, 3]), {"cat": "Session", "name": "session", "dur": 99}])
+    assert rows == [
+        {"kind": "Conv 1x1", "calls": 2, "seconds": pytest.approx(7e-6), "bytes": 120},
+        {"kind": "Conv depthwise 3x3", "calls": 1, "seconds": pytest.approx(4e-6), "bytes": 60},
+    ]

@@ -1,0 +1,409 @@
+"""How far each stage is from what the cores can do: benchmarks/results/limit.md.
+
+    python -m benchmarks.limit
+
+What the cores can do is measured with ONNX Runtime itself: the rate of its matrix product in float32, and the bytes a
+second that it reads and writes adding one number to a tensor as large as detection's largest. All measurements take
+turns, round by round, and of each the fastest call counts: other work on the machine can only slow it down.
+
+The time at the limit is that of a roofline (Williams, Waterman and Patterson, 2009): for each kind of operator the longer
+one of its multiply-adds at the rate of the matrix product and of its bytes at the rate of memory.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.machine import circumstances
+from ocr_onnx import store
+from ocr_onnx.denormals import without_denormals
+from ocr_onnx.runtime import CPU, Session, cpu_count, onnxruntime, run_each, session_options
+from ocr_onnx.types import Tensor
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "tests" / "pages" / "dense.png"
+
+ROUNDS = 21
+TURN = 0.05
+"""Seconds that a call is repeated for in a round: a short one finds a moment without other work."""
+TOP = 6
+"""Kinds of operators in a stage's table."""
+
+GEMMS = {
+    "square": (512, 512, 512),
+    "convolution 1x1 of recognition": (480, 480, 480),
+    "convolution 3x3 of detection": (10560, 864, 24),
+    "characters of recognition": (40, 120, 18385),
+}
+"""Rows, depth and columns of matrix products; the fastest one is what all is compared with."""
+
+ADDED = 32 * 480 * 352
+"""Numbers in the tensor that the rate of memory is measured with: detection's largest for a page of 960 x 704."""
+
+SAME_KIND = {"FusedMatMul": "MatMul", "FusedConv": "Conv", "FusedGemm": "Gemm"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A model as the pipeline runs it."""
+
+    name: str
+    model: str
+    shape: tuple[int, ...]
+    """Of a single input."""
+    lines: int = 0
+    """So many inputs side by side, one core each; 0 is one input on all cores."""
+
+    @property
+    def threads(self) -> int:
+        """Cores of one call."""
+        return 1 if self.lines else cpu_count()
+
+
+STAGES = (
+    Stage("page orientation", "PP-LCNet_x1_0_doc_ori", (1, 3, 224, 224)),
+    Stage("detection, 960 x 704", "PP-OCRv5_mobile_det", (1, 3, 960, 704)),
+    Stage("line orientation, 8 lines", "PP-LCNet_x1_0_textline_ori", (1, 3, 80, 160), 8),
+    Stage("recognition, 8 lines of 320", "PP-OCRv5_mobile_rec", (1, 3, 48, 320), 8),
+    Stage("recognition, 8 lines of 640", "PP-OCRv5_mobile_rec", (1, 3, 48, 640), 8),
+)
+
+
+@dataclass(slots=True)
+class Taken:
+    """Seconds, a call each."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def least(self) -> dict[str, float]:
+        """Of both, and the median of the former."""
+        return {"wall": min(self.wall), "cpu": min(self.cpu), "median": statistics.median(self.wall)}
+
+
+def kind(operator: str, weights: Sequence[int], channels: int) -> str:
+    """What an operator is called in the tables; `weights` is the shape of a convolution's, `channels` its input's."""
+    operator = SAME_KIND.get(operator, operator)
+    if operator != "Conv":
+        return operator
+    depthwise = "depthwise " if weights[1] == 1 < channels else ""
+    return f"Conv {depthwise}{'x'.join(map(str, weights[2:]))}"
+
+
+def multiply_adds(path: Path, shape: Sequence[int]) -> dict[str, int]:
+    """Multiplications with an addition that a model needs for an input of `shape`, by kind of operator."""
+    shapes, nodes = _inferred(path, shape)
+    counts: dict[str, int] = {}
+    for node in nodes:
+        if node.op_type not in {"Conv", "ConvTranspose", "MatMul", "Gemm"}:
+            continue
+        first, second, out = (shapes[name] for name in (*node.input[:2], node.output[0]))
+        if node.op_type == "Conv":
+            each = prod(out) * prod(second[1:])
+        elif node.op_type == "ConvTranspose":
+            each = prod(first) * prod(second[1:])
+        else:
+            each = prod(out) * (first[-2] if _transposed(node) else first[-1])
+        name = kind(node.op_type, second, first[1])
+        counts[name] = counts.get(name, 0) + each
+    return counts
+
+
+def _inferred(path: Path, shape: Sequence[int]) -> tuple[dict[str, tuple[int, ...]], Sequence[Any]]:
+    """The shape of each tensor of a graph, and its nodes."""
+    import onnx
+
+    model = onnx.load(path)
+    for dimension, side in zip(model.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
+        dimension.dim_value = side
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    del model.graph.value_info[:]
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        shapes[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+    return shapes, graph.node
+
+
+def _transposed(gemm: Any) -> bool:
+    return any(attribute.name == "transA" and attribute.i for attribute in gemm.attribute)
+
+
+def picture(shape: Sequence[int]) -> Tensor:
+    """A page, stretched to an input."""
+    import cv2
+
+    page = cv2.resize(cv2.imread(str(PAGE)), (shape[3], shape[2])).astype(np.float32)
+    return np.ascontiguousarray((page / 127.5 - 1).transpose(2, 0, 1)[None])
+
+
+def gemm(folder: Path, size: tuple[int, int, int], threads: int) -> Callable[[], object]:
+    """A matrix product by ONNX Runtime, the second matrix known in advance as a model's weights are."""
+    rows, depth, columns = size
+    random = np.random.default_rng(0)
+    weights = random.normal(size=(depth, columns)).astype(np.float32)
+    session = _made(folder, [("MatMul", ["x", "c"], "y")], {"c": weights}, threads)
+    x = random.normal(size=(rows, depth)).astype(np.float32)
+    return lambda: session(x)
+
+
+def adding(folder: Path, threads: int) -> Callable[[], object]:
+    """One number added to a large tensor, of which a single number is given out: reads it once, writes it once."""
+    ends: dict[str, NDArray[Any]] = {name: np.array([at], np.int64) for name, at in (("from", 0), ("to", 1))}
+    nodes = [("Add", ["x", "c"], "sum"), ("Slice", ["sum", "from", "to"], "y")]
+    session = _made(folder, nodes, {"c": np.ones(1, np.float32)} | ends, threads)
+    x = np.zeros(ADDED, np.float32)
+    return lambda: session(x)
+
+
+def _made(
+    folder: Path,
+    nodes: Iterable[tuple[str, list[str], str]],
+    constants: Mapping[str, NDArray[Any]],
+    threads: int,
+) -> Session:
+    """A session for a graph from x to y."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    graph = helper.make_graph(
+        [helper.make_node(operator, names, [output]) for operator, names, output in nodes],
+        "made",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "made.onnx")
+    return Session(folder / "made.onnx", CPU, threads)
+
+
+def running(stage: Stage) -> Callable[[], object]:
+    """One round of a stage."""
+    session, tensor = Session(store.path_of(stage.model), CPU, stage.threads), picture(stage.shape)
+    return (lambda: run_each(session, [tensor] * stage.lines)) if stage.lines else (lambda: session(tensor))
+
+
+def in_turns(calls: Mapping[str, Callable[[], object]]) -> dict[str, dict[str, float]]:
+    """Seconds of each, at its fastest: see Taken.least."""
+    taken = {name: Taken() for name in calls}
+    for turn in range(ROUNDS + 1):
+        for name, call in calls.items():
+            end = time.perf_counter() + TURN
+            while (wall := time.perf_counter()) < end:
+                cpu = time.process_time()
+                call()
+                cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+                if turn:
+                    taken[name].wall.append(wall)
+                    taken[name].cpu.append(cpu)
+    return {name: each.least() for name, each in taken.items()}
+
+
+def profiled(stage: Stage, folder: Path) -> Any:
+    """An onnxruntime.InferenceSession like that of a stage, which writes down how long each node takes."""
+    options = session_options(stage.threads)
+    options.enable_profiling, options.profile_file_prefix = True, str(folder / "profile")
+    model = without_denormals(store.path_of(stage.model).read_bytes())
+    return onnxruntime().InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def by_kind(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Seconds, bytes and calls of each kind of operator: nodes at their fastest, the kind that takes longest first."""
+    nodes: dict[str, list[Mapping[str, Any]]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            nodes.setdefault(event["name"], []).append(event)
+    kinds: dict[str, dict[str, Any]] = {}
+    for runs in nodes.values():
+        said = runs[0]["args"]
+        shapes = [next(iter(each.values())) for each in said["input_type_shape"]]
+        weights, channels = (shapes[1], shapes[0][1]) if said["op_name"].endswith("Conv") else ((), 0)
+        name = kind(said["op_name"], weights, channels)
+        row = kinds.setdefault(name, {"kind": name, "calls": 0, "seconds": 0.0, "bytes": 0})
+        row["calls"] += 1
+        row["seconds"] += min(run["dur"] for run in runs) / 1e6
+        row["bytes"] += sum(int(said[size]) for size in ("activation_size", "parameter_size", "output_size"))
+    return sorted(kinds.values(), key=lambda row: -row["seconds"])
+
+
+def measure() -> dict[str, Any]:
+    """Everything."""
+    counts = sorted({1, cpu_count()})
+    square = GEMMS["square"]
+    left, right = (np.random.default_rng(0).normal(size=square[:2]).astype(np.float32) for _ in range(2))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        calls: dict[str, Callable[[], object]] = {"NumPy": lambda: left @ right}
+        for threads in counts:
+            calls |= {f"{shape} on {threads}": gemm(folder, size, threads) for shape, size in GEMMS.items()}
+            calls[f"memory on {threads}"] = adding(folder, threads)
+        sessions = {stage: profiled(stage, folder) for stage in STAGES}
+        for stage, session in sessions.items():
+            calls[stage.name] = running(stage)
+            feed = {session.get_inputs()[0].name: picture(stage.shape)}
+            calls[f"{stage.name}, profiled"] = partial(session.run, None, feed)
+        taken = in_turns(calls)
+        profiles = {
+            stage: by_kind(json.loads(Path(session.end_profiling()).read_text("utf-8")))
+            for stage, session in sessions.items()
+        }
+    return {
+        "circumstances": circumstances(),
+        "cores": cpu_count(),
+        "gemm": {f"{name} on {n}": rates(size, taken[f"{name} on {n}"]) for name, size in GEMMS.items() for n in counts}
+        | {"NumPy": rates(square, taken["NumPy"])},
+        "memory": {str(n): 8 * ADDED / taken[f"memory on {n}"]["wall"] for n in counts},
+        "stages": [
+            {
+                "stage": stage.name,
+                "model": stage.model,
+                "runs": stage.lines or 1,
+                "threads": stage.threads,
+                "multiply_adds": multiply_adds(store.path_of(stage.model), stage.shape),
+                "profile": profiles[stage],
+                **taken[stage.name],
+            }
+            for stage in STAGES
+        ],
+    }
+
+
+def rates(size: tuple[int, int, int], taken: Mapping[str, float]) -> dict[str, float]:
+    """Operations a second of a matrix product."""
+    return {clock: 2 * prod(size) / taken[clock] for clock in ("wall", "cpu")}
+
+
+def limit(row: Mapping[str, Any], multiplied: int, rate: float, memory: float) -> tuple[float, float]:
+    """Seconds that a kind of operator takes at the rate of the matrix product, and at that of memory."""
+    return 2 * multiplied / rate, row["bytes"] / memory
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """All tables."""
+    cores = result["cores"]
+    return f"""# How near to the machine's limit
+
+Written by `make bench-limit`. {result["circumstances"]}. {ROUNDS} rounds in which all measurements take turns; of
+each the fastest call counts, as other work on the machine can only slow it down. G is 10^9; a multiply-add is two operations.
+
+## What the cores can do
+
+The matrix product in float32 by ONNX Runtime, and NumPy's own, in G operations a second; beside it the same by processor
+time.
+
+{_gemm_table(result["gemm"], cores)}
+
+Reading and writing memory, one number added to {4 * ADDED / 1e6:.0f} MB of them: {_gigabytes(result)}.
+
+## Stages
+
+One page on all cores; lines side by side, a core each. The share is that of the fastest matrix product, by processor
+time. One run is the sum of its profile below. Its limit is the roofline's: of each kind of operator the longer one of its
+two times, added up. What stays in a core's cache can be faster than that.
+
+{_stage_table(result)}
+
+## Where the time goes
+
+By ONNX Runtime's profile of one run, one line or page; the kinds that take most. G operations a second count what the
+model asks for, not what is added to fill blocks of channels.
+
+{chr(10).join(_profile_table(stage, result) for stage in result["stages"])}"""
+
+
+def _gigabytes(result: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{rate / 1e9:.1f} GB/s on {count} core{'s' * (count != '1')}" for count, rate in result["memory"].items()
+    )
+
+
+def _gemm_table(rates: Mapping[str, Mapping[str, float]], cores: int) -> str:
+    table = [
+        f"| rows x depth x columns | 1 core | {cores} cores | {cores} cores, a processor second |",
+        "|---|--:|--:|--:|",
+    ]
+    for name, size in GEMMS.items():
+        one, all_cores = rates[f"{name} on 1"], rates[f"{name} on {cores}"]
+        figures = (one["wall"], all_cores["wall"], all_cores["cpu"])
+        cells = " | ".join(f"{figure / 1e9:.0f}" for figure in figures)
+        table.append(f"| {name}, {' x '.join(map(str, size))} | {cells} |")
+    table.append(f"| square, by NumPy | | {rates['NumPy']['wall'] / 1e9:.0f} | |")
+    return "\n".join(table)
+
+
+def _at_limit(stage: Mapping[str, Any], result: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Seconds of each kind in the profile at the two limits, on as many cores as one call of the stage uses."""
+    rate = _fastest(result, stage["threads"], "wall")
+    memory = result["memory"][str(stage["threads"])]
+    return [limit(row, stage["multiply_adds"].get(row["kind"], 0), rate, memory) for row in stage["profile"]]
+
+
+def _fastest(result: Mapping[str, Any], cores: int, clock: str) -> float:
+    """Operations a second of the matrix product that does best."""
+    return max(float(result["gemm"][f"{name} on {cores}"][clock]) for name in GEMMS)
+
+
+def _stage_table(result: Mapping[str, Any]) -> str:
+    peak = _fastest(result, 1, "cpu")
+    table = [
+        "| stage | G multiply-adds | ms | median ms | processor ms | G operations/s | share | one run, ms | its limit, ms |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for stage in result["stages"]:
+        count = stage["runs"] * sum(stage["multiply_adds"].values())
+        whole = sum(row["seconds"] for row in stage["profile"])
+        floor = sum(map(max, _at_limit(stage, result)))
+        table.append(
+            f"| {stage['stage']} | {count / 1e9:.2f} | {1e3 * stage['wall']:.1f} "
+            f"| {1e3 * stage['median']:.1f} | {1e3 * stage['cpu']:.1f} "
+            f"| {2 * count / stage['wall'] / 1e9:.0f} | {2 * count / stage['cpu'] / peak:.0%} "
+            f"| {1e3 * whole:.1f} | {1e3 * floor:.1f} |"
+        )
+    return "\n".join(table)
+
+
+def _profile_table(stage: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    table = [
+        f"### {stage['stage'].partition(', 8 lines')[0].capitalize()}{stage['stage'].partition('8 lines')[2]}\n",
+        "| operators | number | ms | share | G operations/s | MB | multiply-adds at the limit, ms | bytes at it, ms |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    whole = sum(row["seconds"] for row in stage["profile"])
+    for row, (computed, moved) in list(zip(stage["profile"], _at_limit(stage, result), strict=True))[:TOP]:
+        multiplied = stage["multiply_adds"].get(row["kind"], 0)
+        rate = f"{2 * multiplied / row['seconds'] / 1e9:.0f}" if multiplied else ""
+        table.append(
+            f"| {row['kind']} | {row['calls']} | {1e3 * row['seconds']:.2f} | {row['seconds'] / whole:.0%} | {rate} "
+            f"| {row['bytes'] / 1e6:.1f} | {1e3 * computed:.2f} | {1e3 * moved:.2f} |"
+        )
+    return "\n".join(table) + "\n"
+
+
+@click.command(help=__doc__)
+@click.option("--write/--no-write", default=True, help="Write benchmarks/results.")
+def main(write: bool) -> None:
+    """Measure everything and write the tables."""
+    result = measure()
+    click.echo(markdown(result))
+    if write:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "limit.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        (RESULTS / "limit.md").write_text(markdown(result), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

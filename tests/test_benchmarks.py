@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
-from benchmarks import charts, cold, growth, latency, limit, peers, peers_report
+from benchmarks import charts, cold, growth, latency, limit, operators, peers, peers_report
 from benchmarks.labelled import Labelled, Score, compare_boxes, compare_text, spread
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Clock, Settings
@@ -147,7 +147,7 @@ def test_multiply_adds_are_counted_by_kind_of_operator(tmp_path: Path) -> None:
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, None, None, None]) for name in ("x", "y")]
     graph = helper.make_graph(nodes, "made", values[:1], values[1:], constants)
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "made.onnx")
-    assert limit.multiply_adds(tmp_path / "made.onnx", (1, 3, 12, 20)) == {
+    assert operators.multiply_adds(tmp_path / "made.onnx", (1, 3, 12, 20)) == {
         "Conv 3x3": 16 * 6 * 10 * 3 * 9,
         "Conv depthwise 5x5": 16 * 6 * 10 * 25,
         "ConvTranspose": 16 * 6 * 10 * 8 * 4,
@@ -163,7 +163,7 @@ def test_a_node_counts_at_its_fastest_and_nodes_of_a_kind_together() -> None:
         return {"cat": "Node", "name": f"{name}_kernel_time", "dur": microseconds, "args": args}
 
     events = [event("a", 9, [16, 16, 1, 1]), event("a", 5, [16, 16, 1, 1]), event("b", 2, [16, 16, 1, 1])]
-    rows = limit.by_kind([*events, event("c", 4, [16, 1, 3, 3]), {"cat": "Session", "name": "session", "dur": 99}])
+    rows = operators.by_kind([*events, event("c", 4, [16, 1, 3, 3]), {"cat": "Session", "name": "session", "dur": 99}])
     assert rows == [
         {"kind": "Conv 1x1", "calls": 2, "seconds": pytest.approx(7e-6), "bytes": 120},
         {"kind": "Conv depthwise 3x3", "calls": 1, "seconds": pytest.approx(4e-6), "bytes": 60},

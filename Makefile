@@ -67,6 +67,9 @@ bench-growth: .venv/developed  ## How time and memory grow: benchmarks/results/g
 bench-limit: .venv/developed  ## How far each stage is from what the cores can do: benchmarks/results/limit.md.
 	$(BIN)/python -m benchmarks.limit
 
+bench-modes: .venv/developed  ## What high-performance mode gains and costs: benchmarks/results/modes.md.
+	$(BIN)/python -m benchmarks.modes --data $(REFERENCE)/data
+
 bench-peers: .venv/developed .cache/peers/installed .cache/peers/models  ## Race other libraries: benchmarks/results/peers.md.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.peers --data $(REFERENCE)/data
 

@@ -1,4 +1,4 @@
-"""Charts as SVG: bars, and curves on logarithmic axes."""
+"""Charts as SVG: bars, curves on logarithmic axes, and points on plain ones."""
 
 from __future__ import annotations
 
@@ -49,6 +49,40 @@ def curves(title: str, axes: tuple[str, str], series: Mapping[str, Sequence[tupl
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in placed]
         parts.append(_text(left + 12, top + 18 + 18 * number, name, color=color))
     return _svg(WIDTH, top + height + 56, parts)
+
+
+def points(title: str, axes: tuple[str, str], series: Mapping[str, Sequence[tuple[float, float, str]]]) -> str:
+    """Named points (x, y, name), both axes linear, with a line where y is 0."""
+    left, top, width, height = PLOT
+    xs, ys = [x for line in series.values() for x, _, _ in line], [y for line in series.values() for _, y, _ in line]
+    (low, high), (bottom, ceiling) = ((min(v) - 0.08 * _range(v), max(v) + 0.08 * _range(v)) for v in (xs, [*ys, 0.0]))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return left + (x - low) / (high - low) * width, top + (ceiling - y) / (ceiling - bottom) * height
+
+    parts = [
+        _text(12, 24, title, bold=True),
+        f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="#8b949e"/>',
+        f'<line x1="{left}" y1="{place(0, 0)[1]:.1f}" x2="{left + width}" y2="{place(0, 0)[1]:.1f}" stroke="#8b949e"/>',
+        _text(left + width / 2, top + height + 42, axes[0], anchor="middle"),
+        _text(left, top - 6, axes[1]),
+    ]
+    tenths = range(math.ceil(low * 10), math.floor(high * 10) + 1)
+    parts += [_text(place(t / 10, 0)[0], top + height + 18, f"{t / 10:g}", anchor="middle") for t in tenths]
+    levels = range(math.ceil(bottom), math.floor(ceiling) + 1)
+    parts += [_text(left - 6, place(0, y)[1] + 4, f"{y:+d}" if y else "0", anchor="end") for y in levels]
+    for number, (name, line) in enumerate(series.items()):
+        color = COLORS[number % len(COLORS)]
+        parts.append(_text(left + width - 12, top + 18 + 18 * number, name, anchor="end", color=color))
+        for x, y, letter in line:
+            at = place(x, y)
+            parts.append(f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="4" fill="{color}"/>')
+            parts.append(_text(at[0] + 6, at[1] - 5, letter, color=color))
+    return _svg(WIDTH, top + height + 56, parts)
+
+
+def _range(values: Sequence[float]) -> float:
+    return max(values) - min(values) or 1.0
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:

@@ -52,6 +52,7 @@ def peers(home: Path, python: Path) -> list[Peer]:
     """All of them; `home` holds the environments of the others."""
     return [
         Peer(OURS, python.parents[1], "ocr_onnx"),
+        Peer("ocr-onnx, high-performance mode", python.parents[1], "ocr_onnx", "high-performance"),
         Peer(REFERENCE, home / "paddleocr", "paddleocr", "onnxruntime"),
         Peer("PaddleOCR with MKL-DNN", home / "paddleocr", "paddleocr", "mkldnn"),
         Peer("RapidOCR on onnxruntime", home / "rapidocr", "rapidocr", "onnxruntime"),

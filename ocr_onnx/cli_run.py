@@ -106,6 +106,11 @@ def _parameters(settings: dict[str, Any]) -> dict[str, Any]:
         if new in given:
             raise click.UsageError(f"--{old} and --{new} are one option: give --{new} alone.")
         given[new] = given.pop(old)
+    mode = given.pop("mode", None)
+    if mode is not None:
+        if "enable_hpi" in given:
+            raise click.UsageError("--mode and --enable_hpi are one option: give --mode alone.")
+        given["enable_hpi"] = mode == "high-performance"
     return (FAST if given.pop("preset", None) == "fast" else {}) | given
 
 

@@ -157,6 +157,12 @@ def _recognition() -> Iterator[Setting]:
         type=int,
         help="This many lines are padded to one width; default: 6.",
     )
+    yield Setting(
+        "text_rec_padding",
+        group=recognition,
+        type=click.Choice(["batch", "own"]),
+        help="batch: as PaddleOCR, the widest of a batch; own: each line by itself, which is faster; default: batch.",
+    )
     yield Setting("text_rec_score_thresh", group=recognition, type=float, help="Drop texts below this; default: 0.0.")
     yield Setting(
         "text_rec_input_shape",
@@ -172,6 +178,13 @@ def _recognition() -> Iterator[Setting]:
 def _machine() -> Iterator[Setting]:
     """What the models run on, and the pipeline file."""
     machine = "Machine and pipeline file"
+    yield Setting(
+        "mode",
+        group=machine,
+        type=click.Choice(["standard", "high-performance"]),
+        help="high-performance: faster, and some lines are read otherwise (text_det_limit_side_len 1280, "
+        "text_det_limit_type max, text_rec_padding own); default: standard.",
+    )
     yield Setting("device", group=machine, help="cpu, gpu or gpu:N; default: cpu.")
     yield Setting("cpu_threads", group=machine, type=int, help="Cores; default: all.")
     yield Setting("paddlex_config", group=machine, type=click.Path(), help="A PaddleX pipeline file, OCR.yaml.")

@@ -64,12 +64,14 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "text_det_input_shape": (*DETECTION, "input_shape"),
     "text_rec_score_thresh": (*RECOGNITION, "score_thresh"),
     "text_rec_input_shape": (*RECOGNITION, "input_shape"),
+    "text_rec_padding": (*RECOGNITION, "padding"),
     "return_word_box": (*RECOGNITION, "return_word_box"),
+    "enable_hpi": ("use_hpip",),
 }
-"""Where each parameter of PaddleOCR stands in the tree."""
+"""Where each parameter of PaddleOCR stands in the tree; `text_rec_padding` is ours."""
 
 ELSEWHERE: Mapping[tuple[str, ...], frozenset[str]] = {
-    (): frozenset({"Serving", "batch_size", "device", "engine", "engine_config", "hpi_config", "use_hpip"}),
+    (): frozenset({"Serving", "batch_size", "device", "engine", "engine_config", "hpi_config"}),
     DOCUMENT: frozenset({"batch_size"}),
     (*DETECTION,): frozenset({"batch_size"}),
     (*PAGES,): frozenset({"batch_size"}),
@@ -101,13 +103,14 @@ class Stage(NamedTuple):
     """A Paddle directory, or an .onnx file, in place of the official model."""
 
 
-def default() -> Config:
-    """The tree that stands for `OCROptions()` and `Models()`."""
-    options, models = OCROptions(), Models()
+def default(*, high_performance: bool = False) -> Config:
+    """The tree that stands for `OCROptions()`, or `OCROptions.high_performance()`, and `Models()`."""
+    options, models = OCROptions.high_performance() if high_performance else OCROptions(), Models()
     detection = options.detection
     return {
         "pipeline_name": "OCR",
         "text_type": "general",
+        **({"use_hpip": True} if high_performance else {}),
         "use_doc_preprocessor": True,
         "use_textline_orientation": options.use_textline_orientation,
         "SubPipelines": {
@@ -223,6 +226,7 @@ def options(config: Config) -> OCROptions:
         line_orientation=LineOrientationOptions(lines.get("batch_size", WITHOUT_BATCH)),
         recognition=RecognitionOptions(
             batch_size=recognition.get("batch_size", WITHOUT_BATCH),
+            padding=recognition.get("padding", "own" if _switch(config, PLACES["enable_hpi"]) else "batch"),
             score_thresh=recognition.get("score_thresh", 0.0),
             input_shape=_shape(recognition),
         ),

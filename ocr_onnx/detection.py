@@ -17,6 +17,7 @@ from ocr_onnx import memory, zoo
 from ocr_onnx.errors import OptionError
 from ocr_onnx.geometry import CORNERS, rectangle
 from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.normalization import normalize
 from ocr_onnx.options import check_number, check_shape
 from ocr_onnx.profiling import timed
 from ocr_onnx.types import Image, Run, Tensor, TextBox
@@ -185,16 +186,6 @@ def resized(size: tuple[int, int], options: DetectionOptions) -> tuple[int, int]
         width, height = int(width * ratio), int(height * ratio)
     # Python rounds halves to even, and so does the reference.
     return max(round(width / STRIDE) * STRIDE, STRIDE), max(round(height / STRIDE) * STRIDE, STRIDE)
-
-
-def normalize(image: Image, metadata: ModelMetadata) -> Tensor:
-    """A picture as (3, height, width): x * (scale / std) - mean / std, in this form for the last bit's sake."""
-    tensor = np.empty((3, *image.shape[:2]), np.float32)
-    for channel, (mean, std) in enumerate(zip(metadata.mean, metadata.std, strict=True)):
-        source = channel if metadata.channels == "BGR" else 2 - channel
-        np.multiply(image[:, :, source], np.float32(metadata.scale / std), out=tensor[channel])
-        tensor[channel] += np.float32(-mean / std)
-    return tensor
 
 
 @timed("detection: find boxes")

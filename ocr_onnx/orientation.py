@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ocr_onnx.detection import normalize
 from ocr_onnx.inputs import MAX_PIXELS
 from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.normalization import normalize
 from ocr_onnx.options import check_number
 from ocr_onnx.profiling import timed
 from ocr_onnx.runtime import run_each

@@ -31,7 +31,7 @@ DEPRECATED: Mapping[str, str] = {
 """Names of PaddleOCR 2, and what they are called since."""
 
 WITHOUT_EFFECT: Mapping[str, tuple[Any, str]] = {
-    "enable_hpi": (False, "there is one mode"),
+    "enable_hpi": (False, "the modes are the pipeline's"),
     "use_tensorrt": (False, "ONNX Runtime's CUDA provider is used"),
     "min_subgraph_size": (3, "it splits graphs for Paddle's TensorRT"),
     "precision": ("fp32", "models run in the precision of their file"),

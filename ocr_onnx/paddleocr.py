@@ -55,6 +55,9 @@ class Result(PaddleResult):
 class PaddleOCR:
     """The pipeline under PaddleOCR's names; parameters left None take the pipeline file's value, else the default.
 
+    `enable_hpi` is high-performance mode, `OCROptions.high_performance()`; with a pipeline file the file's sizes stand.
+    `text_rec_padding`, which PaddleOCR lacks, is `RecognitionOptions.padding`.
+
     `others` are PaddleOCR's deprecated names, and its parameters that have no effect here. What each parameter does,
     and where it differs from PaddleOCR, is in docs/migrating-from-paddleocr.md. How inputs are read (the pages of a
     PDF, limits) is no parameter: `engine` takes it, as `ocr.engine.predict_iter(source, replace(ocr.options,
@@ -94,7 +97,9 @@ class PaddleOCR:
         ocr_version: str | None = None,
         *,
         device: str | None = None,
+        enable_hpi: bool | None = None,
         cpu_threads: int | None = None,
+        text_rec_padding: str | None = None,
         paddlex_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         **others: Any,
     ) -> None:
@@ -104,7 +109,9 @@ class PaddleOCR:
         refuse(others)
         if lang is not None or ocr_version is not None:
             _take_language(given, lang, ocr_version)
-        base = config.default() if paddlex_config is None else config.load(paddlex_config)
+        base = (
+            config.default(high_performance=bool(enable_hpi)) if paddlex_config is None else config.load(paddlex_config)
+        )
         _leave_to_the_model(base, given)
         self._config = config.changed(base, given)
         self._engine = OCR(

@@ -52,6 +52,17 @@ class OCROptions:
     input: InputOptions = field(default_factory=InputOptions)
     """How pictures and documents are read."""
 
+    @classmethod
+    def high_performance(cls) -> OCROptions:
+        """Faster, at another reading of some lines; docs/performance.md has what each part gains and costs.
+
+        Detection sees large pages reduced, and recognition sees each line padded by itself.
+        """
+        return cls(
+            detection=DetectionOptions(limit_side_len=1280, limit_type="max"),
+            recognition=RecognitionOptions(padding="own"),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Models:

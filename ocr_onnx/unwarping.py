@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocr_onnx.detection import normalize
 from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.normalization import normalize
 from ocr_onnx.types import Image, Run
 
 WHITE = 255

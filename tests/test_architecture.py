@@ -18,6 +18,7 @@ LAYERS = [
     {"types", "errors", "metadata", "options", "inputs", "paddle_parameters", "profiling"},
     {
         "geometry",
+        "normalization",
         "images",
         "documents",
         "readahead",

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from conftest import PAGES, pdf
 from test_documents import locked_pdf
 
-from ocr_onnx import InputOptions, PaddleOCR, config, store
+from ocr_onnx import InputOptions, OCROptions, PaddleOCR, config, store
 from ocr_onnx.cli import main
 from ocr_onnx.cli_run import run
 from ocr_onnx.cli_settings import OWN_GROUP, Setting
@@ -167,7 +167,8 @@ def test_the_help_says_the_defaults_that_are_true() -> None:
     stated = {s.name: found[1] for s in SHOWN if (found := re.search(r"[Dd]efault: (.+)\.$", s.help or ""))}
     for name in ("pdf_pages", "cpu_threads"):
         assert stated.pop(name) == "all"
-    assert stated.pop("device") == "cpu"
+    assert (stated.pop("device"), stated.pop("mode")) == ("cpu", "standard")
+    assert stated.pop("text_rec_padding") == OCROptions().recognition.padding
     assert stated == {name: str(defaults[name]) for name in stated}
     assert len(stated) == 19
 
@@ -195,6 +196,19 @@ def test_what_fast_means_is_what_the_help_says() -> None:
     (preset,) = [setting for setting in SHOWN if setting.name == "preset"]
     assert isinstance(preset, click.Option)
     assert f"text_det_limit_side_len {found.limit_side_len}, text_det_limit_type {found.limit_type}" in str(preset.help)
+
+
+def test_what_high_performance_means_is_what_the_help_says() -> None:
+    fast = OCROptions.high_performance()
+    (mode,) = [setting for setting in SHOWN if setting.name == "mode"]
+    assert (
+        f"(text_det_limit_side_len {fast.detection.limit_side_len}, text_det_limit_type {fast.detection.limit_type}, "
+        f"text_rec_padding {fast.recognition.padding})"
+    ) in str(mode.help)
+    (page,) = pages_of(PAGES / "sign.png", "--mode", "high-performance", "--text-det-limit-side-len", "640")
+    assert (page["text_det_params"]["limit_side_len"], page["text_det_params"]["limit_type"]) == (640, "max")
+    result = invoke(PAGES / "sign.png", "--mode", "standard", "--enable_hpi")
+    assert (result.exit_code, "--mode and --enable_hpi are one option" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ocr_onnx import DetectionOptions
-from ocr_onnx.detection import TextDetector, find_boxes, mean_inside, normalize, preprocess, resized, unclip
+from ocr_onnx.detection import TextDetector, find_boxes, mean_inside, preprocess, resized, unclip
 from ocr_onnx.errors import OptionError
+from ocr_onnx.normalization import normalize
 from ocr_onnx.types import Tensor
 
 sides = st.integers(1, 9000)

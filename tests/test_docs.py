@@ -78,7 +78,9 @@ def test_every_public_name_is_on_that_page() -> None:
         assert name == "__version__" or getattr(ocr_onnx, name).__doc__
 
 
-ROWS = re.findall(r"^\| `(\w+)` \| (yes|only|) ?\| (same|differs|no effect) \| ?(.*?) ?\|$", MIGRATION, re.MULTILINE)
+ROWS = re.findall(
+    r"^\| `(\w+)` \| (yes|only|) ?\| (same|differs|no effect|ours) \| ?(.*?) ?\|$", MIGRATION, re.MULTILINE
+)
 
 
 def parameters(method: str) -> set[str]:
@@ -94,7 +96,9 @@ def test_every_parameter_is_in_the_table_of_what_differs_from_paddleocr() -> Non
 
 def test_the_table_says_what_a_call_takes_what_is_old_and_what_has_no_effect() -> None:
     assert {name for name, call, *_ in ROWS if call} == parameters("predict") == parameters("predict_iter")
-    assert {name for name, _, here, _ in ROWS if here == "no effect"} == set(paddle_parameters.WITHOUT_EFFECT)
+    assert {name for name, _, here, _ in ROWS if here == "no effect"} == set(paddle_parameters.WITHOUT_EFFECT) - {
+        "enable_hpi"
+    }, "which has one with the pipeline, and none with a single model"
     old = {name: text.partition("deprecated: ")[2].strip("`") for name, *_, text in ROWS if "deprecated" in text}
     assert old == paddle_parameters.DEPRECATED
 

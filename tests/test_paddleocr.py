@@ -20,7 +20,7 @@ import onnx
 import pytest
 from conftest import PAGES
 
-from ocr_onnx import PaddleOCR, paddle_parameters, paddleocr, store
+from ocr_onnx import OCROptions, PaddleOCR, paddle_parameters, paddleocr, store
 from ocr_onnx.errors import DownloadError, ModelError, ModelNotFoundError, OptionError, StageNotLoadedError
 
 SCRIPT, RECORDED = PAGES / "script.py", PAGES / "script.jsonl"
@@ -148,6 +148,19 @@ def test_a_model_that_is_not_here_and_must_not_be_fetched_is_named(
 def test_a_stage_that_is_off_cannot_be_switched_on_by_a_call() -> None:
     with PaddleOCR(**OFF) as ocr, pytest.raises(StageNotLoadedError, match="use_textline_orientation=True"):
         ocr.predict(str(PAGES / "tiny.png"), use_textline_orientation=True)
+
+
+def test_enable_hpi_is_the_high_performance_mode_and_each_part_can_be_switched_back(tmp_path: Path) -> None:
+    fast = PaddleOCR(enable_hpi=True, **OFF)
+    expected = OCROptions.high_performance()
+    assert (fast.options.detection, fast.options.recognition) == (expected.detection, expected.recognition)
+    other = PaddleOCR(enable_hpi=True, text_rec_padding="batch", text_det_limit_side_len=640, **OFF).options
+    assert (other.recognition.padding, other.detection.limit_side_len) == ("batch", 640)
+    fast.export_paddlex_config_to_yaml(tmp_path / "OCR.yaml")
+    again = PaddleOCR(paddlex_config=tmp_path / "OCR.yaml")
+    assert again.options == fast.options
+    assert PaddleOCR(paddlex_config=tmp_path / "OCR.yaml", enable_hpi=False).options.recognition.padding == "batch"
+    assert PaddleOCR(enable_hpi=False, **OFF).options == PaddleOCR(**OFF).options
 
 
 def test_zero_is_zero() -> None:

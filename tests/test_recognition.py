@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from ocr_onnx import RecognitionOptions
 from ocr_onnx.errors import OptionError
-from ocr_onnx.recognition import TextRecognizer, ctc_decode, filled, own_width, padded_widths, preprocess
+from ocr_onnx.recognition import (
+    TextRecognizer,
+    ctc_decode,
+    filled,
+    own_width,
+    padded_widths,
+    preprocess,
+    tight_widths,
+)
 from ocr_onnx.types import Image, Tensor
 
 SHAPE = (3, 48, 320)
@@ -176,3 +184,38 @@ def test_a_graph_that_answers_with_all_classes_is_read_alike() -> None:
     (text,) = TextRecognizer(full, RECOGNITION)([blank(48, 100)], RecognitionOptions())
     assert text.text == "ba"
     assert text.score == pytest.approx(0.8)
+
+
+@given(st.lists(shapes, min_size=1, max_size=9))
+def test_a_crop_padded_by_itself_loses_nothing_and_is_never_wider_than_in_a_batch(sizes: list[tuple[int, int]]) -> None:
+    crops = [blank(*size) for size in sizes]
+    widths, shares = tight_widths(crops, SHAPE)
+    for crop, width, share, batch in zip(crops, widths, shares, padded_widths(crops, 6, SHAPE), strict=True):
+        assert width % 8 == 0
+        assert 160 <= width < batch + 8
+        alone = preprocess(crop, own_width(crop.shape[1] / crop.shape[0], SHAPE), SHAPE)
+        filled_part = round(width * share)
+        np.testing.assert_array_equal(preprocess(crop, width, SHAPE)[..., :filled_part], alone[..., :filled_part])
+
+
+def test_padding_says_in_which_width_a_crop_is_run() -> None:
+    seen: list[int] = []
+
+    def run(tensor: Tensor) -> tuple[np.ndarray, ...]:
+        seen.append(tensor.shape[3])
+        steps = np.ones((1, tensor.shape[3] // 8))
+        return steps.astype(np.int64), steps.astype(np.float32)
+
+    recognizer = TextRecognizer(run, RECOGNITION, threads=1)
+    crops = [blank(48, 200), blank(48, 400)]
+    recognizer(crops)
+    assert seen == [400, 400]
+    seen.clear()
+    texts = recognizer(crops, RecognitionOptions(padding="own"))
+    assert seen == [400, 200]
+    assert [text.columns.total for text in texts] == [25, 50]
+
+
+def test_padding_is_by_batch_or_by_itself() -> None:
+    with pytest.raises(OptionError, match="'batch' or 'own'"):
+        RecognitionOptions(padding="tight")  # type: ignore[arg-type]

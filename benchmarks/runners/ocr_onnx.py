@@ -1,15 +1,18 @@
-"""Reads by ocr-onnx, with the models that come with it."""
+"""Reads by ocr-onnx, with the models that come with it; variants: "" is standard mode, and high-performance."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from benchmarks.runners.protocol import Line, Reader, Settings, serve
 from ocr_onnx import OCR, DetectionOptions, OCROptions
 
 
 def prepare(settings: Settings) -> Reader:
-    """An engine with both orientation stages off."""
+    """An engine with both orientation stages off, and the size for detection that all are given."""
+    mode = OCROptions.high_performance() if settings.variant == "high-performance" else OCROptions()
     detection = DetectionOptions(limit_side_len=settings.side, limit_type="max")
-    off = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False, detection=detection)
+    off = replace(mode, use_doc_orientation_classify=False, use_textline_orientation=False, detection=detection)
     ocr = OCR(off, cpu_threads=settings.threads)
 
     def read(path: str) -> list[Line]:

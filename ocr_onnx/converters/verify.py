@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_onnx import detection, orientation, recognition, sources, zoo
+from ocr_onnx import detection, normalization, orientation, recognition, sources, zoo
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.geometry import rotate
 from ocr_onnx.metadata import ModelMetadata
@@ -131,7 +131,7 @@ def _real(metadata: ModelMetadata, page: Image) -> Iterator[Tensor]:
             # Smooth colors: at a sharp edge a rounding error in the grid would turn into another color.
             field = cv2.GaussianBlur(noise.random(image.shape, np.float32), (0, 0), 12)
             smooth = cv2.normalize(field, field.copy(), 0, 255, cv2.NORM_MINMAX)
-            yield detection.normalize(np.asarray(smooth, np.uint8), metadata)[np.newaxis]
+            yield normalization.normalize(np.asarray(smooth, np.uint8), metadata)[np.newaxis]
     elif metadata.task == "text_recognition":
         for line in _lines(page):
             width = recognition.padded_widths([line], 1, metadata.input_shape)[0]

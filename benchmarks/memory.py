@@ -4,7 +4,8 @@
     python -m benchmarks.memory --images 300 --pages 100 --no-write
 
 The inputs are made for the run: a folder of pictures of a line each, of as many different sizes as there are pictures up
-to 200, and a PDF of scanned pages with three lines. Peaks are the kernel's (VmHWM), of a process that does nothing else.
+to 200; pages of 300 to 1,500 pixels a side, each of a size of its own, read with detection at most 960 pixels a side; and a
+PDF of scanned pages with three lines. All models of the package are loaded. Peaks are the kernel's (VmHWM), of a process that does nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import PIL.Image
 
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import peak
-from ocr_onnx import OCR
+from ocr_onnx import OCR, DetectionOptions, OCROptions
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "benchmarks.md"
@@ -35,6 +36,7 @@ ALLOWED = 0.05
 """What it may still grow by."""
 
 SIZES = 200
+MIXED, SIDE = (300, 1501), 960
 PDF_PAGE = (400, 300)
 """Pixels of a scanned page; with 144 dots an inch it is rendered at just that."""
 
@@ -77,23 +79,35 @@ def make_folder(folder: Path, count: int) -> None:
         picture(number, sizes[number % SIZES], 1).save(folder / f"{number}.png")
 
 
+def make_mixed(folder: Path, count: int) -> None:
+    """Pages of one to eight lines, each of another size."""
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(count):
+        size = (int(draw.integers(*MIXED)), int(draw.integers(*MIXED)))
+        picture(number, size, int(draw.integers(1, 9))).save(folder / f"{number}.jpg")
+
+
 def make_pdf(path: Path, count: int) -> None:
     """A document of scanned pages."""
     pages: Iterator[PIL.Image.Image] = (picture(number, PDF_PAGE, 3) for number in range(count))
     next(pages).save(path, "PDF", resolution=144, save_all=True, append_images=pages)
 
 
-def measure(path: str) -> None:
+def measure(path: str, side: int | None) -> None:
     """Read `path` page by page and print the highest memory after each."""
-    for result in OCR().predict_iter(path):
+    options = OCROptions()
+    if side is not None:
+        options = OCROptions(detection=DetectionOptions(limit_side_len=side, limit_type="max"))
+    for result in OCR(options).predict_iter(path):
         if not result.lines:
             raise click.ClickException(f"{result.source.path}: nothing was read")
         click.echo(peak())
 
 
-def course(name: str, path: Path) -> Course:
+def course(name: str, path: Path, *options: str) -> Course:
     """The memory of a process of its own that reads `path`."""
-    command = [sys.executable, "-m", "benchmarks.memory", "--measure", str(path)]
+    command = [sys.executable, "-m", "benchmarks.memory", "--measure", str(path), *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
     return Course(name, tuple(map(int, done.stdout.split())))
 
@@ -121,22 +135,29 @@ def updated(text: str, part: str) -> str:
 @click.command()
 @click.option("--images", default=5000, show_default=True, type=click.IntRange(0), help="Pictures in the folder.")
 @click.option("--pages", default=600, show_default=True, type=click.IntRange(0), help="Pages of the PDF.")
+@click.option("--mixed", default=2000, show_default=True, type=click.IntRange(0), help="Pages of mixed sizes.")
 @click.option("--write/--no-write", default=True, help="Write docs/benchmarks.md.")
 @click.option("--measure", "path", hidden=True)
-def main(images: int, pages: int, write: bool, path: str | None) -> None:
+@click.option("--side", type=int, hidden=True)
+def main(path: str | None, side: int | None, write: bool, **counts: int) -> None:
     """Measure, print, and fail where memory grows."""
     if path is not None:
-        measure(path)
+        measure(path, side)
         return
+    images, mixed, pages = (counts[name] for name in ("images", "mixed", "pages"))
     courses = []
     with tempfile.TemporaryDirectory() as temporary:
         if images:
             make_folder(folder := Path(temporary) / "folder", images)
             courses.append(course("folder of pictures", folder))
+        if mixed:
+            make_mixed(folder := Path(temporary) / "mixed", mixed)
+            courses.append(course(f"pages of mixed sizes, detection at most {SIDE}", folder, "--side", str(SIDE)))
         if pages:
             make_pdf(document := Path(temporary) / "document.pdf", pages)
             courses.append(course("PDF", document))
-    options = "" if (images, pages) == (5000, 600) else f" --images {images} --pages {pages}"
+    standard = (images, mixed, pages) == (5000, 2000, 600)
+    options = "" if standard else f" --images {images} --mixed {mixed} --pages {pages}"
     part = section(courses, options)
     click.echo(part)
     if write:

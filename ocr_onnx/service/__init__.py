@@ -1,0 +1,1 @@
+"""The HTTP service: `ocr-onnx serve`, installed with the extra `serve`."""

@@ -47,6 +47,9 @@ def _listening() -> Iterator[Setting]:
         help="Fetch addresses of this host (example.com, *.example.com, host:8000); may be repeated. Default: fetch none.",
     )
     yield Setting(
+        "allow_private", group=group, type=bool, help="Those hosts may be in private networks; default: False."
+    )
+    yield Setting(
         "visualize", group=group, type=bool, help="Send pictures where a request does not say; default: True."
     )
     yield Setting("page", group=group, type=bool, help="Serve the page at /; default: True.")

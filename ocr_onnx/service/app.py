@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,20 +18,28 @@ from starlette.types import Receive, Scope, Send
 
 from ocr_onnx import __version__
 from ocr_onnx.errors import OCRError
-from ocr_onnx.service import documentation, envelopes, keys, refusals, wire
+from ocr_onnx.service import documentation, envelopes, keys, logs, refusals, wire
 from ocr_onnx.service.answers import PageAnswer
 from ocr_onnx.service.bodies import Asked, Bodies, take_apart
+from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.service.engine import Engine
+from ocr_onnx.service.fetching import fetch
 from ocr_onnx.service.inference import Inference, Kind, kind_of
 from ocr_onnx.service.journal import CLIENT_GONE, Entry, Journal, entry_of
 from ocr_onnx.service.metrics import Metrics
 from ocr_onnx.service.refusals import ClientGoneError, Refused
 from ocr_onnx.service.settings import Settings
+from ocr_onnx.service.site import add_page
 from ocr_onnx.service.work import Wanted, Work
 
 T = TypeVar("T")
 
 ROUTES = frozenset({"/ocr", "/health", "/ready", "/metrics", "/openapi.json", "/"})
+
+FAULT = 500
+
+FETCHES = 8
+"""Addresses that are fetched at a time."""
 
 NO_URL = "addresses are not fetched here: send the file in Base64, or start the server with --allow-url HOST"
 
@@ -45,6 +54,7 @@ class Service:
     work: Work
     bodies: Bodies
     keys: keys.Keys
+    fetchers: ThreadPoolExecutor
 
     def client(self, request: Request) -> str:
         """Who asks. Raises Refused (401) for one without a key where keys are asked for."""
@@ -63,7 +73,7 @@ class Service:
             body.clear()
             entry.log_id = asked.ask.log_id or entry.log_id
             await stack.enter_async_context(self.work.admission())
-            kind, pages = await _while_connected(request.receive, self._begin(asked))
+            kind, pages = await _while_connected(request.receive, self._begin(asked, stack))
             await stack.enter_async_context(aclosing(pages))
             noted = _noted(pages, entry)
             if envelopes.LINES in request.headers.get("accept", ""):
@@ -72,15 +82,19 @@ class Service:
             found = await _while_connected(request.receive, _all(noted))
             return await asyncio.to_thread(envelopes.whole, entry.log_id, found, kind)
 
-    async def _begin(self, asked: Asked) -> tuple[Kind, AsyncGenerator[PageAnswer, None]]:
+    async def _begin(self, asked: Asked, stack: AsyncExitStack) -> tuple[Kind, AsyncGenerator[PageAnswer, None]]:
         """What a file is, and its pages."""
         wanted = Wanted(self.settings.deadline)
         data = asked.data if asked.url is None else await self._fetched(asked.url)
+        stack.enter_context(self.bodies.keep(len(data) if asked.url else 0, self.work))
         items = self.inference.pages(data, asked.ask, wanted)
         return kind_of(data, asked.ask.file_type), self.work.stream(items, wanted)
 
-    async def _fetched(self, _: str) -> bytes:
-        raise Refused(422, NO_URL)
+    async def _fetched(self, url: str) -> bytes:
+        if not self.settings.allow_url:
+            raise Refused(422, NO_URL)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.fetchers, fetch, url, self.settings.fetch_policy)
 
 
 class Lines(Response):
@@ -162,13 +176,17 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
     metrics = Metrics()
     work = Work(settings, metrics)
     known = () if settings.api_key_file is None else keys.load(settings.api_key_file)
-    inference = Inference(settings, engine, metrics)
-    service = Service(settings, inference, metrics, work, Bodies(settings, metrics), keys.Keys(known))
+    decoder = Decoder(DecodeLimits(max_pages=settings.max_pages), settings.slots)
+    inference = Inference(settings, engine, metrics, decoder.pages)
+    fetchers = ThreadPoolExecutor(FETCHES, thread_name_prefix="ocr-onnx-fetch")
+    service = Service(settings, inference, metrics, work, Bodies(settings, metrics), keys.Keys(known), fetchers)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
         yield
         work.close()
+        fetchers.shutdown(wait=False, cancel_futures=True)
+        decoder.close()
 
     app = FastAPI(
         title=documentation.TITLE,
@@ -182,6 +200,8 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
     app.add_middleware(Journal, work=work, metrics=metrics, routes=ROUTES)
     _add_routes(app, service)
     _add_errors(app)
+    if settings.page:
+        add_page(app)
     return app
 
 
@@ -240,7 +260,10 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(OCRError)
     async def explain(request: Request, error: OCRError) -> Response:
-        return answered(request, refusals.of(error))
+        refused = refusals.of(error)
+        if refused.status == FAULT:
+            logs.logger.error("%s", error)
+        return answered(request, refused)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
@@ -254,4 +277,4 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def fail(request: Request, _: Exception) -> Response:
-        return answered(request, Refused(500, refusals.INTERNAL))
+        return answered(request, Refused(FAULT, refusals.INTERNAL))

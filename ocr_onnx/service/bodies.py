@@ -80,6 +80,14 @@ class Bodies:
             yield body
 
     @contextmanager
+    def keep(self, length: int, work: Work) -> Iterator[None]:
+        """Count what else a request has in memory. Raises Refused (503) where that is too much."""
+        with self._counted() as count:
+            count(length)
+            self._check(length, work)
+            yield
+
+    @contextmanager
     def _counted(self) -> Iterator[Callable[[int], None]]:
         """What counts the bytes of one body, until it is no longer needed."""
         taken = 0

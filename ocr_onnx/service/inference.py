@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Literal
 
-from ocr_onnx.documents import PDF_SIGNATURE, read_file
-from ocr_onnx.errors import UnreadableImageError
+from ocr_onnx.documents import PDF_SIGNATURE
 from ocr_onnx.inputs import InputOptions
 from ocr_onnx.pipeline import OCROptions
 from ocr_onnx.service import wire
@@ -23,6 +21,9 @@ from ocr_onnx.types import Page
 
 Kind = Literal["image", "pdf"]
 
+Decode = Callable[[bytes, Kind, InputOptions], Generator[Page, None, None]]
+"""A file's bytes to its pages: `Decoder.pages`."""
+
 PDF, IMAGE = 0, 1
 """The values of fileType."""
 
@@ -34,28 +35,20 @@ class Inference:
     settings: Settings
     engine: Engine
     metrics: Metrics
+    decode: Decode
 
     def pages(self, data: bytes, ask: wire.OCRRequest, wanted: Wanted) -> Generator[PageAnswer, None, None]:
         """Every page of a file, read and written. Raises a kind of OCRError, and what `wanted.check` raises."""
         options = options_of(ask, self.engine.options, self.settings)
         visualize = self.settings.visualize if ask.visualize is None else ask.visualize
-        with closing(self._decoded(data, kind_of(data, ask.file_type))) as pages:
+        reading = InputOptions(pdf_scale=self.settings.pdf_scale, max_megapixels=self.settings.max_megapixels)
+        with closing(self.decode(data, kind_of(data, ask.file_type), reading)) as pages:
             for page in pages:
                 begin = time.monotonic()
                 result = self.engine.read(page, options, wanted.check)
                 self.metrics.page_seconds.observe(time.monotonic() - begin)
                 self.metrics.pages.inc()
                 yield page_answer(result, visualize=visualize, largest=self.settings.max_output_size)
-
-    def _decoded(self, data: bytes, kind: Kind) -> Generator[Page, None, None]:
-        reading = InputOptions(pdf_scale=self.settings.pdf_scale, max_megapixels=self.settings.max_megapixels)
-        yield from islice(_decode(data, kind, reading), self.settings.max_pages)
-
-
-def _decode(data: bytes, kind: Kind, options: InputOptions) -> Iterator[Page]:
-    if (kind == "pdf") != (PDF_SIGNATURE in data[:1024]):
-        raise UnreadableImageError("the file is not what fileType says: 0 is a PDF, 1 a picture")
-    yield from read_file(data, None, options)
 
 
 def kind_of(data: bytes, file_type: int | None) -> Kind:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,12 @@ from ocr_onnx.errors import OptionError
 from ocr_onnx.inputs import MAX_PIXELS
 from ocr_onnx.options import check_number
 from ocr_onnx.runtime import cpu_count
+from ocr_onnx.service.fetching import FetchPolicy
 
 MEGABYTE = 2**20
 
 MAX_SIDE = 4000
 """The longest side of a page, in pixels, that detection is ever given."""
-
-HOST = re.compile(r"(\*\.)?[A-Za-z0-9.-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
-"""A name of a host from which addresses may be fetched, all names below one, or either at a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,9 @@ class Settings:
     max_output_size: tuple[int, int] = (2000, 2000)
     """Pictures sent are reduced to this (height, width)."""
     allow_url: tuple[str, ...] = ()
-    """Hosts from which `file` may be fetched: names, `*.example.com`, `name:port`. None: no address is fetched."""
+    """Hosts from which `file` may be fetched, as fetching.FetchPolicy has them. None: no address is fetched."""
+    allow_private: bool = False
+    """Those hosts may be in private networks."""
     api_key_file: Path | None = None
     """A key a line. None: requests need no key."""
     page: bool = True
@@ -87,11 +86,7 @@ class Settings:
         self._check_kinds()
 
     def _check_kinds(self) -> None:
-        for host in self.allow_url:
-            if not HOST.fullmatch(host):
-                raise OptionError(
-                    f"allow_url has {host!r}: give hosts, such as example.com, *.example.com or host:8000"
-                )
+        _ = self.fetch_policy
         if not isinstance(self.max_output_size, tuple | list) or len(self.max_output_size) != 2:
             raise OptionError(f"max_output_size is {self.max_output_size!r}: it must be (height, width)")
         for side in self.max_output_size:
@@ -108,6 +103,11 @@ class Settings:
     def max_waiting(self) -> int:
         """Of all bodies together, in bytes."""
         return round(self.max_waiting_megabytes * MEGABYTE)
+
+    @property
+    def fetch_policy(self) -> FetchPolicy:
+        """Which addresses are fetched."""
+        return FetchPolicy(self.allow_url, self.max_body, self.transfer_timeout, private=self.allow_private)
 
     @property
     def slots(self) -> int:

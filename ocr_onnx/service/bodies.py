@@ -131,7 +131,11 @@ async def take_apart(headers: Headers, body: bytearray) -> Asked:
         raise Refused(415, "a body with a Content-Encoding is not read: send it as it is")
     kind = headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if kind == FORM:
-        return _of_form(await _form(headers, body))
+        form = await _form(headers, body)
+        try:
+            return _of_form(form)
+        finally:
+            await form.close()
     if kind == JSON or (kind.startswith("application/") and kind.endswith("+json")):
         return await asyncio.to_thread(_of_json, body)
     raise Refused(415, f"the body must be {JSON} or {FORM}")

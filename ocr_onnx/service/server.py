@@ -18,7 +18,6 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -28,6 +27,7 @@ from ocr_onnx.service.app import create_app
 from ocr_onnx.service.engine import Engine
 from ocr_onnx.service.metrics import DIRECTORY
 from ocr_onnx.service.settings import Settings
+from ocr_onnx.service.work import Work
 
 MakeEngine = Callable[[], Engine]
 """Loads the models; called in each process."""
@@ -100,19 +100,19 @@ def _stop(timer: asyncio.TimerHandle | None) -> None:
 class Server(uvicorn.Server):
     """uvicorn's, that first answers what it has taken, refuses what comes meanwhile, and then ends with 0."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, work: Work) -> None:
         super().__init__(config)
-        self._work = app.state.service.work
+        self.work = work
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to end; a second Ctrl-C ends at once."""
-        if self._work.draining and sig == signal.SIGINT:
+        if self.work.draining and sig == signal.SIGINT:
             self.should_exit = self.force_exit = True
-        self._work.draining = True
+        self.work.draining = True
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to end now: once all is answered."""
-        return await super().on_tick(counter) or (self._work.draining and self._work.open == 0)
+        return await super().on_tick(counter) or (self.work.draining and self.work.open == 0)
 
 
 def serve(settings: Settings, make_engine: MakeEngine) -> int:
@@ -145,7 +145,16 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 def run(settings: Settings, make_engine: MakeEngine, listener: socket.socket) -> None:
     """Serve in this process, until a signal tells it to end."""
     logs.configure()
-    app = create_app(settings, make_engine())
+    server = make_server(settings, make_engine())
+    host, port = listener.getsockname()[:2]
+    logs.event("listening", host=host, port=port, process=os.getpid())
+    server.run([listener])
+    logs.event("ended", process=os.getpid())
+
+
+def make_server(settings: Settings, engine: Engine) -> Server:
+    """A server, ready to be run on a socket."""
+    app = create_app(settings, engine)
     config = uvicorn.Config(
         app,
         http=partial(Protocol, settings),  # type: ignore[arg-type]
@@ -160,10 +169,7 @@ def run(settings: Settings, make_engine: MakeEngine, listener: socket.socket) ->
         timeout_graceful_shutdown=math.ceil(settings.deadline + settings.transfer_timeout),
         h11_max_incomplete_event_size=LARGEST_HEADER,
     )
-    host, port = listener.getsockname()[:2]
-    logs.event("listening", host=host, port=port, process=os.getpid())
-    Server(config, app).run([listener])
-    logs.event("ended", process=os.getpid())
+    return Server(config, app.state.service.work)
 
 
 class Processes:

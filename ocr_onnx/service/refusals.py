@@ -14,6 +14,8 @@ from ocr_onnx.errors import (
     StageNotLoadedError,
 )
 
+UNAUTHORIZED = 401
+
 INTERNAL = "Internal server error"
 
 ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
@@ -35,6 +37,8 @@ class Refused(Exception):  # noqa: N818 an answer, and no error of the server
         self.log_id: str | None = None
         """What the request calls itself, where that is known though it cannot be understood."""
         self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        if status == UNAUTHORIZED:
+            self.headers["WWW-Authenticate"] = "Bearer"
         if close:
             self.headers["Connection"] = "close"
 

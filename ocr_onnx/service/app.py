@@ -63,9 +63,9 @@ class Service:
     async def ocr(self, request: Request) -> Response:
         """Answer POST /ocr."""
         client, entry = self.client(request), entry_of(request.scope)
-        self.work.refuse_if_draining()
-        self.work.refuse_if_full()
         async with AsyncExitStack() as stack:
+            stack.enter_context(self.work.taken())
+            self.work.refuse_if_full()
             stack.enter_context(self.work.of_client(client))
             body = await stack.enter_async_context(self.bodies.receive(request, self.work))
             entry.received = len(body)
@@ -197,7 +197,7 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    app.add_middleware(Journal, work=work, metrics=metrics, routes=ROUTES)
+    app.add_middleware(Journal, metrics=metrics, routes=ROUTES)
     _add_routes(app, service)
     _add_errors(app)
     if settings.page:

@@ -12,7 +12,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ocr_onnx.service import logs
 from ocr_onnx.service.metrics import Metrics
-from ocr_onnx.service.work import Work
 
 ENTRY = "ocr_onnx.entry"
 
@@ -48,8 +47,8 @@ def entry_of(scope: MutableMapping[str, Any]) -> Entry:
 class Journal:
     """A layer around the application."""
 
-    def __init__(self, app: ASGIApp, work: Work, metrics: Metrics, routes: frozenset[str]) -> None:
-        self._app, self._work, self._metrics, self._routes = app, work, metrics, routes
+    def __init__(self, app: ASGIApp, metrics: Metrics, routes: frozenset[str]) -> None:
+        self._app, self._metrics, self._routes = app, metrics, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, and note it."""
@@ -58,7 +57,6 @@ class Journal:
             return
         entry = scope[ENTRY] = Entry()
         begin = time.monotonic()
-        self._work.open += 1
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -70,7 +68,6 @@ class Journal:
         try:
             await self._app(scope, receive, noting)
         finally:
-            self._work.open -= 1
             self._note(scope, entry, time.monotonic() - begin)
 
     def _note(self, scope: Scope, entry: Entry, seconds: float) -> None:

@@ -58,7 +58,7 @@ class Work:
         self.admitted = 0
         """Requests that wait or are worked on."""
         self.open = 0
-        """Requests that are not yet answered in full."""
+        """Requests that were taken and are not yet answered."""
         self.draining = False
         """Set once: no more requests are taken."""
 
@@ -66,6 +66,16 @@ class Work:
         """Raise Refused (503) once the server is to end."""
         if self.draining:
             raise Refused(503, DRAINING, retry_after=1, close=True)
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Count a request that will be answered before the server ends. Raises Refused (503) once it is to end."""
+        self.refuse_if_draining()
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
 
     def refuse_if_full(self) -> None:
         """Raise Refused (503) where as many requests wait as may."""

@@ -1,0 +1,211 @@
+// The page: takes a file, has it read, shows what comes.
+
+import { ServiceError, ask, jpeg } from "./wire.js";
+import { load, rightPanel, turned, turnedSize } from "./pictures.js";
+import { PageView, linesOf } from "./view.js";
+import * as take from "./take.js";
+
+const KEY = "ocr-onnx-key";
+const $ = (id) => document.getElementById(id);
+
+/** The file, what was read of it, and what ends the reading. */
+const state = { file: null, views: [], last: {}, reading: null };
+
+const pages = () => state.views.map((view) => view.page);
+const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+const say = (text) => { $("status").textContent = text; };
+const complain = (text) => { $("error").textContent = text; };
+
+function begin(file) {
+  state.file = file;
+  $("again").disabled = false;
+  read();
+}
+
+/** Read the file, and show page after page. */
+async function read() {
+  if (!$("ask").reportValidity()) return;
+  state.reading?.abort();
+  const reading = new AbortController();
+  state.reading = reading;
+  clear();
+  busy(true);
+  say(`Reading ${state.file.name}`);
+  const start = performance.now();
+  try {
+    const local = await load(state.file);
+    await readWith(local, Boolean(local) && fields().useDocUnwarping !== "true", reading.signal);
+    const lines = pages().reduce((sum, page) => sum + page.lines.length, 0);
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    say(`${state.file.name}: ${count(lines, "line")} on ${count(state.views.length, "page")}, in ${seconds} s`);
+  } catch (error) {
+    if (state.reading === reading) failed(error);
+  } finally {
+    if (state.reading === reading) {
+      state.reading = null;
+      busy(false);
+    }
+  }
+}
+
+/** `own`: the browser's picture is the one to show, and the server need send none. */
+async function readWith(local, own, signal) {
+  const sent = { ...fields(), visualize: String(!own) };
+  for await (const answer of ask(state.file, sent, sessionStorage.getItem(KEY), signal)) {
+    if (answer.result) {
+      const page = await pageOf(answer.result, own ? local : null);
+      signal.throwIfAborted();
+      if (!page) return retry(signal);
+      add(page);
+      say(`Reading ${state.file.name}: ${count(state.views.length, "page")} so far`);
+    } else {
+      state.last = answer;
+      if (own && !sameSize(local, answer.dataInfo)) return retry(signal);
+      resize(answer.dataInfo);
+    }
+  }
+  return undefined;
+}
+
+/** Once more, with the server's pictures: the browser's is not what was read. */
+function retry(signal) {
+  clear();
+  return readWith(null, false, signal);
+}
+
+const sameSize = (image, info) => image.naturalWidth === info.width && image.naturalHeight === info.height;
+
+/** What was read and the picture it was read on; null where the server has that and was not asked for it. */
+async function pageOf({ prunedResult: found, inputImage, docPreprocessingImage }, local) {
+  const { angle = 0, model_settings: settings } = found.doc_preprocessor_res ?? {};
+  const turn = Math.max(angle, 0);
+  const flattened = settings?.use_doc_unwarping;
+  if (local && flattened) return null;
+  let blob = local ? null : jpeg(inputImage);
+  let image = local ?? (await load(blob));
+  const source = [image.naturalWidth, image.naturalHeight];
+  const [width, height] = turnedSize(...source, turn);
+  if (flattened) {
+    blob = await rightPanel(await load(jpeg(docPreprocessingImage)), source, [width, height]);
+    image = await load(blob);
+  } else if (turn) {
+    blob = await turned(image, turn);
+    image = await load(blob);
+  }
+  const notes = [turn ? `turned by ${turn} degrees counter-clockwise` : "", flattened ? "flattened" : ""];
+  const note = notes.filter(Boolean).join(", ");
+  return { number: state.views.length + 1, found, lines: linesOf(found), image, jpeg: blob, turn, width, height, note };
+}
+
+function add(page) {
+  const view = new PageView(page);
+  view.mark(lowLimit());
+  state.views.push(view);
+  $("pages").append(view.section);
+}
+
+/** Coordinates are the full picture's, and the server's pictures may have been made smaller. */
+function resize(info) {
+  state.views.forEach((view, at) => {
+    const { width, height } = info.pages?.[at] ?? info;
+    view.resize(...turnedSize(width, height, view.page.turn));
+  });
+}
+
+function clear() {
+  Object.assign(state, { views: [], last: {} });
+  $("pages").replaceChildren();
+  for (const id of ["take", "plain", "unlock"]) $(id).hidden = true;
+  complain("");
+}
+
+function busy(on) {
+  $("progress").hidden = $("cancel").hidden = !on;
+  $("pages").setAttribute("aria-busy", String(on));
+  $("take").hidden = on || !state.views.length;
+}
+
+function failed(error) {
+  if (error.name === "AbortError") {
+    say(`Cancelled, with ${count(state.views.length, "page")} read`);
+    return;
+  }
+  if (!(error instanceof ServiceError)) console.error(error);
+  say("");
+  complain(error.message);
+  if (error.status === 401) {
+    sessionStorage.removeItem(KEY);
+    $("unlock").hidden = false;
+    $("key").focus();
+  }
+}
+
+/** The options that were set, by their names on the wire. */
+function fields() {
+  return Object.fromEntries([...new FormData($("ask"))].filter(([, value]) => value !== ""));
+}
+
+const lowLimit = () => ($("low").value === "" ? 0 : $("low").valueAsNumber);
+const fileName = (suffix) => `${state.file.name.replace(/\.[^.]*$/, "") || "page"}.${suffix}`;
+
+async function copy() {
+  const text = take.text(pages());
+  try {
+    await navigator.clipboard.writeText(text);
+    say("The text is in the clipboard");
+  } catch {
+    // Without TLS, or not permitted.
+    $("plain").hidden = false;
+    $("text").value = text;
+    $("text").select();
+  }
+}
+
+async function downloadPdf() {
+  say("Making the PDF");
+  take.download(await take.pdf(pages()), "application/pdf", fileName("pdf"));
+  say("The PDF is made");
+}
+
+/** The first file of what was dropped or pasted. */
+function given(transfer) {
+  const [file] = transfer?.files ?? [];
+  if (file) begin(file);
+  return Boolean(file);
+}
+
+function listen() {
+  $("file").addEventListener("change", (event) => given(event.target));
+  document.addEventListener("paste", (event) => { if (given(event.clipboardData)) event.preventDefault(); });
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("over");
+  });
+  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("over"); });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    document.body.classList.remove("over");
+    given(event.dataTransfer);
+  });
+  $("ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (state.file) read();
+  });
+  $("unlock").addEventListener("submit", (event) => {
+    event.preventDefault();
+    sessionStorage.setItem(KEY, $("key").value);
+    $("key").value = "";
+    read();
+  });
+  $("cancel").addEventListener("click", () => {
+    state.reading?.abort();
+    $("again").focus();
+  });
+  $("low").addEventListener("input", () => state.views.forEach((view) => view.mark(lowLimit())));
+  $("copy").addEventListener("click", copy);
+  $("json").addEventListener("click", () => take.download(take.json(pages(), state.last), "application/json", fileName("json")));
+  $("tsv").addEventListener("click", () => take.download(take.tsv(pages()), "text/tab-separated-values", fileName("tsv")));
+  $("pdf").addEventListener("click", downloadPdf);
+}
+
+listen();

@@ -1,0 +1,47 @@
+// What can be taken away: the text, a JSON answer, a table, a searchable PDF.
+
+import { asJpeg } from "./pictures.js";
+import { searchable } from "./pdf.js";
+
+/** The lines in which something was read; an empty line between pages. */
+export function text(pages) {
+  const each = pages.map(({ lines }) => lines.map((line) => line.text).filter(Boolean).join("\n"));
+  return each.filter(Boolean).join("\n\n");
+}
+
+/** The answer as the server gives it without pictures. */
+export function json(pages, last) {
+  const ocrResults = pages.map(({ found }) => ({ prunedResult: found }));
+  const { logId, errorCode, errorMsg, dataInfo } = last;
+  return JSON.stringify({ logId, errorCode, errorMsg, result: { ocrResults, dataInfo } }, null, 2);
+}
+
+/** A line of the table for each line of text. */
+export function tsv(pages) {
+  const rows = pages.flatMap((page) => page.lines.map((line, at) => {
+    const [xs, ys] = [0, 1].map((axis) => line.quad.map((point) => point[axis]));
+    const [left, top] = [Math.min(...xs), Math.min(...ys)];
+    const size = [Math.max(...xs) - left, Math.max(...ys) - top];
+    return [page.number, at + 1, left, top, ...size, line.score, line.text.replace(/\s/g, " ")];
+  }));
+  const head = ["page", "line", "left", "top", "width", "height", "score", "text"];
+  return [head, ...rows].map((row) => `${row.join("\t")}\n`).join("");
+}
+
+/** The pictures with the text, invisible, over them. */
+export async function pdf(pages) {
+  const made = [];
+  for (const { image, jpeg, width, height, lines } of pages) {
+    const bytes = new Uint8Array(await (jpeg ?? (await asJpeg(image))).arrayBuffer());
+    made.push({ jpeg: bytes, width, height, lines });
+  }
+  return searchable(made);
+}
+
+export function download(content, type, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([content], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

@@ -1,0 +1,73 @@
+// POST /ocr: a file goes up as multipart/form-data, and its pages come back one JSON line each.
+
+export class ServiceError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Yields {page, result} for each page, and last {logId, errorCode, errorMsg, dataInfo}. */
+export async function* ask(file, fields, key, signal) {
+  const body = new FormData();
+  for (const [name, value] of Object.entries(fields)) body.append(name, value);
+  body.append("file", file, file.name || "pasted");
+  const headers = { Accept: "application/x-ndjson" };
+  if (key) headers.Authorization = `Bearer ${key}`;
+
+  const answer = await reached(fetch("ocr", { method: "POST", body, headers, signal }), signal);
+  if (!answer.ok) throw await refusal(answer);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    yield* answers(reader, signal);
+  } finally {
+    // Whoever stops listening wants no more pages read.
+    await reader.cancel().catch(() => {});
+  }
+}
+
+async function* answers(reader, signal) {
+  let held = "";
+  let last = {};
+  for (;;) {
+    const { done, value } = await reached(reader.read(), signal);
+    if (done) break;
+    const lines = (held + value).split("\n");
+    held = lines.pop();
+    for (const line of lines.filter(Boolean)) {
+      last = JSON.parse(line);
+      if (last.errorCode) throw new ServiceError(last.errorMsg, last.errorCode);
+      yield last;
+    }
+  }
+  if (!("errorCode" in last)) throw new ServiceError("The answer broke off before its end: read the file again.", 0);
+}
+
+async function reached(step, signal) {
+  try {
+    return await step;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new ServiceError("The connection to the server broke off: it may be down, or the file larger than it takes.", 0);
+  }
+}
+
+/** What the server says, as it says it. */
+async function refusal(answer) {
+  const text = await answer.text();
+  let message = text;
+  try {
+    message = JSON.parse(text).errorMsg ?? text;
+  } catch {
+    // Not of the service: a proxy's page, say.
+    if (/^\s*</.test(text)) message = "";
+  }
+  const wait = answer.headers.get("Retry-After");
+  const again = wait ? ` (again in ${wait} s)` : "";
+  return new ServiceError((message || `${answer.status} ${answer.statusText}`) + again, answer.status);
+}
+
+/** Base64 as the wire has it, to a picture. */
+export function jpeg(base64) {
+  return new Blob([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], { type: "image/jpeg" });
+}

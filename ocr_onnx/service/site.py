@@ -1,0 +1,86 @@
+"""The page at `/`: static files, under a policy that lets it load nothing but itself and ask nobody but this server."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+
+from fastapi import FastAPI, HTTPException, Request, Response
+
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+"""What the page is made of, by its suffixes."""
+
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+"""The Content-Security-Policy."""
+
+HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Caches may keep the files, and ask each time whether they are still the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageFile:
+    """One file of the page."""
+
+    content: bytes
+    media_type: str
+
+    @property
+    def tag(self) -> str:
+        """Changes with the content."""
+        return f'"{hashlib.sha256(self.content).hexdigest()[:16]}"'
+
+    def answer(self, request: Request) -> Response:
+        """The file, or that it is still the one that was asked for before."""
+        headers = {**HEADERS, "ETag": self.tag}
+        known = request.headers.get("if-none-match", "").replace("W/", "").split(",")
+        if self.tag in {tag.strip() for tag in known}:
+            return Response(status_code=304, headers=headers)
+        return Response(self.content, media_type=self.media_type, headers=headers)
+
+
+def load_files() -> dict[str, PageFile]:
+    """The page's files by their names."""
+    folder = resources.files("ocr_onnx.service").joinpath("page")
+    return {
+        file.name: PageFile(file.read_bytes(), media_type)
+        for file in folder.iterdir()
+        for suffix, media_type in MEDIA_TYPES.items()
+        if file.name.endswith(suffix)
+    }
+
+
+def add_page(app: FastAPI) -> None:
+    """Serve the page at `/`, and its other files under `/page/`."""
+    files = load_files()
+
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    async def index(request: Request) -> Response:
+        return files["index.html"].answer(request)
+
+    @app.api_route("/page/{name}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def part(request: Request, name: str) -> Response:
+        if name not in files:
+            raise HTTPException(404, "Not Found")
+        return files[name].answer(request)

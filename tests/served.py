@@ -1,0 +1,117 @@
+"""A server in a thread of this process, with an engine that is a function, and what is sent to it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import numpy as np
+from conftest import PAGES
+
+from ocr_onnx import OCROptions, OCRResult
+from ocr_onnx.service.engine import Check, Engine
+from ocr_onnx.service.server import make_server
+from ocr_onnx.service.settings import Settings
+from ocr_onnx.service.work import Work
+from ocr_onnx.types import Page, TextBox, TextLine, Word
+
+SIGN = (PAGES / "sign.png").read_bytes()
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def read(page: Page, options: OCROptions, check: Check = lambda: None) -> OCRResult:
+    """Every page has one line, whose text is the page's number."""
+    check()
+    quad = np.array([[1, 2], [9, 2], [9, 6], [1, 6]], np.int32)
+    box = TextBox(quad, 0.9)
+    words = (Word("page", quad),) if options.return_word_box else None
+    line = TextLine(f"page {page.index}", 0.8, box, words)
+    return OCRResult(page, page, None, (box,), (line,), options)
+
+
+@dataclass
+class Running:
+    """A server that runs."""
+
+    port: int
+    work: Work
+    seen: list[OCROptions] = field(default_factory=list)
+    """The options of each page that was read."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def post(self, headers: dict[str, str] | None = None, **content: Any) -> httpx.Response:
+        content = {"file": base64_of(SIGN), "visualize": False} | content
+        return httpx.post(f"{self.url}/ocr", json=content, headers=headers, timeout=30)
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return httpx.get(self.url + path, headers=headers, timeout=30)
+
+    def raw(self, data: bytes) -> socket.socket:
+        """A connection on which something was sent."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        connection.sendall(data)
+        return connection
+
+    def answers_at_once(self) -> bool:
+        begin = time.monotonic()
+        return self.post().status_code == 200 and time.monotonic() - begin < 1
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        end = time.monotonic() + 20
+        while not holds():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+@contextmanager
+def running(reader: Callable[..., OCRResult] = read, **settings: Any) -> Iterator[Running]:
+    """A server with these settings."""
+    seen: list[OCROptions] = []
+
+    def note(page: Page, options: OCROptions, check: Check) -> OCRResult:
+        seen.append(options)
+        return reader(page, options, check)
+
+    server = make_server(Settings(**({"threads": 1} | settings)), Engine(note))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            port = listener.getsockname()[1]
+            wait_for(port)
+            yield Running(port, server.work, seen)
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+def wait_for(port: int) -> None:
+    end = time.monotonic() + 60
+    while True:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/health", timeout=5)
+        except httpx.TransportError:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        else:
+            return
+
+
+def problems(answer: httpx.Response) -> dict[str, str]:
+    """What a request was refused for: the kind of problem by its field."""
+    assert answer.status_code == 422
+    return {problem["loc"]: problem["type"] for problem in json.loads(answer.json()["errorMsg"])}

@@ -1,0 +1,331 @@
+"""The processes that decode: kept, shared by threads, killed, replaced, and ended with the server."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from bombs import resident, slow
+from conftest import PAGES, RGB, encoded, only, pdf
+
+from ocr_onnx import InputOptions
+from ocr_onnx.errors import InputError, OCRError, OptionError, UnreadableImageError
+from ocr_onnx.service.decoding import DecodeLimits, Decoder, _page
+from ocr_onnx.service.decoding_process import in_memory
+from ocr_onnx.types import Page
+
+TINY = (PAGES / "tiny.png").read_bytes()
+THREE = pdf((50, 40), (60, 40), (70, 40))
+
+
+@pytest.fixture
+def decoder() -> Iterator[Decoder]:
+    with closing(Decoder(DecodeLimits(), 1)) as found:
+        yield found
+
+
+def pages(decoder: Decoder, data: bytes, kind: Literal["image", "pdf"] = "image") -> list[Page]:
+    return list(decoder.pages(data, kind, InputOptions()))
+
+
+def processes(of: int | None = None) -> list[int]:
+    """The children of a process, this one if none is given, that still run."""
+    parent = os.getpid() if of is None else of
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text("ascii", "replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def eventually(fact: Callable[[], bool], seconds: float = 10) -> bool:
+    """Whether a function comes to be true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if fact():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_processes_are_started_once_and_kept() -> None:
+    with closing(Decoder(DecodeLimits(), 2)) as decoder:
+        before = processes()
+        for _ in range(30):
+            pages(decoder, TINY)
+        assert len(before) == 2
+        assert processes() == before
+    assert processes() == []
+
+
+def test_a_process_killed_amid_a_page_gives_one_error_and_the_next_call_works(decoder: Decoder) -> None:
+    (first,) = processes()
+    pages(decoder, TINY)
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(pages, decoder, slow(), "pdf")
+        time.sleep(0.5)
+        assert not reading.done()
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(UnreadableImageError, match="ended the process that decoded it"):
+            reading.result(5)
+    assert np.array_equal(pages(decoder, TINY)[0].image, only(TINY))
+    (second,) = processes()
+    assert second != first
+
+
+def test_a_process_killed_between_two_pages_gives_one_error(decoder: Decoder) -> None:
+    found = decoder.pages(THREE, "pdf", InputOptions())
+    next(found)
+    os.kill(processes()[0], signal.SIGKILL)
+    with pytest.raises(UnreadableImageError, match="ended the process"):
+        next(found)
+    assert len(pages(decoder, THREE, "pdf")) == 3
+
+
+def test_a_process_killed_while_it_rests_is_not_noticed(decoder: Decoder) -> None:
+    pages(decoder, TINY)
+    (first,) = processes()
+    os.kill(first, signal.SIGKILL)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    assert len(pages(decoder, TINY)) == 1
+
+
+def test_a_process_that_hangs_is_given_up_and_replaced() -> None:
+    with closing(Decoder(DecodeLimits(wall_seconds=0.5), 1)) as decoder:
+        pages(decoder, TINY)
+        os.kill(processes()[0], signal.SIGSTOP)
+        with pytest.raises(UnreadableImageError, match=r"took longer than 0\.5 seconds a page"):
+            pages(decoder, TINY)
+        assert len(pages(decoder, TINY)) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_for_the_server_do_not_end_its_processes(decoder: Decoder, number: signal.Signals) -> None:
+    pages(decoder, TINY)
+    before = processes()
+    os.kill(before[0], number)
+    assert len(pages(decoder, TINY)) == 1
+    assert processes() == before
+
+
+def test_processes_are_replaced_after_so_many_pdfs() -> None:
+    with closing(Decoder(DecodeLimits(pdf_files=3), 1)) as decoder:
+        seen = []
+        for _ in range(7):
+            seen += processes()
+            pages(decoder, THREE, "pdf")
+            pages(decoder, TINY)
+        assert [seen.count(process) for process in dict.fromkeys(seen)] == [3, 3, 1]
+
+
+def test_closing_early_frees_the_process_for_the_next_file(decoder: Decoder) -> None:
+    before = processes()
+    for _ in range(5):
+        found = decoder.pages(THREE, "pdf", InputOptions())
+        assert next(found).index == 0
+        found.close()
+    assert len(pages(decoder, TINY)) == 1
+    assert processes() == before
+
+
+def test_a_second_file_waits_for_a_process(decoder: Decoder) -> None:
+    found = decoder.pages(THREE, "pdf", InputOptions())
+    next(found)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(pages, decoder, TINY)
+        time.sleep(0.2)
+        assert not waiting.done()
+        found.close()
+        assert len(waiting.result(10)) == 1
+
+
+def test_many_threads_get_each_their_own_pages() -> None:
+    sides = range(10, 74)
+    files = [(encoded(RGB.resize((side, side + 1)), "PNG"), side) for side in sides]
+
+    def right(decoder: Decoder, file: tuple[bytes, int]) -> bool:
+        return pages(decoder, file[0])[0].image.shape == (file[1] + 1, file[1], 3)
+
+    with closing(Decoder(DecodeLimits(), 2)) as decoder, ThreadPoolExecutor(16) as threads:
+        assert all(threads.map(partial(right, decoder), files * 5))
+        assert len(processes()) == 2
+
+
+def test_threads_whose_processes_are_killed_at_random_get_pages_or_errors() -> None:
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(0.7):
+            for process in processes()[:1]:
+                os.kill(process, signal.SIGKILL)
+
+    def read(decoder: Decoder, _: int) -> bool:
+        try:
+            return np.array_equal(pages(decoder, TINY)[0].image, only(TINY))
+        except OCRError:
+            return True
+
+    with closing(Decoder(DecodeLimits(), 3)) as decoder, ThreadPoolExecutor(8) as threads:
+        killer = threading.Thread(target=kill)
+        killer.start()
+        assert all(threads.map(partial(read, decoder), range(1000)))
+        over.set()
+        killer.join()
+        held = [decoder.pages(THREE, "pdf", InputOptions()) for _ in range(3)]
+        assert [next(each).index for each in held] == [0, 0, 0]
+        assert len(processes()) == 3
+        for each in held:
+            each.close()
+    assert processes() == []
+
+
+def test_a_closed_decoder_says_so_to_those_who_wait_and_those_who_come() -> None:
+    decoder = Decoder(DecodeLimits(), 1)
+    found = decoder.pages(THREE, "pdf", InputOptions())
+    next(found)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(pages, decoder, TINY)
+        time.sleep(0.1)
+        decoder.close()
+        with pytest.raises(OCRError, match="is closed"):
+            waiting.result(5)
+    with pytest.raises(InputError, match="ended the process"):
+        next(found)
+    with pytest.raises(OCRError, match="is closed"):
+        pages(decoder, TINY)
+    decoder.close()
+    assert processes() == []
+
+
+@pytest.mark.parametrize("amid", ["list(d.pages(data, 'pdf', InputOptions()))", "time.sleep(60)"])
+def test_processes_end_when_the_server_is_killed(tmp_path: Path, amid: str) -> None:
+    file = tmp_path / "slow.pdf"
+    file.write_bytes(slow())
+    script = f"""
+        import pathlib, time
+        from ocr_onnx import InputOptions
+        from ocr_onnx.service.decoding import DecodeLimits, Decoder
+        data = pathlib.Path({str(file)!r}).read_bytes()
+        d = Decoder(DecodeLimits(cpu_seconds=600, wall_seconds=600), 2)
+        list(d.pages(b'P1 1 1 1', 'image', InputOptions()))
+        print(flush=True)
+        {amid}
+    """
+    server = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE)
+    with server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        time.sleep(0.5)
+        children = processes(server.pid)
+        assert len(children) == 2
+        server.kill()
+    assert eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 5)
+
+
+def held() -> tuple[int, set[Path]]:
+    """How many files are open, and the memory that is shared by name."""
+    return len(list(Path("/proc/self/fd").iterdir())), set(Path("/dev/shm").iterdir())  # noqa: S108
+
+
+def test_a_thousand_files_leave_nothing_behind() -> None:
+    with closing(Decoder(DecodeLimits(), 1)) as decoder:
+
+        def read(count: int) -> None:
+            for number in range(count):
+                if number % 10 == 0:
+                    next(found := decoder.pages(THREE, "pdf", InputOptions(pdf_scale=1)))
+                    found.close()
+                elif number % 10 == 1:
+                    with pytest.raises(UnreadableImageError):
+                        pages(decoder, b"no picture")
+                else:
+                    pages(decoder, TINY)
+
+        read(50)
+        gc.collect()
+        before, memory = held(), resident()
+        read(1000)
+        gc.collect()
+        assert held() == before
+        assert resident() - memory < 2**24
+
+
+def test_the_memory_of_a_page_goes_with_it(decoder: Decoder) -> None:
+    picture = encoded(RGB.resize((4000, 3000)), "PNG", compress_level=1)
+    pages(decoder, TINY)
+    gc.collect()
+    before = resident()
+    found = pages(decoder, picture)
+    assert found[0].image.sum() > 0
+    assert resident() - before > 30_000_000
+    del found
+    assert resident() - before < 10_000_000
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"memory": 1}, {"cpu_seconds": 0}, {"cpu_seconds": 0.5}, {"wall_seconds": 0}, {"max_pages": 0}, {"pdf_files": 0}],
+)
+def test_limits_out_of_range_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match=f"{next(iter(limits))} is"):
+        DecodeLimits(**limits)  # type: ignore[arg-type]
+
+
+def test_no_processes_are_refused() -> None:
+    with pytest.raises(OptionError, match="processes is 0"):
+        Decoder(DecodeLimits(), 0)
+
+
+def test_a_process_that_does_not_start_is_told_as_no_fault_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "path", [])
+        decoder = Decoder(DecodeLimits(), 1)
+        for _ in range(2):
+            with pytest.raises(OCRError, match="the process to decode in does not start") as caught:
+                pages(decoder, TINY)
+            assert not isinstance(caught.value, InputError)
+    with pytest.raises(OCRError, match="does not start"):
+        pages(decoder, TINY)
+    assert len(pages(decoder, TINY)) == 1
+    decoder.close()
+
+
+def test_python_that_is_not_there_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(OCRError, match="no process to decode in can be started"):
+        Decoder(DecodeLimits(), 1)
+
+
+def test_nobody_can_change_the_pixels_of_a_page_or_cut_them_short() -> None:
+    file = in_memory(bytes(range(12)))
+    page = _page({"shape": [2, 2], "index": None, "count": None}, os.dup(file))
+    with pytest.raises(PermissionError):
+        os.ftruncate(file, 0)
+    with pytest.raises(PermissionError):
+        os.pwrite(file, b"x", 0)
+    os.close(file)
+    assert page.image.tobytes() == bytes(range(12))
+
+
+@pytest.mark.parametrize("shape", [[3, 3], [2**62, 4], [2], [2, 2, 3], "22", None])
+def test_a_page_of_another_size_than_it_says_is_no_page(shape: object) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        _page({"shape": shape, "index": None, "count": None}, in_memory(bytes(12)))

@@ -1,0 +1,264 @@
+"""Load: what waits, what is refused, deadlines, clients that leave, and how the server ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from conftest import PAGES, pdf
+from served import SIGN, Running, base64_of, read, running, wait_for
+
+from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
+from ocr_onnx.detection import TextDetector
+from ocr_onnx.errors import ImageTooLargeError
+from ocr_onnx.service import engine
+from ocr_onnx.service.refusals import ClientGoneError
+from ocr_onnx.service.work import Wanted
+from ocr_onnx.sources import read_pages
+from ocr_onnx.types import Page, Tensor
+
+
+class Gate:
+    """An engine that waits until it may go on, and asks meanwhile whether it is still wanted."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.at_work = threading.Semaphore(0)
+        self.left = threading.Event()
+
+    def read(self, page: Page, options: OCROptions, check: Callable[[], None]) -> OCRResult:
+        self.at_work.release()
+        while not self.may.wait(0.01):
+            try:
+                check()
+            except ClientGoneError:
+                self.left.set()
+                raise
+        return read(page, options)
+
+
+@contextmanager
+def posting(server: Running, count: int) -> Iterator[list[httpx.Response]]:
+    """So many requests at a time; their answers are there at the end."""
+    answers: list[httpx.Response] = []
+    with ThreadPoolExecutor(count) as pool:
+        sent = [pool.submit(server.post) for _ in range(count)]
+        yield answers
+        answers += [each.result() for each in sent]
+
+
+def test_what_is_above_the_bound_is_refused_with_a_time_to_wait() -> None:
+    gate = Gate()
+    with running(gate.read, threads=2, queue_size=3) as server:
+        with posting(server, 5) as answers:
+            server.wait_until(lambda: server.work.admitted == 5)
+            refused = server.post()
+            assert (refused.status_code, refused.json()["errorCode"]) == (503, 503)
+            assert 1 <= int(refused.headers["Retry-After"]) <= 60
+            assert server.get("/ready").status_code == 200
+            gate.may.set()
+        assert {answer.status_code for answer in answers} == {200}
+        assert server.post().status_code == 200
+
+
+def test_one_client_may_have_so_many_requests() -> None:
+    gate = Gate()
+    with running(gate.read, max_per_client=2) as server:
+        with posting(server, 2) as answers:
+            server.wait_until(lambda: server.work.admitted == 2)
+            refused = server.post()
+            assert (refused.status_code, "Retry-After" in refused.headers) == (429, True)
+            gate.may.set()
+        assert {answer.status_code for answer in answers} == {200}
+        assert server.post().status_code == 200
+
+
+def test_work_past_its_deadline_is_answered_so_and_ended() -> None:
+    gate = Gate()
+    with running(gate.read, deadline=0.5) as server:
+        assert server.post().status_code == 504
+        assert gate.left.wait(20)
+        gate.may.set()
+        assert server.post().status_code == 200
+
+
+def test_what_waits_past_its_deadline_is_told_to_come_again() -> None:
+    gate = Gate()
+
+    def stubborn(page: Page, options: OCROptions, _: Callable[[], None]) -> OCRResult:
+        return gate.read(page, options, lambda: None)
+
+    with running(stubborn, deadline=0.5) as server:
+        with posting(server, 1) as first:
+            assert gate.at_work.acquire(timeout=20)
+            refused = server.post()
+        assert [answer.status_code for answer in first] == [504]
+        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+        gate.may.set()
+        server.wait_until(lambda: server.post().status_code == 200)
+
+
+def test_a_client_that_leaves_ends_its_work() -> None:
+    gate = Gate()
+    with running(gate.read) as server:
+        body = json.dumps({"file": base64_of(SIGN)}).encode()
+        head = f"POST /ocr HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection = server.raw(head.encode() + body)
+        assert gate.at_work.acquire(timeout=20)
+        connection.close()
+        assert gate.left.wait(20)
+        server.wait_until(lambda: server.work.admitted == server.work.open == 0)
+        gate.may.set()
+        assert server.answers_at_once()
+
+
+def test_a_client_that_leaves_amid_lines_ends_its_work() -> None:
+    gate = Gate()
+
+    def second_waits(page: Page, options: OCROptions, check: Callable[[], None]) -> OCRResult:
+        return gate.read(page, options, check) if page.index else read(page, options)
+
+    with running(second_waits) as server:
+        content = {"file": base64_of(pdf(*[(50, 60)] * 3)), "visualize": False}
+        headers = {"Accept": "application/x-ndjson"}
+        with httpx.stream("POST", f"{server.url}/ocr", json=content, headers=headers, timeout=30) as answer:
+            assert json.loads(next(answer.iter_lines()))["page"] == 0
+        assert gate.left.wait(20)
+        server.wait_until(lambda: server.work.admitted == server.work.open == 0)
+
+
+def test_a_request_that_waits_and_is_left_takes_no_thread() -> None:
+    gate = Gate()
+    with running(gate.read) as server:
+        with posting(server, 1) as answers:
+            assert gate.at_work.acquire(timeout=20)
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{server.url}/ocr", json={"file": base64_of(SIGN)}, timeout=0.3)
+            server.wait_until(lambda: server.work.admitted == 1)
+            gate.may.set()
+        assert [answer.status_code for answer in answers] == [200]
+        assert len(server.seen) == 1
+
+
+def test_bodies_in_memory_are_bounded_together() -> None:
+    gate = Gate()
+    with running(gate.read, max_body_megabytes=0.05, max_waiting_megabytes=0.05) as server:
+        with posting(server, 1) as answers:
+            assert gate.at_work.acquire(timeout=20)
+            refused = server.post(other="x" * 20_000)
+            assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+            gate.may.set()
+        assert [answer.status_code for answer in answers] == [200]
+        assert server.post(other="x" * 20_000).status_code == 200
+
+
+def test_the_engine_asks_before_each_run_of_a_model(ocr: OCR) -> None:
+    asked: list[int] = []
+    result = engine.of(ocr, ocr.options).read(next(pages()), ocr.options, lambda: asked.append(1))
+    assert [line.text for line in result.lines] == [line.text for line in ocr.predict(SIGN)[0].lines]
+    assert len(asked) >= 1 + 1 + 1 + len(result.lines)
+    gone = Wanted(60)
+    gone.drop()
+    with pytest.raises(ClientGoneError):
+        engine.of(ocr, ocr.options).read(next(pages()), ocr.options, gone.check)
+
+
+def pages() -> Iterator[Page]:
+    return read_pages(SIGN)
+
+
+def test_boxes_that_cover_the_page_many_times_are_refused(ocr: OCR) -> None:
+    def frames(batch: Tensor) -> tuple[Any, ...]:
+        answer = np.zeros((1, 1, *batch.shape[2:]), np.float32)
+        for inset in range(0, 300, 4):
+            answer[0, 0, inset : 640 - inset, inset : 640 - inset] = (inset // 4) % 2
+        return (answer,)
+
+    detector = TextDetector(frames, ocr.detect.metadata)
+    page, options = np.zeros((640, 640, 3), np.uint8), DetectionOptions(box_thresh=0, unclip_ratio=3)
+    assert len(detector(page, options)) > 40
+    with pytest.raises(ImageTooLargeError, match="textDetUnclipRatio"):
+        engine.BoundedDetector(frames, ocr.detect.metadata)(page, options)
+
+
+@contextmanager
+def command(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Running, list[dict[str, Any]]]]:
+    """`ocr-onnx serve` in a process of its own."""
+    words = [sys.executable, "-m", "ocr_onnx", "serve", "--port", "0", *arguments]
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    logged: list[dict[str, Any]] = []
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            logged.append(json.loads(line))
+            if logged[-1]["message"] == "listening":
+                break
+        reader = threading.Thread(target=lambda: logged.extend(map(json.loads, process.stderr or ())))
+        reader.start()
+        port = next(line["port"] for line in logged if "port" in line)
+        wait_for(port)
+        yield process, Running(port, None), logged  # type: ignore[arg-type]
+        process.wait(60)
+        reader.join(20)
+    finally:
+        process.terminate()
+        process.wait(60)
+        process.stderr.close()
+
+
+def test_sigterm_under_load_answers_what_was_taken_refuses_what_comes_and_ends_with_0() -> None:
+    body = json.dumps({"file": base64_of((PAGES / "letter.png").read_bytes()), "visualize": False}).encode()
+    outcomes: list[int | str] = []
+    ended = threading.Event()
+
+    def load(url: str) -> None:
+        with httpx.Client(timeout=60, headers={"Content-Type": "application/json"}) as client:
+            while not ended.is_set():
+                try:
+                    outcomes.append(client.post(url, content=body).status_code)
+                except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):
+                    # Nobody listens any more; who was just about to be listened to sees the connection end.
+                    outcomes.append("refused")
+                    return
+
+    with command() as (process, server, logged), ThreadPoolExecutor(6) as pool:
+        sent = [pool.submit(load, f"{server.url}/ocr") for _ in range(6)]
+        try:
+            server.wait_until(lambda: outcomes.count(200) >= 3)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(60)
+            ended.set()
+        for each in sent:
+            each.result()
+    assert code == 0
+    assert set(outcomes) == {200, 503, "refused"}
+    answered = [line for line in logged if line["message"] == "request" and line["status"] == 200]
+    assert len(answered) == outcomes.count(200)
+
+
+def test_several_processes_serve_one_port_and_count_together() -> None:
+    with command("--workers", "2", "--cpu_threads", "1") as (process, server, logged):
+        server.wait_until(lambda: len([line for line in logged if line["message"] == "listening"]) == 2)
+        texts = {server.post().json()["result"]["ocrResults"][0]["prunedResult"]["rec_texts"][0] for _ in range(6)}
+        assert texts == {"FERRY TERMINAL"}
+        assert "ocr_onnx_pages_total 6.0" in server.get("/metrics").text
+        children = {line["process"] for line in logged if line["message"] == "listening"}
+        os.kill(min(children), signal.SIGKILL)
+        server.wait_until(lambda: len([line for line in logged if line["message"] == "listening"]) == 3)
+        assert server.post().status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0

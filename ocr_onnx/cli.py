@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from ocr_onnx import __version__
 from ocr_onnx.cli_models import confirm, models, yes_option
 from ocr_onnx.cli_run import run
+from ocr_onnx.cli_serve import serve
 from ocr_onnx.errors import OCRError
 
 
@@ -120,4 +121,5 @@ def _given(context: click.Context, but: set[str]) -> list[str]:
 
 
 main.add_command(run)
+main.add_command(serve)
 main.add_command(models)

@@ -64,7 +64,7 @@ def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path:
         raise click.UsageError("Missing INPUT: name a picture, a PDF or a folder.")
     reading = _input_options(settings)
     trace = settings.pop("profile")
-    ocr = PaddleOCR(**_parameters(settings))
+    ocr = PaddleOCR(**parameters(settings))
     options = replace(ocr.options, input=reading)
     failures: list[InputError] = []
     pages: list[dict[str, object]] = []
@@ -95,7 +95,7 @@ def _input_options(settings: dict[str, Any]) -> InputOptions:
     return InputOptions(**{name: value for name, value in given.items() if value is not None})
 
 
-def _parameters(settings: dict[str, Any]) -> dict[str, Any]:
+def parameters(settings: dict[str, Any]) -> dict[str, Any]:
     """PaddleOCR's parameters: what was given, under its present names, and what the preset says where nothing was."""
     from ocr_onnx.paddle_parameters import DEPRECATED
 

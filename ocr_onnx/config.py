@@ -148,7 +148,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
 
     Raises InputNotFoundError where the file is not there, OptionError where it is no pipeline file for OCR.
     """
-    tree = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else _parse(Path(source))
+    tree = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else parse(Path(source))
     if tree.get("pipeline_name", "OCR") != "OCR":
         raise OptionError(f"pipeline_name is {tree['pipeline_name']!r}: this is the pipeline 'OCR'")
     if tree.get("text_type", "general") != "general":
@@ -166,7 +166,8 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
     return tree
 
 
-def _parse(file: Path) -> Config:
+def parse(file: Path) -> Config:
+    """The tree of a YAML file, unchecked. Raises InputNotFoundError or OptionError where it is none."""
     try:
         tree = yaml.safe_load(file.read_text("utf-8"))
     except FileNotFoundError as error:

@@ -7,7 +7,8 @@ OCRError
 │   ├── ImageTooLargeError                more pixels than are allowed
 │   ├── NotEnoughMemoryError (MemoryError) reading it would pass the process's limit of memory
 │   ├── UnsupportedInputError (TypeError) an object or a dtype that is no picture
-│   └── InputDownloadError (DownloadError)  an address that gives no input
+│   ├── InputDownloadError (DownloadError)  an address that gives no input
+│   └── FetchRefusedError                 an address that a server's operator does not allow
 ├── OptionError (ValueError)              an option outside its range
 ├── ModelError (ValueError)               a model that cannot be used
 │   ├── ModelNotFoundError (FileNotFoundError)
@@ -101,6 +102,10 @@ class DownloadError(OCRError, OSError):
 
 class InputDownloadError(InputError, DownloadError):
     """An input's address that cannot be fetched, or gives more than is allowed."""
+
+
+class FetchRefusedError(InputError):
+    """An address that a server's operator does not allow."""
 
 
 class IntegrityError(DownloadError, ValueError):

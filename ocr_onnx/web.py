@@ -11,14 +11,14 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote, urljoin, urlsplit
 
 from ocr_onnx.download import CHUNK, OFFLINE_VARIABLE, offline
-from ocr_onnx.errors import InputDownloadError
+from ocr_onnx.errors import InputDownloadError, InputError
 from ocr_onnx.inputs import InputOptions
 
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
@@ -38,36 +38,44 @@ def fetch(url: str, options: InputOptions) -> bytes:
     """The bytes at an address. Raises InputDownloadError where they cannot be had, or are more than is allowed."""
     if offline():
         raise InputDownloadError(f"{url} is not fetched, as {OFFLINE_VARIABLE} is set: unset it, or give a file")
-    end = time.monotonic() + options.download_timeout
     try:
-        with _cut_off(options.download_timeout) as sockets:
-            return _follow(url, sockets, options)
-    except InputDownloadError:
-        raise
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        if time.monotonic() >= end or isinstance(error, TimeoutError):
+        return follow(url, options, _by_environment)
+    except (InputError, OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, InputError):
+            raise
+        if isinstance(error, TimeoutError):
             raise InputDownloadError(
                 f"{url} took longer than {options.download_timeout:g} seconds: try again, or raise download_timeout"
             ) from error
         raise InputDownloadError(f"{url} cannot be fetched: {error}; check the address and HTTPS_PROXY") from error
 
 
-def _follow(url: str, sockets: list[socket.socket], options: InputOptions) -> bytes:
-    """Ask at an address, and where it points to."""
+def follow(url: str, options: InputOptions, make: Callable[[Deadline], urllib.request.OpenerDirector]) -> bytes:
+    """Ask at an address, and where it points to; `make` gives what opens them all.
+
+    Raises InputDownloadError for an answer that is not taken, TimeoutError, and what the connection raises.
+    """
+    with Deadline(options.download_timeout) as deadline:
+        opener = make(deadline)
+        at = url
+        for _ in range(options.max_redirects + 1):
+            parts = urlsplit(at)
+            at = parts._replace(path=quote(parts.path, SAFE), query=quote(parts.query, SAFE), fragment="").geturl()
+            request = urllib.request.Request(at, headers={"User-Agent": "ocr-onnx"})  # noqa: S310 checked by is_address
+            with opener.open(request, timeout=deadline.left()) as response:
+                target = response.headers.get("Location") if response.status in REDIRECTS else None
+                if target is None:
+                    return _body(url, response, options)
+            at = _redirected(at, target)
+    raise InputDownloadError(f"{url} points on more than {options.max_redirects} times: give the address it ends at")
+
+
+def _by_environment(deadline: Deadline) -> urllib.request.OpenerDirector:
+    """Opens addresses through the proxies of the environment."""
     opener = urllib.request.OpenerDirector()
     opener.add_handler(urllib.request.ProxyHandler())
-    opener.add_handler(_Handler(sockets))
-    at = url
-    for _ in range(options.max_redirects + 1):
-        parts = urlsplit(at)
-        at = parts._replace(path=quote(parts.path, SAFE), query=quote(parts.query, SAFE), fragment="").geturl()
-        request = urllib.request.Request(at, headers={"User-Agent": "ocr-onnx"})  # noqa: S310 checked by is_address
-        with opener.open(request, timeout=options.download_timeout) as response:
-            target = response.headers.get("Location") if response.status in REDIRECTS else None
-            if target is None:
-                return _body(url, response, options)
-        at = _redirected(at, target)
-    raise InputDownloadError(f"{url} points on more than {options.max_redirects} times: give the address it ends at")
+    opener.add_handler(Connector(partial(_Watched, deadline=deadline), partial(_WatchedTLS, deadline=deadline)))
+    return opener
 
 
 def _redirected(url: str, target: str) -> str:
@@ -84,6 +92,8 @@ def _body(url: str, response: http.client.HTTPResponse, options: InputOptions) -
     """What the server sends; raises InputDownloadError for an error's page, too much, or less than was announced."""
     if response.status != http.client.OK:
         raise InputDownloadError(f"{url} answers {response.status} {response.reason}: check the address")
+    if (coding := response.headers.get("Content-Encoding", "identity")).lower() != "identity":
+        raise InputDownloadError(f"{url} is sent packed as {coding!r}, which was not asked for: give a file")
     announced = response.headers.get("Content-Length")
     data = bytearray()
     while len(data) <= options.max_bytes and int(announced or 0) <= options.max_bytes:
@@ -96,56 +106,74 @@ def _body(url: str, response: http.client.HTTPResponse, options: InputOptions) -
     raise InputDownloadError(f"{url} has more than {options.max_bytes} bytes: raise max_bytes, or give a file")
 
 
-@contextmanager
-def _cut_off(seconds: float) -> Iterator[list[socket.socket]]:
-    """Cut the connections noted in the list when time is up: a timeout of theirs begins anew with each byte."""
-    sockets: list[socket.socket] = []
-    late = threading.Event()
+class Deadline:
+    """Cuts connections when time is up, while it is entered: a timeout of theirs begins anew with each byte."""
 
-    def cut() -> None:
-        late.set()
-        for each in sockets:
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def left(self) -> float:
+        """The seconds left; raises TimeoutError where there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def watch(self, connection: socket.socket) -> None:
+        """Cut this connection too."""
+        self._sockets.append(connection)
+        if self._end <= time.monotonic():
+            self._cut()
+
+    def _cut(self) -> None:
+        for each in self._sockets:
             with suppress(OSError):
                 socket.socket.shutdown(each, socket.SHUT_RDWR)
 
-    timer = threading.Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield sockets
-        if late.is_set():
-            raise TimeoutError
-    finally:
-        timer.cancel()
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self._timer.cancel()
+        if not isinstance(error, InputError) and self._end <= time.monotonic():
+            raise TimeoutError from error
 
 
 class _Watched(http.client.HTTPConnection):
-    """Notes its socket."""
+    """Cut when time is up."""
 
-    def __init__(self, host: str, *, sockets: list[socket.socket], **settings: Any) -> None:
+    def __init__(self, host: str, *, deadline: Deadline, **settings: Any) -> None:
         super().__init__(host, **settings)
-        self._sockets = sockets
+        self._deadline = deadline
 
     def connect(self) -> None:
         super().connect()
-        self._sockets.append(self.sock)
+        self._deadline.watch(self.sock)
 
 
 class _WatchedTLS(_Watched, http.client.HTTPSConnection):
     """The same, encrypted."""
 
 
-class _Handler(urllib.request.AbstractHTTPHandler):
-    """Opens both kinds."""
+class Connector(urllib.request.AbstractHTTPHandler):
+    """Opens http and https by connections that the caller makes; each gets the host and a timeout."""
 
     http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 
-    def __init__(self, sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, plain: Callable[..., http.client.HTTPConnection], encrypted: Callable[..., http.client.HTTPConnection]
+    ) -> None:
         super().__init__()
-        self._sockets = sockets
+        self._plain, self._encrypted = plain, encrypted
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_Watched, sockets=self._sockets), request)
+        """Ask in the clear."""
+        return self.do_open(self._plain, request)
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_WatchedTLS, sockets=self._sockets), request)
+        """Ask encrypted."""
+        return self.do_open(self._encrypted, request)

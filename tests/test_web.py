@@ -2,93 +2,17 @@
 
 from __future__ import annotations
 
-import http.server
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PAGES, only, pdf
+from conftest import PAGES, only
+from webserver import PNG, Request, serving
 
 from ocr_onnx import InputOptions, sources
 from ocr_onnx.errors import DownloadError, InputDownloadError, InputError, UnreadableImageError, UnsupportedInputError
-
-PNG = (PAGES / "tiny.png").read_bytes()
-
-
-class Request(http.server.BaseHTTPRequestHandler):
-    """Answers by its path."""
-
-    protocol_version = "HTTP/1.1"
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        name, _, argument = self.path.lstrip("/").partition("?")
-        answer: Callable[[str], None] = getattr(self, f"send_{name.partition('.')[0]}", self.send_nothing)
-        self.close_connection = True
-        with suppress(OSError):
-            answer(argument)
-
-    def send_file(self, data: bytes, announced: int | None = None) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data) if announced is None else announced))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def send_picture(self, _: str) -> None:
-        self.send_file(PNG)
-
-    def send_document(self, _: str) -> None:
-        self.send_file(pdf((50, 50), (60, 50)))
-
-    def send_text(self, _: str) -> None:
-        self.send_file(b"<html>Please log in</html>")
-
-    def send_short(self, _: str) -> None:
-        self.send_file(PNG[:100], len(PNG))
-
-    def send_liar(self, _: str) -> None:
-        self.send_file(b"", 10**12)
-
-    def send_endless(self, _: str) -> None:
-        self.send_response(200)
-        self.end_headers()
-        while True:
-            self.wfile.write(bytes(2**16))
-
-    def send_slow(self, _: str) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(PNG)))
-        self.end_headers()
-        self.drip(PNG)
-
-    def send_drip(self, _: str) -> None:
-        self.drip(b"HTTP/1.1 200 OK\r\n" + b"X-Pad: a\r\n" * 90)
-
-    def drip(self, data: bytes) -> None:
-        for byte in data:
-            self.wfile.write(bytes([byte]))
-            self.wfile.flush()
-            time.sleep(0.05)
-
-    def send_to(self, target: str) -> None:
-        self.send_response(302)
-        self.send_header("Location", target)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def send_round(self, count: str) -> None:
-        self.send_to(f"/round?{int(count) + 1}")
-
-    def send_nothing(self, _: str) -> None:
-        self.send_error(404)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -96,12 +20,8 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a server."""
     for variable in ("http_proxy", "HTTP_PROXY", "OCR_ONNX_OFFLINE"):
         monkeypatch.delenv(variable, raising=False)
-    Request.asked = []
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Request)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with serving() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def refusal(url: str, options: InputOptions | None = None) -> str:

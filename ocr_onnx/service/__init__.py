@@ -1,0 +1,1 @@
+"""The HTTP service: POST /ocr as PaddleX serves it, bounded in everything. `pip install 'ocr-onnx[serve,cpu]'`."""

@@ -1,0 +1,280 @@
+"""The application: its routes, and what they answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ocr_onnx import __version__
+from ocr_onnx.errors import OCRError
+from ocr_onnx.service import documentation, envelopes, keys, logs, refusals, wire
+from ocr_onnx.service.answers import PageAnswer
+from ocr_onnx.service.bodies import Asked, Bodies, take_apart
+from ocr_onnx.service.decoding import DecodeLimits, Decoder
+from ocr_onnx.service.engine import Engine
+from ocr_onnx.service.fetching import fetch
+from ocr_onnx.service.inference import Inference, Kind, kind_of
+from ocr_onnx.service.journal import CLIENT_GONE, Entry, Journal, entry_of
+from ocr_onnx.service.metrics import Metrics
+from ocr_onnx.service.refusals import ClientGoneError, Refused
+from ocr_onnx.service.settings import Settings
+from ocr_onnx.service.site import add_page
+from ocr_onnx.service.work import Wanted, Work
+
+T = TypeVar("T")
+
+ROUTES = frozenset({"/ocr", "/health", "/ready", "/metrics", "/openapi.json", "/"})
+
+FAULT = 500
+
+FETCHES = 8
+"""Addresses that are fetched at a time."""
+
+NO_URL = "addresses are not fetched here: send the file in Base64, or start the server with --allow-url HOST"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the routes share."""
+
+    settings: Settings
+    inference: Inference
+    metrics: Metrics
+    work: Work
+    bodies: Bodies
+    keys: keys.Keys
+    fetchers: ThreadPoolExecutor
+
+    def client(self, request: Request) -> str:
+        """Who asks. Raises Refused (401) for one without a key where keys are asked for."""
+        return self.keys.client(request.headers, request.client.host if request.client else "")
+
+    async def ocr(self, request: Request) -> Response:
+        """Answer POST /ocr."""
+        client, entry = self.client(request), entry_of(request.scope)
+        self.work.refuse_if_draining()
+        self.work.refuse_if_full()
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self.work.of_client(client))
+            body = await stack.enter_async_context(self.bodies.receive(request, self.work))
+            entry.received = len(body)
+            asked = await take_apart(request.headers, body)
+            body.clear()
+            entry.log_id = asked.ask.log_id or entry.log_id
+            await stack.enter_async_context(self.work.admission())
+            kind, pages = await _while_connected(request.receive, self._begin(asked, stack))
+            await stack.enter_async_context(aclosing(pages))
+            noted = _noted(pages, entry)
+            if envelopes.LINES in request.headers.get("accept", ""):
+                first = await _while_connected(request.receive, anext(noted, None))
+                return Lines(stack.pop_all(), first, noted, kind)
+            found = await _while_connected(request.receive, _all(noted))
+            return await asyncio.to_thread(envelopes.whole, entry.log_id, found, kind)
+
+    async def _begin(self, asked: Asked, stack: AsyncExitStack) -> tuple[Kind, AsyncGenerator[PageAnswer, None]]:
+        """What a file is, and its pages."""
+        wanted = Wanted(self.settings.deadline)
+        data = asked.data if asked.url is None else await self._fetched(asked.url)
+        stack.enter_context(self.bodies.keep(len(data) if asked.url else 0, self.work))
+        items = self.inference.pages(data, asked.ask, wanted)
+        return kind_of(data, asked.ask.file_type), self.work.stream(items, wanted)
+
+    async def _fetched(self, url: str) -> bytes:
+        if not self.settings.allow_url:
+            raise Refused(422, NO_URL)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.fetchers, fetch, url, self.settings.fetch_policy)
+
+
+class Lines(Response):
+    """The pages as they come, a line each."""
+
+    def __init__(
+        self,
+        kept: AsyncExitStack,
+        first: PageAnswer | None,
+        rest: AsyncIterator[PageAnswer],
+        kind: Kind,
+    ) -> None:
+        super().__init__(media_type=envelopes.LINES)
+        del self.headers["content-length"]
+        self._kept, self._first, self._rest, self._kind = kept, first, rest, kind
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them."""
+        async with self._kept:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await _while_connected(receive, self._send(send, entry_of(scope).log_id))
+
+    async def _send(self, send: Send, log_id: str) -> None:
+        sent: list[PageAnswer] = []
+        try:
+            page = self._first
+            while page is not None:
+                await _more(send, envelopes.line(len(sent), page))
+                sent.append(page.without_body())
+                page = await anext(self._rest, None)
+            info = {"dataInfo": envelopes.data_info(sent, self._kind)}
+            last = envelopes.said(log_id, 0, envelopes.SUCCESS) | info
+        except (Refused, OCRError) as error:
+            refused = error if isinstance(error, Refused) else refusals.of(error)
+            last = envelopes.said(log_id, refused.status, refused.message)
+        await _more(send, envelopes.last_line(last))
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _more(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def _noted(pages: AsyncIterator[PageAnswer], entry: Entry) -> AsyncGenerator[PageAnswer, None]:
+    """The same, counted."""
+    begin = time.monotonic()
+    async for page in pages:
+        entry.waited = time.monotonic() - begin if entry.waited is None else entry.waited
+        entry.pages += 1
+        yield page
+
+
+async def _all(pages: AsyncIterator[PageAnswer]) -> list[PageAnswer]:
+    return [page async for page in pages]
+
+
+async def _while_connected(receive: Receive, work: Awaitable[T]) -> T:
+    """What `work` gives. Raises ClientGoneError, and cancels it, where the client leaves. The body must have come."""
+
+    async def leave() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    task, left = asyncio.ensure_future(work), asyncio.ensure_future(leave())
+    left.add_done_callback(lambda done: done.cancelled() or task.cancel())
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if left.done():
+            raise ClientGoneError from None
+        raise
+    finally:
+        left.cancel()
+        task.cancel()
+
+
+def create_app(settings: Settings, engine: Engine) -> FastAPI:
+    """The application; `app.state.service` is what its routes share."""
+    metrics = Metrics()
+    work = Work(settings, metrics)
+    known = () if settings.api_key_file is None else keys.load(settings.api_key_file)
+    decoder = Decoder(DecodeLimits(max_pages=settings.max_pages), settings.slots)
+    inference = Inference(settings, engine, metrics, decoder.pages)
+    fetchers = ThreadPoolExecutor(FETCHES, thread_name_prefix="ocr-onnx-fetch")
+    service = Service(settings, inference, metrics, work, Bodies(settings, metrics), keys.Keys(known), fetchers)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
+        yield
+        work.close()
+        fetchers.shutdown(wait=False, cancel_futures=True)
+        decoder.close()
+
+    app = FastAPI(
+        title=documentation.TITLE,
+        description=documentation.DESCRIPTION,
+        version=__version__,
+        docs_url=None,  # They load scripts of another host.
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.add_middleware(Journal, work=work, metrics=metrics, routes=ROUTES)
+    _add_routes(app, service)
+    _add_errors(app)
+    if settings.page:
+        add_page(app)
+    return app
+
+
+def _add_routes(app: FastAPI, service: Service) -> None:
+    answers: dict[int | str, dict[str, Any]] = {200: {"model": wire.Answer}}
+    plain: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+    secured: dict[str, Any] = (
+        {"security": [{name: []} for name in documentation.SECURITY]} if service.keys.asked_for else {}
+    )
+
+    @app.post(
+        "/ocr",
+        operation_id="infer",
+        response_class=Response,
+        responses=documentation.answers(),
+        openapi_extra=documentation.body() | secured,
+    )
+    async def ocr(request: Request) -> Response:
+        """Read the text of a picture, or of a document's pages."""
+        return await service.ocr(request)
+
+    @app.get("/health", response_class=Response, responses=answers)
+    async def health(request: Request) -> Response:
+        """Whether the server runs."""
+        return envelopes.answer(entry_of(request.scope).log_id, "Healthy")
+
+    @app.get("/ready", response_class=Response, responses=answers | documentation.refusals(503))
+    async def ready(request: Request) -> Response:
+        """Whether the server takes requests; 503 once it is to end."""
+        service.work.refuse_if_draining()
+        return envelopes.answer(entry_of(request.scope).log_id, "Ready")
+
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses=plain | documentation.refusals(401),
+        openapi_extra=secured,
+    )
+    async def metrics(request: Request) -> Response:
+        """Numbers for Prometheus."""
+        service.client(request)
+        return Response(service.metrics.text(), 200, media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Every error has the form of an answer."""
+
+    def answered(request: Request, refused: Refused) -> Response:
+        entry = entry_of(request.scope)
+        entry.log_id = refused.log_id or entry.log_id
+        return envelopes.refusal(entry.log_id, refused)
+
+    @app.exception_handler(Refused)
+    async def refuse(request: Request, refused: Refused) -> Response:
+        return answered(request, refused)
+
+    @app.exception_handler(OCRError)
+    async def explain(request: Request, error: OCRError) -> Response:
+        refused = refusals.of(error)
+        if refused.status == FAULT:
+            logs.logger.error("%s", error)
+        return answered(request, refused)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        response = answered(request, Refused(error.status_code, error.detail))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(ClientGoneError)
+    async def leave(_: Request, __: ClientGoneError) -> Response:
+        return Response(status_code=CLIENT_GONE)
+
+    @app.exception_handler(Exception)
+    async def fail(request: Request, _: Exception) -> Response:
+        return answered(request, Refused(FAULT, refusals.INTERNAL))

@@ -1,0 +1,83 @@
+"""The one engine behind all requests: a page is read until nobody waits for it, and within bounds."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ocr_onnx.detection import DetectionOptions, TextDetector
+from ocr_onnx.errors import ImageTooLargeError
+from ocr_onnx.pipeline import OCR, OCROptions
+from ocr_onnx.results import OCRResult
+from ocr_onnx.types import Image, Page, Run, Tensor, TextBox
+
+Check = Callable[[], None]
+"""Raises where a request is no longer wanted."""
+
+DEFAULT = DetectionOptions()
+
+OVERLAP = 20
+"""How many times the page the boxes on it may cover. Text covers it less than once; boxes in boxes are an attack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What reads pages. In tests `read` is a function of one line."""
+
+    read: Callable[[Page, OCROptions, Check], OCRResult]
+    """Called from several threads at once. It calls the check now and then, and lets through what that raises."""
+    options: OCROptions = field(default_factory=OCROptions)
+    """What a request that says nothing gets."""
+
+
+def of(ocr: OCR, options: OCROptions) -> Engine:
+    """The pipeline as an engine."""
+
+    def read(page: Page, chosen: OCROptions, check: Check) -> OCRResult:
+        return _checked(ocr, check).read(page, chosen)
+
+    return Engine(read, replace(options, detection=options.detection.completed(ocr.detect.metadata)))
+
+
+def _checked(ocr: OCR, check: Check) -> OCR:
+    """The same pipeline for one request: it asks before each run of a model whether to go on."""
+
+    def asking(run: Run) -> Run:
+        def ask(tensor: Tensor) -> tuple[NDArray[Any], ...]:
+            check()
+            return run(tensor)
+
+        return ask
+
+    mine = copy.copy(ocr)
+    mine.detect = BoundedDetector(asking(ocr.detect.run), ocr.detect.metadata)
+    mine.recognize = replace(ocr.recognize, run=asking(ocr.recognize.run))
+    if ocr.classify_page is not None:
+        mine.classify_page = replace(ocr.classify_page, run=asking(ocr.classify_page.run))
+    if ocr.unwarp is not None:
+        mine.unwarp = replace(ocr.unwarp, run=asking(ocr.unwarp.run))
+    if ocr.classify_lines is not None:
+        mine.classify_lines = replace(ocr.classify_lines, run=asking(ocr.classify_lines.run))
+    return mine
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedDetector(TextDetector):
+    """A detector that refuses a page whose boxes, cut out, would take OVERLAP times its memory."""
+
+    def __call__(self, image: Image, options: DetectionOptions = DEFAULT) -> list[TextBox]:
+        """As TextDetector. Raises ImageTooLargeError for boxes that cover the page too often."""
+        boxes = TextDetector.__call__(self, image, options)
+        height, width = image.shape[:2]
+        covered = sum(math.prod((box.quad.max(axis=0) - box.quad.min(axis=0)).tolist()) for box in boxes)
+        if covered > OVERLAP * height * width:
+            raise ImageTooLargeError(
+                f"the boxes found cover the page more than {OVERLAP} times: give a smaller textDetUnclipRatio, or higher "
+                "textDetThresh and textDetBoxThresh"
+            )
+        return boxes

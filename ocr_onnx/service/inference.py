@@ -1,0 +1,89 @@
+"""From a request to its pages, read: what is to be done, in a thread, page by page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ocr_onnx.documents import PDF_SIGNATURE
+from ocr_onnx.inputs import InputOptions
+from ocr_onnx.pipeline import OCROptions
+from ocr_onnx.service import wire
+from ocr_onnx.service.answers import PageAnswer, page_answer
+from ocr_onnx.service.engine import Engine
+from ocr_onnx.service.metrics import Metrics
+from ocr_onnx.service.settings import Settings
+from ocr_onnx.service.work import Wanted
+from ocr_onnx.types import Page
+
+Kind = Literal["image", "pdf"]
+
+Decode = Callable[[bytes, Kind, InputOptions], Generator[Page, None, None]]
+"""A file's bytes to its pages: `Decoder.pages`."""
+
+PDF, IMAGE = 0, 1
+"""The values of fileType."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """Reads files for requests."""
+
+    settings: Settings
+    engine: Engine
+    metrics: Metrics
+    decode: Decode
+
+    def pages(self, data: bytes, ask: wire.OCRRequest, wanted: Wanted) -> Generator[PageAnswer, None, None]:
+        """Every page of a file, read and written. Raises a kind of OCRError, and what `wanted.check` raises."""
+        options = options_of(ask, self.engine.options, self.settings)
+        visualize = self.settings.visualize if ask.visualize is None else ask.visualize
+        reading = InputOptions(pdf_scale=self.settings.pdf_scale, max_megapixels=self.settings.max_megapixels)
+        with closing(self.decode(data, kind_of(data, ask.file_type), reading)) as pages:
+            for page in pages:
+                begin = time.monotonic()
+                result = self.engine.read(page, options, wanted.check)
+                self.metrics.page_seconds.observe(time.monotonic() - begin)
+                self.metrics.pages.inc()
+                yield page_answer(result, visualize=visualize, largest=self.settings.max_output_size)
+
+
+def kind_of(data: bytes, file_type: int | None) -> Kind:
+    """What a file is said to be, or what it looks like."""
+    if file_type is None:
+        return "pdf" if PDF_SIGNATURE in data[:1024] else "image"
+    return "pdf" if file_type == PDF else "image"
+
+
+def options_of(ask: wire.OCRRequest, base: OCROptions, settings: Settings) -> OCROptions:
+    """What a request goes through: what it says, else what the server is set to; never more than the server allows."""
+    detection: dict[str, Any] = _given(
+        limit_side_len=ask.text_det_limit_side_len,
+        limit_type=ask.text_det_limit_type,
+        thresh=ask.text_det_thresh,
+        box_thresh=ask.text_det_box_thresh,
+        unclip_ratio=ask.text_det_unclip_ratio,
+    )
+    detection["max_side_limit"] = min(base.detection.max_side_limit, settings.max_side)
+    candidates = base.detection.max_candidates
+    detection["max_candidates"] = settings.max_lines if candidates is None else min(candidates, settings.max_lines)
+    stages = _given(
+        use_doc_orientation_classify=ask.use_doc_orientation_classify,
+        use_doc_unwarping=ask.use_doc_unwarping,
+        use_textline_orientation=ask.use_textline_orientation,
+        return_word_box=ask.return_word_box,
+    )
+    return replace(
+        base,
+        detection=replace(base.detection, **detection),
+        recognition=replace(base.recognition, **_given(score_thresh=ask.text_rec_score_thresh)),
+        **stages,
+    )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Those that are not None."""
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,47 @@
+"""Logs: one JSON object a line on standard error. They say what was done, and never what stood on a page."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import traceback
+from typing import Any
+
+FIELDS = "fields"
+"""The attribute of a record that holds what is logged besides the message."""
+
+logger = logging.getLogger("ocr_onnx.service")
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON; of an exception its kind and where it was raised, as its text may quote the input."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        line: dict[str, Any] = {
+            "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, FIELDS, {}),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            line["error"] = type(error).__name__
+            line["raised"] = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
+        return json.dumps(line, ensure_ascii=True)
+
+
+def configure(level: int = logging.INFO) -> None:
+    """Send the logs of this process to standard error, as lines of JSON; the pipeline's own from warnings on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for name in (logger.name, "uvicorn.error"):
+        logging.getLogger(name).setLevel(level)
+
+
+def event(message: str, **fields: Any) -> None:
+    """Log what happened."""
+    logger.info(message, extra={FIELDS: fields})

@@ -1,0 +1,203 @@
+"""The processes that serve: sockets, slow clients, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import multiprocessing.connection
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client.multiprocess import mark_process_dead
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ocr_onnx.errors import OptionError
+from ocr_onnx.service import logs
+from ocr_onnx.service.app import create_app
+from ocr_onnx.service.engine import Engine
+from ocr_onnx.service.metrics import DIRECTORY
+from ocr_onnx.service.settings import Settings
+
+MakeEngine = Callable[[], Engine]
+"""Loads the models; called in each process."""
+
+LARGEST_HEADER = 2**16
+"""Bytes."""
+
+BACKLOG = 512
+"""Connections that the system holds until they are taken."""
+
+KEEP_ALIVE = 30
+"""Seconds that an idle connection is kept."""
+
+MOST_DEATHS = 10
+"""Processes that are replaced; beyond that the fault is no accident."""
+
+
+class Protocol(H11Protocol):
+    """uvicorn's, which waits for slow clients forever: this one cuts them off."""
+
+    def __init__(self, settings: Settings, **given: Any) -> None:
+        super().__init__(**given)
+        self._settings = settings
+        self._header: asyncio.TimerHandle | None = None
+        self._answer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, if there are not too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self._settings.max_connections:
+            transport.abort()
+        else:
+            self._expect_header()
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of a request. Between requests, a header must come whole in its time."""
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._expect_header()
+        else:
+            _stop(self._header)
+            self._header = None
+
+    def pause_writing(self) -> None:
+        """The client takes its answer slowly: it has its time."""
+        super().pause_writing()
+        self._answer = self.loop.call_later(self._settings.transfer_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has taken it."""
+        super().resume_writing()
+        _stop(self._answer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection."""
+        _stop(self._header)
+        _stop(self._answer)
+        super().connection_lost(exc)
+
+    def _expect_header(self) -> None:
+        if self._header is None:
+            self._header = self.loop.call_later(self._settings.header_timeout, self.transport.abort)
+
+
+def _stop(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, that first answers what it has taken, refuses what comes meanwhile, and then ends with 0."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._work = app.state.service.work
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Begin to end; a second Ctrl-C ends at once."""
+        if self._work.draining and sig == signal.SIGINT:
+            self.should_exit = self.force_exit = True
+        self._work.draining = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end now: once all is answered."""
+        return await super().on_tick(counter) or (self._work.draining and self._work.open == 0)
+
+
+def serve(settings: Settings, make_engine: MakeEngine) -> int:
+    """Serve until told to end; returns the exit code. Raises OptionError where the address is taken."""
+    with _bound(settings) as listener:
+        if settings.workers == 1:
+            run(settings, make_engine, listener)
+            return 0
+        with tempfile.TemporaryDirectory(prefix="ocr-onnx-metrics-") as directory:
+            os.environ[DIRECTORY] = directory
+            return Processes(settings, make_engine, listener).run()
+
+
+@contextmanager
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    """A socket at the address, which is closed in the end; nobody can connect before a server listens."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            place = f"{settings.host} port {settings.port}"
+            raise OptionError(
+                f"{place} cannot be used: {error.strerror}; give another with --host and --port"
+            ) from error
+        yield listener
+
+
+def run(settings: Settings, make_engine: MakeEngine, listener: socket.socket) -> None:
+    """Serve in this process, until a signal tells it to end."""
+    logs.configure()
+    app = create_app(settings, make_engine())
+    config = uvicorn.Config(
+        app,
+        http=partial(Protocol, settings),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=math.ceil(settings.deadline + settings.transfer_timeout),
+        h11_max_incomplete_event_size=LARGEST_HEADER,
+    )
+    host, port = listener.getsockname()[:2]
+    logs.event("listening", host=host, port=port, process=os.getpid())
+    Server(config, app).run([listener])
+    logs.event("ended", process=os.getpid())
+
+
+class Processes:
+    """Several processes at one socket: one that dies is replaced, and all end together."""
+
+    def __init__(self, settings: Settings, make_engine: MakeEngine, listener: socket.socket) -> None:
+        self._start = partial(
+            multiprocessing.get_context("spawn").Process, target=run, args=(settings, make_engine, listener)
+        )
+        self._count = settings.workers
+        self._ending = threading.Event()
+
+    def run(self) -> int:
+        """Run them until told to end; returns 0 where all ended as they should."""
+        logs.configure()
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sig, lambda *_: self._ending.set())
+        running = [self._begin() for _ in range(self._count)]
+        died = 0
+        while not self._ending.is_set() and died < MOST_DEATHS:
+            multiprocessing.connection.wait([process.sentinel for process in running], timeout=0.2)
+            for number, process in enumerate(running):
+                if process.exitcode is not None and not self._ending.is_set():
+                    logs.event("died", process=process.pid, code=process.exitcode)
+                    mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+                    running[number] = self._begin()
+                    died += 1
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.join()
+        return max(int(died == MOST_DEATHS), *(abs(process.exitcode or 0) for process in running))
+
+    def _begin(self) -> SpawnProcess:
+        process = self._start()
+        process.start()
+        return process

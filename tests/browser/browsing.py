@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-import re
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -33,7 +35,6 @@ FLAGS = (
     "--window-size=1200,900",
 )
 TIMEOUT = 60
-ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 PASTE = """
 const [data, done] = arguments;
@@ -71,19 +72,24 @@ def chromium(folder: Path) -> Iterator[Chrome]:
 def service(*options: str) -> Iterator[str]:
     """`ocr-onnx serve` at a free port: its address."""
     command = [sys.executable, "-m", "ocr_onnx", "serve", "--port", "0", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said: list[str] = []
+    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stderr=log) as process:
         try:
-            for line in process.stderr:
-                said.append(line)
-                if found := ADDRESS.search(line):
-                    break
-            assert found, "".join(said)
-            yield found[0]
+            yield f"http://127.0.0.1:{_port(log, process)}"
         finally:
             process.terminate()
-            process.communicate(timeout=TIMEOUT)
+            process.wait(TIMEOUT)
+
+
+def _port(log: IO[bytes], process: subprocess.Popen[bytes]) -> int:
+    """Where a service listens: its log says so."""
+    end = time.monotonic() + TIMEOUT
+    while process.poll() is None and time.monotonic() < end:
+        said = os.pread(log.fileno(), 2**16, 0)
+        for entry in map(json.loads, said.splitlines(keepends=True) if said.endswith(b"\n") else []):
+            if "port" in entry:
+                return int(entry["port"])
+        time.sleep(0.05)
+    raise AssertionError(os.pread(log.fileno(), 2**16, 0).decode())
 
 
 class Visitor:
@@ -92,6 +98,7 @@ class Visitor:
     def __init__(self, chrome: Chrome, address: str, downloads: Path) -> None:
         self.chrome, self.address, self.downloads = chrome, address, downloads
         chrome.switch_to.new_window("tab")
+        chrome.execute_cdp_cmd("Page.bringToFront", {})
         chrome.execute_cdp_cmd("Browser.grantPermissions", {"origin": address, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
         chrome.get_log("browser")
         chrome.get_log("performance")
@@ -131,7 +138,7 @@ class Visitor:
     def paste(self, picture: bytes) -> None:
         """Put a PNG into the clipboard, and press the keys."""
         put = self.chrome.execute_async_script(PASTE, base64.b64encode(picture).decode())
-        assert put == "ok", put, put
+        assert put == "ok", put
         self.press("\ue009", "v")
         self.settle()
 

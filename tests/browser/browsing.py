@@ -99,15 +99,23 @@ class Visitor:
         self.chrome, self.address, self.downloads = chrome, address, downloads
         chrome.switch_to.new_window("tab")
         chrome.execute_cdp_cmd("Page.bringToFront", {})
-        chrome.execute_cdp_cmd("Browser.grantPermissions", {"origin": address, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
-        chrome.get_log("browser")
-        chrome.get_log("performance")
+        chrome.execute_cdp_cmd(
+            "Browser.grantPermissions",
+            {"origin": address, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]},
+        )
+        self.log("browser")
+        self.log("performance")
         chrome.get(f"{address}/")
 
     def close(self) -> None:
         """Close the tab."""
         self.chrome.close()
         self.chrome.switch_to.window(self.chrome.window_handles[0])
+
+    def log(self, kind: str) -> list[dict[str, Any]]:
+        """What the browser noted since this was called last."""
+        noted: list[dict[str, Any]] = self.chrome.execute("getLog", {"type": kind})["value"]
+        return noted
 
     def find(self, selector: str) -> WebElement:
         return self.chrome.find_element(By.CSS_SELECTOR, selector)
@@ -181,7 +189,9 @@ class Visitor:
     @property
     def boxes(self) -> list[list[list[list[float]]]]:
         """The polygons over each page's picture."""
-        script = "return [...arguments[0].querySelectorAll('polygon.box')].map((p) => [...p.points].map(({x, y}) => [x, y]))"
+        script = (
+            "return [...arguments[0].querySelectorAll('polygon.box')].map((p) => [...p.points].map(({x, y}) => [x, y]))"
+        )
         return [self.chrome.execute_script(script, page) for page in self.all(".page")]
 
     @property
@@ -191,10 +201,10 @@ class Visitor:
     @property
     def complaints(self) -> list[str]:
         """What stands in the console."""
-        return [entry["message"] for entry in self.chrome.get_log("browser")]
+        return [entry["message"] for entry in self.log("browser")]
 
     @property
     def requests(self) -> list[str]:
         """The addresses that were asked since this was called last."""
-        events = [json.loads(entry["message"])["message"] for entry in self.chrome.get_log("performance")]
+        events = [json.loads(entry["message"])["message"] for entry in self.log("performance")]
         return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]

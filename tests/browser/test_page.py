@@ -18,6 +18,7 @@ from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 
 from ocr_onnx import OCR, OCRResult
+from ocr_onnx.exporting import bounds
 
 KEY = "a-key-that-is-long-enough"
 SIGN = PAGES / "sign.png"
@@ -86,7 +87,9 @@ def pdf_text(data: bytes) -> list[list[str]]:
     return [page.get_textpage().get_text_range().split("\r\n") for page in document]
 
 
-@pytest.mark.parametrize("name", ["sign.png", "vertical.png", "turned-90.png", "turned-180.png", "noisy.jpg", "blank.png"])
+@pytest.mark.parametrize(
+    "name", ["sign.png", "vertical.png", "turned-90.png", "turned-180.png", "noisy.jpg", "blank.png"]
+)
 def test_a_picture_shows_the_texts_and_boxes_of_the_library(page: Visitor, ocr: OCR, name: str) -> None:
     page.give(PAGES / name)
     results = ocr.predict(PAGES / name)
@@ -106,7 +109,9 @@ def test_a_turned_page_stands_upright_under_its_boxes(page: Visitor, ocr: OCR, n
         const canvas = Object.assign(document.createElement("canvas"), { width: 32, height: 32 });
         canvas.getContext("2d").drawImage(image, 0, 0, 32, 32);
         return [...canvas.getContext("2d").getImageData(0, 0, 32, 32).data].filter((_, at) => at % 4 === 0);""")
-    expected = PIL.Image.fromarray(result.page.image[:, :, ::-1]).convert("L").resize((32, 32), PIL.Image.Resampling.BOX)
+    expected = (
+        PIL.Image.fromarray(result.page.image[:, :, ::-1]).convert("L").resize((32, 32), PIL.Image.Resampling.BOX)
+    )
     difference = sum(abs(a - b) for a, b in zip(shown, expected.tobytes(), strict=True)) / len(shown)
     assert difference < 12
 
@@ -205,7 +210,7 @@ def test_the_table_has_a_row_for_each_line(page: Visitor, document: Path, read: 
     expected = []
     for number, result in enumerate(read, 1):
         for place, line in enumerate(result.lines, 1):
-            left, top, right, bottom = *line.box.quad.min(axis=0).tolist(), *line.box.quad.max(axis=0).tolist()
+            left, top, right, bottom = bounds(line.box.quad)
             expected.append((number, place, left, top, right - left, bottom - top, line.score, line.text))
     found = [(*map(int, row[:6]), float(row[6]), row[7]) for row in rows]
     assert found == expected
@@ -226,7 +231,7 @@ def test_the_searchable_pdf_holds_the_texts_in_their_places(page: Visitor, ocr: 
     assert sheet.get_size() == (width / 2, height / 2)
     layer = sheet.get_textpage()
     for line in result.lines:
-        left, top, right, bottom = *line.box.quad.min(axis=0) / 2, *line.box.quad.max(axis=0) / 2
+        left, top, right, bottom = [side / 2 for side in bounds(line.box.quad)]
         inside = layer.get_text_bounded(left - 2, height / 2 - bottom - 2, right + 2, height / 2 - top + 2)
         assert line.text in inside
 
@@ -354,7 +359,9 @@ def test_everything_has_a_name_for_those_who_do_not_see_it(page: Visitor) -> Non
     tree = page.chrome.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     wanted = {"button", "textbox", "combobox", "spinbutton", "option", "listbox", "image", "heading"}
     nodes = [n for n in tree if not n["ignored"] and n["role"]["value"] in wanted]
-    assert {"button", "combobox", "spinbutton", "option", "listbox", "heading", "image"} <= {n["role"]["value"] for n in nodes}
+    assert {"button", "combobox", "spinbutton", "option", "listbox", "heading", "image"} <= {
+        n["role"]["value"] for n in nodes
+    }
     assert [n for n in nodes if not n["name"]["value"]] == []
     assert page.find("#status").get_attribute("role") == "status"
     assert page.find("#error").get_attribute("role") == "alert"
@@ -380,7 +387,10 @@ def test_a_phone_shows_it_without_scrolling_sideways(page: Visitor, document: Pa
 
 def test_motion_and_colors_are_the_readers_choice(page: Visitor) -> None:
     def ground(scheme: str) -> str:
-        features = [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}]
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
         page.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         return page.find("body").value_of_css_property("background-color")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -85,9 +86,8 @@ def _port(log: IO[bytes], process: subprocess.Popen[bytes]) -> int:
     end = time.monotonic() + TIMEOUT
     while process.poll() is None and time.monotonic() < end:
         said = os.pread(log.fileno(), 2**16, 0)
-        for entry in map(json.loads, said.splitlines(keepends=True) if said.endswith(b"\n") else []):
-            if "port" in entry:
-                return int(entry["port"])
+        if found := re.search(rb'"port": (\d+),', said):
+            return int(found[1])
         time.sleep(0.05)
     raise AssertionError(os.pread(log.fileno(), 2**16, 0).decode())
 

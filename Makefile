@@ -20,7 +20,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-growth bench-limit bench-peers readme api picture lock golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-growth bench-limit bench-modes bench-peers readme api picture page-picture lock golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -93,6 +93,9 @@ api: .venv/developed  ## Write docs/api.md anew, from the docstrings.
 picture: .venv/developed  ## Draw docs/sample.png anew; needs fonts for Chinese and Japanese.
 	$(BIN)/python -c "from ocr_onnx import OCR; \
 		OCR().predict('ocr_onnx/sample.png')[0].img['ocr_res_img'].quantize(128).save('docs/sample.png', optimize=True)"
+
+page-picture: .venv/developed  ## Draw docs/serve-page.png anew; needs Debian's chromium and chromium-driver.
+	$(BIN)/python tests/browser/screenshot.py ocr_onnx/sample.png docs/serve-page.png
 
 accuracy: .venv/developed $(ENGLISH) .cache/weights/en_dict.txt $(TEXTLINE)  ## Measure models on labelled images: docs/choosing-a-model.md.
 	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS) PP-OCRv6_tiny_det PP-OCRv6_tiny_rec en_PP-OCRv3_mobile_rec ch_ppocr_mobile_v2.0_cls

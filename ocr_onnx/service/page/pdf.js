@@ -1,7 +1,8 @@
 // A searchable PDF: each page is its picture, and over it, in its place and invisible, the text.
 //
-// The text is set in a font that has one glyph, and that is blank; which characters its codes stand for, and so what is
-// found and copied, is said by the font's ToUnicode map. PDF wants a font with such codes embedded (ISO 32000-1, 9.7.5.2).
+// The text is set in a font whose one glyph, a square, gives characters their extent; which characters the codes stand
+// for, and so what is found and copied, is said by the font's ToUnicode map. PDF wants a font with such codes embedded
+// (ISO 32000-1, 9.7.5.2).
 
 /** Points for a pixel: 144 pixels an inch, as the server renders PDFs by default. */
 const POINTS = 0.5;
@@ -9,10 +10,11 @@ const POINTS = 0.5;
 const LONGEST = 14_400;
 /** A box this many times as high as wide holds a line that runs from top to bottom; recognition turns it by this too. */
 const VERTICAL = 1.5;
-/** How far above a box's lower side letters stand, and how large they are, in its height. */
-const DESCENT = 0.2;
-/** Units of the font's square; every character is this wide. */
+/** Units of the font's square; every character is this wide and high. */
 const EM = 1000;
+/** How far the square reaches below the line that characters stand on. */
+const DESCENT = 200;
+const TOP = EM - DESCENT;
 /** Entries that a CMap takes in one block. */
 const BLOCK = 100;
 
@@ -98,7 +100,7 @@ function set({ text, quad, turned }, points, height, codes) {
   const length = Math.hypot(...along) || 1;
   const size = Math.hypot(foot[0] - start[0], foot[1] - start[1]) || 1;
   const [cosine, sine] = along.map((part) => part / length);
-  const [x, y] = foot.map((part, axis) => part + (start[axis] - part) * DESCENT);
+  const [x, y] = foot.map((part, axis) => part + ((start[axis] - part) * DESCENT) / EM);
   const characters = [...text];
   const shown = characters.map((character) => hex(code(codes, character))).join("");
   const matrix = [cosine, -sine, sine, cosine, x * points, height - y * points].map(fixed).join(" ");
@@ -119,13 +121,13 @@ function code(codes, character) {
 }
 
 function addFont(file, codes) {
-  file.object(FONT, `<< /Type /Font /Subtype /Type0 /BaseFont /Blank /Encoding /Identity-H
+  file.object(FONT, `<< /Type /Font /Subtype /Type0 /BaseFont /Square /Encoding /Identity-H
 /DescendantFonts [${DESCENDANT} 0 R] /ToUnicode ${UNICODE} 0 R >>`);
-  file.object(DESCENDANT, `<< /Type /Font /Subtype /CIDFontType2 /BaseFont /Blank /DW ${EM} /FontDescriptor ${DESCRIPTOR} 0 R
+  file.object(DESCENDANT, `<< /Type /Font /Subtype /CIDFontType2 /BaseFont /Square /DW ${EM} /FontDescriptor ${DESCRIPTOR} 0 R
 /CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> /CIDToGIDMap ${GLYPHS} 0 R >>`);
-  file.object(DESCRIPTOR, `<< /Type /FontDescriptor /FontName /Blank /Flags 4 /FontBBox [0 0 ${EM} ${EM}] /ItalicAngle 0
-/Ascent ${EM} /Descent 0 /CapHeight ${EM} /StemV 80 /FontFile2 ${PROGRAM} 0 R >>`);
-  const font = blankFont();
+  file.object(DESCRIPTOR, `<< /Type /FontDescriptor /FontName /Square /Flags 4 /FontBBox [0 ${-DESCENT} ${EM} ${TOP}] /ItalicAngle 0
+/Ascent ${TOP} /Descent ${-DESCENT} /CapHeight ${TOP} /StemV 80 /FontFile2 ${PROGRAM} 0 R >>`);
+  const font = squareFont();
   file.stream(PROGRAM, font, `/Length1 ${font.length}`);
   file.stream(UNICODE, unicodeMap([...codes]));
   file.stream(GLYPHS, new Uint8Array(2 * (codes.size + 1)));
@@ -153,15 +155,15 @@ end
 end`;
 }
 
-/** A TrueType font of one blank glyph, as 16-bit words; the layout is that of the OpenType specification. */
-function blankFont() {
+/** A TrueType font of one square, written as 16-bit words; the layout is that of the OpenType specification. */
+function squareFont() {
   const tables = {
-    glyf: [0, 0],
-    head: [1, 0, 1, 0, 0, 0, 0x5f0f, 0x3cf5, 0, EM, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, EM, EM, 0, 8, 2, 0, 0],
-    hhea: [1, 0, EM, 0, 0, EM, 0, 0, EM, 1, 0, 0, 0, 0, 0, 0, 0, 1],
+    glyf: [1, 0, -DESCENT, EM, TOP, 3, 0, 0x0101, 0x0101, 0, EM, 0, -EM, -DESCENT, 0, EM, 0],
+    head: [1, 0, 1, 0, 0, 0, 0x5f0f, 0x3cf5, 0, EM, 0, 0, 0, 0, 0, 0, 0, 0, 0, -DESCENT, EM, TOP, 0, 8, 2, 0, 0],
+    hhea: [1, 0, TOP, -DESCENT, 0, EM, 0, 0, EM, 1, 0, 0, 0, 0, 0, 0, 0, 1],
     hmtx: [EM, 0],
-    loca: [0, 0],
-    maxp: [1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+    loca: [0, 17],
+    maxp: [1, 0, 1, 4, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
   };
   const names = Object.keys(tables);
   const header = [1, 0, names.length, 64, 2, 32];
@@ -171,7 +173,7 @@ function blankFont() {
     const words = tables[name];
     const length = 2 * words.length;
     if (words.length % 2) words.push(0);
-    const sum = words.reduce((total, word, at) => (total + word * (at % 2 ? 1 : 0x10000)) % 2 ** 32, 0);
+    const sum = words.reduce((total, word, at) => (total + (word & 0xffff) * (at % 2 ? 1 : 0x10000)) % 2 ** 32, 0);
     header.push(...[0, 2].map((at) => name.charCodeAt(at) * 256 + name.charCodeAt(at + 1)));
     header.push(...[sum, place, length].flatMap((number) => [Math.floor(number / 0x10000), number % 0x10000]));
     body.push(...words);

@@ -3,6 +3,8 @@
 import { piece } from "./pictures.js";
 
 const SVG = "http://www.w3.org/2000/svg";
+/** As in page.css. */
+const WIDE = matchMedia("(min-width: 48.01rem)");
 
 /** What the server found on a page, a record a line. */
 export function linesOf(found) {
@@ -94,7 +96,7 @@ export class PageView {
       part.addEventListener("pointerenter", () => this.#show(line));
       part.addEventListener("pointerleave", () => this.#show(this.focused));
     }
-    line.polygon.addEventListener("click", () => line.item.focus());
+    line.polygon.addEventListener("click", () => line.item.focus({ preventScroll: true }));
     line.item.addEventListener("focus", () => this.#focus(line));
     line.item.addEventListener("blur", () => this.#blur(line));
   }
@@ -108,8 +110,8 @@ export class PageView {
     const canvas = piece(image, line.quad, image.naturalWidth / width);
     canvas.setAttribute("aria-hidden", "true");
     line.item.append(canvas);
-    line.polygon.scrollIntoView({ block: "nearest" });
-    line.item.scrollIntoView({ block: "nearest" });
+    // Side by side both are to be seen; one below the other, what was pointed at stays where it is.
+    if (WIDE.matches) for (const part of [line.polygon, line.item]) part.scrollIntoView({ block: "nearest" });
   }
 
   #blur(line) {
@@ -151,7 +153,7 @@ export class PageView {
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1 }[event.key];
     if (items[to]) {
       event.preventDefault();
-      items[to].focus({ preventScroll: true });
+      items[to].focus();
     }
   }
 }

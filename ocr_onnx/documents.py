@@ -7,16 +7,19 @@ import math
 import os
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
-import pypdfium2
 
 from ocr_onnx.errors import InputNotFoundError, UnreadableImageError
 from ocr_onnx.images import FORMATS, by_pillow, check_size, check_whole, decode, from_array, undamaged
 from ocr_onnx.inputs import InputOptions
 from ocr_onnx.profiling import timed
 from ocr_onnx.types import Image, Page
+
+if TYPE_CHECKING:
+    import pypdfium2
 
 PDF_SIGNATURE = b"%PDF-"
 _pdfium = threading.RLock()
@@ -83,6 +86,8 @@ def _pdf_pages(data: bytes, path: str | None, options: InputOptions) -> Iterator
 
 
 def _open_pdf(data: bytes, name: str, password: str | None) -> pypdfium2.PdfDocument:
+    import pypdfium2
+
     try:
         with _pdfium:
             document = pypdfium2.PdfDocument(data, password)
@@ -98,6 +103,8 @@ def _open_pdf(data: bytes, name: str, password: str | None) -> pypdfium2.PdfDocu
 @timed("decode")
 def _render(document: pypdfium2.PdfDocument, index: int, name: str, options: InputOptions) -> Image:
     """One page, at `pdf_scale` or as large as `max_megapixels` allows."""
+    import pypdfium2
+
     limit = options.max_pixels
     with _pdfium:
         try:

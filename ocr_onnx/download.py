@@ -5,15 +5,12 @@ Proxies and certificates are those of the environment (HTTPS_PROXY, SSL_CERT_FIL
 
 from __future__ import annotations
 
-import http.client
 import logging
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,6 +67,9 @@ def fetch_url(url: str, target: Path, *, expected: str | None = None, progress: 
 
 def _fetch_all(url: str, part: Path, progress: Progress | None) -> None:
     """Fetch until the end, with pauses between attempts."""
+    import http.client
+    import urllib.error
+
     validator: str | None = None
     for attempt in range(ATTEMPTS):
         try:
@@ -97,6 +97,9 @@ def _fetch_all(url: str, part: Path, progress: Progress | None) -> None:
 
 def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress | None) -> str | None:
     """Fetch from where `part` ends; returns the server's validator of the contents, for the next attempt."""
+    import http.client
+    import urllib.request
+
     there = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "ocr-onnx"}
     if there:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ocr_onnx.errors import OutputError
+from ocr_onnx.inputs import is_address
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Page, Quad, TextLine
-from ocr_onnx.web import is_address
 
 if TYPE_CHECKING:
     import PIL.Image

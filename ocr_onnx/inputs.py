@@ -14,6 +14,8 @@ MAX_PIXELS = 178_956_970
 PDF_SCALES = (0.1, 40)
 """The reference's least; 40 times 72 dots an inch is more than any scanner gives."""
 
+ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+
 RANGE = re.compile(r"\s*(\d{1,9})\s*(?:(-)\s*(\d{1,9})?\s*)?")
 
 
@@ -74,3 +76,8 @@ class InputOptions:
                 raise OptionError(f"pdf_pages is {self.pdf_pages!r}: give pages counted from 1, such as '1-3,7,20-'")
             found.append((first, last))
         return found
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is fetched from the web, and no path."""
+    return ADDRESS.match(name) is not None

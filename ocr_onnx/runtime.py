@@ -259,8 +259,7 @@ def onnxruntime() -> ModuleType:
 
 def distributions() -> list[str]:
     """Which of the packages that bring ONNX Runtime are installed."""
-    present = {str(d.metadata["Name"]).lower() for d in importlib.metadata.distributions()}
-    return [name for name in DISTRIBUTIONS if name in present]
+    return [name for name in DISTRIBUTIONS if any(importlib.metadata.distributions(name=name))]
 
 
 def _require(ort: ModuleType, provider: str) -> None:

@@ -14,11 +14,10 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from ocr_onnx import web
 from ocr_onnx.documents import read_file
 from ocr_onnx.errors import InputError, InputNotFoundError, UnreadableImageError, UnsupportedInputError
 from ocr_onnx.images import from_array, from_pillow
-from ocr_onnx.inputs import InputOptions
+from ocr_onnx.inputs import InputOptions, is_address
 from ocr_onnx.types import Page
 
 
@@ -94,7 +93,7 @@ def files(name: str | os.PathLike[str]) -> list[str]:
     text = os.fsdecode(name)
     if not text:
         raise InputNotFoundError("the path is empty: name a file, or '.' for this folder")
-    if web.is_address(text):
+    if is_address(text):
         return [text]
     path = Path(text)
     with _readable(path):
@@ -119,7 +118,11 @@ def _local(text: str) -> str:
 
 
 def _contents(name: str, options: InputOptions) -> bytes:
-    return web.fetch(name, options) if web.is_address(name) else _read(Path(name))
+    if not is_address(name):
+        return _read(Path(name))
+    from ocr_onnx import web
+
+    return web.fetch(name, options)
 
 
 def _drain(file: Readable, name: str, limit: int) -> bytes:

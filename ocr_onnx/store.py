@@ -14,9 +14,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import filelock
-import platformdirs
-
 from ocr_onnx import zoo
 from ocr_onnx.errors import IntegrityError, ModelError, ModelNotFoundError, OCRError, OutputError
 
@@ -48,7 +45,11 @@ class Receipt:
 def home() -> Path:
     """The folder for models that the package does not carry."""
     chosen = os.environ.get(HOME_VARIABLE)
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("ocr-onnx", appauthor=False)
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("ocr-onnx", appauthor=False)
 
 
 def path_of(name: str) -> Path:
@@ -131,6 +132,8 @@ def place(made: Path, target: Path, record: Receipt | None = None) -> Path:
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """Hold a model while it is being made, against other processes too."""
+    import filelock
+
     with writing(home() / f"{name}.onnx"):
         home().mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(home() / f".{name}.lock")

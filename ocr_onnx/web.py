@@ -6,7 +6,6 @@ Proxies and certificates are those of the environment (HTTPS_PROXY, SSL_CERT_FIL
 from __future__ import annotations
 
 import http.client
-import re
 import socket
 import threading
 import time
@@ -19,19 +18,12 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from ocr_onnx.download import CHUNK, OFFLINE_VARIABLE, offline
 from ocr_onnx.errors import InputDownloadError, InputError
-from ocr_onnx.inputs import InputOptions
-
-ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+from ocr_onnx.inputs import InputOptions, is_address
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 SAFE = "/%:@!$&'()*+,;=~?"
 """What an address may hold besides letters and digits; the rest is written as %XX."""
-
-
-def is_address(name: str) -> bool:
-    """Whether a name is fetched, and no path."""
-    return ADDRESS.match(name) is not None
 
 
 def fetch(url: str, options: InputOptions) -> bytes:

@@ -104,6 +104,10 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     assert not loaded_by(statement) & HEAVY
 
 
+def test_what_reads_a_picture_loads_nothing_for_pdfs_or_the_web() -> None:
+    assert not loaded_by("import ocr_onnx.paddleocr") & {"pypdfium2", "urllib.request", "ssl", "filelock"}
+
+
 def test_importing_the_package_loads_few_modules() -> None:
     ours = loaded_by("import ocr_onnx") - loaded_by("import typing, importlib")
     assert len(ours) < 10, ours

@@ -14,12 +14,12 @@ from fastapi import Request
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from ocr_onnx.inputs import is_address
 from ocr_onnx.service import wire
 from ocr_onnx.service.metrics import Metrics
 from ocr_onnx.service.refusals import ClientGoneError, Refused
 from ocr_onnx.service.settings import Settings
 from ocr_onnx.service.work import Work
-from ocr_onnx.web import is_address
 
 DATA_URL = re.compile(r"data:[^,;]*(;[^,;]*)*;base64,", re.IGNORECASE)
 

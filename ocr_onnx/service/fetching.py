@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 
 from ocr_onnx.download import OFFLINE_VARIABLE, offline
 from ocr_onnx.errors import FetchRefusedError, InputDownloadError, InputError, OptionError
-from ocr_onnx.inputs import InputOptions
+from ocr_onnx.inputs import InputOptions, is_address
 from ocr_onnx.options import check_number
-from ocr_onnx.web import Connector, Deadline, follow, is_address
+from ocr_onnx.web import Connector, Deadline, follow
 
 logger = logging.getLogger(__name__)
 

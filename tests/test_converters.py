@@ -24,10 +24,12 @@ from onnx import TensorProto, helper, numpy_helper
 from ocr_onnx import OCR, Models, converters
 from ocr_onnx.converters import conversion, describe, paddle_process, verify
 from ocr_onnx.converters.form import Form, parse_size
-from ocr_onnx.converters.optimize import Graph, optimize
+from ocr_onnx.converters.graph import Graph
+from ocr_onnx.converters.optimize import optimize
 from ocr_onnx.converters.paddle import PaddleModel, in_single_precision, run_paddle
 from ocr_onnx.converters.params import check_weights
 from ocr_onnx.converters.precision import halve
+from ocr_onnx.converters.scalars import fold_scalars, shifts_in_blocks
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.errors import ConversionError, IntegrityError, ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import ModelMetadata
@@ -129,10 +131,33 @@ def test_folding_keeps_what_a_graph_computes(tmp_path: Path, padded: bool, scale
     np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("padded", "expected"), [(False, []), (True, ["Add"])])
-def test_folding_leaves_one_addition_before_padding_and_nothing_else(padded: bool, expected: list[str]) -> None:
+@pytest.mark.parametrize(("padded", "shift"), [(False, []), (True, ["BatchNormalization"])])
+def test_folding_leaves_one_shift_before_padding_and_nothing_else(padded: bool, shift: list[str]) -> None:
     made = optimize(affine_net(padded=padded), reduce_classes=False)
-    assert [n.op_type for n in made.graph.node if n.op_type in {"Mul", "Add"}] == expected
+    assert [n.op_type for n in made.graph.node] == ["Conv", "HardSwish", *shift, "Conv", "Relu"]
+
+
+def test_a_shift_in_blocks_adds_to_the_last_bit(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).normal(0, 1, (2, 3, 9, 11)).astype(np.float32)
+    added = Graph(affine_net(padded=True))
+    fold_scalars(added)
+    (before,) = run(added.model(), tmp_path, x)
+    blocked = Graph(added.model())
+    shifts_in_blocks(blocked)
+    (after,) = run(blocked.model(), tmp_path, x)
+    assert "Add" not in {node.op_type for node in blocked.nodes}
+    np.testing.assert_array_equal(after, before)
+
+
+def test_a_scalar_added_before_no_convolution_stays() -> None:
+    nodes = [
+        helper.make_node("Erf", ["x"], ["e"]),
+        helper.make_node("Add", ["e", "one"], ["a"]),
+        helper.make_node("Relu", ["a"], ["y"]),
+    ]
+    graph = Graph(model(nodes, {"one": [1.0]}, ("y", ["n", 3, "h", "w"])))
+    shifts_in_blocks(graph)
+    assert graph.nodes == nodes
 
 
 def test_a_value_that_others_read_too_is_not_folded() -> None:
@@ -144,7 +169,7 @@ def test_a_value_that_others_read_too_is_not_folded() -> None:
     weights = np.random.default_rng(0).normal(0, 1, (2, 3, 1, 1))
     before = model(nodes, {"w": weights, "s": [3.0]}, ("y", ["n", 2, "h", "w"]))
     graph = Graph(before)
-    graph.fold_scalars()
+    fold_scalars(graph)
     assert [n.op_type for n in graph.nodes] == ["Conv", "Mul", "Sub"]
 
 

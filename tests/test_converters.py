@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,7 +174,9 @@ def test_a_value_that_others_read_too_is_not_folded() -> None:
     assert [n.op_type for n in graph.nodes] == ["Conv", "Mul", "Sub"]
 
 
-def ctc(classes: int, *, squeezed: bool = False) -> onnx.ModelProto:
+def ctc(
+    classes: int, *, squeezed: bool = False, weights: np.ndarray | None = None, bias: np.ndarray | None = None
+) -> onnx.ModelProto:
     """A recognition head: columns as steps, a softmax over classes; `squeezed` so that the number of axes is not known."""
     mean = helper.make_node("ReduceMean", ["x"], ["m"], axes=[2], keepdims=0)
     kept = helper.make_node("ReduceMean", ["x"], ["k"], axes=[2], keepdims=1)
@@ -181,10 +184,12 @@ def ctc(classes: int, *, squeezed: bool = False) -> onnx.ModelProto:
         *([kept, helper.make_node("Squeeze", ["k"], ["m"])] if squeezed else [mean]),
         helper.make_node("Transpose", ["m"], ["t"], perm=[0, 2, 1]),
         helper.make_node("MatMul", ["t", "w"], ["z"]),
-        helper.make_node("Softmax", ["z"], ["y"], axis=2),
+        *([] if bias is None else [helper.make_node("Add", ["z", "b"], ["s"])]),
+        helper.make_node("Softmax", ["z" if bias is None else "s"], ["y"], axis=2),
     ]
-    weights = np.random.default_rng(0).normal(0, 3, (3, classes))
-    return model(nodes, {"w": weights}, ("y", ["n", "w", classes]))
+    weights = np.random.default_rng(0).normal(0, 3, (3, classes)) if weights is None else weights
+    constants: dict[str, object] = {"w": weights} if bias is None else {"w": weights, "b": bias}
+    return model(nodes, constants, ("y", ["n", "w", classes]))
 
 
 def test_recognition_answers_with_the_best_class_and_its_probability(tmp_path: Path) -> None:
@@ -193,6 +198,38 @@ def test_recognition_answers_with_the_best_class_and_its_probability(tmp_path: P
     index, probability = run(optimize(ctc(7), reduce_classes=True), tmp_path, x)
     np.testing.assert_array_equal(index, table.argmax(-1))
     np.testing.assert_array_equal(probability, table.max(-1))
+
+
+@pytest.mark.parametrize("classes", [5000, 5120, 5121])
+def test_the_best_of_many_classes_is_found_block_by_block(tmp_path: Path, classes: int) -> None:
+    x = np.random.default_rng(1).normal(0, 1, (2, 3, 48, 70)).astype(np.float32)
+    bias = np.random.default_rng(2).normal(0, 1, classes)
+    (table,) = run(ctc(classes, bias=bias), tmp_path, x)
+    made = optimize(ctc(classes, bias=bias), reduce_classes=True)
+    index, probability = run(made, tmp_path, x)
+    assert "GatherND" in {node.op_type for node in made.graph.node}
+    np.testing.assert_array_equal(index, table.argmax(-1))
+    np.testing.assert_allclose(probability, table.max(-1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "tied",
+    [range(5000), [4999, 3000, 4998], [127, 128], [200, 130, 255], [0, 4999]],
+    ids=["all", "last block", "neighbors", "one block", "ends"],
+)
+def test_of_tied_classes_the_first_is_the_best(tmp_path: Path, tied: Sequence[int]) -> None:
+    weights = np.random.default_rng(0).normal(0, 1, (3, 5000))
+    bias = np.zeros(5000)
+    weights[:, tied], bias[tied] = 0, 0 if len(tied) == 5000 else 20
+    x = np.random.default_rng(1).normal(0, 1, (1, 3, 48, 70)).astype(np.float32)
+    index, _ = run(optimize(ctc(5000, weights=weights, bias=bias), reduce_classes=True), tmp_path, x)
+    assert set(index.ravel().tolist()) == {min(tied)}
+
+
+def test_few_classes_and_a_head_without_a_bias_are_looked_through_at_once() -> None:
+    for net in (ctc(100, bias=np.zeros(100)), ctc(5000)):
+        made = optimize(net, reduce_classes=True)
+        assert [node.op_type for node in made.graph.node][-3:] == ["Softmax", "ArgMax", "ReduceMax"]
 
 
 def test_the_softmax_of_an_old_opset_is_recognized(tmp_path: Path) -> None:

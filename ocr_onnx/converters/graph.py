@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 
 AXES = ("batch", "channel", "height", "width")
 """Of the input."""
@@ -104,3 +104,8 @@ class Graph:
         self.nodes[place:place] = new
         for node in old:
             self.nodes.remove(node)
+
+
+def attribute(node: NodeProto, name: str, default: object) -> object:
+    """An attribute's value, as ONNX holds it."""
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)

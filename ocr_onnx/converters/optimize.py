@@ -9,6 +9,7 @@ import onnxslim
 from ocr_onnx.converters.classes import best_classes
 from ocr_onnx.converters.form import Form
 from ocr_onnx.converters.graph import AXES, Graph
+from ocr_onnx.converters.neck import simplify_neck
 from ocr_onnx.converters.scalars import fold_scalars, shifts_in_blocks
 from ocr_onnx.errors import ConversionError
 
@@ -37,6 +38,7 @@ def optimize(
     if reduce_classes:
         best_classes(graph)
     else:
+        simplify_neck(graph)
         graph.rename_output("probability")
     graph.name_axes()
     return graph.model()

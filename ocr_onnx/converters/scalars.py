@@ -108,7 +108,9 @@ def shifts_in_blocks(graph: Graph) -> None:
             continue
         source, shift = operand
         channels = weights.shape[1] * next((a.i for a in conv.attribute if a.name == "group"), 1)
-        one, zero = (graph.constant(f"{value}x{channels}", np.full(channels, value, np.float32)) for value in (1, 0))
+        one, zero = (
+            graph.constant(f"shift/{value}x{channels}", np.full(channels, value, np.float32)) for value in (1, 0)
+        )
         bias = graph.constant(shifted + "/bias", np.full(channels, shift.reshape(-1)[0], np.float32))
         inputs = [source, one, bias, zero, one]
         graph.replace([node], [helper.make_node("BatchNormalization", inputs, [shifted], epsilon=0.0)])

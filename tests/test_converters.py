@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +25,12 @@ from onnx import TensorProto, helper, numpy_helper
 from ocr_onnx import OCR, Models, converters
 from ocr_onnx.converters import conversion, describe, paddle_process, verify
 from ocr_onnx.converters.form import Form, parse_size
-from ocr_onnx.converters.optimize import Graph, optimize
+from ocr_onnx.converters.graph import Graph
+from ocr_onnx.converters.optimize import optimize
 from ocr_onnx.converters.paddle import PaddleModel, in_single_precision, run_paddle
 from ocr_onnx.converters.params import check_weights
 from ocr_onnx.converters.precision import halve
+from ocr_onnx.converters.scalars import fold_scalars, shifts_in_blocks
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.errors import ConversionError, IntegrityError, ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import ModelMetadata
@@ -129,10 +132,33 @@ def test_folding_keeps_what_a_graph_computes(tmp_path: Path, padded: bool, scale
     np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("padded", "expected"), [(False, []), (True, ["Add"])])
-def test_folding_leaves_one_addition_before_padding_and_nothing_else(padded: bool, expected: list[str]) -> None:
+@pytest.mark.parametrize(("padded", "shift"), [(False, []), (True, ["BatchNormalization"])])
+def test_folding_leaves_one_shift_before_padding_and_nothing_else(padded: bool, shift: list[str]) -> None:
     made = optimize(affine_net(padded=padded), reduce_classes=False)
-    assert [n.op_type for n in made.graph.node if n.op_type in {"Mul", "Add"}] == expected
+    assert [n.op_type for n in made.graph.node] == ["Conv", "HardSwish", *shift, "Conv", "Relu"]
+
+
+def test_a_shift_in_blocks_adds_to_the_last_bit(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).normal(0, 1, (2, 3, 9, 11)).astype(np.float32)
+    added = Graph(affine_net(padded=True))
+    fold_scalars(added)
+    (before,) = run(added.model(), tmp_path, x)
+    blocked = Graph(added.model())
+    shifts_in_blocks(blocked)
+    (after,) = run(blocked.model(), tmp_path, x)
+    assert "Add" not in {node.op_type for node in blocked.nodes}
+    np.testing.assert_array_equal(after, before)
+
+
+def test_a_scalar_added_before_no_convolution_stays() -> None:
+    nodes = [
+        helper.make_node("Erf", ["x"], ["e"]),
+        helper.make_node("Add", ["e", "one"], ["a"]),
+        helper.make_node("Relu", ["a"], ["y"]),
+    ]
+    graph = Graph(model(nodes, {"one": [1.0]}, ("y", ["n", 3, "h", "w"])))
+    shifts_in_blocks(graph)
+    assert graph.nodes == nodes
 
 
 def test_a_value_that_others_read_too_is_not_folded() -> None:
@@ -144,11 +170,13 @@ def test_a_value_that_others_read_too_is_not_folded() -> None:
     weights = np.random.default_rng(0).normal(0, 1, (2, 3, 1, 1))
     before = model(nodes, {"w": weights, "s": [3.0]}, ("y", ["n", 2, "h", "w"]))
     graph = Graph(before)
-    graph.fold_scalars()
+    fold_scalars(graph)
     assert [n.op_type for n in graph.nodes] == ["Conv", "Mul", "Sub"]
 
 
-def ctc(classes: int, *, squeezed: bool = False) -> onnx.ModelProto:
+def ctc(
+    classes: int, *, squeezed: bool = False, weights: np.ndarray | None = None, bias: np.ndarray | None = None
+) -> onnx.ModelProto:
     """A recognition head: columns as steps, a softmax over classes; `squeezed` so that the number of axes is not known."""
     mean = helper.make_node("ReduceMean", ["x"], ["m"], axes=[2], keepdims=0)
     kept = helper.make_node("ReduceMean", ["x"], ["k"], axes=[2], keepdims=1)
@@ -156,10 +184,12 @@ def ctc(classes: int, *, squeezed: bool = False) -> onnx.ModelProto:
         *([kept, helper.make_node("Squeeze", ["k"], ["m"])] if squeezed else [mean]),
         helper.make_node("Transpose", ["m"], ["t"], perm=[0, 2, 1]),
         helper.make_node("MatMul", ["t", "w"], ["z"]),
-        helper.make_node("Softmax", ["z"], ["y"], axis=2),
+        *([] if bias is None else [helper.make_node("Add", ["z", "b"], ["s"])]),
+        helper.make_node("Softmax", ["z" if bias is None else "s"], ["y"], axis=2),
     ]
-    weights = np.random.default_rng(0).normal(0, 3, (3, classes))
-    return model(nodes, {"w": weights}, ("y", ["n", "w", classes]))
+    weights = np.random.default_rng(0).normal(0, 3, (3, classes)) if weights is None else weights
+    constants: dict[str, object] = {"w": weights} if bias is None else {"w": weights, "b": bias}
+    return model(nodes, constants, ("y", ["n", "w", classes]))
 
 
 def test_recognition_answers_with_the_best_class_and_its_probability(tmp_path: Path) -> None:
@@ -168,6 +198,38 @@ def test_recognition_answers_with_the_best_class_and_its_probability(tmp_path: P
     index, probability = run(optimize(ctc(7), reduce_classes=True), tmp_path, x)
     np.testing.assert_array_equal(index, table.argmax(-1))
     np.testing.assert_array_equal(probability, table.max(-1))
+
+
+@pytest.mark.parametrize("classes", [5000, 5120, 5121])
+def test_the_best_of_many_classes_is_found_block_by_block(tmp_path: Path, classes: int) -> None:
+    x = np.random.default_rng(1).normal(0, 1, (2, 3, 48, 70)).astype(np.float32)
+    bias = np.random.default_rng(2).normal(0, 1, classes)
+    (table,) = run(ctc(classes, bias=bias), tmp_path, x)
+    made = optimize(ctc(classes, bias=bias), reduce_classes=True)
+    index, probability = run(made, tmp_path, x)
+    assert "GatherND" in {node.op_type for node in made.graph.node}
+    np.testing.assert_array_equal(index, table.argmax(-1))
+    np.testing.assert_allclose(probability, table.max(-1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "tied",
+    [range(5000), [4999, 3000, 4998], [127, 128], [200, 130, 255], [0, 4999]],
+    ids=["all", "last block", "neighbors", "one block", "ends"],
+)
+def test_of_tied_classes_the_first_is_the_best(tmp_path: Path, tied: Sequence[int]) -> None:
+    weights = np.random.default_rng(0).normal(0, 1, (3, 5000))
+    bias = np.zeros(5000)
+    weights[:, tied], bias[tied] = 0, 0 if len(tied) == 5000 else 20
+    x = np.random.default_rng(1).normal(0, 1, (1, 3, 48, 70)).astype(np.float32)
+    index, _ = run(optimize(ctc(5000, weights=weights, bias=bias), reduce_classes=True), tmp_path, x)
+    assert set(index.ravel().tolist()) == {min(tied)}
+
+
+def test_few_classes_and_a_head_without_a_bias_are_looked_through_at_once() -> None:
+    for net in (ctc(100, bias=np.zeros(100)), ctc(5000)):
+        made = optimize(net, reduce_classes=True)
+        assert [node.op_type for node in made.graph.node][-3:] == ["Softmax", "ArgMax", "ReduceMax"]
 
 
 def test_the_softmax_of_an_old_opset_is_recognized(tmp_path: Path) -> None:

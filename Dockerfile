@@ -12,8 +12,11 @@ RUN python -m venv /opt/ocr-onnx \
 
 FROM python:${PYTHON}
 COPY --from=build /opt/ocr-onnx /opt/ocr-onnx
-# Models that the package does not carry are looked for in /models.
-ENV PATH=/opt/ocr-onnx/bin:$PATH OCR_ONNX_HOME=/models PYTHONDONTWRITEBYTECODE=1
+# Models that the package does not carry are looked for in /models. ONNX Runtime sends no telemetry.
+ENV PATH=/opt/ocr-onnx/bin:$PATH \
+    OCR_ONNX_HOME=/models \
+    ORT_DISABLE_TELEMETRY=1 \
+    PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8080

@@ -42,6 +42,7 @@ LAYERS = [
     {"paddleocr", "modules"},
     {"service"},
     {"cli_models", "cli_settings", "cli_run"},
+    {"cli_serve"},
     {"cli", "__main__"},
 ]
 HEAVY = {"cv2", "numpy", "onnxruntime", "PIL", "pypdfium2", "onnx", "paddle", "yaml", "platformdirs"}

@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import PAGES, encoded, pdf
+from conftest import encoded, pdf
 from served import SIGN, Running, base64_of, problems, running
 
 from ocr_onnx import OCROptions
@@ -188,7 +188,7 @@ def test_an_empty_file_is_refused(server: Running, file: str) -> None:
     ],
 )
 def test_values_out_of_range_are_refused(server: Running, name: str, value: object, problem: str) -> None:
-    assert problems(server.post(**{name: value})) == {f"body.{name}": problem}
+    assert problems(server.post(None, **{name: value})) == {f"body.{name}": problem}
 
 
 def test_a_refusal_repeats_nothing_of_the_request(server: Running) -> None:

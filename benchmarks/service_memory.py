@@ -16,7 +16,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,13 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import cv2
+import numpy as np
 
-from benchmarks.footprint import make_page
 from benchmarks.machine import circumstances
+from ocr_onnx import sources
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "deploying.md"
 BEGIN, END = "<!-- memory: python -m benchmarks.service_memory -->\n", "<!-- end of memory -->\n"
+
+LETTER = ROOT / "tests" / "pages" / "letter.png"
 
 A4 = {200: (1654, 2339), 300: (2480, 3508)}
 """Width and height by dots an inch."""
@@ -67,6 +70,16 @@ class Server:
         if answer.status != http.client.OK:
             raise click.ClickException(answer.read().decode())
         answer.read()
+
+
+def make_body(size: tuple[int, int]) -> bytes:
+    """A request with a page of this width and height: a letter, and white around it."""
+    letter = next(iter(sources.read_pages(LETTER))).image
+    page = np.full((size[1], size[0], 3), 255, np.uint8)
+    part = letter[: size[1], : size[0]]
+    page[: part.shape[0], : part.shape[1]] = part
+    _, png = cv2.imencode(".png", page)
+    return json.dumps({"file": base64.b64encode(png).decode(), "fileType": 1}).encode()
 
 
 def memory(process: int, file: str, name: str) -> float:
@@ -107,10 +120,7 @@ def highest(server: Server, body: bytes, count: int, at_a_time: int) -> float:
 
 def measured(dpi: int, threads: int, options: tuple[str, ...]) -> tuple[list[float], float]:
     """(the row of the table, the highest memory of one decoder), in MiB."""
-    with tempfile.TemporaryDirectory() as temporary:
-        make_page(path := Path(temporary) / "page.png", A4[dpi])
-        content = {"file": base64.b64encode(path.read_bytes()).decode(), "fileType": 1}
-    body = json.dumps(content).encode()
+    body = make_body(A4[dpi])
     with serving("--threads", str(threads), *options) as server:
         idle = server.whole()
         one = highest(server, body, PAGES, 1)

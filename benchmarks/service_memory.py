@@ -79,7 +79,7 @@ def make_body(size: tuple[int, int]) -> bytes:
     part = letter[: size[1], : size[0]]
     page[: part.shape[0], : part.shape[1]] = part
     _, png = cv2.imencode(".png", page)
-    return json.dumps({"file": base64.b64encode(png).decode(), "fileType": 1}).encode()
+    return json.dumps({"file": base64.b64encode(png.tobytes()).decode(), "fileType": 1}).encode()
 
 
 def memory(process: int, file: str, name: str) -> float:

@@ -101,6 +101,21 @@ def convert(directory: Path, output: Path | None, isolated: bool, yes: bool, **s
         click.echo(f"{target}: {halve(target, target)}")
 
 
+@main.command("export-triton")
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("names", nargs=-1, metavar="[MODEL]...")
+def export_triton(directory: Path, names: tuple[str, ...]) -> None:
+    """Write a model repository for Triton's ONNX Runtime backend.
+
+    DIRECTORY gets a folder for each MODEL, a name or an .onnx file; default: the models that the package carries. They
+    are the graphs alone: docs/deploying.md shows how the pipeline runs them there.
+    """
+    from ocr_onnx import triton
+
+    for folder in triton.export(names or triton.embedded(), directory):
+        click.echo(folder)
+
+
 def _given(context: click.Context, but: set[str]) -> list[str]:
     """What a command was given, as it may be given to it again; the arguments come last."""
     given: list[str] = []

@@ -93,9 +93,11 @@ class Session:
         self._for_large = functools.cache(functools.partial(_load, path, device, threads, keep_memory=False))
         self._process = os.getpid()
         self._span = f"{path.stem}: session"
-        self._input = self._session.get_inputs()[0].name
-        self.output_shape: list[int | str | None] = self._session.get_outputs()[0].shape
-        """Of the first output; a size that is free is a name or None."""
+        self.inputs: list[Any] = self._session.get_inputs()
+        self.outputs: list[Any] = self._session.get_outputs()
+        """The graph's, in its order: each has a name, a type and a shape, in which what is free is a name or None."""
+        self._input = self.inputs[0].name
+        self.output_shape: list[int | str | None] = self.outputs[0].shape
         self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         """The file's metadata."""
 

@@ -38,7 +38,7 @@ LAYERS = [
     {"pipeline"},
     {"rendering", "exporting", "config"},
     {"converters"},
-    {"pull"},
+    {"pull", "triton"},
     {"paddle_results"},
     {"paddleocr", "modules"},
     {"service"},

@@ -1,0 +1,147 @@
+"""What the Dockerfile and the Kubernetes example say holds for the package and for a server that runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from packaging.specifiers import SpecifierSet
+from served import running
+
+from ocr_onnx.cli import main
+from ocr_onnx.cli_serve import serve
+from ocr_onnx.fonts import PACKAGES
+from ocr_onnx.service import keys
+from ocr_onnx.service.settings import Settings
+from ocr_onnx.store import HOME_VARIABLE
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+PAGE = (ROOT / "docs" / "deploying.md").read_text("utf-8")
+OBJECTS = {o["kind"]: o for o in yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text("utf-8"))}
+POD: dict[str, Any] = OBJECTS["Deployment"]["spec"]["template"]["spec"]
+CONTAINER: dict[str, Any] = POD["containers"][0]
+
+
+def instructions(name: str) -> list[str]:
+    """What follows an instruction's name, each time."""
+    return re.findall(rf"^{name} (.*)$", DOCKERFILE, re.MULTILINE)
+
+
+def health_check(port: int) -> subprocess.CompletedProcess[str]:
+    command = json.loads(instructions("HEALTHCHECK")[0].partition(" CMD ")[2])
+    assert command[0] == "python"
+    moved = [part.replace("8080", str(port)) for part in command[1:]]
+    return subprocess.run([sys.executable, *moved], capture_output=True, text=True, check=False)
+
+
+def test_the_image_has_a_python_that_the_package_supports() -> None:
+    version = re.findall(r"[\d.]+", instructions("ARG")[0])[0]
+    assert SpecifierSet(PROJECT["requires-python"]).contains(version)
+
+
+def test_the_image_is_installed_with_extras_and_fonts_that_exist() -> None:
+    extras = re.findall(r'"\.\[(.*)\]"', instructions("RUN")[0])[0].split(",")
+    assert set(extras) == {"cpu", "serve"} <= PROJECT["optional-dependencies"].keys()
+    fonts = [word.partition("==")[0] for word in re.findall(r'FONTS="(.*)"', DOCKERFILE)[0].split()]
+    assert set(fonts) <= set(PACKAGES.values())
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    user, group = map(int, instructions("USER")[-1].split(":"))
+    assert user > 0
+    assert group > 0
+    assert (user, group) == (POD["securityContext"]["runAsUser"], POD["securityContext"]["runAsGroup"])
+
+
+def test_what_is_copied_into_the_image_is_there_and_not_ignored() -> None:
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    taken = {line[1:] for line in lines if line.startswith("!")}
+    copied = {word for line in instructions("COPY") if "--from" not in line for word in line.split()[:-1]}
+    assert copied == taken
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_what_the_build_of_the_package_needs_is_copied() -> None:
+    files = [PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "model_zoo.yaml", "ocr_onnx"]
+    copied = " ".join(instructions("COPY")).split()
+    assert all(any(fnmatch(file, name) for name in copied) for file in files)
+
+
+def test_the_health_check_passes_for_a_server_that_runs_and_fails_without() -> None:
+    with running() as server:
+        assert health_check(server.port).returncode == 0
+    assert health_check(server.port).returncode == 1
+
+
+@pytest.mark.parametrize("text", [DOCKERFILE, PAGE], ids=["Dockerfile", "deploying.md"])
+def test_the_folder_of_models_is_named_as_the_package_reads_it(text: str) -> None:
+    assert f"{HOME_VARIABLE}=/models" in text
+
+
+def test_the_commands_have_options_that_serve_takes() -> None:
+    known = {option for parameter in serve.params for option in parameter.opts}
+    image = json.loads(instructions("CMD")[0])
+    for words in (image, CONTAINER["args"], *map(shlex.split, re.findall(r"ocr-onnx (serve .*)", PAGE))):
+        assert words[0] == "serve"
+        assert {word for word in words if word.startswith("--")} <= known
+    assert CliRunner().invoke(main, ["serve", "--help"]).exit_code == 0
+
+
+def test_the_pod_has_time_to_answer_what_it_took() -> None:
+    options = dict(zip(CONTAINER["args"], CONTAINER["args"][1:], strict=False))
+    sleep = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
+    needed = sleep + float(options["--deadline"]) + float(options["--transfer-timeout"])
+    assert needed < POD["terminationGracePeriodSeconds"]
+
+
+def test_the_pod_may_do_nothing_that_it_need_not() -> None:
+    allowed = CONTAINER["securityContext"]
+    assert allowed["readOnlyRootFilesystem"]
+    assert allowed["capabilities"] == {"drop": ["ALL"]}
+    assert allowed["allowPrivilegeEscalation"] is False
+    assert POD["securityContext"]["runAsNonRoot"]
+    assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert POD["automountServiceAccountToken"] is False
+    assert OBJECTS["NetworkPolicy"]["spec"]["egress"] == []
+
+
+def test_the_objects_mean_each_other() -> None:
+    labels = OBJECTS["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    for selector in (
+        OBJECTS["Deployment"]["spec"]["selector"]["matchLabels"],
+        OBJECTS["Service"]["spec"]["selector"],
+        OBJECTS["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+    ):
+        assert selector == labels
+    ports = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
+    assert ports == {OBJECTS["Service"]["spec"]["ports"][0]["targetPort"]: Settings().port}
+    mounts = {mount["name"]: Path(mount["mountPath"]) for mount in CONTAINER["volumeMounts"]}
+    assert mounts.keys() == {volume["name"] for volume in POD["volumes"]}
+    secret = OBJECTS["Secret"]
+    assert POD["volumes"][1]["secret"]["secretName"] == secret["metadata"]["name"]
+    assert CONTAINER["args"][CONTAINER["args"].index("--api-key-file") + 1] in {
+        str(mounts["keys"] / name) for name in secret["stringData"]
+    }
+
+
+def test_the_probes_ask_what_the_server_answers() -> None:
+    with running() as server:
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert server.get(CONTAINER[probe]["httpGet"]["path"]).status_code == 200
+
+
+def test_the_keys_of_the_secret_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "keys.txt").write_text(OBJECTS["Secret"]["stringData"]["keys.txt"])
+    assert len(keys.load(tmp_path / "keys.txt")) == 1

@@ -242,7 +242,12 @@ def _pool() -> ThreadPoolExecutor:
 
 @functools.cache
 def onnxruntime() -> ModuleType:
-    """The module, imported at the first session; raises OnnxRuntimeMissingError, warns of several distributions."""
+    """The module, imported at the first session; raises OnnxRuntimeMissingError, warns of several distributions.
+
+    Its official builds report their use to Microsoft, and keep an identifier of the machine, unless they are told not to
+    before they are loaded (Privacy.md in the package): they are told here, where nobody has set the variable.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime as ort
     except ModuleNotFoundError as error:

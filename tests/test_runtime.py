@@ -209,6 +209,14 @@ except ocr_onnx.OCRError as error:
     assert out.startswith("OnnxRuntimeMissingError ONNX Runtime is not installed: pip install 'ocr-onnx[cpu]'")
 
 
+def test_onnx_runtime_reports_nothing_and_leaves_nothing_at_home(tmp_path: Path) -> None:
+    script = "from ocr_onnx import OCR; OCR().predict('ocr_onnx/sample.png'); import time; time.sleep(1)"
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment, cwd=Path(__file__).parents[1])
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_two_distributions_of_onnx_runtime_are_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,10 @@ import numpy as np
 import PIL.Image
 import pytest
 from conftest import encoded
-from served import Running, base64_of, running
+from served import SIGN, Running, base64_of, running
+
+from ocr_onnx.service import bodies
+from ocr_onnx.service.refusals import Refused
 
 MEGABYTE = 2**20
 
@@ -164,3 +168,54 @@ def test_nothing_of_a_request_gets_into_the_headers_of_its_answer(server: Runnin
     assert "jected" not in repr(answer.headers)
     refused = httpx.get(f"{server.url}/a%0d%0aSet-Cookie:%20injected")
     assert (refused.status_code, "injected" in repr(refused.headers) + refused.text) == (404, False)
+
+
+@pytest.mark.parametrize("charset", ["punycode", "undefined", "idna", "utf-16", "zlib", "no-such", "a" * 3000])
+def test_a_form_chooses_no_codec_of_ours(server: Running, charset: str) -> None:
+    slow = b"a" * 400_000 + b"-" + b"a9" * 100_000
+    body = b'--a\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + slow + b"\r\n--a--\r\n"
+    kind = f"multipart/form-data; boundary=a; charset={charset}"
+    answer = httpx.post(f"{server.url}/ocr", content=body, headers={"Content-Type": kind}, timeout=5)
+    assert (answer.status_code, answer.json()["errorMsg"]) == (415, "a form is read as UTF-8 alone: send it so")
+    assert server.answers_at_once()
+
+
+MANY = 2 * MEGABYTE - 100
+
+
+@pytest.mark.parametrize("value", [b"[],", b'{"":0},', b"0,", b"[" * 3, b"{" * 3], ids=repr)
+def test_a_json_body_of_many_values_is_refused_before_they_are_made(server: Running, value: bytes) -> None:
+    body = b'{"file": "AAAA", "other": [' + value * (MANY // len(value)) + b"0]}"
+    answer = httpx.post(f"{server.url}/ocr", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert "values" in answer.json()["errorMsg"]
+    assert server.answers_at_once()
+
+
+def test_white_space_in_base64_takes_no_memory() -> None:
+    text = "AA " * (MANY // 3)
+    tracemalloc.start()
+    with pytest.raises(Refused):
+        bodies.decode(text + "!")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * len(text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--a\r\n" + b"A: b\r\n" * (MANY // 6),
+        b"--a\r\nA: " + b"b" * MANY,
+        b'--a\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n' * (MANY // 60),
+        b"\r\n" * (MANY // 2),
+        b"\r\n--b" * (MANY // 5),
+    ],
+    ids=["headers", "a header", "parts", "empty lines", "almost boundaries"],
+)
+def test_hostile_forms_are_refused_at_once(server: Running, body: bytes) -> None:
+    begin = time.monotonic()
+    kind = "multipart/form-data; boundary=a"
+    answer = httpx.post(f"{server.url}/ocr", content=body, headers={"Content-Type": kind}, timeout=5)
+    assert (answer.status_code, time.monotonic() - begin < 1) == (422, True)
+    assert server.answers_at_once()

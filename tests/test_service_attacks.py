@@ -170,6 +170,22 @@ def test_nothing_of_a_request_gets_into_the_headers_of_its_answer(server: Runnin
     assert (refused.status_code, "injected" in repr(refused.headers) + refused.text) == (404, False)
 
 
+@pytest.mark.parametrize("path", ["ocr", "health"])
+def test_a_request_with_two_lengths_ends_the_connection(server: Running, path: str) -> None:
+    hidden = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
+    head = f"POST /{path} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    answer = answer_on(server.raw(head + b"0\r\n\r\n" + hidden))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert server.answers_at_once()
+
+
+def test_no_answer_points_to_the_host_that_a_request_names(server: Running) -> None:
+    for path in ("/health/", "/ocr/", "//evil.example/"):
+        answer = httpx.get(server.url + path, headers={"Host": "evil.example"})
+        assert (answer.status_code, "evil" in repr(answer.headers)) == (404, False)
+
+
 @pytest.mark.parametrize("charset", ["punycode", "undefined", "idna", "utf-16", "zlib", "no-such", "a" * 3000])
 def test_a_form_chooses_no_codec_of_ours(server: Running, charset: str) -> None:
     slow = b"a" * 400_000 + b"-" + b"a9" * 100_000
@@ -219,3 +235,41 @@ def test_hostile_forms_are_refused_at_once(server: Running, body: bytes) -> None
     answer = httpx.post(f"{server.url}/ocr", content=body, headers={"Content-Type": kind}, timeout=5)
     assert (answer.status_code, time.monotonic() - begin < 1) == (422, True)
     assert server.answers_at_once()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://{}"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://evil.example:8080", "Host": "evil.example:8080"}, 403),
+        ({"Origin": "http://a.localhost:8080", "Host": "a.localhost:8080"}, 200),
+        ({"Origin": "http://[::1", "Host": "[::1"}, 403),
+        ({"Origin": "http://{}", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "http://{}", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "https://ocr.example", "Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+    ids=repr,
+)
+def test_pages_of_other_sites_may_not_ask(server: Running, headers: dict[str, str], status: int) -> None:
+    given = {name: value.format(f"127.0.0.1:{server.port}") for name, value in headers.items()}
+    assert server.post(given).status_code == status
+    form = httpx.post(f"{server.url}/ocr", data={"visualize": "0"}, files={"file": SIGN}, headers=given)
+    assert form.status_code == status
+    assert server.get("/", **given).status_code == 200
+
+
+def test_a_server_for_others_goes_by_the_name_it_is_asked_by_and_by_keys(tmp_path: Path) -> None:
+    by_name = {"Origin": "http://ocr.example", "Host": "ocr.example"}
+    file = tmp_path / "keys"
+    file.write_text("a-key-of-this-test")
+    with running(host="0.0.0.0") as server:  # noqa: S104 the socket is of this machine alone
+        assert (server.post(by_name).status_code, server.post({"Origin": "http://b.example"}).status_code) == (200, 403)
+    with running(api_key_file=file) as server:
+        foreign = {"Origin": "http://b.example", "Sec-Fetch-Site": "cross-site"}
+        assert server.post(foreign | {"X-API-Key": "a-key-of-this-test"}).status_code == 200
+        assert server.post(foreign).status_code == 401
+        assert "access-control-allow-origin" not in server.post(foreign).headers

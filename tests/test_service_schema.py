@@ -76,7 +76,7 @@ def test_the_real_engine_answers_as_the_document_says(
     ocr: OCR, mode: GenerationMode, request: pytest.FixtureRequest
 ) -> None:
     if not request.config.getoption("--real-engine"):
-        pytest.skip("takes minutes: --real-engine")
+        pytest.skip("asked for with --real-engine")
     real = engine.of(ocr, ocr.options)
     with running(real.read, threads=2) as server:
         statuses = cases(server, mode, 100)

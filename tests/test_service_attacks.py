@@ -8,6 +8,8 @@ import socket
 import time
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -112,6 +114,50 @@ def test_a_body_that_does_not_end_is_cut_off(server: Running) -> None:
     statuses = [answer_on(connection).partition(b"\r\n")[0] for connection in connections]
     assert statuses == [b"HTTP/1.1 408 Request Timeout"] * 50
     server.wait_until(lambda: server.work.open == 0)
+    assert server.answers_at_once()
+
+
+def test_chunks_of_a_byte_are_cut_off_before_they_hold_up_others(server: Running) -> None:
+    connection = server.raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+
+    def send() -> bytes:
+        with suppress(ConnectionError):
+            connection.sendall(b"1\r\nA\r\n" * MEGABYTE)
+        return answer_on(connection)
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(send)
+        begin = time.monotonic()
+        assert server.get("/health").status_code == 200
+        assert time.monotonic() - begin < 1
+        assert answer.result() == b""
+    assert server.answers_at_once()
+
+
+def test_short_lines_may_each_be_a_chunk(server: Running) -> None:
+    def lines() -> Iterator[bytes]:
+        yield b'{"visualize": false, "file": "' + base64_of(SIGN).encode()
+        for _ in range(12_000):
+            yield b" " * 76
+        yield b'"}'
+
+    headers = {"Content-Type": "application/json"}
+    assert httpx.post(f"{server.url}/ocr", content=lines(), headers=headers, timeout=30).status_code == 200
+
+
+def test_lines_that_are_not_taken_are_dropped_and_their_thread_is_free(server: Running) -> None:
+    rng = np.random.default_rng(6)
+    frames = [PIL.Image.fromarray(rng.integers(0, 256, (700, 700, 3), np.uint8)) for _ in range(8)]
+    file = base64_of(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:], compression="jpeg", quality=5))
+    body = json.dumps({"file": file, "visualize": True}).encode()
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", server.port))
+    head = HEAD + b"Accept: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % len(body)
+    connection.sendall(head + body)
+    server.wait_until(lambda: server.work.open == 1)
+    server.wait_until(lambda: server.work.open == 0)
+    assert b'"errorCode"' not in answer_on(connection)
     assert server.answers_at_once()
 
 

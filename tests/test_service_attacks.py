@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import socket
 import time
 import tracemalloc
@@ -16,6 +18,7 @@ import httpx
 import numpy as np
 import PIL.Image
 import pytest
+from bombs import nested_forms, png, tiff
 from conftest import encoded
 from served import SIGN, Running, base64_of, running
 
@@ -38,6 +41,16 @@ def resident() -> int:
     found = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text("ascii"))
     assert found is not None
     return int(found[1]) // 1024
+
+
+def children() -> set[int]:
+    """The processes that this one has started."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(number) for task in tasks for number in task.read_text("ascii").split()}
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def answer_on(connection: socket.socket) -> bytes:
@@ -232,7 +245,13 @@ def test_no_answer_points_to_the_host_that_a_request_names(server: Running) -> N
         assert (answer.status_code, "evil" in repr(answer.headers)) == (404, False)
 
 
-@pytest.mark.parametrize("charset", ["punycode", "undefined", "idna", "utf-16", "zlib", "no-such", "a" * 3000])
+def test_an_endless_content_type_is_not_read(server: Running) -> None:
+    kind = "multipart/form-data; " + ";" * 60_000 + "boundary=a"
+    answer = httpx.post(f"{server.url}/ocr", content=b"--a--", headers={"Content-Type": kind})
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize("charset", ["punycode", "undefined", "idna", "utf-16", "zlib", "no-such"])
 def test_a_form_chooses_no_codec_of_ours(server: Running, charset: str) -> None:
     slow = b"a" * 400_000 + b"-" + b"a9" * 100_000
     body = b'--a\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + slow + b"\r\n--a--\r\n"
@@ -270,10 +289,11 @@ def test_white_space_in_base64_takes_no_memory() -> None:
         b"--a\r\n" + b"A: b\r\n" * (MANY // 6),
         b"--a\r\nA: " + b"b" * MANY,
         b'--a\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n' * (MANY // 60),
+        b"".join(b'--a\r\nContent-Disposition: x; name="%d"%s\r\n\r\n1\r\n' % (i, b";" * 4000) for i in range(64)),
         b"\r\n" * (MANY // 2),
         b"\r\n--b" * (MANY // 5),
     ],
-    ids=["headers", "a header", "parts", "empty lines", "almost boundaries"],
+    ids=["headers", "a header", "parts", "parameters", "empty lines", "almost boundaries"],
 )
 def test_hostile_forms_are_refused_at_once(server: Running, body: bytes) -> None:
     begin = time.monotonic()
@@ -319,3 +339,63 @@ def test_a_server_for_others_goes_by_the_name_it_is_asked_by_and_by_keys(tmp_pat
         assert server.post(foreign | {"X-API-Key": "a-key-of-this-test"}).status_code == 200
         assert server.post(foreign).status_code == 401
         assert "access-control-allow-origin" not in server.post(foreign).headers
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "CONNECT", "PUT", "FETCH"])
+def test_other_methods_are_refused_and_repeat_nothing(server: Running, method: str) -> None:
+    head = f"{method} /ocr HTTP/1.0\r\nHost: a\r\nCookie: s3cret\r\nOrigin: http://evil.example\r\n\r\n"
+    answer = answer_on(server.raw(head.encode()))
+    assert answer.startswith((b"HTTP/1.1 405 ", b"HTTP/1.1 403 "))
+    assert b"s3cret" not in answer
+    assert b"access-control" not in answer.lower()
+
+
+def test_requests_sent_ahead_are_answered_one_by_one(server: Running) -> None:
+    ahead = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n" * 50
+    last = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    assert answer_on(server.raw(ahead + last)).count(b"Healthy") == 51
+
+
+BOMBS = {
+    "a PNG of 400 megapixels": lambda: png(20_000, 20_000, 20_000),
+    "a TIFF that says it is huge": lambda: tiff(2**31 - 1, 2**31 - 1),
+    "a PDF of forms in forms": lambda: nested_forms(12, 20),
+    "a zip file": lambda: b"PK\3\4" + bytes(1000),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_refused_while_others_are_answered(name: str) -> None:
+    with running(threads=2) as server, ThreadPoolExecutor(1) as pool:
+        assert server.answers_at_once() or server.answers_at_once()
+        before = resident()
+        answer = pool.submit(server.post, file=base64_of(BOMBS[name]()))
+        server.wait_until(server.answers_at_once)
+        assert answer.result().status_code == 422
+        assert resident() - before < 32
+        assert server.answers_at_once()
+
+
+def test_a_decoding_process_that_is_killed_costs_one_answer_at_most() -> None:
+    others = children()
+    with running(threads=1) as server:
+        server.post()
+        (child,) = children() - others
+        os.kill(child, signal.SIGKILL)
+        answers = [server.post().status_code for _ in range(3)]
+        assert answers[0] in {200, 422, 500}
+        assert answers[1:] == [200, 200]
+        assert len(children() - others) == 1
+    assert children() == others
+
+
+def test_attacks_leave_no_files_open_and_no_process_behind(server: Running) -> None:
+    server.post()
+    files, started = open_files(), children()
+    for _ in range(20):
+        server.raw(HEAD + b"Content-Length: 100\r\n\r\n{").close()
+        server.post(file="AAAA")
+        server.post(file="x" * 100, fileType=0)
+    server.wait_until(lambda: server.connections == 0 and server.work.open == 0)
+    assert (open_files(), children()) == (files, started)
+    assert "ocr_onnx_waiting_bytes 0.0" in server.get("/metrics").text

@@ -26,8 +26,11 @@ DATA_URL = re.compile(r"data:[^,;]*(;[^,;]*)*;base64,", re.IGNORECASE)
 
 NOT_BASE64 = "file is neither Base64 nor an http or https address"
 
-FIELDS = 64
+FIELDS = 32
 """The most fields of a form."""
+
+LONGEST_KIND = 1000
+"""Characters of a Content-Type: taking one apart is slow."""
 
 VALUES = 100_000
 """The most values in a JSON body: as Python's objects they take many times their length, and no request has more than 20."""
@@ -135,7 +138,8 @@ async def take_apart(headers: Headers, body: bytearray) -> Asked:
     """What a body asks for. Raises Refused: 415 for a kind that is not read, 422 for what cannot be understood."""
     if headers.get("content-encoding", "identity") != "identity":
         raise Refused(415, "a body with a Content-Encoding is not read: send it as it is")
-    kind = headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    given = headers.get("content-type", JSON)
+    kind = given.partition(";")[0].strip().lower() if len(given) <= LONGEST_KIND else ""
     if kind == FORM:
         form = await _form(headers, body)
         try:

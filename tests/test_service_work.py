@@ -28,7 +28,7 @@ from ocr_onnx.service import engine
 from ocr_onnx.service.inference import options_of
 from ocr_onnx.service.refusals import ClientGoneError
 from ocr_onnx.service.settings import Settings
-from ocr_onnx.service.wire import OCRRequest
+from ocr_onnx.service.wire import parse
 from ocr_onnx.service.work import Wanted
 from ocr_onnx.sources import read_pages
 from ocr_onnx.types import Page, Tensor
@@ -205,7 +205,7 @@ def test_of_a_page_of_a_hundred_thousand_lines_so_many_are_read(ocr: OCR) -> Non
                 answer[0, 0, 2 + top :: 10, 2 + left :: 10] = 1
         return (answer,)
 
-    options = options_of(OCRRequest(file="a"), OCROptions(), Settings()).detection
+    options = options_of(parse({"file": "a"}), OCROptions(), Settings()).detection
     page = np.zeros((3200, 3200, 3), np.uint8)
     begin = time.monotonic()
     boxes = engine.BoundedDetector(spots, ocr.detect.metadata)(

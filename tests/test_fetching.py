@@ -481,3 +481,11 @@ def test_refusals_are_errors_of_inputs() -> None:
     with pytest.raises(FetchRefusedError):
         fetch("http://example.com/", FetchPolicy(()), at("8.8.8.8"))
     assert issubclass(FetchRefusedError, InputError)
+
+
+def test_an_endless_address_is_refused_and_not_kept(port: int) -> None:
+    text = refusal(
+        f"http://pictures.example:{port}/" + "a" * 100_000, policy(f"pictures.example:{port}"), at("127.0.0.1")
+    )
+    assert "more than 8192 characters" in text
+    assert len(text) < 200

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import socket
 import time
+import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import numpy as np
 import PIL.Image
 import pytest
+from bombs import nested_forms, png, tiff
 from conftest import encoded
-from served import Running, base64_of, running
+from served import SIGN, Running, base64_of, running
+
+from ocr_onnx.service import bodies
+from ocr_onnx.service.refusals import Refused
 
 MEGABYTE = 2**20
 
@@ -32,6 +41,16 @@ def resident() -> int:
     found = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text("ascii"))
     assert found is not None
     return int(found[1]) // 1024
+
+
+def children() -> set[int]:
+    """The processes that this one has started."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(number) for task in tasks for number in task.read_text("ascii").split()}
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def answer_on(connection: socket.socket) -> bytes:
@@ -111,6 +130,50 @@ def test_a_body_that_does_not_end_is_cut_off(server: Running) -> None:
     assert server.answers_at_once()
 
 
+def test_chunks_of_a_byte_are_cut_off_before_they_hold_up_others(server: Running) -> None:
+    connection = server.raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+
+    def send() -> bytes:
+        with suppress(ConnectionError):
+            connection.sendall(b"1\r\nA\r\n" * MEGABYTE)
+        return answer_on(connection)
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(send)
+        begin = time.monotonic()
+        assert server.get("/health").status_code == 200
+        assert time.monotonic() - begin < 1
+        assert answer.result() == b""
+    assert server.answers_at_once()
+
+
+def test_short_lines_may_each_be_a_chunk(server: Running) -> None:
+    def lines() -> Iterator[bytes]:
+        yield b'{"visualize": false, "file": "' + base64_of(SIGN).encode()
+        for _ in range(12_000):
+            yield b" " * 76
+        yield b'"}'
+
+    headers = {"Content-Type": "application/json"}
+    assert httpx.post(f"{server.url}/ocr", content=lines(), headers=headers, timeout=30).status_code == 200
+
+
+def test_lines_that_are_not_taken_are_dropped_and_their_thread_is_free(server: Running) -> None:
+    rng = np.random.default_rng(6)
+    frames = [PIL.Image.fromarray(rng.integers(0, 256, (700, 700, 3), np.uint8)) for _ in range(8)]
+    file = base64_of(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:], compression="jpeg", quality=5))
+    body = json.dumps({"file": file, "visualize": True}).encode()
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", server.port))
+    head = HEAD + b"Accept: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % len(body)
+    connection.sendall(head + body)
+    server.wait_until(lambda: server.work.open == 1)
+    server.wait_until(lambda: server.work.open == 0)
+    assert b'"errorCode"' not in answer_on(connection)
+    assert server.answers_at_once()
+
+
 def test_an_answer_that_is_not_taken_is_dropped(server: Running) -> None:
     noise = np.random.default_rng(6).integers(0, 256, (1500, 1500, 3), np.uint8)
     file = base64_of(encoded(PIL.Image.fromarray(noise), "JPEG", quality=30))
@@ -164,3 +227,175 @@ def test_nothing_of_a_request_gets_into_the_headers_of_its_answer(server: Runnin
     assert "jected" not in repr(answer.headers)
     refused = httpx.get(f"{server.url}/a%0d%0aSet-Cookie:%20injected")
     assert (refused.status_code, "injected" in repr(refused.headers) + refused.text) == (404, False)
+
+
+@pytest.mark.parametrize("path", ["ocr", "health"])
+def test_a_request_with_two_lengths_ends_the_connection(server: Running, path: str) -> None:
+    hidden = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
+    head = f"POST /{path} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    answer = answer_on(server.raw(head + b"0\r\n\r\n" + hidden))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert server.answers_at_once()
+
+
+def test_no_answer_points_to_the_host_that_a_request_names(server: Running) -> None:
+    for path in ("/health/", "/ocr/", "//evil.example/"):
+        answer = httpx.get(server.url + path, headers={"Host": "evil.example"})
+        assert (answer.status_code, "evil" in repr(answer.headers)) == (404, False)
+
+
+def test_an_endless_content_type_is_not_read(server: Running) -> None:
+    kind = "multipart/form-data; " + ";" * 60_000 + "boundary=a"
+    answer = httpx.post(f"{server.url}/ocr", content=b"--a--", headers={"Content-Type": kind})
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize("charset", ["punycode", "undefined", "idna", "utf-16", "zlib", "no-such"])
+def test_a_form_chooses_no_codec_of_ours(server: Running, charset: str) -> None:
+    slow = b"a" * 400_000 + b"-" + b"a9" * 100_000
+    body = b'--a\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + slow + b"\r\n--a--\r\n"
+    kind = f"multipart/form-data; boundary=a; charset={charset}"
+    answer = httpx.post(f"{server.url}/ocr", content=body, headers={"Content-Type": kind}, timeout=5)
+    assert (answer.status_code, answer.json()["errorMsg"]) == (415, "a form is read as UTF-8 alone: send it so")
+    assert server.answers_at_once()
+
+
+MANY = 2 * MEGABYTE - 100
+
+
+@pytest.mark.parametrize("value", [b"[],", b'{"":0},', b"0,", b"[" * 3, b"{" * 3], ids=repr)
+def test_a_json_body_of_many_values_is_refused_before_they_are_made(server: Running, value: bytes) -> None:
+    body = b'{"file": "AAAA", "other": [' + value * (MANY // len(value)) + b"0]}"
+    answer = httpx.post(f"{server.url}/ocr", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert "values" in answer.json()["errorMsg"]
+    assert server.answers_at_once()
+
+
+def test_white_space_in_base64_takes_no_memory() -> None:
+    text = "AA " * (MANY // 3)
+    tracemalloc.start()
+    with pytest.raises(Refused):
+        bodies.decode(text + "!")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * len(text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--a\r\n" + b"A: b\r\n" * (MANY // 6),
+        b"--a\r\nA: " + b"b" * MANY,
+        b'--a\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n' * (MANY // 60),
+        b"".join(b'--a\r\nContent-Disposition: x; name="%d"%s\r\n\r\n1\r\n' % (i, b";" * 4000) for i in range(64)),
+        b"\r\n" * (MANY // 2),
+        b"\r\n--b" * (MANY // 5),
+    ],
+    ids=["headers", "a header", "parts", "parameters", "empty lines", "almost boundaries"],
+)
+def test_hostile_forms_are_refused_at_once(server: Running, body: bytes) -> None:
+    begin = time.monotonic()
+    kind = "multipart/form-data; boundary=a"
+    answer = httpx.post(f"{server.url}/ocr", content=body, headers={"Content-Type": kind}, timeout=5)
+    assert (answer.status_code, time.monotonic() - begin < 1) == (422, True)
+    assert server.answers_at_once()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://{}"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://evil.example:8080", "Host": "evil.example:8080"}, 403),
+        ({"Origin": "http://a.localhost:8080", "Host": "a.localhost:8080"}, 200),
+        ({"Origin": "http://[::1", "Host": "[::1"}, 403),
+        ({"Origin": "http://{}", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "http://{}", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "https://ocr.example", "Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+    ids=repr,
+)
+def test_pages_of_other_sites_may_not_ask(server: Running, headers: dict[str, str], status: int) -> None:
+    given = {name: value.format(f"127.0.0.1:{server.port}") for name, value in headers.items()}
+    assert server.post(given).status_code == status
+    form = httpx.post(f"{server.url}/ocr", data={"visualize": "0"}, files={"file": SIGN}, headers=given)
+    assert form.status_code == status
+    assert server.get("/", **given).status_code == 200
+
+
+def test_a_server_for_others_goes_by_the_name_it_is_asked_by_and_by_keys(tmp_path: Path) -> None:
+    by_name = {"Origin": "http://ocr.example", "Host": "ocr.example"}
+    file = tmp_path / "keys"
+    file.write_text("a-key-of-this-test")
+    with running(host="0.0.0.0") as server:  # noqa: S104 the socket is of this machine alone
+        assert (server.post(by_name).status_code, server.post({"Origin": "http://b.example"}).status_code) == (200, 403)
+    with running(api_key_file=file) as server:
+        foreign = {"Origin": "http://b.example", "Sec-Fetch-Site": "cross-site"}
+        assert server.post(foreign | {"X-API-Key": "a-key-of-this-test"}).status_code == 200
+        assert server.post(foreign).status_code == 401
+        assert "access-control-allow-origin" not in server.post(foreign).headers
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "CONNECT", "PUT", "FETCH"])
+def test_other_methods_are_refused_and_repeat_nothing(server: Running, method: str) -> None:
+    head = f"{method} /ocr HTTP/1.0\r\nHost: a\r\nCookie: s3cret\r\nOrigin: http://evil.example\r\n\r\n"
+    answer = answer_on(server.raw(head.encode()))
+    assert answer.startswith((b"HTTP/1.1 405 ", b"HTTP/1.1 403 "))
+    assert b"s3cret" not in answer
+    assert b"access-control" not in answer.lower()
+
+
+def test_requests_sent_ahead_are_answered_one_by_one(server: Running) -> None:
+    ahead = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n" * 50
+    last = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    assert answer_on(server.raw(ahead + last)).count(b"Healthy") == 51
+
+
+BOMBS = {
+    "a PNG of 400 megapixels": lambda: png(20_000, 20_000, 20_000),
+    "a TIFF that says it is huge": lambda: tiff(2**31 - 1, 2**31 - 1),
+    "a PDF of forms in forms": lambda: nested_forms(12, 20),
+    "a zip file": lambda: b"PK\3\4" + bytes(1000),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_refused_while_others_are_answered(name: str) -> None:
+    with running(threads=2) as server, ThreadPoolExecutor(1) as pool:
+        assert server.answers_at_once() or server.answers_at_once()
+        before = resident()
+        answer = pool.submit(server.post, file=base64_of(BOMBS[name]()))
+        server.wait_until(server.answers_at_once)
+        assert answer.result().status_code == 422
+        assert resident() - before < 32
+        assert server.answers_at_once()
+
+
+def test_a_decoding_process_that_is_killed_costs_one_answer_at_most() -> None:
+    others = children()
+    with running(threads=1) as server:
+        server.post()
+        (child,) = children() - others
+        os.kill(child, signal.SIGKILL)
+        answers = [server.post().status_code for _ in range(3)]
+        assert answers[0] in {200, 422, 500}
+        assert answers[1:] == [200, 200]
+        assert len(children() - others) == 1
+    assert children() == others
+
+
+def test_attacks_leave_no_files_open_and_no_process_behind(server: Running) -> None:
+    server.post()
+    files, started = open_files(), children()
+    for _ in range(20):
+        server.raw(HEAD + b"Content-Length: 100\r\n\r\n{").close()
+        server.post(file="AAAA")
+        server.post(file="x" * 100, fileType=0)
+    server.wait_until(lambda: server.connections == 0 and server.work.open == 0)
+    assert (open_files(), children()) == (files, started)
+    assert "ocr_onnx_waiting_bytes 0.0" in server.get("/metrics").text

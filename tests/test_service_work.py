@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -23,7 +25,10 @@ from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
 from ocr_onnx.detection import TextDetector
 from ocr_onnx.errors import ImageTooLargeError
 from ocr_onnx.service import engine
+from ocr_onnx.service.inference import options_of
 from ocr_onnx.service.refusals import ClientGoneError
+from ocr_onnx.service.settings import Settings
+from ocr_onnx.service.wire import parse
 from ocr_onnx.service.work import Wanted
 from ocr_onnx.sources import read_pages
 from ocr_onnx.types import Page, Tensor
@@ -190,6 +195,38 @@ def test_boxes_that_cover_the_page_many_times_are_refused(ocr: OCR) -> None:
     assert len(detector(page, options)) > 40
     with pytest.raises(ImageTooLargeError, match="textDetUnclipRatio"):
         engine.BoundedDetector(frames, ocr.detect.metadata)(page, options)
+
+
+def test_of_a_page_of_a_hundred_thousand_lines_so_many_are_read(ocr: OCR) -> None:
+    def spots(batch: Tensor) -> tuple[Any, ...]:
+        answer = np.zeros((1, 1, *batch.shape[2:]), np.float32)
+        for top in range(6):
+            for left in range(6):
+                answer[0, 0, 2 + top :: 10, 2 + left :: 10] = 1
+        return (answer,)
+
+    options = options_of(parse({"file": "a"}), OCROptions(), Settings()).detection
+    page = np.zeros((3200, 3200, 3), np.uint8)
+    begin = time.monotonic()
+    boxes = engine.BoundedDetector(spots, ocr.detect.metadata)(
+        page, replace(options, limit_type="max", limit_side_len=3200)
+    )
+    assert (page.shape[0] // 10) ** 2 > 100_000
+    assert len(boxes) == Settings().max_lines
+    assert time.monotonic() - begin < 5
+
+
+def test_told_to_end_twice_a_server_still_answers_what_it_took() -> None:
+    gate = Gate()
+    with running(gate.read) as server:
+        assert server.server is not None
+        with posting(server, 1) as answers:
+            gate.at_work.acquire()
+            for _ in range(2):
+                server.server.handle_exit(signal.SIGTERM, None)
+            assert server.get("/ready").status_code == 503
+            gate.may.set()
+        assert [answer.status_code for answer in answers] == [200]
 
 
 @contextmanager

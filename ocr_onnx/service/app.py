@@ -23,6 +23,7 @@ from ocr_onnx.service.answers import PageAnswer
 from ocr_onnx.service.bodies import Asked, Bodies, take_apart
 from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.service.engine import Engine
+from ocr_onnx.service.entrance import Entrance
 from ocr_onnx.service.fetching import fetch
 from ocr_onnx.service.inference import Inference, Kind, kind_of
 from ocr_onnx.service.journal import CLIENT_GONE, Entry, Journal, entry_of
@@ -194,9 +195,11 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
         version=__version__,
         docs_url=None,  # They load scripts of another host.
         redoc_url=None,
+        redirect_slashes=False,  # It would point to whatever host a request names.
         lifespan=lifespan,
     )
     app.state.service = service
+    app.add_middleware(Entrance, host=settings.host, keys=service.keys.asked_for)
     app.add_middleware(Journal, metrics=metrics, routes=ROUTES)
     _add_routes(app, service)
     _add_errors(app)

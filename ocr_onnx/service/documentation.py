@@ -12,7 +12,9 @@ TITLE = "ocr-onnx"
 DESCRIPTION = "Reads the text of pictures and PDFs with PaddleOCR's models. The wire is that of PaddleX's OCR service."
 
 REASONS = {
+    400: "The request is no HTTP that is understood.",
     401: "An API key is needed.",
+    403: "A page of another site asks, and no API keys are in use.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The body is neither JSON nor a form.",

@@ -36,6 +36,9 @@ Resolve: TypeAlias = Callable[[str, int], list[str]]
 
 ANY = "*"
 
+LONGEST = 8192
+"""Characters of an address; Python keeps those it took apart."""
+
 NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")
 """A name that resolvers take for an address written in another way: 2130706433, 0x7f.1, 0177.0.0.1."""
@@ -123,6 +126,10 @@ def fetch(url: str, policy: FetchPolicy, resolver: Resolve = resolve) -> bytes:
         )
     if not is_address(url):
         raise FetchRefusedError("only http and https addresses are fetched: give one, or send the file itself")
+    if len(url) > LONGEST:
+        raise FetchRefusedError(
+            f"the address has more than {LONGEST} characters: give a shorter one, or send the file itself"
+        )
     try:
         return follow(url, policy.limits(), partial(_opener, policy, resolver))
     except InputError:

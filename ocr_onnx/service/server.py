@@ -10,6 +10,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -41,18 +42,25 @@ BACKLOG = 512
 KEEP_ALIVE = 30
 """Seconds that an idle connection is kept."""
 
+PIECE = 2**14
+"""Bytes that are parsed before it is looked at what that took."""
+
+PARSING = (0.5, 2.5e-7)
+"""Processor seconds that parsing a request may take, and how many more a byte: chunks of a byte take four times as many."""
+
 MOST_DEATHS = 10
 """Processes that are replaced; beyond that the fault is no accident."""
 
 
 class Protocol(H11Protocol):
-    """uvicorn's, which waits for slow clients forever: this one cuts them off."""
+    """uvicorn's, which waits for slow clients forever, and parses whatever they send: this one cuts them off."""
 
     def __init__(self, settings: Settings, **given: Any) -> None:
         super().__init__(**given)
         self._settings = settings
         self._header: asyncio.TimerHandle | None = None
         self._answer: asyncio.TimerHandle | None = None
+        self._parsing = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, if there are not too many."""
@@ -64,12 +72,22 @@ class Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of a request. Between requests, a header must come whole in its time."""
-        super().data_received(data)
+        for start in range(0, len(data), PIECE):
+            if not self.transport.is_closing():
+                self._parse(data[start : start + PIECE])
         if self.cycle is None or self.cycle.response_complete:
             self._expect_header()
         else:
             _stop(self._header)
             self._header = None
+
+    def _parse(self, data: bytes) -> None:
+        cycle, begin = self.cycle, time.thread_time()
+        super().data_received(data)
+        taken = time.thread_time() - begin - len(data) * PARSING[1]
+        self._parsing = taken + (self._parsing if self.cycle is cycle else 0)
+        if self._parsing > PARSING[0]:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         """The client takes its answer slowly: it has its time."""

@@ -129,8 +129,8 @@ def _megabytes(kibibytes: float) -> str:
 
 
 def _levels(content: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{content['seconds']:g} seconds a level, after all pictures were read once; {content['queue']} requests may wait."
-    yield "Memory is the sum of what the kernel counts for each process of the server, in MB."
+    yield f"{content['seconds']:g} seconds a level, after all pictures were read once; {content['queue']} requests may wait,"
+    yield "for as long as 600 seconds. Memory is the sum of what the kernel counts for each process of the server, in MB."
     yield ""
     yield "| clients | answers by status | pages a second | p50 s | p95 s | p99 s | server's processor s a page | clients' share | peak | most in the first tenth | most after it | at the end |"
     yield "|--:|---|" + "--:|" * 10

@@ -17,7 +17,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ SIDE = 960
 LEVELS = (1, 8, 64)
 CLIENTS = 8
 """Of the parts in which several take turns."""
+WARM_UP = 6
+"""Pictures that each of those reads before it is measured."""
 
 QUEUE = 100
 """Requests that may wait: more than there are clients."""
@@ -58,6 +60,11 @@ class Places:
     """The environment of PaddleX's serving."""
     models: Path
     logs: Path
+
+
+def first(places: Places) -> Places:
+    """With the few pictures that warm up."""
+    return replace(places, paths=places.paths[:WARM_UP])
 
 
 def ours(places: Places, queue: int = QUEUE) -> Server:
@@ -149,12 +156,18 @@ def overload(places: Places, seconds: float, rounds: int) -> Iterator[dict[str, 
 
 def library(places: Places, seconds: float, rounds: int) -> Iterator[dict[str, Any]]:  # noqa: ARG001
     """The service and the library, taking turns."""
-    listed = places.logs / "pictures.json"
-    listed.write_text(json.dumps(list(map(str, places.paths))), "utf-8")
+    few, listed = first(places), places.logs / "pictures.json"
     settings = Settings("", "", threads=cpu_count(), side=SIDE)
     peer = Peer(LIBRARY, Path(sys.executable).parents[1], "predict_iter")
     with ours(places) as server, Runner(peer, settings, places.logs / "predict_iter.log") as runner:
-        for turn in turns({OURS: lambda: each_once(server, places), LIBRARY: lambda: runner.ask(listed)}, rounds):
+
+        def read(some: Places) -> dict[str, Any]:
+            listed.write_text(json.dumps(list(map(str, some.paths))), "utf-8")
+            return runner.ask(listed)
+
+        each_once(server, few)
+        read(few)
+        for turn in turns({OURS: lambda: each_once(server, places), LIBRARY: lambda: read(places)}, rounds):
             yield service_report.beside_library(turn, len(places.paths), cpu_count())
 
 
@@ -163,20 +176,20 @@ def beside_reference(places: Places, seconds: float, rounds: int) -> Iterator[di
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(ours(places))]
         servers += [stack.enter_context(reference(places, engine)) for engine in service_report.REFERENCES]
+        for server in servers:
+            each_once(server, first(places))
         calls = {server.name: (lambda server=server: each_once(server, places)) for server in servers}
         for turn in turns(calls, rounds):
             yield service_report.beside_reference(turn, len(places.paths), cpu_count())
 
 
 def turns(calls: Mapping[str, Callable[[], dict[str, Any]]], rounds: int) -> Iterator[dict[str, list[dict[str, Any]]]]:
-    """What each call returned, round after round, after one that does not count; in each round another one begins."""
+    """What each call returned, round after round; in each round another one begins."""
     taken: dict[str, list[dict[str, Any]]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
     names = list(calls)
     for turn in range(rounds):
-        first = turn % len(names)
-        for name in [*names[first:], *names[:first]]:
+        begin = turn % len(names)
+        for name in [*names[begin:], *names[:begin]]:
             taken[name].append(calls[name]())
         seconds = ", ".join(f"{name} {rows[-1]['wall']:.1f} s" for name, rows in taken.items())
         click.echo(f"round {turn + 1} of {rounds}: {seconds}", err=True)

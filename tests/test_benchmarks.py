@@ -5,17 +5,36 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import PAGES
 from onnx import TensorProto, helper, numpy_helper, save
+from served import read, running
 
-from benchmarks import charts, cold, growth, latency, limit, operators, peers, peers_report
+from benchmarks import (
+    charts,
+    cold,
+    growth,
+    latency,
+    limit,
+    modes,
+    operators,
+    peers,
+    peers_report,
+    processes,
+    service_report,
+)
 from benchmarks.labelled import Labelled, Score, compare_boxes, compare_text, spread
+from benchmarks.runners.clients import BROKEN, Load, send
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Clock, Settings
+from ocr_onnx import OCROptions, OCRResult
+from ocr_onnx.service.engine import Check
+from ocr_onnx.types import Page
 
 RESULTS = Path(peers_report.__file__).parent / "results"
 SETTINGS = Settings(detection="", recognition="", threads=1, side=960)
@@ -33,6 +52,8 @@ def test_tables_of_results_are_what_their_json_says(file: Path) -> None:
         "latency": latency.markdown,
         "growth": growth.markdown,
         "limit": limit.markdown,
+        "modes": modes.page,
+        "service": service_report.markdown,
     }
     result = json.loads(file.read_text("utf-8"))
     assert file.with_suffix(".md").read_text("utf-8") == makers[file.stem](result)
@@ -168,3 +189,69 @@ def test_a_node_counts_at_its_fastest_and_nodes_of_a_kind_together() -> None:
         {"kind": "Conv 1x1", "calls": 2, "seconds": pytest.approx(7e-6), "bytes": 120},
         {"kind": "Conv depthwise 3x3", "calls": 1, "seconds": pytest.approx(4e-6), "bytes": 60},
     ]
+
+
+def test_clients_send_each_picture_as_often_as_asked_and_keep_what_was_read() -> None:
+    with running() as server:
+        sent = send(Load(server.port, clients=3, files=(str(PAGES / "sign.png"), str(SAMPLE)), seconds=60, requests=7))
+    assert sorted(answer.file for answer in sent.answers) == [0, 0, 0, 0, 1, 1, 1]
+    assert {answer.status for answer in sent.answers} == {200}
+    assert sent.texts == {0: ["page None"], 1: ["page None"]}
+    assert 0 < sent.cpu < sent.wall * 3
+
+
+def test_clients_count_refusals_and_go_on() -> None:
+    def slow(page: Page, options: OCROptions, check: Check) -> OCRResult:
+        time.sleep(0.5)
+        return read(page, options, check)
+
+    with running(slow, queue_size=0) as server:
+        sent = send(Load(server.port, clients=2, files=(str(SAMPLE),), seconds=1.0))
+    statuses = [answer.status for answer in sent.answers]
+    assert set(statuses) == {200, 503}
+    assert statuses.count(503) > 1
+    assert {answer.retry_after for answer in sent.answers if answer.status == 503} == {"1"}
+
+
+def test_clients_count_connections_that_break() -> None:
+    sent = send(Load(processes.free_port(), clients=1, files=(str(SAMPLE),), seconds=60, requests=1))
+    assert [answer.status for answer in sent.answers] == [BROKEN]
+    assert "refused" in sent.answers[0].why
+
+
+FAMILY = """
+import runpy, subprocess, sys
+child = "import sys; held = bytearray(b'x' * 30_000_000); sum(range(10**7)); sys.stdin.read()"
+started = subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE)
+runpy.run_module("http.server", run_name="__main__")
+"""
+
+
+def test_a_server_is_measured_with_its_children(tmp_path: Path) -> None:
+    port = processes.free_port()
+    command = [sys.executable, "-c", FAMILY, str(port), "--bind", "127.0.0.1", "--directory", str(tmp_path)]
+    (tmp_path / "health").touch()
+    with processes.Server("files", command, port, tmp_path / "log") as server, server.watched() as seen:
+        end = time.monotonic() + 60
+        while server.cpu() < 0.3 or server.resident() < 45_000:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert server.peak() >= server.resident()
+    assert max(seen) > 30_000
+
+
+def test_the_service_is_compared_round_by_round_and_without_its_clients() -> None:
+    service = [{"wall": 12.0, "cpu": 20.0, "clients_cpu": 4.0}]
+    library = [{"wall": 9.0, "cpu": 19.0}]
+    assert list(service_report.ratios(service, library, 2)) == [(0.75, 0.9, 0.95)]
+
+
+def test_a_level_counts_pages_of_good_answers_and_memory_after_the_first_tenth() -> None:
+    answers = [{"seconds": 1.0, "status": 200, "retry_after": None, "why": ""}] * 4
+    answers += [{"seconds": 0.1, "status": 503, "retry_after": "2", "why": ""}] * 3
+    answers += [{"seconds": 0.1, "status": 503, "retry_after": None, "why": ""}]
+    sent = {"answers": answers, "wall": 2.0, "cpu": 0.4, "server_cpu": 3.0, "peak": 9}
+    row = service_report.level(8, sent | {"resident": [3, 4, *[5] * 17, 4]}, 2)
+    assert (row["pages_a_second"], row["server_cpu"], row["clients_share"]) == (2.0, 0.75, 0.1)
+    assert (row["statuses"], row["retry_after"]) == ({"200": 4, "503": 4}, 3)
+    assert (row["first"], row["rest"], row["final"]) == (4, 5, 4)

@@ -1,0 +1,124 @@
+"""A server's processes from outside: what they take of the processor and of memory, as the kernel counts it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+START_SECONDS = 180
+EVERY = 0.5
+"""Seconds between two looks at memory."""
+
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """A command that serves on a port, and the processes it starts; to be used in a `with`."""
+
+    def __init__(self, name: str, command: Sequence[str], port: int, log: Path) -> None:
+        self.name, self.port = name, port
+        with log.open("w") as file:
+            self._process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+        self._log = log
+        self._wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def cpu(self) -> float:
+        """Processor seconds that all its processes took, those that ended too."""
+        return sum(cpu_seconds(process) for process in family(self._process.pid))
+
+    def resident(self) -> int:
+        """KiB of all its processes now; what they share counts for each."""
+        return sum(memory(process, "VmRSS") for process in family(self._process.pid))
+
+    def peak(self) -> int:
+        """KiB, the sum of each process's highest."""
+        return sum(memory(process, "VmHWM") for process in family(self._process.pid))
+
+    @contextmanager
+    def watched(self) -> Iterator[list[int]]:
+        """What it has of memory, looked at again and again as long as this is open."""
+        seen, done = [self.resident()], threading.Event()
+
+        def watch() -> None:
+            while not done.wait(EVERY):
+                seen.append(self.resident())
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield seen
+        finally:
+            done.set()
+            thread.join()
+
+    def _wait(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        while self._process.poll() is None and time.monotonic() < end:
+            with suppress(OSError, urllib.error.URLError):
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5).close()
+                return
+            time.sleep(0.2)
+        self._end()
+        raise RuntimeError(f"{self.name} does not serve: {self._log} says why")
+
+    def _end(self) -> None:
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(20)
+        self._process.kill()
+        self._process.wait()
+
+
+def free_port() -> int:
+    """One that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def family(process: int) -> list[int]:
+    """A process and all that descend from it."""
+    found = [process]
+    with suppress(OSError):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            for child in (thread / "children").read_text("ascii").split():
+                found += family(int(child))
+    return found
+
+
+def cpu_seconds(process: int) -> float:
+    """User and system time of a process and of its ended children; 0 where it has ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) * TICK
+
+
+def memory(process: int, which: str) -> int:
+    """KiB, VmRSS or VmHWM; 0 where the process has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text("utf-8")
+    except OSError:
+        return 0
+    found = re.search(rf"^{which}:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) if found else 0

@@ -391,11 +391,14 @@ def test_a_decoding_process_that_is_killed_costs_one_answer_at_most() -> None:
 
 def test_attacks_leave_no_files_open_and_no_process_behind(server: Running) -> None:
     server.post()
+    # Connections of tests before this one may still be closing.
+    server.wait_until(lambda: server.connections == 0)
     files, started = open_files(), children()
     for _ in range(20):
         server.raw(HEAD + b"Content-Length: 100\r\n\r\n{").close()
         server.post(file="AAAA")
         server.post(file="x" * 100, fileType=0)
     server.wait_until(lambda: server.connections == 0 and server.work.open == 0)
-    assert (open_files(), children()) == (files, started)
+    assert open_files() <= files
+    assert children() == started
     assert "ocr_onnx_waiting_bytes 0.0" in server.get("/metrics").text

@@ -76,6 +76,11 @@ def test_processes_are_started_once_and_kept() -> None:
     assert processes() == []
 
 
+def test_pdfium_is_loaded_before_the_first_pdf(decoder: Decoder) -> None:
+    pages(decoder, TINY)
+    assert "pdfium" in Path(f"/proc/{processes()[0]}/maps").read_text()
+
+
 def test_a_process_killed_amid_a_page_gives_one_error_and_the_next_call_works(decoder: Decoder) -> None:
     (first,) = processes()
     pages(decoder, TINY)

@@ -167,6 +167,8 @@ def _addresses() -> int:
 
 def _settle(memory: int) -> None:
     """What is done once: signals for the server are none for us, decoders are loaded, and everything else is forbidden."""
+    import pypdfium2  # noqa: F401 documents.py would load it at the first PDF, when it counts towards the limits
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(1)

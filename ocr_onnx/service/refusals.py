@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ocr_onnx.errors import (
-    ImageTooLargeError,
-    InputDownloadError,
-    InputError,
-    NotEnoughMemoryError,
-    OCRError,
-    OptionError,
-    StageNotLoadedError,
-)
+from ocr_onnx.errors import InputError, NotEnoughMemoryError, OCRError, OptionError, StageNotLoadedError
 
 UNAUTHORIZED = 401
 
@@ -57,6 +49,6 @@ def of(error: OCRError) -> Refused:
     if isinstance(error, StageNotLoadedError):
         stage = next((field for name, field in STAGES.items() if name in str(error)), "a stage")
         return Refused(422, f"{stage} is true, and this server was started without that stage")
-    if isinstance(error, InputDownloadError | ImageTooLargeError | InputError | OptionError):
+    if isinstance(error, InputError | OptionError):
         return Refused(422, ADDRESS.sub("it", str(error)))
     return Refused(500, INTERNAL)

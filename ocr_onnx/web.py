@@ -32,9 +32,9 @@ def fetch(url: str, options: InputOptions) -> bytes:
         raise InputDownloadError(f"{url} is not fetched, as {OFFLINE_VARIABLE} is set: unset it, or give a file")
     try:
         return follow(url, options, _by_environment)
-    except (InputError, OSError, ValueError, http.client.HTTPException) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (OSError, ValueError, http.client.HTTPException) as error:
         if isinstance(error, TimeoutError):
             raise InputDownloadError(
                 f"{url} took longer than {options.download_timeout:g} seconds: try again, or raise download_timeout"

@@ -5,22 +5,34 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks.runners.protocol import Line, Reader, Settings, serve
-from ocr_onnx import OCR, DetectionOptions, OCROptions
+from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
+
+PACKAGES = ("ocr-onnx", "onnxruntime")
 
 
-def prepare(settings: Settings) -> Reader:
-    """An engine with both orientation stages off, and the size for detection that all are given."""
+def engine(settings: Settings) -> OCR:
+    """With both orientation stages off, and the size for detection that all are given."""
     mode = OCROptions.high_performance() if settings.variant == "high-performance" else OCROptions()
     detection = DetectionOptions(limit_side_len=settings.side, limit_type="max")
     off = replace(mode, use_doc_orientation_classify=False, use_textline_orientation=False, detection=detection)
-    ocr = OCR(off, cpu_threads=settings.threads)
+    return OCR(off, cpu_threads=settings.threads)
+
+
+def lines(result: OCRResult) -> list[Line]:
+    """What was read on a page."""
+    return [Line(line.text, line.box.quad.tolist()) for line in result.lines]
+
+
+def prepare(settings: Settings) -> Reader:
+    """Picture by picture."""
+    ocr = engine(settings)
 
     def read(path: str) -> list[Line]:
         (result,) = ocr.predict(path)
-        return [Line(line.text, line.box.quad.tolist()) for line in result.lines]
+        return lines(result)
 
     return read
 
 
 if __name__ == "__main__":
-    serve(prepare, ("ocr-onnx", "onnxruntime"))
+    serve(prepare, PACKAGES)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks.processes import cpu_seconds
 from benchmarks.runners.protocol import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -84,15 +85,10 @@ class Runner:
 
     def _settle(self) -> None:
         end = time.monotonic() + PATIENCE
-        before = self._ticks()
+        before = cpu_seconds(self._process.pid)
         while time.monotonic() < end:
             time.sleep(STILL)
-            now = self._ticks()
+            now = cpu_seconds(self._process.pid)
             if now == before:
                 return
             before = now
-
-    def _ticks(self) -> int:
-        """The process's time on the processors, in the kernel's ticks."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])

@@ -12,7 +12,7 @@ import json
 import string
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,63 +22,53 @@ from benchmarks import charts
 from benchmarks.labelled import SETS, Labelled, Score, compare_boxes, compare_text
 from benchmarks.machine import circumstances
 from ocr_onnx import OCR, DetectionOptions, OCROptions, RecognitionOptions, geometry, sources
-from ocr_onnx.types import Image, Text, TextBox
+from ocr_onnx.types import Page, TextLine
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
-OWN, BATCH = RecognitionOptions(padding="own"), RecognitionOptions()
+STANDARD, OWN = OCROptions(), OCROptions(recognition=RecognitionOptions(padding="own"))
 UNSURE = 0.9
 """A line with a lower score is read again, padded as the reference does, in the way that does so."""
 
-Way = Callable[[OCR, Image], tuple[list[TextBox], list[Text]]]
+Way = Callable[[OCR, Page], Sequence[TextLine]]
 
 
-def plain(recognition: RecognitionOptions, side: int | None = None) -> Way:
-    """Detection at most so many pixels a side (None: as standard mode), and this way to recognize."""
-    detection = DetectionOptions() if side is None else DetectionOptions(limit_side_len=side, limit_type="max")
-
-    def read(ocr: OCR, image: Image) -> tuple[list[TextBox], list[Text]]:
-        boxes, crops = find(ocr, image, detection)
-        return boxes, ocr.recognize(crops, recognition)
-
-    return read
+def without_orientation(options: OCROptions) -> OCROptions:
+    """The same, with both stages off."""
+    return replace(options, use_doc_orientation_classify=False, use_textline_orientation=False)
 
 
-def find(ocr: OCR, image: Image, detection: DetectionOptions) -> tuple[list[TextBox], list[Image]]:
-    """The boxes and what is in them."""
-    boxes = geometry.reading_order(ocr.detect(image, detection))
-    cut = [(box, geometry.crop(image, box.quad)) for box in boxes]
-    kept = [(box, crop) for box, crop in cut if crop.size]
-    return [box for box, _ in kept], [crop for _, crop in kept]
+def by(options: OCROptions) -> Way:
+    """As the pipeline reads with these options."""
+    chosen = without_orientation(options)
+    return lambda ocr, page: ocr.read(page, chosen).lines
 
 
-def twice(ocr: OCR, image: Image) -> tuple[list[TextBox], list[Text]]:
+def at_most(side: int, options: OCROptions) -> Way:
+    """The same, detection at most so many pixels a side."""
+    return by(replace(options, detection=DetectionOptions(limit_side_len=side, limit_type="max")))
+
+
+def twice(ocr: OCR, page: Page) -> Sequence[TextLine]:
     """Lines padded by themselves, and again by batch where the score is low."""
-    boxes, crops = find(ocr, image, DetectionOptions())
-    texts = ocr.recognize(crops, OWN)
-    again = [i for i, text in enumerate(texts) if text.score < UNSURE]
-    for i, text in zip(again, ocr.recognize([crops[i] for i in again], BATCH), strict=True):
-        texts[i] = text
-    return boxes, texts
-
-
-def high_performance(ocr: OCR, image: Image) -> tuple[list[TextBox], list[Text]]:
-    """The mode as it is."""
-    options = OCROptions.high_performance()
-    boxes, crops = find(ocr, image, options.detection)
-    return boxes, ocr.recognize(crops, options.recognition)
+    lines = list(by(OWN)(ocr, page))
+    again = [i for i, line in enumerate(lines) if line.score < UNSURE]
+    crops = [geometry.crop(page.image, lines[i].box.quad) for i in again]
+    for i, text in zip(again, ocr.recognize(crops), strict=True):
+        lines[i] = replace(lines[i], text=text.text, score=text.score)
+    return lines
 
 
 WAYS: Mapping[str, Way] = {
-    "standard mode": plain(BATCH),
-    "high-performance mode": high_performance,
-    "lines padded by themselves": plain(OWN),
+    "standard mode": by(STANDARD),
+    "high-performance mode": by(OCROptions.high_performance()),
+    "lines padded by themselves": by(OWN),
     f"the same, again by batch below a score of {UNSURE}": twice,
-    "by themselves, detection at most 1600 a side": plain(OWN, 1600),
-    "by themselves, detection at most 1120 a side": plain(OWN, 1120),
-    "by themselves, detection at most 960 a side": plain(OWN, 960),
-    "by themselves, detection at most 736 a side": plain(OWN, 736),
-    "as standard mode, detection at most 960 a side": plain(BATCH, 960),
+    "by themselves, detection at most 1600 a side": at_most(1600, OWN),
+    "by themselves, detection at most 1120 a side": at_most(1120, OWN),
+    "by themselves, detection at most 960 a side": at_most(960, OWN),
+    "by themselves, detection at most 736 a side": at_most(736, OWN),
+    "as standard mode, detection at most 960 a side": at_most(960, STANDARD),
 }
 
 
@@ -120,19 +110,19 @@ def measure(ocr: OCR, data: Path) -> Outcomes:
             ways = list(WAYS.items())
             for way, take in ways[number % len(ways) :] + ways[: number % len(ways)]:
                 begun, used = time.perf_counter(), time.process_time()
-                boxes, texts = take(ocr, page.image)
+                lines = take(ocr, page)
                 outcome = outcomes[way][name]
                 outcome.wall += time.perf_counter() - begun
                 outcome.cpu += time.process_time() - used
-                _add(outcome, boxes, texts, image, characters=characters)
+                _add(outcome, lines, image, characters=characters)
         click.echo(f"{name}: done", err=True)
     return outcomes
 
 
-def _add(outcome: Outcome, boxes: list[TextBox], texts: list[Text], image: Labelled, *, characters: bool) -> None:
-    outcome.text.add(*compare_text("\n".join(t.text for t in texts), image.text, characters=characters))
+def _add(outcome: Outcome, lines: Sequence[TextLine], image: Labelled, *, characters: bool) -> None:
+    outcome.text.add(*compare_text("\n".join(line.text for line in lines), image.text, characters=characters))
     if image.boxes:
-        outcome.boxes.add(*compare_boxes([box.quad for box in boxes], image))
+        outcome.boxes.add(*compare_boxes([line.box.quad for line in lines], image))
 
 
 def rows(outcomes: Outcomes) -> Iterator[Row]:
@@ -174,8 +164,7 @@ def chart(measured: Sequence[Row]) -> str:
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with the labelled sets.")
 def main(data: Path) -> None:
     """Measure, and write modes.md, modes.json and modes.svg."""
-    off = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
-    measured = list(rows(measure(OCR(off), data)))
+    measured = list(rows(measure(OCR(without_orientation(STANDARD)), data)))
     result = {"circumstances": circumstances(), "rows": [row._asdict() for row in measured]}
     text = page(result)
     (RESULTS / "modes.md").write_text(text, "utf-8")

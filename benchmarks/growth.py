@@ -25,12 +25,11 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks import charts
+from benchmarks import charts, records
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import peak
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 
 MEGAPIXELS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 DECODED = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
@@ -212,11 +211,9 @@ def _fitted(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
     return f"\nFitted exponents{note}: {fits}.\n"
 
 
-def write(result: Mapping[str, Any], folder: Path) -> None:
+def write(result: Mapping[str, Any]) -> None:
     """growth.json, growth.md and two charts."""
-    folder.mkdir(exist_ok=True)
-    (folder / "growth.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    (folder / "growth.md").write_text(markdown(result), "utf-8")
+    records.keep("growth", result, markdown(result))
     curves = {
         kind: [(row["size"], row["cpu"]) for row in result["points"] if row["kind"] == kind]
         for kind in KINDS
@@ -224,9 +221,9 @@ def write(result: Mapping[str, Any], folder: Path) -> None:
     }
     lines = {"lines": curves.pop("lines")}
     pixels = charts.curves("Processor seconds by megapixels", ("megapixels", "processor seconds"), curves)
-    (folder / "growth-pixels.svg").write_text(pixels, "utf-8")
+    records.draw("growth-pixels", pixels)
     by_lines = charts.curves("Processor seconds of a page by its lines", ("lines", "processor seconds"), lines)
-    (folder / "growth-lines.svg").write_text(by_lines, "utf-8")
+    records.draw("growth-lines", by_lines)
 
 
 @click.command(help=__doc__)
@@ -244,7 +241,7 @@ def main(point: str | None, keep: bool) -> None:
     result = {"circumstances": circumstances(), "points": rows}
     click.echo(markdown(result))
     if keep:
-        write(result, RESULTS)
+        write(result)
 
 
 if __name__ == "__main__":

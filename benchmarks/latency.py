@@ -9,7 +9,6 @@ unwarping use all cores, and a line is recognized or turned on one.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
@@ -21,7 +20,7 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks import cold
+from benchmarks import cold, records
 from benchmarks.accuracy import PAIRS
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import Clock
@@ -35,7 +34,6 @@ from ocr_onnx.types import Image
 from ocr_onnx.unwarping import TextImageUnwarper
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 SAMPLE = ROOT / "ocr_onnx" / "sample.png"
 PAGES = tuple(
     ROOT / "tests" / "pages" / name
@@ -290,9 +288,7 @@ def main(write: bool) -> None:
     }
     click.echo(markdown(result))
     if write:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "latency.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-        (RESULTS / "latency.md").write_text(markdown(result), "utf-8")
+        records.keep("latency", result, markdown(result))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.operators import by_kind, multiply_adds
 from ocr_onnx import store
@@ -35,7 +36,6 @@ from ocr_onnx.runtime import CPU, Session, cpu_count, onnxruntime, run_each, ses
 from ocr_onnx.types import Tensor
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "tests" / "pages" / "dense.png"
 
 ROUNDS = 21
@@ -331,9 +331,7 @@ def main(write: bool) -> None:
     result = measure()
     click.echo(markdown(result))
     if write:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "limit.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-        (RESULTS / "limit.md").write_text(markdown(result), "utf-8")
+        records.keep("limit", result, markdown(result))
 
 
 if __name__ == "__main__":

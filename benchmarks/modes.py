@@ -8,7 +8,6 @@ part of standard mode's over the set; F1 is of words or characters whatever thei
 
 from __future__ import annotations
 
-import json
 import string
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,13 +17,11 @@ from typing import Any, NamedTuple
 
 import click
 
-from benchmarks import charts
+from benchmarks import charts, records
 from benchmarks.labelled import SETS, Labelled, Score, compare_boxes, compare_text
 from benchmarks.machine import circumstances
 from ocr_onnx import OCR, DetectionOptions, OCROptions, RecognitionOptions, geometry, sources
 from ocr_onnx.types import Page, TextLine
-
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 STANDARD, OWN = OCROptions(), OCROptions(recognition=RecognitionOptions(padding="own"))
 UNSURE = 0.9
@@ -167,9 +164,8 @@ def main(data: Path) -> None:
     measured = list(rows(measure(OCR(without_orientation(STANDARD)), data)))
     result = {"circumstances": circumstances(), "rows": [row._asdict() for row in measured]}
     text = page(result)
-    (RESULTS / "modes.md").write_text(text, "utf-8")
-    (RESULTS / "modes.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    (RESULTS / "modes.svg").write_text(chart(measured), "utf-8")
+    records.keep("modes", result, text)
+    records.draw("modes", chart(measured))
     click.echo(text)
 
 

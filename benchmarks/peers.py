@@ -20,7 +20,7 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks import cold, peers_report
+from benchmarks import cold, peers_report, records
 from benchmarks.labelled import SETS, Score, compare_boxes, compare_text, spread
 from benchmarks.machine import load, machine, today
 from benchmarks.runners.process import ROOT, Peer, Runner
@@ -160,7 +160,7 @@ def main(data: Path, home: Path, python: Path, only: tuple[str, ...], every: int
     def keep(part: str, content: Any) -> None:
         result[part] = {"date": today(), "machine": machine(), "load": load(), "content": content}
         if options["write"]:
-            peers_report.update(part, result[part])
+            peers_report.write(records.known("peers") | {part: result[part]})
 
     with contextlib.ExitStack() as stack:
         runners = [stack.enter_context(Runner(p, settings, home / f"{p.module}-{p.variant}.log")) for p in taking_part]

@@ -5,15 +5,11 @@ python -m benchmarks.peers_report      writes benchmarks/results/peers.md and pe
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks import charts
-
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import charts, records
 
 OURS = "ocr-onnx"
 SETS = {
@@ -156,26 +152,22 @@ def _stages(peers: Mapping[str, Any]) -> Iterator[str]:
 SECTIONS = {"accuracy": ("Accuracy", _accuracy), "cold": ("One picture by a whole command", _cold)}
 
 
-def update(part: str, measured: Mapping[str, Any]) -> None:
-    """Put one part in the place of what benchmarks/results has of it."""
-    RESULTS.mkdir(exist_ok=True)
-    known = RESULTS / "peers.json"
-    result: dict[str, Any] = json.loads(known.read_text("utf-8")) if known.is_file() else {}
-    result[part] = measured
-    known.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    if "race" in result:
-        write(result, RESULTS)
-
-
-def write(result: Mapping[str, Any], folder: Path) -> None:
-    """peers.md and peers.svg."""
-    (folder / "peers.md").write_text(markdown(result), "utf-8")
+def chart(result: Mapping[str, Any]) -> str:
+    """Seconds a picture by library."""
     race = result["race"]["content"]
     pages = len(race["images"])
     medians = {name: statistics.median(sums(peer["wall"])) / pages for name, peer in race["peers"].items()}
     title = f"Seconds a picture, {pages} mixed pictures ({result['race']['machine']}, {result['race']['date']})"
-    (folder / "peers.svg").write_text(charts.bars(title, medians, " s"), "utf-8")
+    return charts.bars(title, medians, " s")
+
+
+def write(result: Mapping[str, Any]) -> None:
+    """peers.json and, of a race, peers.md and peers.svg."""
+    raced = "race" in result
+    records.keep("peers", result, markdown(result) if raced else None)
+    if raced:
+        records.draw("peers", chart(result))
 
 
 if __name__ == "__main__":
-    write(json.loads((RESULTS / "peers.json").read_text("utf-8")), RESULTS)
+    write(records.known("peers"))

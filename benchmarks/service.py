@@ -24,7 +24,7 @@ from typing import Any
 import click
 import yaml
 
-from benchmarks import service_report
+from benchmarks import records, service_report
 from benchmarks.labelled import spread
 from benchmarks.machine import load, machine, today
 from benchmarks.processes import Server, free_port
@@ -222,8 +222,9 @@ def main(data: Path, home: Path, serving: Path | None, only: tuple[str, ...], wr
             continue
         for content in part(places, given["seconds"], given["rounds"]):
             measured = {"date": today(), "machine": machine(), "load": load(), "content": content}
-            result = service_report.update(name, measured, write=write)
-        click.echo(service_report.markdown({name: result[name]}))
+            if write:
+                service_report.write(records.known("service") | {name: measured})
+        click.echo(service_report.markdown({name: measured}))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,14 @@ python -m benchmarks.service_report      writes benchmarks/results/service.md an
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import records
 
 OURS, LIBRARY = "ocr-onnx serve", "predict_iter"
 REFERENCES = {
@@ -200,17 +198,10 @@ SECTIONS = {
 }
 
 
-def update(part: str, measured: Mapping[str, Any], *, write: bool) -> dict[str, Any]:
-    """Put one part in the place of what benchmarks/results has of it; returns all."""
-    known = RESULTS / "service.json"
-    result: dict[str, Any] = json.loads(known.read_text("utf-8")) if known.is_file() else {}
-    result[part] = measured
-    if write:
-        known.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-        known.with_suffix(".md").write_text(markdown(result), "utf-8")
-    return result
+def write(result: Mapping[str, Any]) -> None:
+    """service.json and service.md."""
+    records.keep("service", result, markdown(result))
 
 
 if __name__ == "__main__":
-    whole = json.loads((RESULTS / "service.json").read_text("utf-8"))
-    (RESULTS / "service.md").write_text(markdown(whole), "utf-8")
+    write(records.known("service"))

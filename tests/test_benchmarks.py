@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from benchmarks import (
     peers,
     peers_report,
     processes,
+    records,
     service_report,
 )
 from benchmarks.labelled import Labelled, Score, compare_boxes, compare_text, spread
@@ -36,7 +38,6 @@ from ocr_onnx import OCROptions, OCRResult
 from ocr_onnx.service.engine import Check
 from ocr_onnx.types import Page
 
-RESULTS = Path(peers_report.__file__).parent / "results"
 SETTINGS = Settings(detection="", recognition="", threads=1, side=960)
 SAMPLE = ROOT / "ocr_onnx" / "sample.png"
 
@@ -45,7 +46,7 @@ def square(x: float, y: float, side: float) -> np.ndarray[Any, np.dtype[np.float
     return np.array([[x, y], [x + side, y], [x + side, y + side], [x, y + side]], np.float32)
 
 
-@pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(records.RESULTS.glob("*.json")), ids=lambda file: file.stem)
 def test_tables_of_results_are_what_their_json_says(file: Path) -> None:
     makers = {
         "peers": peers_report.markdown,
@@ -59,8 +60,29 @@ def test_tables_of_results_are_what_their_json_says(file: Path) -> None:
     assert file.with_suffix(".md").read_text("utf-8") == makers[file.stem](result)
 
 
+@pytest.mark.parametrize(
+    ("name", "write"), [("growth", growth.write), ("peers", peers_report.write), ("service", service_report.write)]
+)
+def test_a_result_that_is_known_is_written_the_same_again(
+    name: str, write: Callable[[dict[str, Any]], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {file.name: file.read_bytes() for file in records.RESULTS.glob(f"{name}*")}
+    result = records.known(name)
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    assert records.known(name) == {}
+    write(result)
+    assert {file.name: file.read_bytes() for file in records.RESULTS.iterdir()} == before
+
+
+def test_without_a_race_its_other_parts_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    peers_report.write({"accuracy": {"content": {}}})
+    assert records.known("peers") == {"accuracy": {"content": {}}}
+    assert not (tmp_path / "peers.md").exists()
+
+
 def test_ocr_onnx_read_in_the_race_what_paddleocr_read() -> None:
-    race = json.loads((RESULTS / "peers.json").read_text("utf-8"))["race"]["content"]
+    race = records.known("peers")["race"]["content"]
     ours = race["peers"][peers.OURS]
     assert ours["texts_equal"] == ours["texts_wanted"] == ours["texts"]
     assert ours["pages_equal"] == len(race["images"]) >= 40

@@ -17,6 +17,7 @@ import click
 import cv2
 import numpy as np
 
+from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import peak
 from ocr_onnx import OCR, sources, store, zoo
@@ -105,8 +106,7 @@ def main(page: str | None, detector: str | None) -> None:
     else:
         part = section()
         click.echo(part)
-        before, _, rest = TARGET.read_text("utf-8").partition(BEGIN)
-        TARGET.write_text(f"{before}{BEGIN}{part}{END}{rest.partition(END)[2]}", "utf-8")
+        TARGET.write_text(records.with_part(TARGET.read_text("utf-8"), BEGIN, part, END), "utf-8")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import PIL.Image
 
+from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import peak
 from ocr_onnx import OCR, DetectionOptions, OCROptions
@@ -125,13 +126,6 @@ def section(courses: list[Course], options: str) -> str:
 """
 
 
-def updated(text: str, part: str) -> str:
-    """The document with the part as it is now."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{part}{END}{after}"
-
-
 @click.command()
 @click.option("--images", default=5000, show_default=True, type=click.IntRange(0), help="Pictures in the folder.")
 @click.option("--pages", default=600, show_default=True, type=click.IntRange(0), help="Pages of the PDF.")
@@ -161,7 +155,7 @@ def main(path: str | None, side: int | None, write: bool, **counts: int) -> None
     part = section(courses, options)
     click.echo(part)
     if write:
-        TARGET.write_text(updated(TARGET.read_text("utf-8"), part), "utf-8")
+        TARGET.write_text(records.with_part(TARGET.read_text("utf-8"), BEGIN, part, END), "utf-8")
     sys.exit(any(each.growth > ALLOWED for each in courses))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks import records
 from ocr_onnx import zoo
 from ocr_onnx.zoo import ModelSpec
 
@@ -36,9 +37,7 @@ def table() -> str:
 
 def updated(text: str) -> str:
     """README.md with the table as it should be."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return records.with_part(text, BEGIN, f"\n{table()}\n", END)
 
 
 if __name__ == "__main__":

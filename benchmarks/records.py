@@ -27,3 +27,12 @@ def keep(name: str, result: Mapping[str, Any], text: str | None) -> None:
 def draw(name: str, chart: str) -> None:
     """Write a chart, an SVG, once its result is kept."""
     (RESULTS / f"{name}.svg").write_text(chart, "utf-8")
+
+
+def with_part(document: str, begin: str, part: str, end: str) -> str:
+    """A document with another text between two marks, both of which stay. Raises ValueError where one is missing."""
+    before, begun, rest = document.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (begun and ended):
+        raise ValueError(f"the document has no {begin.strip()} with {end.strip()} after it: put them where it belongs")
+    return f"{before}{begin}{part}{end}{after}"

@@ -27,6 +27,7 @@ import click
 import cv2
 import numpy as np
 
+from benchmarks import records
 from benchmarks.machine import circumstances
 from ocr_onnx import sources
 
@@ -161,8 +162,7 @@ def main(threads: int, write: bool) -> None:
     part = section(threads)
     click.echo(part)
     if write:
-        before, _, rest = TARGET.read_text("utf-8").partition(BEGIN)
-        TARGET.write_text(f"{before}{BEGIN}\n{part}{END}{rest.partition(END)[2]}", "utf-8")
+        TARGET.write_text(records.with_part(TARGET.read_text("utf-8"), BEGIN, f"\n{part}", END), "utf-8")
 
 
 if __name__ == "__main__":

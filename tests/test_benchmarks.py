@@ -81,6 +81,18 @@ def test_without_a_race_its_other_parts_are_kept(tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "peers.md").exists()
 
 
+def test_a_marked_part_of_a_document_is_replaced_and_the_rest_stays() -> None:
+    document = "head\n<!-- b -->\nold\n<!-- e -->\ntail <!-- e -->\n"
+    new = document.replace("old", "new")
+    assert records.with_part(document, "<!-- b -->\n", "new\n", "<!-- e -->\n") == new
+
+
+@pytest.mark.parametrize("document", ["", "<!-- b -->\nold", "<!-- e -->\n<!-- b -->\n"])
+def test_a_document_without_marks_is_left_alone(document: str) -> None:
+    with pytest.raises(ValueError, match="put them where it belongs"):
+        records.with_part(document, "<!-- b -->\n", "new\n", "<!-- e -->\n")
+
+
 def test_ocr_onnx_read_in_the_race_what_paddleocr_read() -> None:
     race = records.known("peers")["race"]["content"]
     ours = race["peers"][peers.OURS]

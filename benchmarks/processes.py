@@ -30,6 +30,7 @@ class Server:
         self.name, self.port = name, port
         with log.open("w") as file:
             self._process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+        self.process = self._process.pid
         self._log = log
         self._wait()
 
@@ -43,15 +44,19 @@ class Server:
 
     def cpu(self) -> float:
         """Processor seconds that all its processes took, those that ended too."""
-        return sum(cpu_seconds(process) for process in family(self._process.pid))
+        return sum(cpu_seconds(process) for process in family(self.process))
 
     def resident(self) -> int:
         """KiB of all its processes now; what they share counts for each."""
-        return sum(memory(process, "VmRSS") for process in family(self._process.pid))
+        return sum(memory(process, "VmRSS") for process in family(self.process))
+
+    def proportional(self) -> int:
+        """KiB of all its processes now; what they share counts once."""
+        return sum(memory(process, "Pss") for process in family(self.process))
 
     def peak(self) -> int:
         """KiB, the sum of each process's highest."""
-        return sum(memory(process, "VmHWM") for process in family(self._process.pid))
+        return sum(memory(process, "VmHWM") for process in family(self.process))
 
     @contextmanager
     def watched(self) -> Iterator[list[int]]:
@@ -115,10 +120,11 @@ def cpu_seconds(process: int) -> float:
 
 
 def memory(process: int, which: str) -> int:
-    """KiB, VmRSS or VmHWM; 0 where the process has ended."""
+    """KiB: VmRSS, VmHWM or Pss (of which what is shared counts in part); 0 where the process has ended."""
+    file = "smaps_rollup" if which == "Pss" else "status"
     try:
-        status = Path(f"/proc/{process}/status").read_text("utf-8")
+        lines = Path(f"/proc/{process}/{file}").read_text("utf-8")
     except OSError:
         return 0
-    found = re.search(rf"^{which}:\s+(\d+) kB$", status, re.MULTILINE)
+    found = re.search(rf"^{which}:\s+(\d+) kB$", lines, re.MULTILINE)
     return int(found[1]) if found else 0

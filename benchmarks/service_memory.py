@@ -2,25 +2,18 @@
 
     python -m benchmarks.service_memory
 
-A server is started as `ocr-onnx serve --port 0 --deadline 600`. What is shared between its processes counts once (Pss); peaks of
+A server is started as `ocr-onnx serve --deadline 600`. What is shared between its processes counts once (Pss); peaks of
 single processes are the kernel's (VmHWM).
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import http.client
 import json
-import re
-import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -29,6 +22,7 @@ import numpy as np
 
 from benchmarks import records
 from benchmarks.machine import circumstances
+from benchmarks.processes import Server, family, free_port, memory
 from ocr_onnx import sources
 
 ROOT = Path(__file__).parents[1]
@@ -43,34 +37,13 @@ A4 = {200: (1654, 2339), 300: (2480, 3508)}
 PAGES = 3
 """Read one after another."""
 
+START = 3
+"""Seconds that decoders are given to start."""
 EVERY = 0.02
 """Seconds between two looks."""
 
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server that runs."""
-
-    process: int
-    port: int
-
-    def decoders(self) -> list[int]:
-        """The processes in which it decodes."""
-        children = Path(f"/proc/{self.process}/task").glob("*/children")
-        return [int(child) for file in children for child in file.read_text("ascii").split()]
-
-    def whole(self) -> float:
-        """MiB of all its processes; what they share counts once."""
-        return sum(memory(process, "smaps_rollup", "Pss") for process in (self.process, *self.decoders()))
-
-    def post(self, body: bytes) -> None:
-        """Read a page."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
-        connection.request("POST", "/ocr", body)
-        answer = connection.getresponse()
-        if answer.status != http.client.OK:
-            raise click.ClickException(answer.read().decode())
-        answer.read()
+LOG = ROOT / ".cache" / "service_memory.log"
+"""What the server says."""
 
 
 def make_body(size: tuple[int, int]) -> bytes:
@@ -83,52 +56,48 @@ def make_body(size: tuple[int, int]) -> bytes:
     return json.dumps({"file": base64.b64encode(png.tobytes()).decode(), "fileType": 1}).encode()
 
 
-def memory(process: int, file: str, name: str) -> float:
-    """MiB of one line of a file in /proc."""
-    text = Path(f"/proc/{process}/{file}").read_text("ascii")
-    return int(re.findall(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)[0]) / 1024
+def serving(*options: str) -> Server:
+    """A server with these options."""
+    port = free_port()
+    command = [sys.executable, "-m", "ocr_onnx", "serve", "--port", str(port), "--deadline", "600", *options]
+    LOG.parent.mkdir(exist_ok=True)
+    return Server("ocr-onnx serve", command, port, LOG)
 
 
-@contextlib.contextmanager
-def serving(*options: str) -> Iterator[Server]:
-    """A server with these options, told to end in the end."""
-    command = [sys.executable, "-m", "ocr_onnx", "serve", "--port", "0", "--deadline", "600", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        try:
-            assert process.stderr is not None  # noqa: S101 it was asked for
-            lines = (json.loads(line) for line in process.stderr if line.startswith("{"))
-            port = next(line["port"] for line in lines if line["message"] == "listening")
-            threading.Thread(target=list, args=(lines,), daemon=True).start()
-            time.sleep(3)  # Its decoders start meanwhile.
-            yield Server(process.pid, port)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+def post(port: int, body: bytes) -> None:
+    """Read a page."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    connection.request("POST", "/ocr", body)
+    answer = connection.getresponse()
+    if answer.status != http.client.OK:
+        raise click.ClickException(answer.read().decode())
+    answer.read()
 
 
-def highest(server: Server, body: bytes, count: int, at_a_time: int) -> float:
-    """The highest memory of all processes together, in MiB, while `count` pages are read."""
-    seen = [server.whole()]
+def highest(server: Server, body: bytes, count: int, at_a_time: int) -> int:
+    """The highest memory of all processes together, in KiB, while `count` pages are read."""
+    seen = [server.proportional()]
     with ThreadPoolExecutor(at_a_time) as clients:
-        answers = [clients.submit(server.post, body) for _ in range(count)]
+        answers = [clients.submit(post, server.port, body) for _ in range(count)]
         while not all(answer.done() for answer in answers):
-            seen.append(server.whole())
+            seen.append(server.proportional())
             time.sleep(EVERY)
     for answer in answers:
         answer.result()
     return max(seen)
 
 
-def measured(dpi: int, threads: int, options: tuple[str, ...]) -> tuple[list[float], float]:
-    """(the row of the table, the highest memory of one decoder), in MiB."""
+def measured(dpi: int, threads: int, options: tuple[str, ...]) -> tuple[list[int], int]:
+    """(the row of the table, the highest memory of one decoder), in KiB."""
     body = make_body(A4[dpi])
     with serving("--threads", str(threads), *options) as server:
-        idle = server.whole()
+        time.sleep(START)
+        idle = server.proportional()
         one = highest(server, body, PAGES, 1)
-        after = server.whole()
+        after = server.proportional()
         peak = highest(server, body, threads, threads)
-        decoder = max(memory(process, "status", "VmHWM") for process in server.decoders())
-        return [idle, one, after, peak, server.whole()], decoder
+        decoder = max(memory(process, "VmHWM") for process in family(server.process)[1:])
+        return [idle, one, after, peak, server.proportional()], decoder
 
 
 def section(threads: int) -> str:
@@ -139,7 +108,7 @@ def section(threads: int) -> str:
             row, decoder = measured(dpi, threads, options)
             decoders.append(decoder)
             name = " ".join(options) or "none"
-            rows.append(f"| {dpi} dpi | `{name}` | " + " | ".join(f"{value:.0f}" for value in row) + " |")
+            rows.append(f"| {dpi} dpi | `{name}` | " + " | ".join(f"{value / 1024:.0f}" for value in row) + " |")
     return "\n".join(
         [
             f"`python -m benchmarks.service_memory --threads {threads}` on {circumstances()}:",
@@ -148,7 +117,7 @@ def section(threads: int) -> str:
             "|---|---|--:|--:|--:|--:|--:|",
             *rows,
             "",
-            f"One of the {threads} decoding processes had {max(decoders):.0f} MiB at most, shared libraries included.",
+            f"One of the {threads} decoding processes had {max(decoders) / 1024:.0f} MiB at most, shared libraries included.",
             "",
         ]
     )

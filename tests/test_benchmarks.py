@@ -277,6 +277,7 @@ def test_a_server_is_measured_with_its_children(tmp_path: Path) -> None:
             assert time.monotonic() < end
             time.sleep(0.1)
         assert server.peak() >= server.resident()
+        assert 100_000 < server.proportional() <= server.resident()
     assert max(seen) > 50_000
 
 

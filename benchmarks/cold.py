@@ -38,10 +38,15 @@ def measure(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, Cold]
 def _run(command: Sequence[str]) -> tuple[float, float, int]:
     """(seconds, seconds on the processors, peak in KiB) of a command, which must succeed."""
     begun = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env=_environment())
     _, status, used = os.wait4(process.pid, 0)
     wall = time.perf_counter() - begun
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     return wall, used.ru_utime + used.ru_stime, used.ru_maxrss
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with Python keeping what it compiles, as it is kept where a package is installed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

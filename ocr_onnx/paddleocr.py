@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ocr_onnx import config, exporting, languages, pull, sources
+from ocr_onnx import config, exporting, languages, sources, store, zoo
 from ocr_onnx.errors import ModelError
 from ocr_onnx.metadata import Task
 from ocr_onnx.paddle_parameters import plain, refuse, take_deprecated, take_without_effect
@@ -264,7 +264,12 @@ def _models(tree: config.Config) -> Models:
         "textline_orientation": not options.use_textline_orientation,
     }
     stages = {task: config.stage(tree, task) for task in ROLES if not off.get(task, False)}
-    pull.obtain_all(stage.name for stage in stages.values() if stage.directory is None and stage.name is not None)
+    names = [stage.name for stage in stages.values() if stage.directory is None and stage.name is not None]
+    missing = [name for name in names if name in zoo.models() and not store.path_of(name).is_file()]
+    if missing:
+        from ocr_onnx import pull
+
+        pull.obtain_all(missing)
     files = {task: _file(stage) for task, stage in stages.items()}
     fields = {"image_unwarping": "doc_unwarping"}
     return replace(Models(), **{fields.get(task, task): file for task, file in files.items()})
@@ -273,7 +278,9 @@ def _models(tree: config.Config) -> Models:
 def _file(stage: config.Stage) -> str | Path:
     """The file of a stage's model."""
     if stage.directory is not None:
+        from ocr_onnx import pull
+
         return pull.from_directory(Path(stage.directory), stage.name)
     if stage.name is None:
         raise ModelError("a stage of the pipeline file has neither model_name nor model_dir: give one")
-    return pull.obtain(stage.name)
+    return store.find(stage.name)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,7 +15,7 @@ import yaml
 from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import Task
 
-PACKAGE = Path(str(resources.files("ocr_onnx"))).resolve()
+PACKAGE = Path(__file__).resolve().parent
 
 Verified = Literal["real", "transplanted", "synthetic", "rebuilt", "import", "none"]
 
@@ -156,6 +154,8 @@ def checked_name(name: object) -> str:
 
 def nearest(name: str, names: Iterable[str], command: str) -> str:
     """A hint for a name that is unknown: the one most like it, or the command that lists them."""
+    import difflib
+
     near = difflib.get_close_matches(name, list(names), 1)
     return f"did you mean {near[0]!r}?" if near else f"'{command}' names them"
 

@@ -38,7 +38,9 @@ def measure(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, Cold]
 def _run(command: Sequence[str]) -> tuple[float, float, int]:
     """(seconds, seconds on the processors, peak in KiB) of a command, which must succeed."""
     begun = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env=_environment())
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env=_environment()
+    )
     _, status, used = os.wait4(process.pid, 0)
     wall = time.perf_counter() - begun
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -48,5 +50,5 @@ def _run(command: Sequence[str]) -> tuple[float, float, int]:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with Python keeping what it compiles, as it is kept where a package is installed."""
+    """Ours, with Python keeping what it compiles, as it is kept where a package is installed."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,7 +15,10 @@ one. A third of the weights of PP-OCRv5_mobile_det's widest convolution lie belo
 its speed.
 """
 
-GRAPH = 7
+PRODUCER = "ocr-onnx"
+"""The producer's name in the files that our converter makes, which have no such weights."""
+
+PRODUCER_NAME, GRAPH = 2, 7
 NODE, INITIALIZER = 1, 5
 ATTRIBUTE, OPERATOR = 5, 4
 TENSOR = 5
@@ -31,6 +35,11 @@ VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
 """How protobuf says what follows: https://protobuf.dev/programming-guides/encoding."""
 
 
+def for_loading(model: bytes) -> bytes:
+    """An ONNX file's contents without such weights, which need not be looked for in what our converter made."""
+    return model if _producer(model) == PRODUCER.encode() else without_denormals(model)
+
+
 def without_denormals(model: bytes) -> bytes:
     """An ONNX file's contents with weights smaller than LEAST as 0; what is no ONNX file is given back as it is."""
     try:
@@ -45,6 +54,15 @@ def without_denormals(model: bytes) -> bytes:
             changed = np.frombuffer(model, np.uint8).copy() if changed is None else changed
             changed[start:end].view(np.float32)[small] = 0
     return model if changed is None else changed.tobytes()
+
+
+def _producer(model: bytes) -> bytes:
+    """The name of the program that made a file, as the file has it."""
+    with contextlib.suppress(IndexError, ValueError):
+        for field, start, end in _fields(model, 0, len(model)):
+            if field == PRODUCER_NAME:
+                return model[start:end]
+    return b""
 
 
 def _weights(model: bytes) -> Iterator[tuple[int, int]]:

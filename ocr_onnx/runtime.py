@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_onnx.denormals import without_denormals
+from ocr_onnx.denormals import for_loading
 from ocr_onnx.errors import (
     DeviceUnavailableError,
     ModelError,
@@ -125,7 +125,7 @@ def _load(path: Path, device: Device, threads: int, *, keep_memory: bool = True)
     wanted = device.providers()
     _require(ort, wanted[0][0])
     try:
-        session = ort.InferenceSession(without_denormals(path.read_bytes()), options, providers=wanted)
+        session = ort.InferenceSession(for_loading(path.read_bytes()), options, providers=wanted)
     except _errors(ort) as error:
         raise ModelError(f"{path} is no model that ONNX Runtime {ort.__version__} can load: {error}") from error
     got = session.get_providers()[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ocr_onnx import store, zoo
-from ocr_onnx.denormals import without_denormals
+from ocr_onnx.denormals import for_loading
 from ocr_onnx.errors import ModelError
 from ocr_onnx.metadata import ModelMetadata, Task
 from ocr_onnx.runtime import Session
@@ -45,7 +45,7 @@ def export(names: Iterable[str], repository: Path) -> list[Path]:
         with store.writing(folder):
             (folder / "1").mkdir(parents=True, exist_ok=True)
             # Triton loads the file as it is; the weights that slow it down are taken out here.
-            (folder / "1" / "model.onnx").write_bytes(without_denormals(path.read_bytes()))
+            (folder / "1" / "model.onnx").write_bytes(for_loading(path.read_bytes()))
             (folder / "config.pbtxt").write_text(config(session, metadata), "utf-8")
         folders.append(folder)
     return folders

@@ -15,6 +15,7 @@ from ocr_onnx.converters.optimize import optimize
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.converters.simple import check_classes
 from ocr_onnx.converters.verify import Agreement, Inputs, Outputs, check_numbers, compare, run_onnx, sample_inputs
+from ocr_onnx.denormals import PRODUCER, without_denormals
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.store import place, sha256
 
@@ -69,18 +70,18 @@ def _finish(
     reference: Callable[[Inputs], Outputs] | None,
     form: Form | None = None,
 ) -> Report:
-    """Optimize, stamp, compare with `reference`, put in place."""
+    """Optimize, clear of denormal numbers, stamp, compare with `reference`, put in place."""
     before = len(exported.graph.node)
     classes = exported.graph.output[0].type.tensor_type.shape.dim
     check_classes(metadata, classes[-1].dim_value or None if classes else None)
     recognition, detection = (metadata.task == task for task in ("text_recognition", "text_detection"))
     model = optimize(exported, reduce_classes=recognition, free_size=detection and _has_fixed_size(exported), form=form)
-    model.producer_name = "ocr-onnx"
+    model.producer_name = PRODUCER
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "model.onnx")
-        made.write_bytes(model.SerializeToString(deterministic=True))
+        made.write_bytes(without_denormals(model.SerializeToString(deterministic=True)))
         inputs = sample_inputs(metadata)
         # An exporter can finish without a word and have written what does not load, or answers with no numbers.
         found = run_onnx(made, inputs)

@@ -17,6 +17,7 @@ import numpy as np
 
 from ocr_onnx import exporting, pipeline, pull, sources
 from ocr_onnx.detection import DetectionOptions, TextDetector
+from ocr_onnx.devices import Device
 from ocr_onnx.errors import ModelError
 from ocr_onnx.metadata import Task
 from ocr_onnx.options import check_number
@@ -24,7 +25,7 @@ from ocr_onnx.orientation import preprocess_line, preprocess_page
 from ocr_onnx.paddle_parameters import plain, refuse, take_without_effect
 from ocr_onnx.paddle_results import PaddleResult
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
-from ocr_onnx.runtime import Device, cores
+from ocr_onnx.threads import cores
 from ocr_onnx.types import Image, Page, Tensor
 from ocr_onnx.unwarping import TextImageUnwarper
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ocr_onnx import geometry, sources, store
 from ocr_onnx.detection import DetectionOptions, TextDetector
+from ocr_onnx.devices import Device
 from ocr_onnx.errors import ModelError, StageNotLoadedError
 from ocr_onnx.inputs import InputOptions
 from ocr_onnx.metadata import ModelMetadata, Task
@@ -25,7 +26,8 @@ from ocr_onnx.profiling import timed
 from ocr_onnx.readahead import one_ahead
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.results import OCRResult
-from ocr_onnx.runtime import Device, Session, cores
+from ocr_onnx.runtime import Session
+from ocr_onnx.threads import cores
 from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
 from ocr_onnx.unwarping import TextImageUnwarper
 from ocr_onnx.words import find_words
@@ -110,7 +112,7 @@ class OCR:
         where = Device.parse(device)
         threads = cores(cpu_threads)
 
-        # A page is one call that fills all cores; lines are many calls, each on one (runtime.run_each).
+        # A page is one call that fills all cores; lines are many calls, each on one (threads.run_each).
         self.detect = TextDetector(*load(names.text_detection, "text_detection", where, threads))
         self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1), threads)
         self.classify_page: PageClassifier | None = None

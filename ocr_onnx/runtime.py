@@ -1,4 +1,4 @@
-"""ONNX Runtime, and how models are run on this machine: devices, sessions, threads. Nothing else imports onnxruntime."""
+"""ONNX Runtime and its sessions: a model's file becomes a function. Nothing else imports onnxruntime."""
 
 from __future__ import annotations
 
@@ -6,26 +6,20 @@ import functools
 import importlib.metadata
 import logging
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ocr_onnx.denormals import without_denormals
-from ocr_onnx.errors import (
-    DeviceUnavailableError,
-    ModelError,
-    OnnxRuntimeError,
-    OnnxRuntimeMissingError,
-    OptionError,
-)
-from ocr_onnx.options import check_number
+from ocr_onnx.devices import CPU as CPU  # noqa: PLC0414 benchmarks take these names from here
+from ocr_onnx.devices import Device
+from ocr_onnx.errors import DeviceUnavailableError, ModelError, OnnxRuntimeError, OnnxRuntimeMissingError
 from ocr_onnx.profiling import span
+from ocr_onnx.threads import cpu_count as cpu_count  # noqa: PLC0414
+from ocr_onnx.threads import run_each as run_each  # noqa: PLC0414
 from ocr_onnx.types import Tensor
 
 if TYPE_CHECKING:
@@ -48,34 +42,6 @@ ERRORS = 3
 
 LARGE = 3 * 12_000_000
 """Numbers in an input, of 12 megapixels, above which a run's memory goes back to the system: see Session."""
-
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """Where models run."""
-
-    kind: str
-    """cpu or gpu."""
-    index: int = 0
-    """Which GPU."""
-
-    @classmethod
-    def parse(cls, text: str) -> Device:
-        """Read `cpu`, `gpu` or `gpu:1`."""
-        kind, colon, index = str(text).partition(":")
-        if (kind == "cpu" and not colon) or (kind == "gpu" and (not colon or index.isdecimal())):
-            return cls(kind, int(index or 0))
-        raise OptionError(f"device is {text!r}: it must be 'cpu', 'gpu' or 'gpu:N'")
-
-    def providers(self) -> list[tuple[str, dict[str, Any]]]:
-        """ONNX Runtime's execution providers for this device, first choice first, each with its options."""
-        cpu: list[tuple[str, dict[str, Any]]] = [("CPUExecutionProvider", {})]
-        return cpu if self.kind == "cpu" else [("CUDAExecutionProvider", {"device_id": self.index}), *cpu]
-
-
-CPU = Device("cpu")
 
 
 class Session:
@@ -167,77 +133,6 @@ def _errors(ort: ModuleType) -> tuple[type[Exception], ...]:
     """What ONNX Runtime raises: its exceptions have no base of their own."""
     names = vars(ort.capi.onnxruntime_pybind11_state).values()
     return tuple(thing for thing in names if isinstance(thing, type) and issubclass(thing, Exception))
-
-
-def run_each(
-    task: Callable[..., Result],
-    *arguments: Sequence[Any],
-    costs: Sequence[float] | None = None,
-    threads: int | None = None,
-) -> list[Result]:
-    """`map`, side by side on `threads` cores (None: all of this process), the costliest first; results in the order given.
-
-    A single small model call does not fill several cores; several calls of one thread each do.
-    """
-    calls = list(zip(*arguments, strict=True))
-    order = range(len(calls)) if costs is None else sorted(range(len(calls)), key=lambda i: -costs[i])
-    waiting, results = iter(order), dict[int, Result]()
-
-    def work() -> None:
-        for i in waiting:
-            results[i] = task(*calls[i])
-
-    workers = min(cores(threads), len(calls))
-    if workers == 1:
-        work()
-    else:
-        futures = [_pool().submit(work) for _ in range(workers)]
-        try:
-            for future in futures:
-                future.result()
-        finally:
-            # After an error, or Ctrl-C, what has not begun need not be done.
-            for _ in waiting:
-                pass
-    return [results[i] for i in range(len(calls))]
-
-
-def cores(threads: int | None) -> int:
-    """How many cores to work on where `threads` are asked for: no more than there are, and all where it is None.
-
-    Raises OptionError where it is no number of threads.
-    """
-    if threads is None:
-        return cpu_count()
-    check_number("cpu_threads", threads, 1, whole=True)
-    return min(threads, cpu_count())
-
-
-def cpu_count() -> int:
-    """How many cores this process may use: its affinity, and its control group's quota where there is one."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota(Path("/sys/fs/cgroup"))
-    return available if quota is None else max(1, min(available, int(quota)))
-
-
-def _cgroup_quota(root: Path) -> float | None:
-    """The number of cores that a container is limited to; None where it is not."""
-    try:
-        if (limits := root / "cpu.max").exists():
-            quota, period = limits.read_text().split()
-        else:
-            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-    except OSError:
-        return None
-    return None if quota == "max" or int(quota) < 0 else int(quota) / int(period)
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    """The threads on which run_each runs: one pool for all engines of the process."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_pool.cache_clear)
-    return ThreadPoolExecutor(cpu_count(), thread_name_prefix="ocr-onnx")
 
 
 @functools.cache

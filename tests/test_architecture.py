@@ -23,6 +23,8 @@ LAYERS = [
         "documents",
         "readahead",
         "denormals",
+        "devices",
+        "threads",
         "runtime",
         "memory",
         "zoo",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from ocr_onnx import config, exporting, languages, pull, sources
+from ocr_onnx.devices import ProviderLike
 from ocr_onnx.errors import ModelError
 from ocr_onnx.metadata import Task
 from ocr_onnx.paddle_parameters import plain, refuse, take_deprecated, take_without_effect
@@ -56,7 +57,7 @@ class PaddleOCR:
     """The pipeline under PaddleOCR's names; parameters left None take the pipeline file's value, else the default.
 
     `enable_hpi` is high-performance mode, `OCROptions.high_performance()`; with a pipeline file the file's sizes stand.
-    `text_rec_padding`, which PaddleOCR lacks, is `RecognitionOptions.padding`.
+    `text_rec_padding` and `providers`, which PaddleOCR lacks, are `RecognitionOptions.padding` and OCR's.
 
     `others` are PaddleOCR's deprecated names, and its parameters that have no effect here. What each parameter does,
     and where it differs from PaddleOCR, is in docs/migrating-from-paddleocr.md. How inputs are read (the pages of a
@@ -97,6 +98,7 @@ class PaddleOCR:
         ocr_version: str | None = None,
         *,
         device: str | None = None,
+        providers: Sequence[ProviderLike] = (),
         enable_hpi: bool | None = None,
         cpu_threads: int | None = None,
         text_rec_padding: str | None = None,
@@ -117,7 +119,9 @@ class PaddleOCR:
         self._engine = OCR(
             config.options(self._config),
             models=_models(self._config),
-            device="cpu" if device is None else device,
+            device=device,
+            providers=providers,
+            mode="high-performance" if config.high_performance(self._config) else "standard",
             cpu_threads=plain(cpu_threads),
         )
         self._finish_config(given)

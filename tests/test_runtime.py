@@ -14,14 +14,8 @@ import pytest
 from conftest import PAGES
 
 from ocr_onnx import OCR, runtime, store
-from ocr_onnx.errors import DeviceUnavailableError, ModelError
+from ocr_onnx.errors import ModelError
 from ocr_onnx.runtime import Session
-
-
-@pytest.mark.skipif("CUDAExecutionProvider" in runtime.onnxruntime().get_available_providers(), reason="has CUDA")
-def test_a_gpu_that_is_not_there_is_an_error_with_its_cure() -> None:
-    with pytest.raises(DeviceUnavailableError, match=r"CUDAExecutionProvider is not in.*pip install 'ocr-onnx\[gpu\]'"):
-        OCR(device="gpu")
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:

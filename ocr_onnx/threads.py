@@ -61,20 +61,20 @@ def cores(threads: int | None) -> int:
 def cpu_count() -> int:
     """How many cores this process may use: its affinity, and its control group's quota where there is one."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota(Path("/sys/fs/cgroup"))
-    return available if quota is None else max(1, min(available, int(quota)))
+    limit = quota()
+    return available if limit is None else max(1, min(available, int(limit)))
 
 
-def _cgroup_quota(root: Path) -> float | None:
+def quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
     """The number of cores that a container is limited to; None where it is not."""
     try:
         if (limits := root / "cpu.max").exists():
-            quota, period = limits.read_text().split()
+            time, period = limits.read_text().split()
         else:
-            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            time, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
     except OSError:
         return None
-    return None if quota == "max" or int(quota) < 0 else int(quota) / int(period)
+    return None if time == "max" or int(time) < 0 else int(time) / int(period)
 
 
 @functools.cache

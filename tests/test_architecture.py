@@ -47,8 +47,8 @@ LAYERS = [
     {"pull", "triton"},
     {"paddle_results"},
     {"paddleocr", "modules"},
-    {"service"},
-    {"cli_models", "cli_settings", "cli_run"},
+    {"service", "doctor"},
+    {"cli_models", "cli_settings", "cli_run", "cli_doctor"},
     {"cli_serve"},
     {"cli", "__main__"},
 ]

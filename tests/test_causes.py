@@ -23,9 +23,9 @@ def test_a_wheel_without_cuda_is_to_be_changed_for_one_that_has_it() -> None:
 
 
 def test_two_wheels_at_once_are_the_cause_where_cuda_is_lost() -> None:
-    both = Wheels({"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.31.1"}, CPU_WHEEL.providers)
+    both = Wheels({"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"}, CPU_WHEEL.providers)
     assert of_absence("CUDAExecutionProvider", both) == (
-        "onnxruntime 1.32.0 and onnxruntime-gpu 1.31.1 are installed together, and the one installed last has overwritten "
+        "onnxruntime 1.31.1 and onnxruntime-gpu 1.31.1 are installed together, and the one installed last has overwritten "
         "files of the other, so that CUDAExecutionProvider is lost: pip uninstall -y onnxruntime onnxruntime-gpu, then pip "
         "install 'ocr-onnx[gpu]'"
     )

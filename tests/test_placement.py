@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import PAGES
+from numpy.typing import NDArray
 
 from ocr_onnx import OCR, libraries, plugins, runtime, store
 from ocr_onnx.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, OPENVINO_PROVIDER, Placement, Provider
-from ocr_onnx.errors import DeviceUnavailableError, OptionError
+from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
 from ocr_onnx.placement import place, try_out
 
 AVAILABLE = runtime.onnxruntime().get_available_providers()
@@ -158,6 +160,80 @@ def test_a_plug_in_is_given_the_device_that_is_named_and_the_number_of_threads(s
     assert sessions == [[([device], {"n": "4"}), (CUDA_PROVIDER, {})]]
     with pytest.raises(OptionError, match="offers 2 devices, counted from 0: device=2 is none"):
         runtime._open(b"", [Provider(OPENVINO_PROVIDER, {"device": "2"})], 4)
+
+
+Answer = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer | Exception], None]]:
+    """Makes ONNX Runtime one whose sessions on CUDA answer as the CPU's, changed, or raise an error."""
+    real = runtime.onnxruntime()
+    monkeypatch.setattr(libraries, "NEEDED", {})
+
+    def install(behaviour: Answer | Exception) -> None:
+        class InferenceSession(real.InferenceSession):  # type: ignore[misc, name-defined]
+            def __init__(self, contents: bytes, options: Any, *, providers: Any, **_: Any) -> None:
+                self.cuda = providers[0][0] == CUDA_PROVIDER
+                if self.cuda and isinstance(behaviour, Exception):
+                    raise behaviour
+                super().__init__(contents, options, providers=[CPU_PROVIDER])
+
+            def get_providers(self) -> list[str]:
+                return [CUDA_PROVIDER, CPU_PROVIDER] if self.cuda else [CPU_PROVIDER]
+
+            def get_provider_graph_assignment_info(self) -> list[Any]:
+                return [SimpleNamespace(ep_name=name) for name in self.get_providers()]
+
+            def run(self, *arguments: Any) -> list[Any]:
+                answers = super().run(*arguments)
+                return [behaviour(each) for each in answers] if self.cuda and callable(behaviour) else answers
+
+        known = {"InferenceSession": InferenceSession, "get_available_providers": lambda: [CUDA_PROVIDER, CPU_PROVIDER]}
+        monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(**(vars(real) | known)))
+        runtime.onnxruntime.cache_clear()
+
+    yield install
+    runtime.onnxruntime.cache_clear()
+
+
+def test_auto_takes_a_gpu_that_answers_as_the_cpu(gpu: Callable[[Answer | Exception], None]) -> None:
+    gpu(lambda answer: answer + np.float32(0.01))
+    placement = OCR(device="auto").placement
+    assert [provider.name for provider in placement.providers] == [CUDA_PROVIDER, CPU_PROVIDER]
+    assert placement.reason == "device auto: a model runs on the GPU"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (lambda answer: answer * np.nan, "answers PP-LCNet_x1_0_textline_ori otherwise than the CPU, by nan"),
+        (np.zeros_like, "otherwise than the CPU, by 0.9"),
+        (lambda answer: answer * 0 + 0.5, "otherwise than the CPU, by "),
+        (RuntimeError("CUDA failure 101: invalid device ordinal"), "CUDA failure 101: invalid device ordinal"),
+    ],
+    ids=["NaN", "zeros", "undecided", "no such GPU"],
+)
+def test_auto_leaves_a_gpu_that_does_not_work(
+    gpu: Callable[[Answer | Exception], None], behaviour: Answer | Exception, reason: str
+) -> None:
+    gpu(behaviour)
+    placement = place("auto")
+    assert placement.on_cpu
+    assert reason in placement.reason
+
+
+def test_a_gpu_that_is_not_there_is_the_devices_fault_and_a_damaged_model_is_the_models(
+    gpu: Callable[[Answer | Exception], None], tmp_path: Path
+) -> None:
+    gpu(RuntimeError("CUDA failure 101: invalid device ordinal"))
+    with pytest.raises(
+        DeviceUnavailableError, match=r"cannot be loaded with CUDAExecutionProvider.*: CUDA failure 101"
+    ):
+        OCR(device="gpu:7")
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    with pytest.raises(ModelError, match=r"bad\.onnx is no model"):
+        runtime.Session(tmp_path / "bad.onnx", place("gpu"))
 
 
 def package(folder: Path, name: str, source: str) -> None:

@@ -94,7 +94,7 @@ def test_a_containers_quota_is_known(tmp_path: Path, files: dict[str, str], core
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert threads._cgroup_quota(tmp_path) == cores
+    assert threads.quota(tmp_path) == cores
 
 
 def test_a_process_bound_to_one_core_counts_one() -> None:

@@ -52,7 +52,7 @@ OPTIONS = (
     # TensorFloat-32 multiplies with 10 bits of mantissa, not 23.
     Option(CUDA_PROVIDER, "use_tf32", "0", mode="standard"),
     Option(CUDA_PROVIDER, "use_tf32", "1", mode="high-performance"),
-    # By itself it computes in bfloat16 where the processor can, which was slower here and changes scores by 0.06.
+    # By itself it computes in bfloat16 where the processor can, which was slower here and changes texts (docs/devices.md).
     Option(
         OPENVINO_PROVIDER,
         "load_config",

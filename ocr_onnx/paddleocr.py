@@ -25,6 +25,7 @@ from ocr_onnx.metadata import Task
 from ocr_onnx.paddle_parameters import plain, refuse, take_deprecated, take_without_effect
 from ocr_onnx.paddle_results import PaddleResult
 from ocr_onnx.pipeline import OCR, Models, OCROptions
+from ocr_onnx.placement import place
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Quad
 
@@ -116,12 +117,14 @@ class PaddleOCR:
         )
         _leave_to_the_model(base, given)
         self._config = config.changed(base, given)
+        # Before models are fetched for it.
+        placement = place(
+            device, providers, "high-performance" if config.high_performance(self._config) else "standard"
+        )
         self._engine = OCR(
             config.options(self._config),
             models=_models(self._config),
-            device=device,
-            providers=providers,
-            mode="high-performance" if config.high_performance(self._config) else "standard",
+            device=placement,
             cpu_threads=plain(cpu_threads),
         )
         self._finish_config(given)

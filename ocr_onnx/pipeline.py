@@ -92,11 +92,12 @@ class _Found:
 class OCR:
     """The pipeline. One may serve many threads: a call leaves nothing behind.
 
-    A stage that `options` has off is not loaded, and no call can have it on. `device` is cpu (None, too), gpu, gpu:N or
-    auto, which takes the GPU where a model runs on it; in its place `providers` names ONNX Runtime's, first choice
-    first, each as `devices.ProviderLike`. `placement` says what was taken, and why. With `mode` high-performance a GPU
-    may compute in less precision; it changes no options. `cpu_threads` is how many cores a page may use (default: all
-    that the process may; never more). Raises a kind of OCRError where a model, the device or a provider is not there.
+    A stage that `options` has off is not loaded, and no call can have it on. `device` is cpu (None, too), gpu, gpu:N,
+    auto, which takes the GPU where a model runs on it, or the `placement` of another OCR; in its place `providers` names
+    ONNX Runtime's, first choice first, each as `devices.ProviderLike`. `placement` says what was taken, and why. With
+    `mode` high-performance a GPU may compute in less precision; it changes no options. `cpu_threads` is how many cores a
+    page may use (default: all that the process may; never more). Raises a kind of OCRError where a model, the device or
+    a provider is not there.
 
     Each stage can be called by itself: `detect(image)`, `recognize(crops)`, `classify_page(image)`,
     `classify_lines(crops)`, `unwarp(image)`; of the last three, those that are off are None.
@@ -107,7 +108,7 @@ class OCR:
         options: OCROptions | None = None,
         *,
         models: Models | None = None,
-        device: str | None = None,
+        device: str | Placement | None = None,
         providers: Sequence[ProviderLike] = (),
         mode: Mode = "standard",
         cpu_threads: int | None = None,
@@ -115,7 +116,7 @@ class OCR:
         self.options = OCROptions() if options is None else options
         names = Models() if models is None else models
         threads = cores(cpu_threads)
-        self.placement = where = place(device, providers, mode)
+        self.placement = where = device if isinstance(device, Placement) else place(device, providers, mode)
         logger.info("models run on %s", where)
 
         # A page is one call that fills all cores; lines are many calls, each on one (threads.run_each).

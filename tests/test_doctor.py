@@ -78,7 +78,7 @@ def test_a_gpu_that_cannot_work_is_a_problem_with_its_cure_and_exit_code_1() -> 
     *_, asked, why = result.stdout.splitlines()
     assert (result.exit_code, asked) == (1, "! device gpu  does not work")
     assert "CUDAExecutionProvider" in why
-    assert "pip install" in why
+    assert " install " in why
 
 
 @no_driver

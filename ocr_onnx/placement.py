@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 
@@ -35,9 +36,11 @@ def wheels() -> Wheels:
 def place(device: str | None = None, providers: Sequence[ProviderLike] = (), mode: Mode = "standard") -> Placement:
     """What models run on: a device as `Device.parse` reads it (None: the CPU), or providers by name, first choice first.
 
-    Raises OptionError where both are given or one is not understood, DeviceUnavailableError where what was asked for
+    Raises OptionError where both are given or one, or the mode, is not understood, DeviceUnavailableError where what was asked for
     is not there. `auto` takes the GPU where a model really runs on it, else the CPU.
     """
+    if mode not in get_args(Mode):
+        raise OptionError(f"mode is {mode!r}: it must be one of {', '.join(get_args(Mode))}")
     if providers:
         if device is not None:
             raise OptionError("device and providers are both given: give one of them")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ocr_onnx.denormals import without_denormals
 from ocr_onnx.devices import CPU as CPU  # noqa: PLC0414 benchmarks take these names from here
-from ocr_onnx.devices import CPU_PROVIDER, PLACE, THREADS, Placement, Provider
+from ocr_onnx.devices import CPU_PROVIDER, CUDA_PROVIDER, PLACE, THREADS, Placement, Provider
 from ocr_onnx.errors import (
     DeviceUnavailableError,
     ModelError,
@@ -126,7 +126,9 @@ def _open(contents: bytes, providers: Sequence[Provider], threads: int, *, keep_
         return ort.InferenceSession(contents, options, providers=filled, enable_fallback=0)
     for name, pairs in filled:
         if name in plugged:
-            place = pairs.pop(PLACE, "0")
+            # Where CUDA is a plug-in too, gpu:1 is the second device that it offers.
+            number = pairs.pop("device_id", "0") if name == CUDA_PROVIDER else "0"
+            place = pairs.pop(PLACE, number)
             if not place.isdecimal() or int(place) >= len(plugged[name]):
                 raise OptionError(
                     f"{name} offers {len(plugged[name])} devices, counted from 0: {PLACE}={place} is none"

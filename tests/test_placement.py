@@ -18,7 +18,7 @@ from conftest import PAGES
 from numpy.typing import NDArray
 
 from ocr_onnx import OCR, PaddleOCR, libraries, plugins, runtime, store
-from ocr_onnx.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, OPENVINO_PROVIDER, Placement, Provider
+from ocr_onnx.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, OPENVINO_PROVIDER, Device, Placement, Provider
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
 from ocr_onnx.placement import place, try_out
 
@@ -87,6 +87,11 @@ def test_a_device_and_providers_exclude_each_other() -> None:
         place("cpu", [CPU_PROVIDER])
     with pytest.raises(OptionError, match="each can be given once"):
         place(None, [CPU_PROVIDER, CPU_PROVIDER])
+
+
+def test_a_mode_that_nobody_knows_is_an_error() -> None:
+    with pytest.raises(OptionError, match="mode is 'fast': it must be one of standard, high-performance"):
+        OCR(mode="fast")  # type: ignore[arg-type]
 
 
 def test_a_provider_that_nobody_knows_is_an_error() -> None:
@@ -249,6 +254,15 @@ def test_a_gpu_that_is_not_there_is_the_devices_fault_and_a_damaged_model_is_the
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"bad\.onnx is no model"):
         runtime.Session(tmp_path / "bad.onnx", place("gpu"))
+
+
+def test_a_gpu_is_the_device_of_that_number_where_cuda_is_a_plug_in(
+    sessions: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = [SimpleNamespace(ep_name=CUDA_PROVIDER, number=number) for number in range(2)]
+    monkeypatch.setattr(runtime.onnxruntime(), "get_ep_devices", lambda: devices)
+    runtime._open(b"", Device.parse("gpu:1").providers(), 4)
+    assert sessions == [[([devices[1]], {}), (CPU_PROVIDER, {})]]
 
 
 def package(folder: Path, name: str, source: str) -> None:

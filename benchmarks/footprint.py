@@ -21,7 +21,8 @@ from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import peak
 from ocr_onnx import OCR, sources, store, zoo
-from ocr_onnx.runtime import Session, cpu_count
+from ocr_onnx.runtime import Session
+from ocr_onnx.threads import cpu_count
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "benchmarks.md"

@@ -26,10 +26,11 @@ from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import Clock
 from ocr_onnx import OCR, Models, OCROptions, geometry, pipeline, profiling, sources, store, zoo
 from ocr_onnx.detection import TextDetector
+from ocr_onnx.devices import CPU
 from ocr_onnx.metadata import Task
 from ocr_onnx.orientation import LineClassifier, PageClassifier
 from ocr_onnx.recognition import TextRecognizer
-from ocr_onnx.runtime import CPU, cpu_count
+from ocr_onnx.threads import cpu_count
 from ocr_onnx.types import Image
 from ocr_onnx.unwarping import TextImageUnwarper
 

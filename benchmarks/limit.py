@@ -32,7 +32,9 @@ from benchmarks.machine import circumstances
 from benchmarks.operators import by_kind, multiply_adds
 from ocr_onnx import store
 from ocr_onnx.denormals import without_denormals
-from ocr_onnx.runtime import CPU, Session, cpu_count, onnxruntime, run_each, session_options
+from ocr_onnx.devices import CPU
+from ocr_onnx.runtime import Session, onnxruntime, session_options
+from ocr_onnx.threads import cpu_count, run_each
 from ocr_onnx.types import Tensor
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from ocr_onnx import __version__
-from ocr_onnx.runtime import cpu_count, onnxruntime
+from ocr_onnx.runtime import onnxruntime
+from ocr_onnx.threads import cpu_count
 
 
 def today() -> str:

@@ -15,11 +15,12 @@ import numpy as np
 from benchmarks.labelled import Score, compare_boxes, street
 from ocr_onnx import geometry, sources, store, zoo
 from ocr_onnx.detection import DetectionOptions, TextDetector
+from ocr_onnx.devices import CPU
 from ocr_onnx.metadata import Task
 from ocr_onnx.orientation import LineClassifier, LineOrientationOptions, PageClassifier
 from ocr_onnx.pipeline import load
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
-from ocr_onnx.runtime import CPU, cpu_count
+from ocr_onnx.threads import cpu_count
 from ocr_onnx.types import Image
 
 GROUPS = {

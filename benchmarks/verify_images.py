@@ -9,7 +9,8 @@ from pathlib import Path
 from benchmarks.labelled import spread
 from ocr_onnx import detection, geometry, orientation, recognition, sources, store
 from ocr_onnx.metadata import ModelMetadata
-from ocr_onnx.runtime import Session, cpu_count
+from ocr_onnx.runtime import Session
+from ocr_onnx.threads import cpu_count
 from ocr_onnx.types import Image, Tensor
 
 PICTURES = {

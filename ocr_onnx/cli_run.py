@@ -100,6 +100,7 @@ def parameters(settings: dict[str, Any]) -> dict[str, Any]:
     from ocr_onnx.paddle_parameters import DEPRECATED
 
     given = {name: value for name, value in settings.items() if value is not None}
+    given["providers"] = given.pop("provider")
     for old in sorted(given.keys() & DEPRECATED.keys()):
         new = DEPRECATED[old]
         click.echo(f"WARNING: --{old} is deprecated: its name is --{new}", err=True)

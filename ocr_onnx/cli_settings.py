@@ -185,7 +185,15 @@ def _machine() -> Iterator[Setting]:
         help="high-performance: faster, and some lines are read otherwise (text_det_limit_side_len 1280, "
         "text_det_limit_type max, text_rec_padding own); default: standard.",
     )
-    yield Setting("device", group=machine, help="cpu, gpu or gpu:N; default: cpu.")
+    yield Setting("device", group=machine, help="cpu, gpu, gpu:N, or auto: a GPU if one works; default: cpu.")
+    yield Setting(
+        "provider",
+        group=machine,
+        multiple=True,
+        metavar="NAME[:KEY=VALUE,…]",
+        help="ONNX Runtime's execution provider, with its options, in place of --device; may be repeated, first choice "
+        "first.",
+    )
     yield Setting("cpu_threads", group=machine, type=int, help="Cores; default: all.")
     yield Setting("paddlex_config", group=machine, type=click.Path(), help="A PaddleX pipeline file, OCR.yaml.")
 

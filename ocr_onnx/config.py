@@ -210,6 +210,11 @@ def changed(config: Config, parameters: Mapping[str, Any]) -> Config:
     return tree
 
 
+def high_performance(config: Config) -> bool:
+    """Whether the tree asks for that mode."""
+    return _switch(config, PLACES["enable_hpi"])
+
+
 def options(config: Config) -> OCROptions:
     """What the tree says of the pages' way; raises OptionError where a value is out of its range."""
     before = _switch(config, ("use_doc_preprocessor",), default=True)
@@ -227,7 +232,7 @@ def options(config: Config) -> OCROptions:
         line_orientation=LineOrientationOptions(lines.get("batch_size", WITHOUT_BATCH)),
         recognition=RecognitionOptions(
             batch_size=recognition.get("batch_size", WITHOUT_BATCH),
-            padding=recognition.get("padding", "own" if _switch(config, PLACES["enable_hpi"]) else "batch"),
+            padding=recognition.get("padding", "own" if high_performance(config) else "batch"),
             score_thresh=recognition.get("score_thresh", 0.0),
             input_shape=_shape(recognition),
         ),

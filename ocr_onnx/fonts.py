@@ -104,6 +104,11 @@ def script(character: str) -> str:
     return first if kind in "LMN" else "SYMBOL"
 
 
+def font_with(character: str) -> Path | None:
+    """The first font of this machine that has a glyph for it, those made for its script first; None where none has."""
+    return next((path for path in _candidates(script(character)) if _has_glyph(path, character)), None)
+
+
 def shapes(font: Font) -> bool:
     """Whether letters are joined and put in order (by Raqm, where Pillow has it), and forms for columns are known."""
     return bool(font.layout_engine == PIL.ImageFont.Layout.RAQM)
@@ -134,7 +139,7 @@ def language(text: str) -> str:
 def _font_of(character: str) -> Path | None:
     """The first font that has a glyph for it; where none has, the first of all, and a note."""
     name = script(character)
-    path = next((path for path in _candidates(name) if _has_glyph(path, character)), None)
+    path = font_with(character)
     if path is None and not _has_glyph(None, character):
         _note_missing(name)
         return next((path for path in _candidates("LATIN") if _opens(path)), None)

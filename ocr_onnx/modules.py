@@ -23,8 +23,9 @@ from ocr_onnx.options import check_number
 from ocr_onnx.orientation import preprocess_line, preprocess_page
 from ocr_onnx.paddle_parameters import plain, refuse, take_without_effect
 from ocr_onnx.paddle_results import PaddleResult
+from ocr_onnx.placement import place
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
-from ocr_onnx.runtime import Device, cores
+from ocr_onnx.threads import cores
 from ocr_onnx.types import Image, Page, Tensor
 from ocr_onnx.unwarping import TextImageUnwarper
 
@@ -40,7 +41,7 @@ SCORE_DIGITS = 5
 class Common(TypedDict, total=False):
     """The parameters that every class takes, all by name.
 
-    `device` is cpu (None, too), gpu or gpu:N. Those from `engine` on choose among Paddle's engines, and have no effect.
+    `device` is cpu (None, too), gpu, gpu:N or auto. Those from `engine` on choose among Paddle's engines, and have no effect.
     """
 
     model_name: str | None
@@ -104,9 +105,9 @@ class Module(ABC):
         take_without_effect(dict(common))
         self.threads = cores(plain(common.get("cpu_threads")))
         name, folder = common.get("model_name"), common.get("model_dir")
-        device = Device.parse(common.get("device") or "cpu")
+        where = place(common.get("device"))
         chosen = pull.obtain(name or self.default) if folder is None else pull.from_directory(Path(folder), name)
-        session, metadata = pipeline.load(chosen, self.task, device, self.threads if self.threaded else 1)
+        session, metadata = pipeline.load(chosen, self.task, where, self.threads if self.threaded else 1)
         if name is not None and metadata.name != name:
             raise ModelError(f"{chosen} holds {metadata.name}, not {name}: name that, or another model_dir")
         self.run, self.metadata = session, metadata

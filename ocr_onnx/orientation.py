@@ -14,7 +14,7 @@ from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.normalization import normalize
 from ocr_onnx.options import check_number
 from ocr_onnx.profiling import timed
-from ocr_onnx.runtime import run_each
+from ocr_onnx.threads import run_each
 from ocr_onnx.types import Image, Orientation, Run, Tensor
 
 HALF_TURN = 180

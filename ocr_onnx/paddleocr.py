@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,13 @@ from typing import Any, Self
 import numpy as np
 
 from ocr_onnx import config, exporting, languages, sources, store, zoo
+from ocr_onnx.devices import ProviderLike
 from ocr_onnx.errors import ModelError
 from ocr_onnx.metadata import Task
 from ocr_onnx.paddle_parameters import plain, refuse, take_deprecated, take_without_effect
 from ocr_onnx.paddle_results import PaddleResult
 from ocr_onnx.pipeline import OCR, Models, OCROptions
+from ocr_onnx.placement import place
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Quad
 
@@ -56,7 +58,7 @@ class PaddleOCR:
     """The pipeline under PaddleOCR's names; parameters left None take the pipeline file's value, else the default.
 
     `enable_hpi` is high-performance mode, `OCROptions.high_performance()`; with a pipeline file the file's sizes stand.
-    `text_rec_padding`, which PaddleOCR lacks, is `RecognitionOptions.padding`.
+    `text_rec_padding` and `providers`, which PaddleOCR lacks, are `RecognitionOptions.padding` and OCR's.
 
     `others` are PaddleOCR's deprecated names, and its parameters that have no effect here. What each parameter does,
     and where it differs from PaddleOCR, is in docs/migrating-from-paddleocr.md. How inputs are read (the pages of a
@@ -97,6 +99,7 @@ class PaddleOCR:
         ocr_version: str | None = None,
         *,
         device: str | None = None,
+        providers: Sequence[ProviderLike] = (),
         enable_hpi: bool | None = None,
         cpu_threads: int | None = None,
         text_rec_padding: str | None = None,
@@ -114,10 +117,14 @@ class PaddleOCR:
         )
         _leave_to_the_model(base, given)
         self._config = config.changed(base, given)
+        # Before models are fetched for it.
+        placement = place(
+            device, providers, "high-performance" if config.high_performance(self._config) else "standard"
+        )
         self._engine = OCR(
             config.options(self._config),
             models=_models(self._config),
-            device="cpu" if device is None else device,
+            device=placement,
             cpu_threads=plain(cpu_threads),
         )
         self._finish_config(given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ocr_onnx import geometry, sources, store
 from ocr_onnx.detection import DetectionOptions, TextDetector
+from ocr_onnx.devices import Mode, Placement, ProviderLike
 from ocr_onnx.errors import ModelError, StageNotLoadedError
 from ocr_onnx.inputs import InputOptions
 from ocr_onnx.metadata import ModelMetadata, Task
@@ -21,11 +22,13 @@ from ocr_onnx.orientation import (
     PageClassifier,
     PageOrientationOptions,
 )
+from ocr_onnx.placement import place
 from ocr_onnx.profiling import timed
 from ocr_onnx.readahead import one_ahead
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.results import OCRResult
-from ocr_onnx.runtime import Device, Session, cores
+from ocr_onnx.runtime import Session
+from ocr_onnx.threads import cores
 from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
 from ocr_onnx.unwarping import TextImageUnwarper
 from ocr_onnx.words import find_words
@@ -89,9 +92,12 @@ class _Found:
 class OCR:
     """The pipeline. One may serve many threads: a call leaves nothing behind.
 
-    A stage that `options` has off is not loaded, and no call can have it on. `device` is cpu, gpu or gpu:N;
-    `cpu_threads` is how many cores a page may use (default: all that the process may; never more). Raises a kind of
-    OCRError where a model or the device is not there.
+    A stage that `options` has off is not loaded, and no call can have it on. `device` is cpu (None, too), gpu, gpu:N,
+    auto, which takes the GPU where a model runs on it, or the `placement` of another OCR; in its place `providers` names
+    ONNX Runtime's, first choice first, each as `devices.ProviderLike`. `placement` says what was taken, and why. With
+    `mode` high-performance a GPU may compute in less precision; it changes no options. `cpu_threads` is how many cores a
+    page may use (default: all that the process may; never more). Raises a kind of OCRError where a model, the device or
+    a provider is not there.
 
     Each stage can be called by itself: `detect(image)`, `recognize(crops)`, `classify_page(image)`,
     `classify_lines(crops)`, `unwarp(image)`; of the last three, those that are off are None.
@@ -102,15 +108,18 @@ class OCR:
         options: OCROptions | None = None,
         *,
         models: Models | None = None,
-        device: str = "cpu",
+        device: str | Placement | None = None,
+        providers: Sequence[ProviderLike] = (),
+        mode: Mode = "standard",
         cpu_threads: int | None = None,
     ) -> None:
         self.options = OCROptions() if options is None else options
         names = Models() if models is None else models
-        where = Device.parse(device)
         threads = cores(cpu_threads)
+        self.placement = where = device if isinstance(device, Placement) else place(device, providers, mode)
+        logger.info("models run on %s", where)
 
-        # A page is one call that fills all cores; lines are many calls, each on one (runtime.run_each).
+        # A page is one call that fills all cores; lines are many calls, each on one (threads.run_each).
         self.detect = TextDetector(*load(names.text_detection, "text_detection", where, threads))
         self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1), threads)
         self.classify_page: PageClassifier | None = None
@@ -214,11 +223,11 @@ def _turn(
     return judged, turned
 
 
-def load(name: str | Path, task: Task, device: Device, threads: int) -> tuple[Session, ModelMetadata]:
+def load(name: str | Path, task: Task, placement: Placement, threads: int) -> tuple[Session, ModelMetadata]:
     """A model by name or path; raises ModelError where it is not made for `task`."""
     path = store.find(name)
-    session = Session(path, device, threads)
-    logger.info("%s: %s on %s, %d threads a call", task, path, device.kind, threads)
+    session = Session(path, placement, threads)
+    logger.info("%s: %s on %s, %d threads a call", task, path, ", ".join(session.providers), threads)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task != task:
         raise ModelError(f"{name} does {metadata.task}, not {task}")

@@ -16,7 +16,7 @@ from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.normalization import VALUES, look_up
 from ocr_onnx.options import check_number, check_shape
 from ocr_onnx.profiling import timed
-from ocr_onnx.runtime import run_each
+from ocr_onnx.threads import run_each
 from ocr_onnx.types import Columns, Image, Run, Tensor, Text
 
 MAX_WIDTH = 3200

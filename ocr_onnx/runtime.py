@@ -1,4 +1,4 @@
-"""ONNX Runtime, and how models are run on this machine: devices, sessions, threads. Nothing else imports onnxruntime."""
+"""ONNX Runtime and its sessions: a model's file becomes a function. Nothing else imports onnxruntime."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import importlib.metadata
 import logging
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ocr_onnx.denormals import for_loading
+from ocr_onnx.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, PLACE, THREADS, Placement, Provider
 from ocr_onnx.errors import (
     DeviceUnavailableError,
     ModelError,
@@ -24,7 +23,6 @@ from ocr_onnx.errors import (
     OnnxRuntimeMissingError,
     OptionError,
 )
-from ocr_onnx.options import check_number
 from ocr_onnx.profiling import span
 from ocr_onnx.types import Tensor
 
@@ -46,51 +44,30 @@ DISTRIBUTIONS = (
 ERRORS = 3
 """ONNX Runtime's log level that leaves out warnings."""
 
+RECORD = "session.record_ep_graph_assignment_info"
+"""The entry of a session's configuration that has it note which provider takes which part; older versions ignore it."""
+
 LARGE = 3 * 12_000_000
 """Numbers in an input, of 12 megapixels, above which a run's memory goes back to the system: see Session."""
-
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """Where models run."""
-
-    kind: str
-    """cpu or gpu."""
-    index: int = 0
-    """Which GPU."""
-
-    @classmethod
-    def parse(cls, text: str) -> Device:
-        """Read `cpu`, `gpu` or `gpu:1`."""
-        kind, colon, index = str(text).partition(":")
-        if (kind == "cpu" and not colon) or (kind == "gpu" and (not colon or index.isdecimal())):
-            return cls(kind, int(index or 0))
-        raise OptionError(f"device is {text!r}: it must be 'cpu', 'gpu' or 'gpu:N'")
-
-    def providers(self) -> list[tuple[str, dict[str, Any]]]:
-        """ONNX Runtime's execution providers for this device, first choice first, each with its options."""
-        cpu: list[tuple[str, dict[str, Any]]] = [("CPUExecutionProvider", {})]
-        return cpu if self.kind == "cpu" else [("CUDAExecutionProvider", {"device_id": self.index}), *cpu]
-
-
-CPU = Device("cpu")
 
 
 class Session:
     """A model file, loaded: call it with a tensor. One may serve many threads.
 
     `threads` is how many cores one call may use. Raises ModelError where the file is no model, and a kind of
-    OnnxRuntimeError where ONNX Runtime or the device is not there.
+    OnnxRuntimeError where ONNX Runtime or a provider is not there, or takes no part of the model.
 
     Memory of a run is kept for the next one, as getting it anew takes longer than the run. For a LARGE input a second
-    session is made, which keeps none and needs a fifth less at its highest: 2.2 GB where it was 2.8, for 4000 x 4000.
+    session is made on the CPU, which keeps none and needs a fifth less at its highest: 2.2 GB where it was 2.8, for 4000 x 4000.
     """
 
-    def __init__(self, path: Path, device: Device = CPU, threads: int = 1) -> None:
-        self._session = _load(path, device, threads)
-        self._for_large = functools.cache(functools.partial(_load, path, device, threads, keep_memory=False))
+    def __init__(self, path: Path, placement: Placement = CPU, threads: int = 1) -> None:
+        self._session = _load(path, placement, threads)
+        self._for_large: Callable[[], Any] = lambda: self._session
+        if placement.on_cpu:
+            self._for_large = functools.cache(functools.partial(_load, path, placement, threads, keep_memory=False))
+        self.providers: list[str] = self._session.get_providers()
+        """Those it really has, first choice first."""
         self._process = os.getpid()
         self._span = f"{path.stem}: session"
         self.inputs: list[Any] = self._session.get_inputs()
@@ -118,23 +95,96 @@ class Session:
         return tuple(np.asarray(output) for output in outputs)
 
 
-def _load(path: Path, device: Device, threads: int, *, keep_memory: bool = True) -> Any:
-    """An onnxruntime.InferenceSession that really is on `device`."""
+def _load(path: Path, placement: Placement, threads: int, *, keep_memory: bool = True) -> Any:
+    """An onnxruntime.InferenceSession that really has the providers of `placement`."""
     ort = onnxruntime()
-    options = session_options(threads, keep_memory=keep_memory)
-    wanted = device.providers()
-    _require(ort, wanted[0][0])
+    contents = for_loading(path.read_bytes())
     try:
-        session = ort.InferenceSession(for_loading(path.read_bytes()), options, providers=wanted)
+        session = _open(contents, placement.providers, threads, keep_memory=keep_memory)
     except _errors(ort) as error:
+        if not placement.on_cpu and _loads_on_cpu(contents):
+            names = ", ".join(provider.name for provider in placement.providers)
+            raise DeviceUnavailableError(
+                f"{path.name} cannot be loaded with {names}: {error}; 'ocr-onnx doctor' says more, and --device cpu works"
+            ) from error
         raise ModelError(f"{path} is no model that ONNX Runtime {ort.__version__} can load: {error}") from error
-    got = session.get_providers()[0]
-    if got != wanted[0][0]:
-        raise DeviceUnavailableError(
-            f"{wanted[0][0]} was asked for and ONNX Runtime gave {got}: its CUDA or cuDNN libraries did not load; its "
-            "own log, above, names the one that is missing"
-        )
+    _check_got(session, placement.providers, path.name)
     return session
+
+
+def _open(contents: bytes, providers: Sequence[Provider], threads: int, *, keep_memory: bool = True) -> Any:
+    """A session with these providers, as far as ONNX Runtime has them: it leaves others out without an error."""
+    ort, options, plugged = onnxruntime(), session_options(threads, keep_memory=keep_memory), plugged_in()
+    filled = [(p.name, {k: v.replace(THREADS, str(threads)) for k, v in p.options.items()}) for p in providers]
+    if filled[0][0] != CPU_PROVIDER:
+        options.add_session_config_entry(RECORD, "1")
+    # Where a provider fails, the Python module by itself prints a banner to standard output and goes on with the CPU.
+    if not any(name in plugged for name, _ in filled):
+        return ort.InferenceSession(contents, options, providers=filled, enable_fallback=0)
+    for name, pairs in filled:
+        if name in plugged:
+            # Where CUDA is a plug-in too, gpu:1 is the second device that it offers.
+            number = pairs.pop("device_id", "0") if name == CUDA_PROVIDER else "0"
+            place = pairs.pop(PLACE, number)
+            if not place.isdecimal() or int(place) >= len(plugged[name]):
+                raise OptionError(
+                    f"{name} offers {len(plugged[name])} devices, counted from 0: {PLACE}={place} is none"
+                )
+            options.add_provider_for_devices([plugged[name][int(place)]], pairs)
+        else:
+            options.add_provider(name, pairs)
+    return ort.InferenceSession(contents, options, enable_fallback=0)
+
+
+def _loads_on_cpu(contents: bytes) -> bool:
+    """Whether it is a provider's fault that a model could not be loaded, and not the model's."""
+    try:
+        _open(contents, CPU.providers, 1)
+    except _errors(onnxruntime()):
+        return False
+    return True
+
+
+def _check_got(session: Any, providers: Sequence[Provider], model: str) -> None:
+    """Raise DeviceUnavailableError where a session lacks a provider, or where the first has no part of the graph."""
+    got = session.get_providers()
+    if lost := [provider.name for provider in providers if provider.name not in got]:
+        raise DeviceUnavailableError(
+            f"{' and '.join(lost)} was asked for and ONNX Runtime gave {', '.join(got)}: its own log, above, may say "
+            "why, and 'ocr-onnx doctor' says more"
+        )
+    first = providers[0].name
+    # Newer versions tell.
+    if first != CPU_PROVIDER and hasattr(session, "get_provider_graph_assignment_info"):
+        users = {part.ep_name for part in session.get_provider_graph_assignment_info()}
+        if first not in users:
+            raise DeviceUnavailableError(
+                f"{first} takes no part of {model}, so all of it would run on {', '.join(sorted(users))}: leave it out"
+            )
+
+
+def plugged_in() -> dict[str, list[Any]]:
+    """The onnxruntime.OrtEpDevice that plug-in providers offer, by the names of the providers."""
+    ort = onnxruntime()
+    found: dict[str, list[Any]] = {}
+    for device in ort.get_ep_devices() if hasattr(ort, "get_ep_devices") else ():
+        if device.ep_name != CPU_PROVIDER:
+            found.setdefault(device.ep_name, []).append(device)
+    return found
+
+
+@functools.cache
+def plug_in(name: str, library: str) -> None:
+    """Load a plug-in's library, once; raises DeviceUnavailableError with what the loader says."""
+    ort = onnxruntime()
+    if not hasattr(ort, "register_execution_provider_library"):
+        raise DeviceUnavailableError(
+            f"{name} is a plug-in, and ONNX Runtime {ort.__version__} takes none: pip install 'onnxruntime>=1.23'"
+        )
+    try:
+        ort.register_execution_provider_library(name, library)
+    except _errors(ort) as error:
+        raise DeviceUnavailableError(f"the library of {name} cannot be loaded: {error}") from error
 
 
 def session_options(threads: int, *, keep_memory: bool = True) -> Any:
@@ -164,80 +214,9 @@ def _share_memory() -> None:
 
 
 def _errors(ort: ModuleType) -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises: its exceptions have no base of their own."""
+    """What ONNX Runtime raises: its exceptions have no base of their own, and some are Python's."""
     names = vars(ort.capi.onnxruntime_pybind11_state).values()
-    return tuple(thing for thing in names if isinstance(thing, type) and issubclass(thing, Exception))
-
-
-def run_each(
-    task: Callable[..., Result],
-    *arguments: Sequence[Any],
-    costs: Sequence[float] | None = None,
-    threads: int | None = None,
-) -> list[Result]:
-    """`map`, side by side on `threads` cores (None: all of this process), the costliest first; results in the order given.
-
-    A single small model call does not fill several cores; several calls of one thread each do.
-    """
-    calls = list(zip(*arguments, strict=True))
-    order = range(len(calls)) if costs is None else sorted(range(len(calls)), key=lambda i: -costs[i])
-    waiting, results = iter(order), dict[int, Result]()
-
-    def work() -> None:
-        for i in waiting:
-            results[i] = task(*calls[i])
-
-    workers = min(cores(threads), len(calls))
-    if workers == 1:
-        work()
-    else:
-        futures = [_pool().submit(work) for _ in range(workers)]
-        try:
-            for future in futures:
-                future.result()
-        finally:
-            # After an error, or Ctrl-C, what has not begun need not be done.
-            for _ in waiting:
-                pass
-    return [results[i] for i in range(len(calls))]
-
-
-def cores(threads: int | None) -> int:
-    """How many cores to work on where `threads` are asked for: no more than there are, and all where it is None.
-
-    Raises OptionError where it is no number of threads.
-    """
-    if threads is None:
-        return cpu_count()
-    check_number("cpu_threads", threads, 1, whole=True)
-    return min(threads, cpu_count())
-
-
-def cpu_count() -> int:
-    """How many cores this process may use: its affinity, and its control group's quota where there is one."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota(Path("/sys/fs/cgroup"))
-    return available if quota is None else max(1, min(available, int(quota)))
-
-
-def _cgroup_quota(root: Path) -> float | None:
-    """The number of cores that a container is limited to; None where it is not."""
-    try:
-        if (limits := root / "cpu.max").exists():
-            quota, period = limits.read_text().split()
-        else:
-            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-    except OSError:
-        return None
-    return None if quota == "max" or int(quota) < 0 else int(quota) / int(period)
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    """The threads on which run_each runs: one pool for all engines of the process."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_pool.cache_clear)
-    return ThreadPoolExecutor(cpu_count(), thread_name_prefix="ocr-onnx")
+    return (RuntimeError, *(thing for thing in names if isinstance(thing, type) and issubclass(thing, Exception)))
 
 
 @functools.cache
@@ -264,16 +243,7 @@ def onnxruntime() -> ModuleType:
     return module
 
 
-def distributions() -> list[str]:
-    """Which of the packages that bring ONNX Runtime are installed."""
-    return [name for name in DISTRIBUTIONS if any(importlib.metadata.distributions(name=name))]
-
-
-def _require(ort: ModuleType, provider: str) -> None:
-    """Raise DeviceUnavailableError, with the cure, where this build of ONNX Runtime lacks a provider."""
-    available = ort.get_available_providers()
-    if provider not in available:
-        raise DeviceUnavailableError(
-            f"{provider} is not in the ONNX Runtime installed ({', '.join(distributions())} {ort.__version__} has "
-            f"{', '.join(available)}): pip uninstall {' '.join(distributions())}, then pip install 'ocr-onnx[gpu]'"
-        )
+def distributions() -> dict[str, str]:
+    """Which of the packages that bring ONNX Runtime are installed, and their versions."""
+    found = {name: next(iter(importlib.metadata.distributions(name=name)), None) for name in DISTRIBUTIONS}
+    return {name: distribution.version for name, distribution in found.items() if distribution is not None}

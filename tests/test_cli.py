@@ -150,7 +150,7 @@ def test_progress_is_shown_on_a_terminal_and_taken_away(tmp_path: Path) -> None:
 def test_an_unknown_device_is_one_line() -> None:
     result = invoke("run", PAGES / "sign.png", "--device", "tpu")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: device is 'tpu': it must be 'cpu', 'gpu' or 'gpu:N'\n"
+    assert result.stderr == "Error: device is 'tpu': it must be 'cpu', 'gpu', 'gpu:N', 'gpu:0,1' or 'auto'\n"
 
 
 def test_no_input_is_a_usage_error() -> None:

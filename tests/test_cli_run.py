@@ -58,6 +58,17 @@ def address() -> Iterator[str]:
         server.shutdown()
 
 
+def test_providers_are_named_in_place_of_a_device() -> None:
+    result = invoke(PAGES / "sign.png", "--provider", "CPUExecutionProvider")
+    assert (result.exit_code, result.stdout) == (0, SIGN)
+    result = invoke(PAGES / "sign.png", "--provider", "CPUExecutionProvider", "--device", "cpu")
+    assert (result.exit_code, result.stderr) == (1, "Error: device and providers are both given: give one of them\n")
+    result = invoke(PAGES / "sign.png", "--provider", "NoSuchProvider:a=1")
+    assert result.stderr.startswith("Error: NoSuchProvider is not in the ONNX Runtime installed: ")
+    result = invoke(PAGES / "sign.png", "--provider", "NoSuchProvider:a")
+    assert "must be 'NAME' or 'NAME:key=value,key=value'" in result.stderr
+
+
 def test_the_first_example_reads_an_address_and_saves(address: str, tmp_path: Path) -> None:
     off = ("use_doc_orientation_classify", "use_doc_unwarping", "use_textline_orientation")
     switches = [word for name in off for word in (f"--{name}", "False")]

@@ -15,7 +15,8 @@ from ocr_onnx import detection, normalization, orientation, recognition, sources
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.geometry import rotate
 from ocr_onnx.metadata import ModelMetadata
-from ocr_onnx.runtime import Session, cpu_count
+from ocr_onnx.runtime import Session
+from ocr_onnx.threads import cpu_count
 from ocr_onnx.types import Image, Tensor
 
 Inputs: TypeAlias = Mapping[str, Tensor]

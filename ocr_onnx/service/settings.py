@@ -9,8 +9,8 @@ from typing import Any
 from ocr_onnx.errors import OptionError
 from ocr_onnx.inputs import MAX_PIXELS
 from ocr_onnx.options import check_number
-from ocr_onnx.runtime import cpu_count
 from ocr_onnx.service.fetching import FetchPolicy
+from ocr_onnx.threads import cpu_count
 
 MEGABYTE = 2**20
 

@@ -1,0 +1,85 @@
+"""The cores of this machine, and work spread over them."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ocr_onnx.options import check_number
+
+Result = TypeVar("Result")
+
+
+def run_each(
+    task: Callable[..., Result],
+    *arguments: Sequence[Any],
+    costs: Sequence[float] | None = None,
+    threads: int | None = None,
+) -> list[Result]:
+    """`map`, side by side on `threads` cores (None: all of this process), the costliest first; results in the order given.
+
+    A single small model call does not fill several cores; several calls of one thread each do.
+    """
+    calls = list(zip(*arguments, strict=True))
+    order = range(len(calls)) if costs is None else sorted(range(len(calls)), key=lambda i: -costs[i])
+    waiting, results = iter(order), dict[int, Result]()
+
+    def work() -> None:
+        for i in waiting:
+            results[i] = task(*calls[i])
+
+    workers = min(cores(threads), len(calls))
+    if workers == 1:
+        work()
+    else:
+        futures = [_pool().submit(work) for _ in range(workers)]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            # After an error, or Ctrl-C, what has not begun need not be done.
+            for _ in waiting:
+                pass
+    return [results[i] for i in range(len(calls))]
+
+
+def cores(threads: int | None) -> int:
+    """How many cores to work on where `threads` are asked for: no more than there are, and all where it is None.
+
+    Raises OptionError where it is no number of threads.
+    """
+    if threads is None:
+        return cpu_count()
+    check_number("cpu_threads", threads, 1, whole=True)
+    return min(threads, cpu_count())
+
+
+def cpu_count() -> int:
+    """How many cores this process may use: its affinity, and its control group's quota where there is one."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = quota()
+    return available if limit is None else max(1, min(available, int(limit)))
+
+
+def quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """The number of cores that a container is limited to; None where it is not."""
+    try:
+        if (limits := root / "cpu.max").exists():
+            time, period = limits.read_text().split()
+        else:
+            time, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+    except OSError:
+        return None
+    return None if time == "max" or int(time) < 0 else int(time) / int(period)
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    """The threads on which run_each runs: one pool for all engines of the process."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_pool.cache_clear)
+    return ThreadPoolExecutor(cpu_count(), thread_name_prefix="ocr-onnx")

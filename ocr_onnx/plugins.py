@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +32,10 @@ class Plugin:
 
 def installed() -> list[Plugin]:
     """Those on this machine, by name; one that cannot be imported is named in the log."""
+    from importlib.metadata import distributions
+
     found: dict[str, Plugin] = {}
-    for distribution in importlib.metadata.distributions():
+    for distribution in distributions():
         name = distribution.name.lower().replace("_", "-")
         if name.startswith(PREFIX) and name not in found:
             for plugin in _plugins(name, distribution):
@@ -38,7 +43,7 @@ def installed() -> list[Plugin]:
     return [found[name] for name in sorted(found)]
 
 
-def _plugins(name: str, distribution: importlib.metadata.Distribution) -> Iterator[Plugin]:
+def _plugins(name: str, distribution: Distribution) -> Iterator[Plugin]:
     """What a distribution's modules say of themselves; those that only require others have none."""
     files = distribution.files or []
     for module in sorted({file.parts[0] for file in files if len(file.parts) == 2 and file.name == "__init__.py"}):

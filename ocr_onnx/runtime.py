@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -244,6 +244,14 @@ def onnxruntime() -> ModuleType:
 
 
 def distributions() -> dict[str, str]:
-    """Which of the packages that bring ONNX Runtime are installed, and their versions."""
-    found = {name: next(iter(importlib.metadata.distributions(name=name)), None) for name in DISTRIBUTIONS}
-    return {name: distribution.version for name, distribution in found.items() if distribution is not None}
+    """Which of the packages that bring ONNX Runtime are installed, and their versions.
+
+    Their folders are looked for by name: to import importlib.metadata takes longer than all else that is done here.
+    """
+    found: dict[str, str] = {}
+    for folder in sys.path:
+        with suppress(OSError):
+            for entry in Path(folder).glob("*.dist-info"):
+                name, _, version = entry.name.removesuffix(".dist-info").partition("-")
+                found.setdefault(name.lower().replace("_", "-"), version)
+    return {name: found[name] for name in DISTRIBUTIONS if name in found}

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from test_causes import CPU_WHEEL, GPU_WHEEL
 
-from ocr_onnx import libraries, runtime, store, zoo
+from ocr_onnx import libraries, runtime, store, threads, zoo
 from ocr_onnx.cli import main
 from ocr_onnx.doctor import Fact, Report, examine
 from ocr_onnx.errors import OptionError
@@ -61,7 +61,7 @@ def test_the_cpu_works_and_the_models_of_the_package_are_whole() -> None:
     models = of(report, "models")
     assert list(models) == EMBEDDED
     assert all(fact.value.startswith("verified, ") for fact in models.values())
-    assert of(report, "threads")["used"].value == str(runtime.cpu_count())
+    assert of(report, "threads")["used"].value == str(threads.cpu_count())
 
 
 def test_a_fact_is_a_line_and_what_is_asked_for_comes_last() -> None:

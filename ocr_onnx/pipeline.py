@@ -59,7 +59,7 @@ class OCROptions:
     def high_performance(cls) -> OCROptions:
         """Faster, at another reading of some lines; docs/performance.md has what each part gains and costs.
 
-        Detection sees large pages reduced, and recognition sees each line padded by itself.
+        Detection sees large pages reduced, and recognition sees each line a little narrower and padded by itself.
         """
         return cls(
             detection=DetectionOptions(limit_side_len=1280, limit_type="max"),

@@ -25,9 +25,9 @@ MAX_WIDTH = 3200
 ARABIC = "arabic_"
 """What the names of Arabic models begin with."""
 
-STEP, LEAST = 8, 160
-"""By itself a crop is given to the model in a multiple of STEP pixels, a step of the text, and in no less than LEAST:
-padded less, short words are read worse (docs/performance.md)."""
+STEP, LEAST, SQUEEZE = 8, 80, 0.95
+"""By itself a crop is given to the model in a multiple of STEP pixels, a step of the text, in no less than LEAST, and drawn
+together to SQUEEZE of the width that keeps its proportions: `make bench-modes` measures what that costs."""
 
 NORMALIZED = np.asarray((VALUES / 255 - 0.5) / 0.5, np.float32)
 """What each value of a pixel becomes."""
@@ -43,8 +43,8 @@ class RecognitionOptions:
     batch_size: int = 6
     """Crops, sorted by shape, are padded to the widest of each group of this many."""
     padding: Literal["batch", "own"] = "batch"
-    """`batch`: to that width, as the reference does, whose texts these are; `own`: each by itself to little more than
-    its own, which takes a fifth to a third less time and reads some lines otherwise (docs/performance.md)."""
+    """`batch`: to that width, as the reference does, whose texts these are; `own`: each by itself and to little more than
+    it fills, which takes less time and reads some lines otherwise (docs/performance.md)."""
     score_thresh: float = 0.0
     """A text with a lower score is left out of the result; 0 keeps all, empty ones too."""
     input_shape: tuple[int, int, int] | None = None
@@ -77,7 +77,10 @@ class TextRecognizer:
             )
 
         def read(crop: Image, width: int, share: float) -> Text:
-            tensor = preprocess(crop, width, shape) if fixed is None else stretch(crop, fixed)
+            if fixed is not None:
+                tensor = stretch(crop, fixed)
+            else:
+                tensor = preprocess(crop, width, shape, SQUEEZE if options.padding == "own" else 1)
             index, probability = best_classes(self.run(tensor))
             text = ctc_decode(index[0], probability[0], self.metadata.charset, share)
             return in_visual_order(text) if self.metadata.name.startswith(ARABIC) else text
@@ -125,7 +128,7 @@ def filled(crops: Sequence[Image], batch_size: int, shape: Sequence[int]) -> lis
 
 def tight_widths(crops: Sequence[Image], shape: Sequence[int]) -> tuple[list[int], list[float]]:
     """The least width that each crop is given to the model in, and the share of it that the crop fills."""
-    sizes = [resized_width(crop, shape) for crop in crops]
+    sizes = [resized_width(crop, shape, SQUEEZE) for crop in crops]
     widths = [max(LEAST, -(-size // STEP) * STEP) for size in sizes]
     return widths, [size / width for size, width in zip(sizes, widths, strict=True)]
 
@@ -136,16 +139,16 @@ def own_width(ratio: float, shape: Sequence[int]) -> int:
     return min(int(height * max(least / height, ratio)), MAX_WIDTH)
 
 
-def resized_width(crop: Image, shape: Sequence[int]) -> int:
+def resized_width(crop: Image, shape: Sequence[int], squeeze: float = 1) -> int:
     """The width of a crop at the model's height: rounded up, but never past own_width, which is rounded down."""
-    ratio: float = crop.shape[1] / crop.shape[0]
+    ratio: float = crop.shape[1] / crop.shape[0] * squeeze
     return min(math.ceil(shape[1] * ratio), own_width(ratio, shape))
 
 
 @timed("recognition: resize, normalize")
-def preprocess(crop: Image, width: int, shape: Sequence[int]) -> Tensor:
+def preprocess(crop: Image, width: int, shape: Sequence[int], squeeze: float = 1) -> Tensor:
     """Resize to the model's height, normalize to -1..1, pad with 0 on the right: (1, 3, height, width)."""
-    height, resized = shape[1], resized_width(crop, shape)
+    height, resized = shape[1], resized_width(crop, shape, squeeze)
     tensor = np.zeros((1, 3, height, width), np.float32)
     look_up(np.asarray(cv2.resize(crop, (resized, height)), np.uint8), [NORMALIZED] * 3, tensor[0, :, :, :resized])
     return tensor

@@ -20,7 +20,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-growth bench-limit bench-modes bench-peers bench-service readme api picture page-picture lock golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-growth bench-limit bench-modes bench-peers bench-providers bench-service readme api picture page-picture lock golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -73,6 +73,10 @@ bench-modes: .venv/developed  ## What high-performance mode gains and costs: ben
 bench-peers: .venv/developed .cache/peers/installed .cache/peers/models  ## Race other libraries: benchmarks/results/peers.md.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.peers --data $(REFERENCE)/data
 
+bench-providers: .cache/openvino/installed  ## OpenVINO's plug-in beside the CPU's own kernels: benchmarks/results/providers.md.
+	$(<D)/bin/python -m benchmarks.providers --data $(REFERENCE)/data \
+		--provider OpenVINOExecutionProvider --provider 'OpenVINOExecutionProvider:load_config={}'
+
 bench-service: .venv/developed .cache/peers/installed .cache/peers/models  ## Load the service: benchmarks/results/service.md.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.service --data $(REFERENCE)/data
 
@@ -82,6 +86,12 @@ bench-service: .venv/developed .cache/peers/installed .cache/peers/models  ## Lo
 		$(PYTHON) -m venv $(@D)/$$peer; \
 		$(@D)/$$peer/bin/python -m pip install --quiet $$(sed -n "s/^$$peer: //p" $<); \
 	done
+	touch $@
+
+.cache/openvino/installed: pyproject.toml
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet -e . onnxruntime-ep-openvino==1.8.1
 	touch $@
 
 .cache/peers/models: | .venv-convert/installed

@@ -27,6 +27,7 @@ from benchmarks import (
     peers,
     peers_report,
     processes,
+    providers,
     records,
     service_report,
 )
@@ -120,6 +121,15 @@ def test_files_are_chosen_by_name_and_spread(tmp_path: Path) -> None:
 
 def test_a_text_that_stands_twice_counts_twice() -> None:
     assert peers.compare_lists(["a", "a", "b"], ["a", "b", "b", "a"]) == 3
+
+
+def test_a_provider_is_a_part_of_the_cpu_s_time_and_has_its_texts() -> None:
+    reference = {"wall": [2.0, 4.0, 1.0], "processor": [4.0, 4.0, 4.0], "texts": [["a", "b"], [], ["c"]]}
+    found = {"wall": [1.0, 4.0, 4.0], "processor": [2.0, 2.0, 2.0], "texts": [["a", "x", "y"], ["z"], ["c"]]}
+    row = providers.row(found, reference)
+    assert row == {"wall": 1.0, "processor": 0.5, "equal": 2, "texts": 3}
+    page = providers.markdown({"circumstances": "today", "pictures": 3, "rounds": 3, "providers": {"It": row}})
+    assert "| It | 1.00 | 0.50 | 2 of 3 |" in page
 
 
 def test_ratios_are_taken_round_by_round_of_the_sums() -> None:

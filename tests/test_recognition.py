@@ -194,8 +194,8 @@ def test_a_crop_padded_by_itself_is_whole_and_never_wider_than_in_a_batch(sizes:
         assert width % 8 == 0
         assert 80 <= width < batch + 8
         filled_part = round(width * share)
-        assert filled_part == pytest.approx(min(48 * crop.shape[1] / crop.shape[0] * 0.88, 3200), abs=1)
-        tensor = preprocess(crop, width, SHAPE, 0.88)
+        assert filled_part == pytest.approx(min(48 * crop.shape[1] / crop.shape[0] * 0.93, 3200), abs=1)
+        tensor = preprocess(crop, width, SHAPE, 0.93)
         assert tensor.shape == (1, 3, 48, width)
         assert not tensor[..., filled_part:].any()
 
@@ -214,8 +214,8 @@ def test_padding_says_in_which_width_a_crop_is_run() -> None:
     assert seen == [400, 400]
     seen.clear()
     texts = recognizer(crops, RecognitionOptions(padding="own"))
-    assert seen == [352, 176]
-    assert [text.columns.total for text in texts] == [pytest.approx(176 / 8), pytest.approx(352 / 8)]
+    assert seen == [376, 192]
+    assert [text.columns.total for text in texts] == [pytest.approx(186 / 8), pytest.approx(372 / 8)]
 
 
 def test_padding_is_by_batch_or_by_itself() -> None:

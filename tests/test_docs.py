@@ -37,6 +37,11 @@ def test_every_file_that_a_document_names_is_there(page: Path) -> None:
         assert (page.parent / link).exists(), link
 
 
+@pytest.mark.parametrize("page", PAGES_OF_TEXT, ids=lambda p: p.name)
+def test_no_document_keeps_two_versions_of_a_passage(page: Path) -> None:
+    assert not re.search(r"^(<{7}|={7}|>{7})( |$)", page.read_text("utf-8"), re.MULTILINE)
+
+
 def test_every_heading_that_a_document_names_is_there() -> None:
     headings = {title.lower().replace(" ", "-") for title in re.findall(r"^##+ (.*)$", MIGRATION, re.MULTILINE)}
     assert set(re.findall(r"\]\(#([^)]+)\)", MIGRATION)) <= headings

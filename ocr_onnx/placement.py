@@ -91,8 +91,7 @@ def _of(wanted: Sequence[Provider], reason: str, mode: Mode) -> Placement:
     for name in names:
         if name != CPU_PROVIDER:
             require(name)
-    major, minor = runtime.onnxruntime().__version__.split(".")[:2]
-    return Placement(tuple(each.complete(mode, (int(major), int(minor))) for each in wanted), reason)
+    return Placement(tuple(each.complete(mode, runtime.version()) for each in wanted), reason)
 
 
 def require(name: str) -> None:

@@ -47,6 +47,9 @@ ERRORS = 3
 RECORD = "session.record_ep_graph_assignment_info"
 """The entry of a session's configuration that has it note which provider takes which part; older versions ignore it."""
 
+SPIN = 30
+"""Microseconds for which a thread without work goes on looking for some: a detector's operators take about 300 each."""
+
 LARGE = 3 * 12_000_000
 """Numbers in an input, of 12 megapixels, above which a run's memory goes back to the system: see Session."""
 
@@ -198,8 +201,12 @@ def session_options(threads: int, *, keep_memory: bool = True) -> Any:
     if keep_memory:
         _share_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
-    # Between calls the cores are for what comes next, not for threads that turn in circles to be ready for a call.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Between calls the cores are for what comes next, not for threads that turn in circles to be ready for a call; between
+    # the operators of one call they may, for less than it takes to wake up. Before 1.31 that could not be told apart.
+    spins = threads > 1 and version() >= (1, 31)
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
+    if spins:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN))
     options.log_severity_level = ERRORS
     return options
 
@@ -241,6 +248,12 @@ def onnxruntime() -> ModuleType:
         )
     module: ModuleType = ort
     return module
+
+
+def version() -> tuple[int, int]:
+    """ONNX Runtime's, the first two numbers of it."""
+    major, minor = onnxruntime().__version__.split(".")[:2]
+    return int(major), int(minor)
 
 
 def distributions() -> dict[str, str]:

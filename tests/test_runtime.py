@@ -104,6 +104,19 @@ def test_onnx_runtime_reports_nothing_and_leaves_nothing_at_home(tmp_path: Path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize(
+    ("version", "threads", "expected"), [("1.32.0", 1, "0"), ("1.32.0", 2, "1"), ("1.31.1", 2, "1"), ("1.30.2", 2, "0")]
+)
+def test_threads_look_for_work_only_where_that_can_be_kept_short(
+    version: str, threads: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime.onnxruntime(), "__version__", version)
+    options = runtime.session_options(threads)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == expected
+    if expected == "1":
+        assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "30"
+
+
 def test_two_distributions_of_onnx_runtime_are_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

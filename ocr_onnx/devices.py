@@ -17,6 +17,19 @@ OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 TENSORRT_RTX_PROVIDER = "NvTensorRTRTXExecutionProvider"
 
+ON_GPU = frozenset(
+    {
+        CUDA_PROVIDER,
+        TENSORRT_PROVIDER,
+        TENSORRT_RTX_PROVIDER,
+        "CoreMLExecutionProvider",
+        "DmlExecutionProvider",
+        "MIGraphXExecutionProvider",
+        "WebGpuExecutionProvider",
+    }
+)
+"""Providers that want few calls of much work, one after the other, and not one on each core."""
+
 DEVICES = "'cpu', 'gpu', 'gpu:N', 'gpu:0,1' or 'auto'"
 
 THREADS = "{threads}"
@@ -149,11 +162,18 @@ class Placement:
     """First choice first; what one cannot do, the next does, and ONNX Runtime's CPU provider comes last of all."""
     reason: str
     """Why these: what was asked for, and with `auto` what was found."""
+    mode: Mode = "standard"
+    """On a GPU: whether shapes and precision are as the reference has them, or fast."""
 
     @property
     def on_cpu(self) -> bool:
         """Whether ONNX Runtime's own CPU provider is all there is."""
         return {provider.name for provider in self.providers} == {CPU_PROVIDER}
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the first choice is one of ON_GPU."""
+        return self.providers[0].name in ON_GPU
 
     def __str__(self) -> str:
         return f"{', '.join(map(str, self.providers))} ({self.reason})"

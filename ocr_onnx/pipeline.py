@@ -8,9 +8,12 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
-from ocr_onnx import geometry, sources, store
-from ocr_onnx.detection import DetectionOptions, TextDetector
+import numpy as np
+
+from ocr_onnx import geometry, shapes, sources, store
+from ocr_onnx.detection import DetectionOptions, TextDetector, largest_side
 from ocr_onnx.devices import Mode, Placement, ProviderLike
 from ocr_onnx.errors import ModelError, StageNotLoadedError
 from ocr_onnx.inputs import InputOptions
@@ -34,6 +37,8 @@ from ocr_onnx.unwarping import TextImageUnwarper
 from ocr_onnx.words import find_words
 
 logger = logging.getLogger(__name__)
+
+Stage: TypeAlias = TextDetector | TextRecognizer | PageClassifier | LineClassifier | TextImageUnwarper
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ class OCR:
     A stage that `options` has off is not loaded, and no call can have it on. `device` is cpu (None, too), gpu, gpu:N,
     auto, which takes the GPU where a model runs on it, or the `placement` of another OCR; in its place `providers` names
     ONNX Runtime's, first choice first, each as `devices.ProviderLike`. `placement` says what was taken, and why. With
-    `mode` high-performance a GPU may compute in less precision; it changes no options. `cpu_threads` is how many cores a
+    `mode` high-performance a GPU may compute in less precision, and is given few shapes (`shapes`); it changes no options. `cpu_threads` is how many cores a
     page may use (default: all that the process may; never more). Raises a kind of OCRError where a model, the device or
     a provider is not there.
 
@@ -120,8 +125,10 @@ class OCR:
         logger.info("models run on %s", where)
 
         # A page is one call that fills all cores; lines are many calls, each on one (threads.run_each).
-        self.detect = TextDetector(*load(names.text_detection, "text_detection", where, threads))
-        self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1), threads)
+        self.shapes = kinds = shapes.of(where)
+        find, known = load(names.text_detection, "text_detection", where, threads)
+        self.detect = TextDetector(kinds.on_sides(find, known), known)
+        self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1), threads, kinds)
         self.classify_page: PageClassifier | None = None
         self.unwarp: TextImageUnwarper | None = None
         self.classify_lines: LineClassifier | None = None
@@ -131,12 +138,23 @@ class OCR:
             self.unwarp = TextImageUnwarper(*load(names.doc_unwarping, "image_unwarping", where, threads))
         if self.options.use_textline_orientation:
             lines = load(names.textline_orientation, "textline_orientation", where, 1)
-            self.classify_lines = LineClassifier(*lines, threads)
+            self.classify_lines = LineClassifier(*lines, threads, kinds)
 
     def metadata(self) -> dict[Task, ModelMetadata]:
         """What the models of the stages that are loaded say of themselves."""
-        stages = (self.detect, self.recognize, self.classify_page, self.unwarp, self.classify_lines)
-        return {stage.metadata.task: stage.metadata for stage in stages if stage is not None}
+        return {stage.metadata.task: stage.metadata for stage in self._loaded()}
+
+    def warm_up(self) -> int:
+        """Run each model on every shape that it will be given, or on a usual one where shapes are not few; how many runs.
+
+        A GPU searches and plans at each new shape. In high-performance mode no other shape comes afterwards, as long as
+        detection's limits are those of `options` and pages are not unwarped.
+        """
+        largest = largest_side(self.options.detection)
+        runs = [(stage.run, each) for stage in self._loaded() for each in self.shapes.inputs(stage.metadata, largest)]
+        for run, shape in runs:
+            run(np.zeros(shape, np.float32))
+        return len(runs)
 
     def predict(self, source: sources.Source, options: OCROptions | None = None) -> list[OCRResult]:
         """Read every page of `source`, as `sources.Source` lists what it may be.
@@ -191,6 +209,11 @@ class OCR:
             if score >= options.recognition.score_thresh
         )
         return OCRResult(found.source, found.page, found.orientation, tuple(boxes), lines, options)
+
+    def _loaded(self) -> Iterator[Stage]:
+        """The stages that are on."""
+        stages = (self.detect, self.recognize, self.classify_page, self.unwarp, self.classify_lines)
+        return (stage for stage in stages if stage is not None)
 
     def _upright(self, image: Image, options: OCROptions) -> tuple[Orientation | None, Image]:
         """How the page stands, None where that stage is off, and the picture turned."""

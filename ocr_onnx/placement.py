@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -79,8 +80,8 @@ def _automatic(mode: Mode) -> Placement:
         gpu = place("gpu", mode=mode)
         try_out(gpu)
     except DeviceUnavailableError as error:
-        return Placement(CPU.providers, f"device auto: no GPU works here: {error}")
-    return Placement(gpu.providers, "device auto: a model runs on the GPU")
+        return Placement(CPU.providers, f"device auto: no GPU works here: {error}", mode)
+    return replace(gpu, reason="device auto: a model runs on the GPU")
 
 
 def _of(wanted: Sequence[Provider], reason: str, mode: Mode) -> Placement:
@@ -92,7 +93,7 @@ def _of(wanted: Sequence[Provider], reason: str, mode: Mode) -> Placement:
         if name != CPU_PROVIDER:
             require(name)
     major, minor = runtime.onnxruntime().__version__.split(".")[:2]
-    return Placement(tuple(each.complete(mode, (int(major), int(minor))) for each in wanted), reason)
+    return Placement(tuple(each.complete(mode, (int(major), int(minor))) for each in wanted), reason, mode)
 
 
 def require(name: str) -> None:

@@ -30,6 +30,7 @@ LAYERS = [
         "libraries",
         "causes",
         "placement",
+        "shapes",
         "memory",
         "zoo",
         "store",

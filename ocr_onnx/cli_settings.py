@@ -194,6 +194,12 @@ def _machine() -> Iterator[Setting]:
         help="ONNX Runtime's execution provider, with its options, in place of --device; may be repeated, first choice "
         "first.",
     )
+    yield Setting(
+        "build_missing",
+        group=machine,
+        type=bool,
+        help="TensorRT may compile models here and now, for minutes; default: False, see 'ocr-onnx build'.",
+    )
     yield Setting("cpu_threads", group=machine, type=int, help="Cores; default: all.")
     yield Setting("paddlex_config", group=machine, type=click.Path(), help="A PaddleX pipeline file, OCR.yaml.")
 

@@ -164,6 +164,8 @@ class Placement:
     """Why these: what was asked for, and with `auto` what was found."""
     mode: Mode = "standard"
     """On a GPU: whether shapes and precision are as the reference has them, or fast."""
+    build_missing: bool = False
+    """Whether TensorRT may compile a model that has no engine yet, which takes minutes (`ocr-onnx build` does it ahead)."""
 
     @property
     def on_cpu(self) -> bool:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ocr_onnx import geometry, shapes, sources, store
+from ocr_onnx import engines, geometry, shapes, sources, store
 from ocr_onnx.detection import DetectionOptions, TextDetector, largest_side
 from ocr_onnx.devices import Mode, Placement, ProviderLike
 from ocr_onnx.errors import ModelError, StageNotLoadedError
@@ -126,7 +126,8 @@ class OCR:
 
         # A page is one call that fills all cores; lines are many calls, each on one (threads.run_each).
         self.shapes = kinds = shapes.of(where)
-        find, known = load(names.text_detection, "text_detection", where, threads)
+        largest = largest_side(self.options.detection)
+        find, known = load(names.text_detection, "text_detection", where, threads, largest)
         self.detect = TextDetector(kinds.on_sides(find, known), known)
         self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1), threads, kinds)
         self.classify_page: PageClassifier | None = None
@@ -246,10 +247,12 @@ def _turn(
     return judged, turned
 
 
-def load(name: str | Path, task: Task, placement: Placement, threads: int) -> tuple[Session, ModelMetadata]:
-    """A model by name or path; raises ModelError where it is not made for `task`."""
+def load(
+    name: str | Path, task: Task, placement: Placement, threads: int, largest: int = DetectionOptions().max_side_limit
+) -> tuple[Session, ModelMetadata]:
+    """A model by name or path, for pages of at most `largest` pixels a side; raises ModelError where it is not made for `task`."""
     path = store.find(name)
-    session = Session(path, placement, threads)
+    session = Session(path, engines.for_model(placement, path, largest), threads)
     logger.info("%s: %s on %s, %d threads a call", task, path, ", ".join(session.providers), threads)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task != task:

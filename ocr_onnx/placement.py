@@ -34,18 +34,25 @@ def wheels() -> Wheels:
     )
 
 
-def place(device: str | None = None, providers: Sequence[ProviderLike] = (), mode: Mode = "standard") -> Placement:
+def place(
+    device: str | None = None,
+    providers: Sequence[ProviderLike] = (),
+    mode: Mode = "standard",
+    *,
+    build_missing: bool = False,
+) -> Placement:
     """What models run on: a device as `Device.parse` reads it (None: the CPU), or providers by name, first choice first.
 
     Raises OptionError where both are given or one, or the mode, is not understood, DeviceUnavailableError where what was asked for
-    is not there. `auto` takes the GPU where a model really runs on it, else the CPU.
+    is not there. `auto` takes the GPU where a model really runs on it, else the CPU. `build_missing` is that of Placement.
     """
     if mode not in get_args(Mode):
         raise OptionError(f"mode is {mode!r}: it must be one of {', '.join(get_args(Mode))}")
     if providers:
         if device is not None:
             raise OptionError("device and providers are both given: give one of them")
-        return _of(tuple(map(provider, providers)), "asked for by name", mode)
+        named = _of(tuple(map(provider, providers)), "asked for by name", mode)
+        return replace(named, build_missing=build_missing)
     wanted = Device.parse("cpu" if device is None else device)
     if wanted.kind == "auto":
         return _automatic(mode)

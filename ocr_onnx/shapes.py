@@ -21,8 +21,8 @@ Result = TypeVar("Result")
 Shape = tuple[int, ...]
 """(batch, channel, height, width) in pixels."""
 
-USUAL = 960
-"""The side of a square, in pixels, that detection and unwarping are warmed up with where sides are not few."""
+USUAL, LEAST = 960, 32
+"""Sides in pixels: of the page that detection and unwarping are warmed up with where sides are not few, and of the smallest one."""
 
 
 class Batch(NamedTuple):
@@ -100,6 +100,19 @@ class Shapes:
             return [(1, 3, USUAL, USUAL)]
         within = [side for side in self.sides if side <= _next(largest, self.sides)]
         return [(1, 3, *sides) for sides in itertools.product(within, within)]
+
+    def bounds(self, metadata: ModelMetadata, largest: int) -> tuple[Shape, Shape, Shape]:
+        """The least, a usual and the largest shape that a model is given, whether they are few or not."""
+        each = self.inputs(metadata, largest)
+        rows = each[-1][:-1]
+        if metadata.task == "text_recognition":
+            return (1, *rows[1:], FEW.widths[0]), (*rows, metadata.input_shape[2]), (*rows, FEW.widths[-1])
+        if metadata.task == "text_detection" and not metadata.input_shape:
+            side = _next(largest, self.sides)
+            sides = ((self.sides or (LEAST,))[0], min(USUAL, side), side)
+            least, usual, most = ((1, 3, side, side) for side in sides)
+            return least, usual, most
+        return each[0], each[-1], each[-1]
 
 
 EACH = Shapes()

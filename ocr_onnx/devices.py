@@ -143,14 +143,9 @@ class Device:
         return cls("gpu", indices)
 
     def providers(self) -> tuple[Provider, ...]:
-        """Those that it stands for, first choice first; raises OptionError for several GPUs."""
+        """Those that it stands for, first choice first; of several GPUs, the first one's."""
         if self.kind == "cpu":
             return (Provider(CPU_PROVIDER),)
-        if len(self.indices) > 1:
-            listed = ",".join(map(str, self.indices))
-            raise OptionError(
-                f"device is 'gpu:{listed}': one OCR runs on one GPU; make one for each, in its own process"
-            )
         return (Provider(CUDA_PROVIDER, {"device_id": str(self.indices[0])}), Provider(CPU_PROVIDER))
 
 
@@ -167,6 +162,9 @@ class Placement:
     build_missing: bool = False
     """Whether TensorRT may compile a model that has no engine yet, which takes minutes (`ocr-onnx build` does it ahead)."""
 
+    others: tuple[Placement, ...] = ()
+    """The further GPUs that pages are spread over."""
+
     @property
     def on_cpu(self) -> bool:
         """Whether ONNX Runtime's own CPU provider is all there is."""
@@ -178,7 +176,8 @@ class Placement:
         return self.providers[0].name in ON_GPU
 
     def __str__(self) -> str:
-        return f"{', '.join(map(str, self.providers))} ({self.reason})"
+        devices = (", ".join(map(str, each.providers)) for each in (self, *self.others))
+        return f"{'; '.join(devices)} ({self.reason})"
 
 
 CPU = Placement((Provider(CPU_PROVIDER),), "the default")

@@ -17,7 +17,7 @@ import numpy as np
 
 from ocr_onnx import exporting, pipeline, pull, shapes, sources
 from ocr_onnx.detection import DetectionOptions, TextDetector
-from ocr_onnx.errors import ModelError
+from ocr_onnx.errors import ModelError, OptionError
 from ocr_onnx.metadata import Task
 from ocr_onnx.options import check_number
 from ocr_onnx.orientation import preprocess_line, preprocess_page
@@ -106,6 +106,8 @@ class Module(ABC):
         self.threads = cores(plain(common.get("cpu_threads")))
         name, folder = common.get("model_name"), common.get("model_dir")
         where = place(common.get("device"))
+        if where.others:
+            raise OptionError(f"device is {common.get('device')!r}: a single model runs on one GPU, such as gpu:1")
         chosen = pull.obtain(name or self.default) if folder is None else pull.from_directory(Path(folder), name)
         session, metadata = pipeline.load(chosen, self.task, where, self.threads if self.threaded else 1)
         if name is not None and metadata.name != name:

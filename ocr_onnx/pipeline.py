@@ -27,7 +27,7 @@ from ocr_onnx.orientation import (
 )
 from ocr_onnx.placement import place
 from ocr_onnx.profiling import timed
-from ocr_onnx.readahead import one_ahead
+from ocr_onnx.readahead import one_ahead, spread
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import Session
@@ -98,7 +98,7 @@ class OCR:
     """The pipeline. One may serve many threads: a call leaves nothing behind.
 
     A stage that `options` has off is not loaded, and no call can have it on. `device` is cpu (None, too), gpu, gpu:N,
-    auto, which takes the GPU where a model runs on it, or the `placement` of another OCR; in its place `providers` names
+    gpu:0,1, which spreads pages over several, auto, which takes the GPU where a model runs on it, or the `placement` of another OCR; in its place `providers` names
     ONNX Runtime's, first choice first, each as `devices.ProviderLike`. `placement` says what was taken, and why. With
     `mode` high-performance a GPU may compute in less precision, and is given few shapes (`shapes`); it changes no options. `cpu_threads` is how many cores a
     page may use (default: all that the process may; never more). Raises a kind of OCRError where a model, the device or
@@ -123,6 +123,10 @@ class OCR:
         threads = cores(cpu_threads)
         self.placement = where = device if isinstance(device, Placement) else place(device, providers, mode)
         logger.info("models run on %s", where)
+
+        further = (replace(each, others=()) for each in where.others)
+        self.others = tuple(OCR(self.options, models=names, device=each, cpu_threads=cpu_threads) for each in further)
+        """The same on further GPUs: pages are spread over them."""
 
         # A page is one call that fills all cores; lines are many calls, each on one (threads.run_each).
         self.shapes = kinds = shapes.of(where)
@@ -155,7 +159,7 @@ class OCR:
         runs = [(stage.run, each) for stage in self._loaded() for each in self.shapes.inputs(stage.metadata, largest)]
         for run, shape in runs:
             run(np.zeros(shape, np.float32))
-        return len(runs)
+        return len(runs) + sum(each.warm_up() for each in self.others)
 
     def predict(self, source: sources.Source, options: OCROptions | None = None) -> list[OCRResult]:
         """Read every page of `source`, as `sources.Source` lists what it may be.
@@ -169,9 +173,15 @@ class OCR:
 
         While the lines of one are read, the text of the next is found, and the one after that is opened, fetched and
         decoded, each in a thread of its own; a generator given as `source` is advanced in the latter. An error is raised
-        at the page it belongs to. To leave the iterator ends the threads, once the pages they are at are done.
+        at the page it belongs to. To leave the iterator ends the threads, once the pages they are at are done. On several
+        GPUs each reads one page at a time, the next that is read, and results come in the pages' order.
         """
         chosen = self.options if options is None else options
+        if self.others:
+            tasks = [partial(each.read, options=chosen) for each in (self, *self.others)]
+            with closing(spread(sources.read_pages(source, chosen.input), tasks)) as results:
+                yield from results
+            return
         with closing(one_ahead(self._find_all(source, chosen))) as found:
             # A loop's variable would keep a page while the next one is waited for.
             yield from map(partial(self._read_lines, options=chosen), found)

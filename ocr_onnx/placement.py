@@ -56,7 +56,9 @@ def place(
     wanted = Device.parse("cpu" if device is None else device)
     if wanted.kind == "auto":
         return _automatic(mode)
-    return _of(wanted.providers(), "the default" if device is None else f"device {device}", mode)
+    reason = "the default" if device is None else f"device {device}"
+    first, *others = (_of(Device(wanted.kind, (index,)).providers(), reason, mode) for index in wanted.indices)
+    return replace(first, others=tuple(others))
 
 
 def try_out(placement: Placement) -> float:

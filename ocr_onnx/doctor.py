@@ -90,7 +90,8 @@ def _asked(device: str | None, providers: Sequence[ProviderLike]) -> tuple[Fact,
     name = ", ".join(map(str, providers)) if providers else f"device {'cpu' if device is None else device}"
     try:
         placement = place(device, providers)
-        try_out(placement)
+        for each in (placement, *placement.others):
+            try_out(each)
     except OptionError:
         raise
     except (OnnxRuntimeError, ModelError) as error:

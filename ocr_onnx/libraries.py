@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from ocr_onnx.devices import CUDA_PROVIDER, TENSORRT_PROVIDER, TENSORRT_RTX_PROVIDER
 
@@ -38,3 +39,24 @@ def missing(names: Iterable[str]) -> dict[str, str]:
         except OSError as error:
             found[name] = str(error)
     return found
+
+
+def tensorrt_version(load: Callable[[str], Any] = ctypes.CDLL) -> str:
+    """The version of TensorRT, such as 10.13.2; empty where it is not here."""
+    try:
+        number: int = load(TENSORRT[0]).getInferLibVersion()
+    except OSError:
+        return ""
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+
+def gpu_name(index: int, load: Callable[[str], Any] = ctypes.CDLL) -> str:
+    """What NVIDIA's driver calls a GPU; empty where there is no driver, or no such GPU."""
+    try:
+        driver = load(DRIVER)
+    except OSError:
+        return ""
+    device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+    failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), index)
+    failed = failed or driver.cuDeviceGetName(name, len(name), device)
+    return "" if failed else name.value.decode("utf-8", "replace")

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, TypeVar, Un
 
 import numpy as np
 
-from ocr_onnx import exporting, pipeline, pull, sources
+from ocr_onnx import exporting, pipeline, pull, shapes, sources
 from ocr_onnx.detection import DetectionOptions, TextDetector
-from ocr_onnx.errors import ModelError
+from ocr_onnx.errors import ModelError, OptionError
 from ocr_onnx.metadata import Task
 from ocr_onnx.options import check_number
 from ocr_onnx.orientation import preprocess_line, preprocess_page
@@ -106,11 +106,13 @@ class Module(ABC):
         self.threads = cores(plain(common.get("cpu_threads")))
         name, folder = common.get("model_name"), common.get("model_dir")
         where = place(common.get("device"))
+        if where.others:
+            raise OptionError(f"device is {common.get('device')!r}: a single model runs on one GPU, such as gpu:1")
         chosen = pull.obtain(name or self.default) if folder is None else pull.from_directory(Path(folder), name)
         session, metadata = pipeline.load(chosen, self.task, where, self.threads if self.threaded else 1)
         if name is not None and metadata.name != name:
             raise ModelError(f"{chosen} holds {metadata.name}, not {name}: name that, or another model_dir")
-        self.run, self.metadata = session, metadata
+        self.run, self.metadata, self.shapes = session, metadata, shapes.of(where)
 
     def predict(
         self,
@@ -188,7 +190,9 @@ class TextRecognition(Module):
         from ocr_onnx import rendering
 
         options = replace(_replaced(self.options, overrides), batch_size=len(pages))
-        texts = TextRecognizer(self.run, self.metadata, self.threads)([page.image for page in pages], options)
+        texts = TextRecognizer(self.run, self.metadata, self.threads, self.shapes)(
+            [page.image for page in pages], options
+        )
         for page, read in zip(pages, texts, strict=True):
             caption = f"{read.text} ({read.score:.3f})"
             found = {"input_img": page.image, "rec_text": read.text, "rec_score": read.score}

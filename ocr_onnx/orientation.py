@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.normalization import normalize
 from ocr_onnx.options import check_number
 from ocr_onnx.profiling import timed
-from ocr_onnx.threads import run_each
+from ocr_onnx.shapes import EACH, Batch, Shapes, stacked
 from ocr_onnx.types import Image, Orientation, Run, Tensor
 
 HALF_TURN = 180
@@ -41,7 +41,7 @@ class PageClassifier:
 
     def __call__(self, image: Image, options: PageOrientationOptions = PageOrientationOptions()) -> Orientation:
         """How `image` stands: 0, 90, 180 or 270 degrees; 0 where the score is too low to turn it."""
-        best, score = best_class(self.run(preprocess_page(image, self.metadata))[0])
+        best, score = best_class(self.run(preprocess_page(image, self.metadata))[0][0])
         return Orientation(int(self.metadata.labels[best]) if score >= options.score_thresh else 0, score)
 
 
@@ -67,6 +67,8 @@ class LineClassifier:
     metadata: ModelMetadata
     threads: int | None = None
     """How many crops are judged side by side; None: as many as there are cores."""
+    shapes: Shapes = EACH
+    """What the model is given at once."""
 
     def __call__(
         self, crops: Sequence[Image], options: LineOrientationOptions = LineOrientationOptions()
@@ -76,12 +78,18 @@ class LineClassifier:
         PaddleX 3.7.2 hands every line of a batch the batch's class numbers and reads the first of them. So only that
         one need be computed.
         """
+        looked_at = crops[:: options.batch_size]
 
-        def judge(crop: Image) -> Orientation:
-            best, score = best_class(self.run(preprocess_line(crop, self.metadata))[0])
-            return Orientation(HALF_TURN if best == 1 and score >= options.score_thresh else 0, score)
+        def judge(batch: Batch) -> list[Orientation]:
+            tensors = [preprocess_line(looked_at[i], self.metadata) for i in batch.members]
+            judged = [best_class(row) for row in self.run(stacked(tensors, batch))[0]]
+            return [
+                Orientation(HALF_TURN if best == 1 and score >= options.score_thresh else 0, score)
+                for best, score in judged[: len(tensors)]
+            ]
 
-        first = run_each(judge, crops[:: options.batch_size], threads=self.threads)
+        widths = [self.metadata.input_shape[2]] * len(looked_at)
+        first = replace(self.shapes, widths=()).run_lines(judge, widths, self.threads)
         return [first[i // options.batch_size] for i in range(len(crops))]
 
 
@@ -117,6 +125,6 @@ def preprocess_line(crop: Image, metadata: ModelMetadata) -> Tensor:
 
 
 def best_class(scores: Tensor) -> tuple[int, float]:
-    """The class with the highest score of a batch of one, and that score."""
-    best = int(np.argmax(scores[0]))
-    return best, float(scores[0, best])
+    """The class with the highest score, of (classes,), and that score."""
+    best = int(np.argmax(scores))
+    return best, float(scores[best])

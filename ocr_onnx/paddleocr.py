@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from ocr_onnx import config, exporting, languages, sources, store, zoo
-from ocr_onnx.devices import ProviderLike
+from ocr_onnx.devices import Mode, ProviderLike
 from ocr_onnx.errors import ModelError
 from ocr_onnx.metadata import Task
 from ocr_onnx.paddle_parameters import plain, refuse, take_deprecated, take_without_effect
@@ -58,7 +58,8 @@ class PaddleOCR:
     """The pipeline under PaddleOCR's names; parameters left None take the pipeline file's value, else the default.
 
     `enable_hpi` is high-performance mode, `OCROptions.high_performance()`; with a pipeline file the file's sizes stand.
-    `text_rec_padding` and `providers`, which PaddleOCR lacks, are `RecognitionOptions.padding` and OCR's.
+    `text_rec_padding`, `providers` and `build_missing`, which PaddleOCR lacks, are `RecognitionOptions.padding`, OCR's, and
+    leave to have TensorRT compile a model here and now.
 
     `others` are PaddleOCR's deprecated names, and its parameters that have no effect here. What each parameter does,
     and where it differs from PaddleOCR, is in docs/migrating-from-paddleocr.md. How inputs are read (the pages of a
@@ -103,6 +104,7 @@ class PaddleOCR:
         enable_hpi: bool | None = None,
         cpu_threads: int | None = None,
         text_rec_padding: str | None = None,
+        build_missing: bool = False,
         paddlex_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         **others: Any,
     ) -> None:
@@ -118,9 +120,8 @@ class PaddleOCR:
         _leave_to_the_model(base, given)
         self._config = config.changed(base, given)
         # Before models are fetched for it.
-        placement = place(
-            device, providers, "high-performance" if config.high_performance(self._config) else "standard"
-        )
+        mode: Mode = "high-performance" if config.high_performance(self._config) else "standard"
+        placement = place(device, providers, mode, build_missing=build_missing)
         self._engine = OCR(
             config.options(self._config),
             models=_models(self._config),

@@ -8,9 +8,12 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
-from ocr_onnx import geometry, sources, store
-from ocr_onnx.detection import DetectionOptions, TextDetector
+import numpy as np
+
+from ocr_onnx import engines, geometry, shapes, sources, store
+from ocr_onnx.detection import DetectionOptions, TextDetector, largest_side
 from ocr_onnx.devices import Mode, Placement, ProviderLike
 from ocr_onnx.errors import ModelError, StageNotLoadedError
 from ocr_onnx.inputs import InputOptions
@@ -24,7 +27,7 @@ from ocr_onnx.orientation import (
 )
 from ocr_onnx.placement import place
 from ocr_onnx.profiling import timed
-from ocr_onnx.readahead import one_ahead
+from ocr_onnx.readahead import one_ahead, spread
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import Session
@@ -34,6 +37,8 @@ from ocr_onnx.unwarping import TextImageUnwarper
 from ocr_onnx.words import find_words
 
 logger = logging.getLogger(__name__)
+
+Stage: TypeAlias = TextDetector | TextRecognizer | PageClassifier | LineClassifier | TextImageUnwarper
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +98,11 @@ class OCR:
     """The pipeline. One may serve many threads: a call leaves nothing behind.
 
     A stage that `options` has off is not loaded, and no call can have it on. `device` is cpu (None, too), gpu, gpu:N,
-    auto, which takes the GPU where a model runs on it, or the `placement` of another OCR; in its place `providers` names
-    ONNX Runtime's, first choice first, each as `devices.ProviderLike`. `placement` says what was taken, and why. With
-    `mode` high-performance a GPU may compute in less precision; it changes no options. `cpu_threads` is how many cores a
-    page may use (default: all that the process may; never more). Raises a kind of OCRError where a model, the device or
-    a provider is not there.
+    gpu:0,1, which spreads pages over several, auto, which takes the GPU where a model runs on it, or the `placement` of
+    another OCR; in its place `providers` names ONNX Runtime's, first choice first, each as `devices.ProviderLike`.
+    `placement` says what was taken, and why. With `mode` high-performance a GPU may compute in less precision, and is
+    given few shapes; it changes no options. `cpu_threads` is how many cores a page may use (default: all that the
+    process may; never more). Raises a kind of OCRError where a model, the device or a provider is not there.
 
     Each stage can be called by itself: `detect(image)`, `recognize(crops)`, `classify_page(image)`,
     `classify_lines(crops)`, `unwarp(image)`; of the last three, those that are off are None.
@@ -119,9 +124,16 @@ class OCR:
         self.placement = where = device if isinstance(device, Placement) else place(device, providers, mode)
         logger.info("models run on %s", where)
 
+        further = (replace(each, others=()) for each in where.others)
+        self.others = tuple(OCR(self.options, models=names, device=each, cpu_threads=cpu_threads) for each in further)
+        """The same on further GPUs: pages are spread over them."""
+
         # A page is one call that fills all cores; lines are many calls, each on one (threads.run_each).
-        self.detect = TextDetector(*load(names.text_detection, "text_detection", where, threads))
-        self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1), threads)
+        self.shapes = kinds = shapes.of(where)
+        largest = largest_side(self.options.detection)
+        find, known = load(names.text_detection, "text_detection", where, threads, largest)
+        self.detect = TextDetector(kinds.on_sides(find, known), known)
+        self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1), threads, kinds)
         self.classify_page: PageClassifier | None = None
         self.unwarp: TextImageUnwarper | None = None
         self.classify_lines: LineClassifier | None = None
@@ -131,12 +143,23 @@ class OCR:
             self.unwarp = TextImageUnwarper(*load(names.doc_unwarping, "image_unwarping", where, threads))
         if self.options.use_textline_orientation:
             lines = load(names.textline_orientation, "textline_orientation", where, 1)
-            self.classify_lines = LineClassifier(*lines, threads)
+            self.classify_lines = LineClassifier(*lines, threads, kinds)
 
     def metadata(self) -> dict[Task, ModelMetadata]:
         """What the models of the stages that are loaded say of themselves."""
-        stages = (self.detect, self.recognize, self.classify_page, self.unwarp, self.classify_lines)
-        return {stage.metadata.task: stage.metadata for stage in stages if stage is not None}
+        return {stage.metadata.task: stage.metadata for stage in self._loaded()}
+
+    def warm_up(self) -> int:
+        """Run each model on every shape that it will be given, or on a usual one where shapes are not few; how many runs.
+
+        A GPU searches and plans at each new shape. In high-performance mode no other shape comes afterwards, as long as
+        detection's limits are those of `options` and pages are not unwarped.
+        """
+        largest = largest_side(self.options.detection)
+        runs = [(stage.run, each) for stage in self._loaded() for each in self.shapes.inputs(stage.metadata, largest)]
+        for run, shape in runs:
+            run(np.zeros(shape, np.float32))
+        return len(runs) + sum(each.warm_up() for each in self.others)
 
     def predict(self, source: sources.Source, options: OCROptions | None = None) -> list[OCRResult]:
         """Read every page of `source`, as `sources.Source` lists what it may be.
@@ -150,9 +173,15 @@ class OCR:
 
         While the lines of one are read, the text of the next is found, and the one after that is opened, fetched and
         decoded, each in a thread of its own; a generator given as `source` is advanced in the latter. An error is raised
-        at the page it belongs to. To leave the iterator ends the threads, once the pages they are at are done.
+        at the page it belongs to. To leave the iterator ends the threads, once the pages they are at are done. On several
+        GPUs each reads one page at a time, the next that is read, and results come in the pages' order.
         """
         chosen = self.options if options is None else options
+        if self.others:
+            tasks = [partial(each.read, options=chosen) for each in (self, *self.others)]
+            with closing(spread(sources.read_pages(source, chosen.input), tasks)) as results:
+                yield from results
+            return
         with closing(one_ahead(self._find_all(source, chosen))) as found:
             # A loop's variable would keep a page while the next one is waited for.
             yield from map(partial(self._read_lines, options=chosen), found)
@@ -192,6 +221,11 @@ class OCR:
         )
         return OCRResult(found.source, found.page, found.orientation, tuple(boxes), lines, options)
 
+    def _loaded(self) -> Iterator[Stage]:
+        """The stages that are on."""
+        stages = (self.detect, self.recognize, self.classify_page, self.unwarp, self.classify_lines)
+        return (stage for stage in stages if stage is not None)
+
     def _upright(self, image: Image, options: OCROptions) -> tuple[Orientation | None, Image]:
         """How the page stands, None where that stage is off, and the picture turned."""
         if not options.use_doc_orientation_classify or self.classify_page is None:
@@ -223,10 +257,12 @@ def _turn(
     return judged, turned
 
 
-def load(name: str | Path, task: Task, placement: Placement, threads: int) -> tuple[Session, ModelMetadata]:
-    """A model by name or path; raises ModelError where it is not made for `task`."""
+def load(
+    name: str | Path, task: Task, placement: Placement, threads: int, largest: int = DetectionOptions().max_side_limit
+) -> tuple[Session, ModelMetadata]:
+    """A model by name or path, for pages of at most `largest` pixels a side; raises ModelError where it is not made for `task`."""
     path = store.find(name)
-    session = Session(path, placement, threads)
+    session = Session(path, engines.for_model(placement, path, largest), threads)
     logger.info("%s: %s on %s, %d threads a call", task, path, ", ".join(session.providers), threads)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task != task:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -33,22 +34,31 @@ def wheels() -> Wheels:
     )
 
 
-def place(device: str | None = None, providers: Sequence[ProviderLike] = (), mode: Mode = "standard") -> Placement:
+def place(
+    device: str | None = None,
+    providers: Sequence[ProviderLike] = (),
+    mode: Mode = "standard",
+    *,
+    build_missing: bool = False,
+) -> Placement:
     """What models run on: a device as `Device.parse` reads it (None: the CPU), or providers by name, first choice first.
 
     Raises OptionError where both are given or one, or the mode, is not understood, DeviceUnavailableError where what was asked for
-    is not there. `auto` takes the GPU where a model really runs on it, else the CPU.
+    is not there. `auto` takes the GPU where a model really runs on it, else the CPU. `build_missing` is that of Placement.
     """
     if mode not in get_args(Mode):
         raise OptionError(f"mode is {mode!r}: it must be one of {', '.join(get_args(Mode))}")
     if providers:
         if device is not None:
             raise OptionError("device and providers are both given: give one of them")
-        return _of(tuple(map(provider, providers)), "asked for by name", mode)
+        named = _of(tuple(map(provider, providers)), "asked for by name", mode)
+        return replace(named, build_missing=build_missing)
     wanted = Device.parse("cpu" if device is None else device)
     if wanted.kind == "auto":
         return _automatic(mode)
-    return _of(wanted.providers(), "the default" if device is None else f"device {device}", mode)
+    reason = "the default" if device is None else f"device {device}"
+    first, *others = (_of(Device(wanted.kind, (index,)).providers(), reason, mode) for index in wanted.indices)
+    return replace(first, others=tuple(others))
 
 
 def try_out(placement: Placement) -> float:
@@ -79,8 +89,8 @@ def _automatic(mode: Mode) -> Placement:
         gpu = place("gpu", mode=mode)
         try_out(gpu)
     except DeviceUnavailableError as error:
-        return Placement(CPU.providers, f"device auto: no GPU works here: {error}")
-    return Placement(gpu.providers, "device auto: a model runs on the GPU")
+        return Placement(CPU.providers, f"device auto: no GPU works here: {error}", mode)
+    return replace(gpu, reason="device auto: a model runs on the GPU")
 
 
 def _of(wanted: Sequence[Provider], reason: str, mode: Mode) -> Placement:
@@ -91,7 +101,7 @@ def _of(wanted: Sequence[Provider], reason: str, mode: Mode) -> Placement:
     for name in names:
         if name != CPU_PROVIDER:
             require(name)
-    return Placement(tuple(each.complete(mode, runtime.version()) for each in wanted), reason)
+    return Placement(tuple(each.complete(mode, runtime.version()) for each in wanted), reason, mode)
 
 
 def require(name: str) -> None:

@@ -1,16 +1,19 @@
-"""Reading ahead: the next thing is made in a thread while this one is used."""
+"""Reading ahead: the next thing is made in a thread while this one is used; and things spread over several devices."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from ocr_onnx.errors import OCRError
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 END = object()
 
@@ -37,3 +40,52 @@ def one_ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]
             with suppress(RuntimeError):  # When Python exits, no more is taken, and no need to.
                 reader.submit(items.close)
             reader.shutdown(wait=False)
+
+
+def spread(
+    items: Generator[Item, None, None], tasks: Sequence[Callable[[Item], Result]]
+) -> Generator[Result, None, None]:
+    """What the tasks make of the items, in the items' order: each is given to the task that is free, in a thread of its own.
+
+    One item more than there are tasks is read ahead. What `items` or a task raises is raised at its place. Closing, and
+    forks, are as with `one_ahead`.
+    """
+    reader = ThreadPoolExecutor(1, thread_name_prefix="ocr-onnx-reader")
+    workers = ThreadPoolExecutor(len(tasks), thread_name_prefix="ocr-onnx-reader-device")
+    process = os.getpid()
+    free: SimpleQueue[Callable[[Item], Result]] = SimpleQueue()
+    for task in tasks:
+        free.put(task)
+
+    def begin() -> tuple[Future[Any], Future[Any]]:
+        coming = reader.submit(next, items, END)
+        return coming, workers.submit(_make, coming, free)
+
+    waiting = deque(begin() for _ in range(len(tasks) + 1))
+    try:
+        while (result := waiting[0][1].result()) is not END:
+            waiting.popleft()
+            waiting.append(begin())
+            yield result
+            if os.getpid() != process:
+                raise OCRError("reading does not survive a fork: begin it in the process that goes on with it")
+    finally:
+        if os.getpid() == process:
+            for coming, _ in waiting:
+                coming.cancel()
+            with suppress(RuntimeError):
+                reader.submit(items.close)
+            reader.shutdown(wait=False)
+            workers.shutdown(wait=False, cancel_futures=True)
+
+
+def _make(coming: Future[Any], free: SimpleQueue[Callable[[Any], Any]]) -> Any:
+    """What a free task makes of an item that is being read; the end stays the end."""
+    item = coming.result()
+    if item is END:
+        return END
+    task = free.get()
+    try:
+        return task(item)
+    finally:
+        free.put(task)

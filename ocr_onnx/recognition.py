@@ -16,7 +16,7 @@ from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.normalization import VALUES, look_up
 from ocr_onnx.options import check_number, check_shape
 from ocr_onnx.profiling import timed
-from ocr_onnx.threads import run_each
+from ocr_onnx.shapes import EACH, Batch, Shapes, stacked
 from ocr_onnx.types import Columns, Image, Run, Tensor, Text
 
 MAX_WIDTH = 3200
@@ -67,6 +67,8 @@ class TextRecognizer:
     metadata: ModelMetadata
     threads: int | None = None
     """How many crops are read side by side; None: as many as there are cores."""
+    shapes: Shapes = EACH
+    """What the model is given at once."""
 
     def __call__(self, crops: Sequence[Image], options: RecognitionOptions = RecognitionOptions()) -> list[Text]:
         """The text of each crop, in their order. Raises OptionError where options.input_shape is not of the model's height."""
@@ -76,22 +78,31 @@ class TextRecognizer:
                 f"input_shape is {tuple(fixed)}: {self.metadata.name} takes crops of the height {shape[1]} alone, in any width"
             )
 
-        def read(crop: Image, width: int, share: float) -> Text:
-            if fixed is not None:
-                tensor = stretch(crop, fixed)
-            else:
-                tensor = preprocess(crop, width, shape, SQUEEZE if options.padding == "own" else 1)
-            index, probability = best_classes(self.run(tensor))
-            text = ctc_decode(index[0], probability[0], self.metadata.charset, share)
-            return in_visual_order(text) if self.metadata.name.startswith(ARABIC) else text
-
+        squeeze = SQUEEZE if options.padding == "own" else 1
         if fixed is not None:
             widths, shares = [fixed[2]] * len(crops), [1.0] * len(crops)
         elif options.padding == "own":
             widths, shares = tight_widths(crops, shape)
         else:
             widths, shares = padded_widths(crops, options.batch_size, shape), filled(crops, options.batch_size, shape)
-        return run_each(read, crops, widths, shares, costs=widths, threads=self.threads)
+
+        def read(batch: Batch) -> list[Text]:
+            tensors = [
+                preprocess(crops[i], batch.width, shape, squeeze) if fixed is None else stretch(crops[i], fixed)
+                for i in batch.members
+            ]
+            index, probability = best_classes(self.run(stacked(tensors, batch)))
+            return [
+                self._decode(index[row], probability[row], shares[i] * (widths[i] / batch.width))
+                for row, i in enumerate(batch.members)
+            ]
+
+        return self.shapes.run_lines(read, widths, self.threads)
+
+    def _decode(self, index: NDArray[np.int64], probability: NDArray[np.float32], share: float) -> Text:
+        """One line's text, as it is written."""
+        text = ctc_decode(index, probability, self.metadata.charset, share)
+        return in_visual_order(text) if self.metadata.name.startswith(ARABIC) else text
 
 
 def groups(ratios: Sequence[float], batch_size: int) -> list[list[int]]:

@@ -6,8 +6,9 @@ import functools
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,8 @@ class Session:
             self._for_large = functools.cache(functools.partial(_load, path, placement, threads, keep_memory=False))
         self.providers: list[str] = self._session.get_providers()
         """Those it really has, first choice first."""
+        # Side by side, runs on a GPU take turns anyway, and each would take memory and handles of its own.
+        self._turn: AbstractContextManager[Any] = threading.Lock() if placement.on_gpu else nullcontext()
         self._process = os.getpid()
         self._span = f"{path.stem}: session"
         self.inputs: list[Any] = self._session.get_inputs()
@@ -88,7 +91,7 @@ class Session:
             raise OnnxRuntimeError("a model does not survive a fork: make the OCR in the process that uses it")
         session = self._session if tensor.size < LARGE else self._for_large()
         try:
-            with span(self._span):
+            with self._turn, span(self._span):
                 outputs = session.run(None, {self._input: tensor})
         except _errors(onnxruntime()) as error:
             raise ModelError(

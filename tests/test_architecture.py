@@ -30,6 +30,8 @@ LAYERS = [
         "libraries",
         "causes",
         "placement",
+        "shapes",
+        "engines",
         "memory",
         "zoo",
         "store",
@@ -49,7 +51,7 @@ LAYERS = [
     {"paddleocr", "modules"},
     {"service", "doctor"},
     {"cli_models", "cli_settings", "cli_run", "cli_doctor"},
-    {"cli_serve"},
+    {"cli_serve", "cli_build"},
     {"cli", "__main__"},
 ]
 HEAVY = {"cv2", "numpy", "onnxruntime", "PIL", "pypdfium2", "onnx", "paddle", "yaml", "platformdirs"}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import PAGES
 from onnx import TensorProto, helper, numpy_helper, save
 from served import read, running
@@ -19,6 +20,7 @@ from served import read, running
 from benchmarks import (
     charts,
     cold,
+    gpu,
     growth,
     latency,
     limit,
@@ -35,7 +37,7 @@ from benchmarks.labelled import Labelled, Score, compare_boxes, compare_text, sp
 from benchmarks.runners.clients import BROKEN, Load, send
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Clock, Settings
-from ocr_onnx import OCROptions, OCRResult
+from ocr_onnx import OCR, OCROptions, OCRResult
 from ocr_onnx.service.engine import Check
 from ocr_onnx.types import Page
 
@@ -52,6 +54,7 @@ def test_tables_of_results_are_what_their_json_says(file: Path) -> None:
     makers = {
         "peers": peers_report.markdown,
         "latency": latency.markdown,
+        "gpu": gpu.markdown,
         "growth": growth.markdown,
         "limit": limit.markdown,
         "modes": modes.page,
@@ -306,3 +309,27 @@ def test_a_level_counts_pages_of_good_answers_and_memory_after_the_first_tenth()
     assert (row["pages_a_second"], row["server_cpu"], row["clients_share"]) == (2.0, 0.75, 0.1)
     assert (row["statuses"], row["retry_after"]) == ({"200": 4, "503": 4}, 3)
     assert (row["first"], row["rest"], row["final"]) == (4, 5, 4)
+
+
+def test_the_benchmark_of_a_gpu_measures_and_writes_its_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    command = ["--device", "cpu", "--pictures", "1", "--sizes", "1", "--rounds", "1"]
+    done = CliRunner().invoke(gpu.main, command, catch_exceptions=False)
+    assert done.exit_code == 0
+    result = json.loads((tmp_path / "gpu.json").read_text("utf-8"))
+    assert (tmp_path / "gpu.md").read_text("utf-8") == gpu.markdown(result) == done.stdout.removesuffix("\n")
+    assert result["fidelity"]["cpu, standard"] == {"golden": {"texts": 12, "equal": 12}}
+    assert all(milliseconds > 0 for times in result["models"].values() for milliseconds in times.values())
+    assert list(result["race"]) == list(result["models"])
+    assert "no GPU" in result["gpu"]
+    assert "RapidOCR was not measured" in gpu.markdown(result)
+
+
+def test_a_text_read_at_another_place_is_not_equal(ocr: OCR) -> None:
+    (result,) = ocr.predict(PAGES / "sign.png")
+    polys = [line.box.quad.tolist() for line in result.lines]
+    expected: dict[str, Any] = {"dt_polys": polys, "rec_texts": [line.text for line in result.lines]}
+    assert gpu.equal_texts(result, expected) == len(result.lines) > 0
+    away = [[[x + 300, y] for x, y in poly] for poly in polys]
+    assert gpu.equal_texts(result, expected | {"dt_polys": away}) == 0
+    assert gpu.equal_texts(result, expected | {"rec_texts": ["other"] * len(polys)}) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import inspect
 import json
 import os
 import re
@@ -179,6 +180,7 @@ def test_the_help_says_the_defaults_that_are_true() -> None:
     for name in ("pdf_pages", "cpu_threads"):
         assert stated.pop(name) == "all"
     assert (stated.pop("device"), stated.pop("mode")) == ("cpu", "standard")
+    assert stated.pop("build_missing") == str(inspect.signature(PaddleOCR).parameters["build_missing"].default)
     assert stated.pop("text_rec_padding") == OCROptions().recognition.padding
     assert stated == {name: str(defaults[name]) for name in stated}
     assert len(stated) == 19

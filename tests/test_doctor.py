@@ -106,6 +106,9 @@ def test_the_json_has_every_fact_and_the_placement() -> None:
     assert found["placement"] == {
         "providers": [{"name": "CPUExecutionProvider", "options": {}}],
         "reason": "the default",
+        "mode": "standard",
+        "build_missing": False,
+        "others": [],
     }
     assert all(fact.keys() == {"section", "name", "value", "state", "why"} for fact in found["facts"])
     assert {fact["section"] for fact in found["facts"]} >= set(SECTIONS) - {"libraries"}

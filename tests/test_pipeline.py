@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,11 +18,12 @@ from conftest import DETECTION, PAGE, PAGES, RECOGNITION, UNWARPING, pdf
 
 from ocr_onnx import OCR, InputOptions, OCROptions, RecognitionOptions, geometry
 from ocr_onnx.detection import DetectionOptions, TextDetector
-from ocr_onnx.errors import OptionError, StageNotLoadedError, UnmappableError, UnreadableImageError
+from ocr_onnx.devices import CPU
+from ocr_onnx.errors import InputNotFoundError, OptionError, StageNotLoadedError, UnmappableError, UnreadableImageError
 from ocr_onnx.orientation import PageClassifier
 from ocr_onnx.recognition import TextRecognizer
 from ocr_onnx.sources import read_pages
-from ocr_onnx.types import Image, Page, Tensor, Text, TextBox
+from ocr_onnx.types import Image, Page, Run, Tensor, Text, TextBox
 from ocr_onnx.unwarping import TextImageUnwarper
 
 OFF = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
@@ -38,6 +41,7 @@ def toy() -> OCR:
 
     ocr = OCR.__new__(OCR)
     ocr.options = OFF
+    ocr.others = ()
     ocr.detect, ocr.recognize = TextDetector(darkness, DETECTION), TextRecognizer(abc, RECOGNITION)
     ocr.classify_page = ocr.unwarp = ocr.classify_lines = None
     return ocr
@@ -283,3 +287,33 @@ def test_many_threads_with_options_of_their_own_get_what_one_thread_gets(ocr: OC
         together = list(threads.map(lambda i: ocr.predict(*calls[i])[0].json, order))
     assert len(together) == 400
     assert all(found == alone[i] for i, found in zip(order, together, strict=True))
+
+
+def test_pages_are_spread_over_devices_and_come_in_order(ocr: OCR) -> None:
+    two = OCR(device=replace(CPU, others=(replace(CPU, reason="the second"),)))
+    (second,) = two.others
+    assert second.placement.reason == "the second"
+    read: dict[str, int] = {"first": 0, "second": 0}
+    for name, each in (("first", two), ("second", second)):
+        run = each.detect.run
+
+        def counted(tensor: Tensor, name: str = name, run: Run = run) -> tuple[Any, ...]:
+            read[name] += 1
+            return run(tensor)
+
+        each.detect = replace(each.detect, run=counted)
+    names = ["sign.png", "tilted.png", "blank.png", "sign.png", "tiny.png", "vertical.png"]
+    paths = [PAGES / name for name in names]
+    found = two.predict(paths)
+    assert [Path(str(result.source.path)).name for result in found] == names
+    assert [result.text for result in found] == [result.text for result in ocr.predict(paths)]
+    assert min(read.values()) > 0
+    assert sum(read.values()) == len(names)
+
+
+def test_on_several_devices_an_input_that_cannot_be_read_is_an_error_at_its_place(tmp_path: Path) -> None:
+    two = OCR(device=replace(CPU, others=(CPU,)))
+    results = two.predict_iter([PAGES / "sign.png", tmp_path / "none.png", PAGES / "sign.png"])
+    assert next(results).lines
+    with pytest.raises(InputNotFoundError):
+        next(results)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +18,12 @@ import pytest
 from conftest import PAGES
 from numpy.typing import NDArray
 
-from ocr_onnx import OCR, PaddleOCR, libraries, plugins, runtime, store
+from ocr_onnx import OCR, PaddleOCR, TextDetection, libraries, plugins, runtime, store
+from ocr_onnx.cli_serve import make_engine
 from ocr_onnx.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, OPENVINO_PROVIDER, Device, Placement, Provider
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
 from ocr_onnx.placement import place, try_out
+from ocr_onnx.service.settings import Settings
 
 AVAILABLE = runtime.onnxruntime().get_available_providers()
 no_cuda = pytest.mark.skipif(CUDA_PROVIDER in AVAILABLE, reason="this ONNX Runtime has CUDA")
@@ -241,6 +244,41 @@ def test_auto_leaves_a_gpu_that_does_not_work(
     placement = place("auto")
     assert placement.on_cpu
     assert reason in placement.reason
+
+
+def test_several_gpus_are_placements_of_one(gpu: Callable[[Answer | Exception], None]) -> None:
+    gpu(lambda answer: answer)
+    placement = place("gpu:1,0", mode="high-performance")
+    numbers = [each.providers[0].options["device_id"] for each in (placement, *placement.others)]
+    assert numbers == ["1", "0"]
+    assert {each.mode for each in placement.others} == {"high-performance"}
+    with pytest.raises(OptionError, match="a single model runs on one GPU"):
+        TextDetection(device="gpu:0,1")
+
+
+def test_runs_on_a_gpu_take_turns(gpu: Callable[[Answer | Exception], None]) -> None:
+    running, most = [], []
+
+    def slow(answer: NDArray[Any]) -> NDArray[Any]:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.pop()
+        return answer
+
+    gpu(slow)
+    session = runtime.Session(store.find("PP-LCNet_x1_0_textline_ori"), place("gpu"))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(session, [np.zeros((1, 3, 80, 160), np.float32)] * 8))
+    assert most == [1] * 8
+
+
+def test_a_service_on_a_gpu_is_warm_before_it_listens(gpu: Callable[[Answer | Exception], None]) -> None:
+    runs: list[tuple[int, ...]] = []
+    gpu(lambda answer: (runs.append(answer.shape), answer)[1])  # type: ignore[func-returns-value]
+    make_engine(Settings(), {"device": "gpu"})
+    detection, page, lines, texts = 1, 1, 6, 6 * 2
+    assert len(runs) == detection + page + lines + texts
 
 
 def test_a_gpu_that_is_not_there_is_the_devices_fault_and_a_damaged_model_is_the_models(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
-from ocr_onnx.readahead import one_ahead
+from ocr_onnx.readahead import one_ahead, spread
 
 LONG = 20
 """Seconds after which what should have happened has not."""
@@ -140,7 +140,7 @@ def test_a_forked_process_is_told_and_does_not_wait() -> None:
     script = """
 import os, sys
 from ocr_onnx.errors import OCRError
-from ocr_onnx.readahead import one_ahead
+from ocr_onnx.readahead import one_ahead, spread
 items = one_ahead(i for i in range(9))
 next(items)
 if os.fork() == 0:
@@ -153,3 +153,85 @@ print(os.waitstatus_to_exitcode(os.wait()[1]), list(items))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "7 [1, 2, 3, 4, 5, 6, 7, 8]\n", done.stderr
+
+
+def doubled(number: int) -> int:
+    return 2 * number
+
+
+def test_spread_results_come_in_order_and_all_tasks_work() -> None:
+    used: dict[str, list[int]] = {"slow": [], "fast": []}
+
+    def task(name: str, seconds: float) -> Callable[[int], int]:
+        def run(number: int) -> int:
+            used[name].append(number)
+            time.sleep(seconds)
+            return 2 * number
+
+        return run
+
+    results = list(spread(numbers(30, []), [task("slow", 0.03), task("fast", 0.001)]))
+    assert results == [2 * number for number in range(30)]
+    assert 0 < len(used["slow"]) < len(used["fast"])
+    assert sorted(used["slow"] + used["fast"]) == list(range(30))
+    assert list(spread(numbers(0, []), [doubled])) == []
+
+
+def test_two_tasks_work_at_a_time_and_each_on_one_thing() -> None:
+    both = threading.Barrier(2, timeout=LONG)
+
+    def together(number: int) -> int:
+        both.wait()
+        return number
+
+    assert list(spread(numbers(10, []), [together, together])) == list(range(10))
+
+
+def test_little_is_read_ahead_of_a_slow_reader() -> None:
+    begun: list[int] = []
+    results = spread(numbers(100, begun), [doubled, doubled])
+    assert begun == []
+    assert next(results) == 0
+    assert happens(lambda: len(begun) == 4)
+    time.sleep(0.05)
+    assert begun == [0, 1, 2, 3]
+    results.close()
+    time.sleep(0.05)
+    assert begun == [0, 1, 2, 3]
+
+
+def test_an_error_of_the_source_or_of_a_task_is_raised_at_its_place() -> None:
+    def source() -> Generator[int, None, None]:
+        yield 1
+        yield 2
+        raise ValueError("third")
+
+    results = spread(source(), [doubled, doubled])
+    assert [next(results), next(results)] == [2, 4]
+    with pytest.raises(ValueError, match="third"):
+        next(results)
+
+    def fails(number: int) -> int:
+        if number == 1:
+            raise ValueError("one")
+        return number
+
+    results = spread(numbers(5, []), [fails, fails])
+    assert next(results) == 0
+    with pytest.raises(ValueError, match="one"):
+        next(results)
+
+
+def test_leaving_a_spread_closes_its_source() -> None:
+    closed = threading.Event()
+
+    def source() -> Generator[int, None, None]:
+        try:
+            yield from range(100)
+        finally:
+            closed.set()
+
+    results = spread(source(), [doubled, doubled])
+    next(results)
+    results.close()
+    assert closed.wait(LONG)

@@ -23,6 +23,7 @@ from served import SIGN, Running, base64_of, read, running, wait_for
 
 from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
 from ocr_onnx.detection import TextDetector
+from ocr_onnx.devices import CPU
 from ocr_onnx.errors import ImageTooLargeError
 from ocr_onnx.service import engine
 from ocr_onnx.service.inference import options_of
@@ -31,7 +32,7 @@ from ocr_onnx.service.settings import Settings
 from ocr_onnx.service.wire import parse
 from ocr_onnx.service.work import Wanted
 from ocr_onnx.sources import read_pages
-from ocr_onnx.types import Page, Tensor
+from ocr_onnx.types import Page, Run, Tensor
 
 
 class Gate:
@@ -299,3 +300,24 @@ def test_several_processes_serve_one_port_and_count_together() -> None:
         assert server.post().status_code == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+
+
+def test_several_gpus_take_the_pages_in_turns() -> None:
+    two = OCR(
+        OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False),
+        device=replace(CPU, others=(CPU,)),
+    )
+    seen: list[int] = []
+    for number, each in enumerate((two, *two.others)):
+        run = each.detect.run
+
+        def noted(tensor: Tensor, number: int = number, run: Run = run) -> tuple[Any, ...]:
+            seen.append(number)
+            return run(tensor)
+
+        each.detect = replace(each.detect, run=noted)
+    reading = engine.of(two, two.options)
+    (page,) = pages()
+    texts = [reading.read(page, two.options, lambda: None).text for _ in range(4)]
+    assert seen == [0, 1, 0, 1]
+    assert len(set(texts)) == 1

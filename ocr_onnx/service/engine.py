@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -36,10 +37,11 @@ class Engine:
 
 
 def of(ocr: OCR, options: OCROptions) -> Engine:
-    """The pipeline as an engine."""
+    """The pipeline as an engine; on several GPUs they take the pages in turns."""
+    turns = itertools.cycle((ocr, *ocr.others))
 
     def read(page: Page, chosen: OCROptions, check: Check) -> OCRResult:
-        return _checked(ocr, check).read(page, chosen)
+        return _checked(next(turns), check).read(page, chosen)
 
     return Engine(read, replace(options, detection=options.detection.completed(ocr.detect.metadata)))
 

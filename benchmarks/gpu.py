@@ -1,0 +1,292 @@
+"""What a GPU gains and whether it reads the same: benchmarks/results/gpu.md.
+
+    python -m benchmarks.gpu --reference ../shared
+    python -m benchmarks.gpu --provider TensorrtExecutionProvider --provider CUDAExecutionProvider --reference ../shared
+
+Three ways take turns: this machine's processor, and the GPU in both modes, each warmed up. Texts are compared with PaddleOCR's
+recorded ones. Models are run on usual shapes. Pictures are read from file to text without orientation, detection at 960 pixels
+for all, and so does RapidOCR on CUDA as it ships, where its environment is given. Then pictures of sizes that never came before are read
+twice by the GPU in high-performance mode: what the first reading takes longer is the stall. TensorRT
+builds what it lacks, which can take long and is not counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+
+from benchmarks import fidelity, records
+from benchmarks.labelled import spread
+from benchmarks.machine import circumstances
+from benchmarks.peers import PICTURES, SIDE
+from benchmarks.runners.process import ROOT, Peer, Runner
+from benchmarks.runners.protocol import Settings
+from ocr_onnx import OCR, DetectionOptions, Models, OCROptions, OCRResult, libraries
+from ocr_onnx.devices import Mode
+from ocr_onnx.placement import place
+from ocr_onnx.shapes import Batch
+from ocr_onnx.threads import cpu_count
+from ocr_onnx.types import Page, Run
+
+OPTIONS: Mapping[Mode, OCROptions] = {
+    "standard": OCROptions(),
+    "high-performance": OCROptions.high_performance(),
+}
+SIZE = DetectionOptions(limit_side_len=SIDE, limit_type="max")
+
+LINES, WIDTH = 48, 320
+"""Of a page of text: how many lines, and of which width, recognition and line orientation are timed on."""
+WARM_UP = 3
+"""Pictures, and runs of a model, that are not counted."""
+LEAST, MOST = 100, 1600
+"""Sides of the pictures of unseen sizes, in pixels."""
+STALL = 0.1
+"""Seconds that no first reading may take longer than the second."""
+
+PUBLISHED = {"text_detection": "10.67 / 6.36", "text_recognition": "5.43 / 1.46"}
+"""PaddleOCR's own figures of PP-OCRv5 mobile models on a Tesla T4, in milliseconds, normal / high-performance mode:
+https://www.paddleocr.ai/latest/en/version3.x/module_usage/text_detection.html and text_recognition.html there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What pictures are read on."""
+
+    name: str
+    device: str | None
+    providers: tuple[str, ...] = ()
+    mode: Mode = "standard"
+
+    def ocr(self, options: OCROptions, models: Models | None = None) -> OCR:
+        """An engine that runs so, warm."""
+        made = OCR(options, models=models, device=place(self.device, self.providers, self.mode, build_missing=True))
+        made.warm_up()
+        return made
+
+
+def ways(device: str, providers: tuple[str, ...]) -> list[Way]:
+    """The processor, and the GPU in both modes."""
+    named = None if providers else device
+    on = " and ".join(name.partition(":")[0] for name in providers) or device
+    gpu = [Way(f"{on}, {mode}", named, providers, mode) for mode in OPTIONS]
+    return [Way(f"processor, {cpu_count()} cores", "cpu"), *gpu]
+
+
+def options_of(way: Way, base: OCROptions) -> OCROptions:
+    """Recorded options, with the sizes and the padding of the way's mode."""
+    mode = OPTIONS[way.mode]
+    return base if way.mode == "standard" else replace(base, detection=mode.detection, recognition=mode.recognition)
+
+
+def equal_texts(result: OCRResult, expected: Mapping[str, Any]) -> int:
+    """How many recorded texts were read, each at its place."""
+    matches = fidelity.match([np.array(p) for p in expected["dt_polys"]], [line.box.quad for line in result.lines])
+    pairs = zip(expected["rec_texts"], matches, strict=True)
+    return sum(found is not None and result.lines[found].text == text for text, found in pairs)
+
+
+def compare(way: Way, reference: Path | None, pictures: int | None) -> dict[str, Any]:
+    """Equal texts and all texts of each recording; of each so many pictures at most."""
+    rows = {}
+    for recording in fidelity.recordings(reference, None):
+        ocr, texts, equal = way.ocr(options_of(way, recording.options), recording.models), 0, 0
+        for line in recording.file.read_text("utf-8").splitlines()[:pictures]:
+            expected = json.loads(line)
+            path = next(p for folder in recording.images if (p := folder / expected["image"]).exists())
+            (result,) = ocr.predict(path)
+            texts += len(expected["rec_texts"])
+            equal += equal_texts(result, expected)
+        rows[recording.file.stem] = {"texts": texts, "equal": equal}
+    return rows
+
+
+def model_times(way: Way, rounds: int) -> dict[str, float]:
+    """Milliseconds of each model: of a page of 960 x 960, or a line of many, run as the pipeline runs them."""
+    ocr = way.ocr(OCROptions())
+    page = np.random.default_rng(0).random((1, 3, SIDE, SIDE), np.float32)
+    if ocr.classify_page is None or ocr.classify_lines is None:
+        raise RuntimeError("orientation is on by default")
+    small = page[..., : ocr.classify_page.metadata.input_shape[1], : ocr.classify_page.metadata.input_shape[2]]
+
+    def all_lines(run: Run, height: int, width: int) -> None:
+        def task(batch: Batch) -> list[None]:
+            run(np.resize(page, (batch.size, 3, height, batch.width)))
+            return [None] * len(batch.members)
+
+        replace(ocr.shapes, widths=()).run_lines(task, [width] * LINES, None)
+
+    classify_lines = ocr.classify_lines
+    calls: dict[str, tuple[Callable[[], object], int]] = {
+        "text_detection": (lambda: ocr.detect.run(page), 1),
+        "text_recognition": (lambda: all_lines(ocr.recognize.run, 48, WIDTH), LINES),
+        "doc_orientation": (lambda: ocr.classify_page and ocr.classify_page.run(small), 1),
+        "textline_orientation": (
+            lambda: all_lines(classify_lines.run, *classify_lines.metadata.input_shape[1:]),
+            LINES,
+        ),
+    }
+    return {task: 1e3 * median_of(call, rounds) / count for task, (call, count) in calls.items()}
+
+
+def median_of(call: Callable[[], object], rounds: int) -> float:
+    """Seconds that a call takes, once it is warm."""
+    taken = []
+    for turn in range(WARM_UP + rounds):
+        begun = time.perf_counter()
+        call()
+        if turn >= WARM_UP:
+            taken.append(time.perf_counter() - begun)
+    return statistics.median(taken)
+
+
+def race(taking_part: Sequence[Way], paths: Sequence[Path], rounds: int, rapidocr: Path | None) -> dict[str, float]:
+    """Seconds for all pictures, one after the other, by way: the best of each picture's rounds; the ways take turns."""
+    off = {"use_doc_orientation_classify": False, "use_textline_orientation": False}
+    with contextlib.ExitStack() as stack:
+        readers: dict[str, Callable[[Path], float]] = {}
+        for way in taking_part:
+            options = replace(OPTIONS[way.mode], detection=SIZE, **off)  # type: ignore[arg-type]
+            readers[way.name] = _timed(way.ocr(options))
+        if rapidocr is not None:
+            runner = stack.enter_context(_rapidocr(rapidocr))
+            readers["RapidOCR on CUDA, as it ships"] = lambda path: float(runner.ask(path)["wall"])
+        for path in paths[:WARM_UP]:
+            for read in readers.values():
+                read(path)
+        total = dict.fromkeys(readers, 0.0)
+        for path in paths:
+            turns = [{name: read(path) for name, read in readers.items()} for _ in range(rounds)]
+            for name in readers:
+                total[name] += min(turn[name] for turn in turns)
+    return total
+
+
+def _timed(ocr: OCR) -> Callable[[Path], float]:
+    def read(path: Path) -> float:
+        begun = time.perf_counter()
+        ocr.predict(path)
+        return time.perf_counter() - begun
+
+    return read
+
+
+def _rapidocr(environment: Path) -> Runner:
+    """RapidOCR's process in an environment with rapidocr and onnxruntime-gpu."""
+    models = ROOT / ".cache" / "peers" / "models"
+    detection, recognition = (str(models / f"PP-OCRv5_mobile_{task}") for task in ("det", "rec"))
+    settings = Settings(detection, recognition, threads=cpu_count(), side=SIDE)
+    log = Path(tempfile.gettempdir(), "rapidocr-cuda.log")
+    return Runner(Peer("RapidOCR", environment.absolute(), "rapidocr", "onnxruntime-cuda"), settings, log)
+
+
+def stalls(way: Way, count: int) -> dict[str, float]:
+    """Of pictures of unseen sizes: the seconds that the first reading took longer than the second, and the longest first reading."""
+    ocr = way.ocr(OPTIONS[way.mode])
+    picture = np.asarray(cv2.imread(str(fidelity.OWN / "dense.png")), np.uint8)
+    longer, first = [], []
+    for width, height in np.random.default_rng(11).integers(LEAST, MOST, (count, 2)).tolist():
+        page = Page(np.asarray(cv2.resize(picture, (width, height)), np.uint8))
+        times = []
+        for _ in range(2):
+            begun = time.perf_counter()
+            ocr.read(page, ocr.options)
+            times.append(time.perf_counter() - begun)
+        longer.append(times[0] - times[1])
+        first.append(times[0])
+    return {"sizes": count, "stall": max(longer), "longest": max(first), "median": statistics.median(first)}
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """gpu.md."""
+    return "\n".join(_lines(result)) + "\n"
+
+
+def _lines(result: Mapping[str, Any]) -> Iterator[str]:
+    names = list(result["models"])
+    yield from ("# On a GPU", "", f"Written by `make bench-gpu`. {result['circumstances']}; {result['gpu']}.", "")
+    yield from ("## Equal texts", "", "Recorded from PaddleOCR, in standard mode.", "")
+    yield f"| recording | texts | {' | '.join(result['fidelity'])} |"
+    yield "|---|--:|" + "--:|" * len(result["fidelity"])
+    recordings = next(iter(result["fidelity"].values()))
+    for recording, row in recordings.items():
+        shares = (100 * rows[recording]["equal"] / max(row["texts"], 1) for rows in result["fidelity"].values())
+        yield f"| {recording} | {row['texts']} | {' | '.join(f'{share:.2f} %' for share in shares)} |"
+    yield from (
+        "",
+        "## Models",
+        "",
+        f"Milliseconds: pages of {SIDE} x {SIDE}, lines of {WIDTH} pixels, {LINES} of them.",
+        "",
+    )
+    yield f"| task | {' | '.join(names)} | PaddleOCR's, on a T4 |"
+    yield "|---|" + "--:|" * len(names) + "---|"
+    for task in result["models"][names[0]]:
+        times = " | ".join(f"{result['models'][name][task]:.2f}" for name in names)
+        yield f"| {task} | {times} | {PUBLISHED.get(task, '')} |"
+    yield from (
+        "",
+        "PaddleOCR's are published, on pictures of its own, normal / high-performance mode: for context alone.",
+        "",
+    )
+    yield from ("## Pictures", "", f"{result['pictures']} pictures, from file to text, without orientation.", "")
+    yield from ("| way | seconds | of the processor's |", "|---|--:|--:|")
+    first = next(iter(result["race"].values()))
+    for name, seconds in result["race"].items():
+        yield f"| {name} | {seconds:.2f} | {seconds / first:.2f} |"
+    if not any(name.startswith("RapidOCR") for name in result["race"]):
+        yield from ("", "RapidOCR was not measured: its environment was not given (`--rapidocr`).")
+    found = result["stalls"]
+    yield from (
+        "",
+        "## New sizes",
+        "",
+        f"{found['sizes']} pictures of sizes that never came before, after the warm-up, in high-performance mode.",
+        "",
+    )
+    yield f"The first reading took at most {1e3 * found['stall']:.0f} ms longer than the second; allowed are {1e3 * STALL:.0f}."
+    yield f"The longest first reading took {1e3 * found['longest']:.0f} ms, the median {1e3 * found['median']:.0f}."
+
+
+@click.command(help=__doc__)
+@click.option("--device", default="gpu", show_default=True, help="As of 'ocr-onnx run'.")
+@click.option("--provider", "providers", multiple=True, help="As of 'ocr-onnx run', in place of --device.")
+@click.option("--reference", type=click.Path(path_type=Path), help="A folder with golden/ and data/.")
+@click.option("--rapidocr", type=click.Path(path_type=Path), help="An environment with rapidocr and onnxruntime-gpu.")
+@click.option("--pictures", type=click.IntRange(1), help="So many at most, and of each recording; default: all.")
+@click.option("--sizes", default=200, show_default=True, type=click.IntRange(1), help="Pictures of unseen sizes.")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+def main(device: str, providers: tuple[str, ...], reference: Path | None, rapidocr: Path | None, **limits: Any) -> None:
+    """Measure, and write gpu.json and gpu.md."""
+    pictures, taking_part = limits["pictures"], ways(device, providers)
+    present = reference if reference is not None and (reference / "golden").is_dir() else None
+    paths = sorted(fidelity.OWN.glob("*.png")) if present is None else spread(present / "data", PICTURES)
+    paths = paths[:: max(1, len(paths) // (pictures or len(paths)))][:pictures]
+    placement = place(None if providers else device, providers)
+    number = int(placement.providers[0].options.get("device_id", "0"))
+    result = {
+        "circumstances": circumstances(),
+        "gpu": (libraries.gpu_name(number) if placement.on_gpu else "") or "no GPU that NVIDIA's driver names",
+        "placement": str(placement),
+        "fidelity": {way.name: compare(way, present, pictures) for way in taking_part[1:]},
+        "models": {way.name: model_times(way, limits["rounds"]) for way in taking_part},
+        "pictures": len(paths),
+        "race": race(taking_part, paths, limits["rounds"], rapidocr),
+        "stalls": stalls(taking_part[-1], limits["sizes"]),
+    }
+    records.keep("gpu", result, markdown(result))
+    click.echo(markdown(result))
+
+
+if __name__ == "__main__":
+    main()

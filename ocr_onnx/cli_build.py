@@ -1,0 +1,50 @@
+"""The command `ocr-onnx build`: TensorRT's engines made ahead, with the options that the pipeline will run with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ocr_onnx.cli_run import parameters
+from ocr_onnx.cli_settings import Run, all_settings
+
+OF_RUN_ALONE = frozenset({"save_path", "pdf_pages", "pdf_password", "pdf_scale", "max_megapixels", "build_missing"})
+"""What has no part in making a pipeline, or goes without saying here."""
+
+
+@click.command(cls=Run)
+def build(**given: Any) -> None:
+    """Have TensorRT compile the models of a pipeline, for this machine's GPU, and keep what it makes.
+
+    The options are those of 'run': give those that you will run with, as the mode and the limits of detection decide for
+    which shapes it compiles. Without --provider it takes the TensorRT that is here. It takes minutes.
+
+    \b
+    Examples:
+      ocr-onnx build --mode high-performance
+      ocr-onnx build --device gpu:1 --provider NvTensorRTRTXExecutionProvider
+    """
+    from ocr_onnx import engines
+
+    settings = parameters(given)
+    providers = engines.on(settings.pop("device", None), settings["providers"])
+    before = engines.written()
+    _make(settings | {"providers": providers})
+    after = engines.written()
+    made = [path for path, size in after.items() if before.get(path) != size]
+    for path in made:
+        click.echo(f"{path}  {after[path] / 1e6:.1f} MB")
+    if not made:
+        click.echo(f"Nothing was built: the engines are in {engines.root()}.")
+    click.echo("Run with: " + " ".join(f"--provider {provider}" for provider in providers))
+
+
+def _make(settings: dict[str, Any]) -> None:
+    """Make the pipeline and run it on every shape; some is written when it is let go."""
+    from ocr_onnx.paddleocr import PaddleOCR
+
+    PaddleOCR(**settings, build_missing=True).engine.warm_up()
+
+
+build.params += [setting for setting in all_settings() if setting.name not in OF_RUN_ALONE]

@@ -81,10 +81,12 @@ def make_folder(folder: Path, count: int) -> None:
 
 
 def make_mixed(folder: Path, count: int) -> None:
-    """Pages of one to eight lines, each of another size."""
+    """Pages of one to eight lines, each of another size; first the largest, which no later one need take more than."""
     folder.mkdir()
     draw = np.random.default_rng(0)
-    for number in range(count):
+    largest = MIXED[1] - 1
+    picture(0, (largest, largest), 8).save(folder / "0.jpg")
+    for number in range(1, count):
         size = (int(draw.integers(*MIXED)), int(draw.integers(*MIXED)))
         picture(number, size, int(draw.integers(1, 9))).save(folder / f"{number}.jpg")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import logging
 import shlex
@@ -41,6 +43,8 @@ class Commands(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Say what is being done.")
 def main(verbose: bool) -> None:
     """Read text in pictures and PDFs with PaddleOCR's models, on ONNX Runtime."""
+    # Python would look through everything once more before it ends, for nothing.
+    atexit.register(gc.freeze)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
 
 

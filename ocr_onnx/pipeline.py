@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ocr_onnx import engines, geometry, shapes, sources, store
+from ocr_onnx import geometry, shapes, sources, store
 from ocr_onnx.detection import DetectionOptions, TextDetector, largest_side
 from ocr_onnx.devices import Mode, Placement, ProviderLike
 from ocr_onnx.errors import ModelError, StageNotLoadedError
@@ -262,7 +262,12 @@ def load(
 ) -> tuple[Session, ModelMetadata]:
     """A model by name or path, for pages of at most `largest` pixels a side; raises ModelError where it is not made for `task`."""
     path = store.find(name)
-    session = Session(path, engines.for_model(placement, path, largest), threads)
+    where = placement
+    if not placement.on_cpu:
+        from ocr_onnx import engines
+
+        where = engines.for_model(placement, path, largest)
+    session = Session(path, where, threads)
     logger.info("%s: %s on %s, %d threads a call", task, path, ", ".join(session.providers), threads)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task != task:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -213,5 +212,7 @@ def safe_extract(archive: Path, target: Path) -> list[Path]:
 
 def sha256(path: Path) -> str:
     """The checksum of a file, in hexadecimal."""
+    import hashlib
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -99,7 +99,7 @@ bench-service: .venv/developed .cache/peers/installed .cache/peers/models  ## Lo
 .cache/openvino/installed: pyproject.toml
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet -e . onnxruntime-ep-openvino==1.8.1
+	$(@D)/bin/python -m pip install --quiet -e '.[cpu]' onnxruntime-ep-openvino==1.8.1
 	touch $@
 
 .cache/peers/models: | .venv-convert/installed

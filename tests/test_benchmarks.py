@@ -53,6 +53,7 @@ def square(x: float, y: float, side: float) -> np.ndarray[Any, np.dtype[np.float
 def test_tables_of_results_are_what_their_json_says(file: Path) -> None:
     makers = {
         "peers": peers_report.markdown,
+        "providers": providers.markdown,
         "latency": latency.markdown,
         "gpu": gpu.markdown,
         "growth": growth.markdown,

@@ -108,7 +108,11 @@ def test_a_header_that_does_not_end_is_cut_off(server: Running) -> None:
 
 def test_a_header_that_comes_byte_by_byte_is_cut_off_also_on_a_used_connection(server: Running) -> None:
     connection = server.raw(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert b"Healthy" in connection.recv(65_536)
+    received = b""
+    while b"Healthy" not in received:
+        # Head and body may come apart.
+        received += (part := connection.recv(65_536))
+        assert part
 
     def drip() -> None:
         for _ in range(100):
@@ -142,7 +146,7 @@ def test_chunks_of_a_byte_are_cut_off_before_they_hold_up_others(server: Running
         answer = pool.submit(send)
         begin = time.monotonic()
         assert server.get("/health").status_code == 200
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 3
         assert answer.result() == b""
     assert server.answers_at_once()
 

@@ -124,8 +124,9 @@ class OCR:
         self.placement = where = device if isinstance(device, Placement) else place(device, providers, mode)
         logger.info("models run on %s", where)
 
-        further = (replace(each, others=()) for each in where.others)
-        self.others = tuple(OCR(self.options, models=names, device=each, cpu_threads=cpu_threads) for each in further)
+        self.others = tuple(
+            OCR(self.options, models=names, device=each, cpu_threads=cpu_threads) for each in where.others
+        )
         """The same on further GPUs: pages are spread over them."""
 
         # A page is one call that fills all cores; lines are many calls, each on one (threads.run_each).

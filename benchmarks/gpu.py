@@ -29,6 +29,7 @@ import numpy as np
 from benchmarks import fidelity, records
 from benchmarks.labelled import spread
 from benchmarks.machine import circumstances
+from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Settings
@@ -152,12 +153,10 @@ def median_of(call: Callable[[], object], rounds: int) -> float:
 
 def race(taking_part: Sequence[Way], paths: Sequence[Path], rounds: int, rapidocr: Path | None) -> dict[str, float]:
     """Seconds for all pictures, one after the other, by way: the best of each picture's rounds; the ways take turns."""
-    off = {"use_doc_orientation_classify": False, "use_textline_orientation": False}
     with contextlib.ExitStack() as stack:
         readers: dict[str, Callable[[Path], float]] = {}
         for way in taking_part:
-            options = replace(OPTIONS[way.mode], detection=SIZE, **off)  # type: ignore[arg-type]
-            readers[way.name] = _timed(way.ocr(options))
+            readers[way.name] = _timed(way.ocr(without_orientation(replace(OPTIONS[way.mode], detection=SIZE))))
         if rapidocr is not None:
             runner = stack.enter_context(_rapidocr(rapidocr))
             readers["RapidOCR on CUDA, as it ships"] = lambda path: float(runner.ask(path)["wall"])

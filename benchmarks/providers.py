@@ -19,16 +19,13 @@ import click
 from benchmarks import records
 from benchmarks.labelled import spread
 from benchmarks.machine import circumstances
+from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
 from ocr_onnx import OCR, DetectionOptions, OCROptions, sources
 from ocr_onnx.devices import CPU_PROVIDER
 from ocr_onnx.types import Page
 
-OPTIONS = OCROptions(
-    detection=DetectionOptions(limit_side_len=SIDE, limit_type="max"),
-    use_doc_orientation_classify=False,
-    use_textline_orientation=False,
-)
+OPTIONS = without_orientation(OCROptions(detection=DetectionOptions(limit_side_len=SIDE, limit_type="max")))
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 

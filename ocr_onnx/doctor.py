@@ -6,11 +6,12 @@ import importlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from ocr_onnx import __version__, fonts, libraries, plugins, runtime, store, threads
+from ocr_onnx.causes import Wheels
 from ocr_onnx.devices import CPU_PROVIDER, Placement, ProviderLike
 from ocr_onnx.errors import ModelError, OnnxRuntimeError, OptionError
 from ocr_onnx.placement import place, preload, try_out, wheels
@@ -81,7 +82,7 @@ def examine(device: str | None = None, providers: Sequence[ProviderLike] = ()) -
     # OpenCV and plug-ins change variables when they are imported.
     variables = dict(os.environ)
     asked, placement = _asked(device, providers)
-    sections = (_versions(), _wheels(), _providers(), _libraries(), _models(), _threads(), _fonts(), _paths(variables))
+    sections = (_versions(), _onnxruntime(), _models(), _threads(), _fonts(), _paths(variables))
     return Report((*(fact for section in sections for fact in section), asked), placement)
 
 
@@ -122,12 +123,21 @@ def _versions() -> Iterator[Fact]:
             yield from (Fact("versions", name, importlib.metadata.version(name)) for name in packages)
 
 
-def _wheels() -> Iterator[Fact]:
+def _onnxruntime() -> Iterator[Fact]:
+    """What is installed of it, what each provider does, and the libraries that they need."""
     try:
         installed = wheels()
     except OnnxRuntimeError as error:
         yield Fact("onnxruntime", "package", "none", "problem", str(error))
         return
+    added = plugins.installed()
+    names = dict.fromkeys((*installed.providers, *(name for plugin in added for name in plugin.providers)))
+    yield from _wheels(installed, added)
+    yield from _providers(names)
+    yield from _libraries(names, installed.cuda)
+
+
+def _wheels(installed: Wheels, added: Iterable[plugins.Plugin]) -> Iterator[Fact]:
     if installed.conflict:
         remove = " ".join(installed.distributions)
         cure = f"{installed.conflict}: pip uninstall -y {remove}, then pip install 'ocr-onnx[cpu]' or 'ocr-onnx[gpu]'"
@@ -136,18 +146,13 @@ def _wheels() -> Iterator[Fact]:
         yield Fact("onnxruntime", "package", str(installed))
     yield Fact("onnxruntime", "loaded from", str(runtime.onnxruntime().__file__))
     yield Fact("onnxruntime", "made for CUDA", installed.cuda or "no")
-    for plugin in plugins.installed():
+    for plugin in added:
         yield Fact("onnxruntime", "plug-in", f"{plugin.distribution} {plugin.version}: {', '.join(plugin.providers)}")
 
 
-def _providers() -> Iterator[Fact]:
+def _providers(names: Iterable[str]) -> Iterator[Fact]:
     """What each provider does with a small model."""
-    try:
-        built_in = wheels().providers
-    except OnnxRuntimeError:
-        return
-    added = [name for plugin in plugins.installed() for name in plugin.providers]
-    for name in dict.fromkeys((*built_in, *added)):
+    for name in names:
         if name == REMOTE:
             continue
         try:
@@ -168,16 +173,9 @@ def _hardware(device: Any) -> str:
     return " ".join(filter(None, (kind, device.device.vendor, metadata.get("FULL_DEVICE_NAME", ""))))
 
 
-def _libraries() -> Iterator[Fact]:
+def _libraries(providers: Iterable[str], cuda: str) -> Iterator[Fact]:
     """The shared libraries of the providers that are installed."""
-    try:
-        installed = wheels()
-    except OnnxRuntimeError:
-        return
-    added = [name for plugin in plugins.installed() for name in plugin.providers]
-    names = dict.fromkeys(
-        library for provider in (*installed.providers, *added) for library in libraries.needed(provider, installed.cuda)
-    )
+    names = dict.fromkeys(library for provider in providers for library in libraries.needed(provider, cuda))
     if names:
         preload()
     missing = libraries.missing(names)

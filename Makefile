@@ -45,7 +45,7 @@ fix: .venv/developed  ## Format, and repair what can be repaired by itself.
 models: .venv-convert/installed  ## Make the embedded models from Paddle's weights.
 	$(CONVERT)/python -m ocr_onnx.converters.embedded
 
-check-models: .venv-convert/installed  ## Make them anew and compare byte for byte.
+check-models: .venv-convert/installed  ## Make them anew and compare; check their proofs.
 	$(CONVERT)/python -m ocr_onnx.converters.embedded --check
 
 $(ENGLISH):

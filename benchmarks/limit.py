@@ -31,8 +31,8 @@ from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.operators import by_kind, multiply_adds
 from ocr_onnx import store
-from ocr_onnx.denormals import without_denormals
 from ocr_onnx.devices import CPU
+from ocr_onnx.modelfile import for_loading
 from ocr_onnx.runtime import Session, onnxruntime, session_options
 from ocr_onnx.threads import cpu_count, run_each
 from ocr_onnx.types import Tensor
@@ -169,7 +169,7 @@ def profiled(stage: Stage, folder: Path) -> Any:
     """An onnxruntime.InferenceSession like that of a stage, which writes down how long each node takes."""
     options = session_options(stage.threads)
     options.enable_profiling, options.profile_file_prefix = True, str(folder / "profile")
-    model = without_denormals(store.path_of(stage.model).read_bytes())
+    model = for_loading(store.path_of(stage.model).read_bytes())
     return onnxruntime().InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

@@ -7,6 +7,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from ocr_onnx.modelfile import for_loading
+
 SAME_KIND = {"FusedMatMul": "MatMul", "FusedConv": "Conv", "FusedGemm": "Gemm"}
 
 
@@ -42,7 +44,7 @@ def _inferred(path: Path, shape: Sequence[int]) -> tuple[dict[str, tuple[int, ..
     """The shape of each tensor of a graph, and its nodes."""
     import onnx
 
-    model = onnx.load(path)
+    model = onnx.load_from_string(for_loading(path.read_bytes(), on_cpu=False))
     for dimension, side in zip(model.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
         dimension.dim_value = side
     for output in model.graph.output:

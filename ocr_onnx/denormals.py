@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 
 import numpy as np
+
+from ocr_onnx.protobuf import fields
 
 LEAST = 1e-30
 """A weight nearer to 0 than this adds nothing to a sum of float32 of any size that matters.
@@ -15,10 +16,7 @@ one. A third of the weights of PP-OCRv5_mobile_det's widest convolution lie belo
 its speed.
 """
 
-PRODUCER = "ocr-onnx"
-"""The producer's name in the files that our converter makes, which have no such weights."""
-
-PRODUCER_NAME, GRAPH = 2, 7
+GRAPH = 7
 NODE, INITIALIZER = 1, 5
 ATTRIBUTE, OPERATOR = 5, 4
 TENSOR = 5
@@ -30,14 +28,6 @@ CONSTANT = b"Constant"
 
 FLOAT = 1
 """TensorProto's number for float32."""
-
-VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
-"""How protobuf says what follows: https://protobuf.dev/programming-guides/encoding."""
-
-
-def for_loading(model: bytes) -> bytes:
-    """An ONNX file's contents without such weights, which need not be looked for in what our converter made."""
-    return model if _producer(model) == PRODUCER.encode() else without_denormals(model)
 
 
 def without_denormals(model: bytes) -> bytes:
@@ -56,20 +46,11 @@ def without_denormals(model: bytes) -> bytes:
     return model if changed is None else changed.tobytes()
 
 
-def _producer(model: bytes) -> bytes:
-    """The name of the program that made a file, as the file has it."""
-    with contextlib.suppress(IndexError, ValueError):
-        for field, start, end in _fields(model, 0, len(model)):
-            if field == PRODUCER_NAME:
-                return model[start:end]
-    return b""
-
-
 def _weights(model: bytes) -> Iterator[tuple[int, int]]:
     """Where the numbers of each float32 constant of two axes or more start and end; fewer axes are biases, bounds."""
-    for kind, start, end in _fields(model, 0, len(model)):
+    for kind, start, end in fields(model, 0, len(model)):
         if kind == GRAPH:
-            for member, first, last in _fields(model, start, end):
+            for member, first, last in fields(model, start, end):
                 if member == INITIALIZER:
                     yield from _numbers(model, first, last)
                 elif member == NODE:
@@ -78,19 +59,19 @@ def _weights(model: bytes) -> Iterator[tuple[int, int]]:
 
 def _constant(model: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Where the numbers of a NodeProto start and end, if it is a constant of weights."""
-    fields = list(_fields(model, start, end))
-    if any(field == OPERATOR and model[first:last] == CONSTANT for field, first, last in fields):
-        for field, first, last in fields:
+    members = list(fields(model, start, end))
+    if any(field == OPERATOR and model[first:last] == CONSTANT for field, first, last in members):
+        for field, first, last in members:
             if field == ATTRIBUTE:
-                for member, begin, stop in _fields(model, first, last):
-                    if member == TENSOR:
+                for part, begin, stop in fields(model, first, last):
+                    if part == TENSOR:
                         yield from _numbers(model, begin, stop)
 
 
 def _numbers(model: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Where the numbers of a TensorProto start and end, if it is of weights."""
     axes, kind, span = 0, 0, (0, 0)
-    for field, first, last in _fields(model, start, end):
+    for field, first, last in fields(model, start, end):
         if field == DIMS:
             # One number at a time, or all packed into one field; of the latter a last byte each has its high bit clear.
             axes += sum(byte < 0x80 for byte in model[first:last])
@@ -100,31 +81,3 @@ def _numbers(model: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
             span = first, last
     if kind == FLOAT and axes > 1 and span[1] > span[0]:
         yield span
-
-
-def _fields(model: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(number, start, end) of each field's contents in the protobuf message that stands from `start` to `end`."""
-    while start < end:
-        key, start = _varint(model, start)
-        if key & 7 == VARINT:
-            _, stop = _varint(model, start)
-        elif key & 7 == BYTES:
-            size, start = _varint(model, start)
-            stop = start + size
-        elif key & 7 in {EIGHT_BYTES, FOUR_BYTES}:
-            stop = start + (8 if key & 7 == EIGHT_BYTES else 4)
-        else:
-            raise ValueError("no protobuf message")
-        if stop > end:
-            raise ValueError("a protobuf message that is cut short")
-        yield key >> 3, start, stop
-        start = stop
-
-
-def _varint(model: bytes, start: int) -> tuple[int, int]:
-    """A number in protobuf's form, and where the next thing starts."""
-    number = shift = 0
-    while model[start] > 0x7F:
-        number |= (model[start] & 0x7F) << shift
-        start, shift = start + 1, shift + 7
-    return number | model[start] << shift, start + 1

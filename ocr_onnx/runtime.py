@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_onnx.denormals import for_loading
 from ocr_onnx.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, PLACE, THREADS, Placement, Provider
 from ocr_onnx.errors import (
     DeviceUnavailableError,
@@ -24,6 +23,7 @@ from ocr_onnx.errors import (
     OnnxRuntimeMissingError,
     OptionError,
 )
+from ocr_onnx.modelfile import for_loading
 from ocr_onnx.profiling import span
 from ocr_onnx.types import Tensor
 
@@ -104,7 +104,7 @@ class Session:
 def _load(path: Path, placement: Placement, threads: int, *, keep_memory: bool = True) -> Any:
     """An onnxruntime.InferenceSession that really has the providers of `placement`."""
     ort = onnxruntime()
-    contents = for_loading(path.read_bytes())
+    contents = for_loading(path.read_bytes(), on_cpu=placement.on_cpu)
     try:
         session = _open(contents, placement.providers, threads, keep_memory=keep_memory)
     except _errors(ort) as error:

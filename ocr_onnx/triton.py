@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ocr_onnx import store, zoo
-from ocr_onnx.denormals import for_loading
 from ocr_onnx.errors import ModelError
 from ocr_onnx.metadata import ModelMetadata, Task
+from ocr_onnx.modelfile import for_loading
 from ocr_onnx.runtime import Session
 
 BATCHES: dict[Task, int] = {"text_recognition": 32, "textline_orientation": 32, "doc_orientation": 8}
@@ -39,14 +39,14 @@ def export(names: Iterable[str], repository: Path) -> list[Path]:
     folders = []
     for name in names:
         path = store.find(name)
-        session = Session(path)
-        metadata = ModelMetadata.from_properties(session.properties, str(path))
+        metadata = ModelMetadata.from_properties(Session(path).properties, str(path))
         folder = repository / metadata.name
         with store.writing(folder):
             (folder / "1").mkdir(parents=True, exist_ok=True)
             # Triton loads the file as it is; the weights that slow it down are taken out here.
-            (folder / "1" / "model.onnx").write_bytes(for_loading(path.read_bytes()))
-            (folder / "config.pbtxt").write_text(config(session, metadata), "utf-8")
+            written = folder / "1" / "model.onnx"
+            written.write_bytes(for_loading(path.read_bytes(), on_cpu=False))
+            (folder / "config.pbtxt").write_text(config(Session(written), metadata), "utf-8")
         folders.append(folder)
     return folders
 

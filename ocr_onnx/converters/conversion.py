@@ -9,14 +9,16 @@ from pathlib import Path
 
 import onnx
 
+from ocr_onnx.converters.blanks import blank_features, find_table, in_parts
 from ocr_onnx.converters.describe import describe
 from ocr_onnx.converters.form import Form
 from ocr_onnx.converters.optimize import optimize
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.converters.simple import check_classes
 from ocr_onnx.converters.verify import Agreement, Inputs, Outputs, check_numbers, compare, run_onnx, sample_inputs
-from ocr_onnx.denormals import PRODUCER, without_denormals
+from ocr_onnx.denormals import without_denormals
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
+from ocr_onnx.modelfile import PRODUCER
 from ocr_onnx.store import place, sha256
 
 
@@ -81,7 +83,11 @@ def _finish(
     onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "model.onnx")
-        made.write_bytes(without_denormals(model.SerializeToString(deterministic=True)))
+        made.write_bytes(_contents(model))
+        if recognition and not metadata.static_shape and (table := find_table(model)) is not None:
+            parts = in_parts(model, table, blank_features(model, table, metadata, Path(scratch)))
+            made.write_bytes(b"".join(map(_contents, parts)))
+            onnx.checker.check_model(onnx.load(made), full_check=True)
         inputs = sample_inputs(metadata)
         # An exporter can finish without a word and have written what does not load, or answers with no numbers.
         found = run_onnx(made, inputs)
@@ -89,6 +95,10 @@ def _finish(
         agreement = None if reference is None else compare(metadata, reference(inputs), found)
         place(made, target)
     return Report(metadata, target, (before, len(model.graph.node)), model.opset_import[0].version, agreement)
+
+
+def _contents(model: onnx.ModelProto) -> bytes:
+    return without_denormals(model.SerializeToString(deterministic=True))
 
 
 def _has_fixed_size(model: onnx.ModelProto) -> bool:

@@ -15,6 +15,7 @@ from ocr_onnx.converters import verify
 from ocr_onnx.converters.conversion import Report
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
+from ocr_onnx.modelfile import for_loading
 from ocr_onnx.store import place
 
 LEAST = 0.98
@@ -29,7 +30,8 @@ def halve(source: Path, target: Path) -> Report:
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    model = onnx.load(source)
+    # What is for a CPU alone rests on float32.
+    model = onnx.load_from_string(for_loading(source.read_bytes(), on_cpu=False))
     properties = {entry.key: entry.value for entry in model.metadata_props}
     metadata = replace(ModelMetadata.from_properties(properties, str(source)), precision="fp16")
     before = len(model.graph.node)

@@ -1,0 +1,221 @@
+"""Steps that are proved blank without computing every class: the proof, and that answers stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from ocr_onnx import OCR, recognition, store
+from ocr_onnx.converters import blanks
+from ocr_onnx.converters.blanks import check_proof, find_table, in_parts
+from ocr_onnx.converters.optimize import optimize
+from ocr_onnx.converters.precision import halve
+from ocr_onnx.devices import CPU, Placement
+from ocr_onnx.errors import ConversionError
+from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.modelfile import PRODUCER, for_loading
+from ocr_onnx.runtime import Session
+from ocr_onnx.types import Tensor
+
+PAGES = Path(__file__).parent / "pages"
+NAME = "PP-OCRv5_mobile_rec"
+SHAPE = (3, 48, 320)
+
+FEATURES, CLASSES = 80, 5000
+
+
+@pytest.fixture(scope="module")
+def contents() -> bytes:
+    return store.find(NAME).read_bytes()
+
+
+def others_only(contents: bytes, folder: Path) -> Session:
+    """A model as a device other than a CPU has it, on the CPU."""
+    path = folder / "others.onnx"
+    path.write_bytes(for_loading(contents, on_cpu=False))
+    return Session(path)
+
+
+def lines() -> Iterator[Tensor]:
+    """The lines of real pages, by the pipeline's own boxes."""
+    ocr = OCR()
+    for name in ("sign.png", "cjk.png", "letter.png", "dense.png"):
+        for result in ocr.predict(str(PAGES / name)):
+            for box in result.boxes:
+                left, top = box.quad.min(axis=0).astype(int).clip(0)
+                right, bottom = box.quad.max(axis=0).astype(int)
+                crop = np.ascontiguousarray(result.page.image[top:bottom, left:right])
+                yield recognition.preprocess(crop, recognition.padded_widths([crop], 1, SHAPE)[0], SHAPE)
+
+
+def same(run: Session, whole: Session, tensor: Tensor) -> float:
+    """The share of steps that were proved blank, once the answers are found to be equal."""
+    index, probability = run(tensor)
+    all_index, all_probability = whole(tensor)
+    np.testing.assert_array_equal(index, all_index)
+    proved = (probability == 0) & (all_probability > 0)
+    assert not index[proved].any()
+    np.testing.assert_array_equal(probability[~proved], all_probability[~proved])
+    return float(proved.mean())
+
+
+def test_lines_are_read_the_same_to_the_last_bit(contents: bytes, tmp_path: Path) -> None:
+    run, whole = Session(store.find(NAME)), others_only(contents, tmp_path)
+    shares = [same(run, whole, tensor) for tensor in lines()]
+    assert len(shares) > 30
+    # It would be for nothing otherwise.
+    assert np.mean(shares) > 0.5
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        np.zeros((1, *SHAPE)),
+        np.zeros((3, 3, 48, 2000)),
+        np.random.default_rng(0).normal(0, 1, (6, *SHAPE)),
+        np.random.default_rng(0).normal(0, 1000, (2, 3, 48, 41)),
+        np.full((1, *SHAPE), 1e30),
+        np.full((2, *SHAPE), np.nan),
+        np.full((1, *SHAPE), np.inf),
+    ],
+    ids=["blank", "wide", "noise", "loud", "huge", "nan", "infinite"],
+)
+def test_so_is_what_is_no_line(contents: bytes, tmp_path: Path, tensor: np.ndarray) -> None:
+    same(Session(store.find(NAME)), others_only(contents, tmp_path), tensor.astype(np.float32))
+
+
+def test_the_embedded_proof_holds_for_every_class(contents: bytes) -> None:
+    assert check_proof(contents) == 18384 - blanks.EXACT
+    assert check_proof(store.find("PP-OCRv5_mobile_det").read_bytes()) == 0
+
+
+@pytest.mark.parametrize("constant", ["blank/matrix", "blank/gains", "table"])
+def test_a_proof_that_does_not_hold_is_found(contents: bytes, constant: str) -> None:
+    table = find_table(onnx.load_from_string(for_loading(contents, on_cpu=False)))
+    assert table is not None
+    model = onnx.load_from_string(contents)
+    product = next(node for node in model.graph.node if node.op_type == "MatMul" and node.input[1].endswith("/weights"))
+    name = product.input[1] if constant == "table" else constant
+    (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
+    changed = numpy_helper.to_array(tensor).copy()
+    if constant == "table":
+        changed[:, 9000] *= 3
+    elif constant == "blank/gains":
+        changed[5] += 0.1
+    else:
+        changed[:, :4] *= 0.9
+    # Of the same size, so at the same place.
+    broken = contents.replace(tensor.raw_data, changed.astype(np.float32).tobytes())
+    assert len(broken) == len(contents)
+    assert broken != contents
+    with pytest.raises(ConversionError, match="proof of blank steps does not hold"):
+        check_proof(broken)
+
+
+def test_a_device_is_given_its_own_part(contents: bytes) -> None:
+    outputs = {
+        on_cpu: [o.name for o in onnx.load_from_string(for_loading(contents, on_cpu=on_cpu)).graph.output]
+        for on_cpu in (True, False)
+    }
+    assert outputs == {True: ["index_on_cpu", "probability_on_cpu"], False: ["index", "probability"]}
+    other = onnx.load_from_string(for_loading(contents, on_cpu=False))
+    assert not any(tensor.name.startswith("blank/") for tensor in other.graph.initializer)
+    assert not {node.op_type for node in other.graph.node} & {"NonZero", "ScatterND"}
+
+
+def test_a_session_asks_for_its_part() -> None:
+    path = store.find(NAME)
+    assert [output.name for output in Session(path).outputs] == ["index_on_cpu", "probability_on_cpu"]
+    elsewhere = cast(Placement, SimpleNamespace(providers=CPU.providers, on_cpu=False, on_gpu=False))
+    assert [output.name for output in Session(path, elsewhere).outputs] == ["index", "probability"]
+
+
+def test_a_file_that_another_program_wrote_anew_works_still(contents: bytes, tmp_path: Path) -> None:
+    model = onnx.load_from_string(contents)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, tmp_path / "anew.onnx")
+    anew, kept = Session(tmp_path / "anew.onnx"), Session(store.find(NAME))
+    assert len(anew.outputs) == 4
+    for tensor in list(lines())[:3]:
+        np.testing.assert_array_equal(recognition.best_classes(anew(tensor))[0], kept(tensor)[0])
+
+
+def test_half_precision_goes_without(tmp_path: Path) -> None:
+    report = halve(store.find(NAME), tmp_path / "half.onnx")
+    assert [output.name for output in Session(report.target).outputs] == ["index", "probability"]
+
+
+def head(blank: float, spread: float = 0.05) -> onnx.ModelProto:
+    """Columns as steps: a convolution to features, a table of classes with `blank` as the first one's bias."""
+    rng = np.random.default_rng(0)
+    bias = rng.normal(0, 0.1, CLASSES)
+    bias[0] = blank
+    constants = {
+        "conv": rng.normal(0, 1, (FEATURES, 3, 1, 1)),
+        "table": rng.normal(0, spread, (FEATURES, CLASSES)),
+        "bias": bias,
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "conv"], ["c"]),
+        helper.make_node("ReduceMean", ["c"], ["m"], axes=[2], keepdims=0),
+        helper.make_node("Transpose", ["m"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["t", "table"], ["z"]),
+        helper.make_node("Add", ["z", "bias"], ["s"]),
+        helper.make_node("Softmax", ["s"], ["y"], axis=2),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "head",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "w", CLASSES])],
+        [numpy_helper.from_array(v.astype(np.float32), k) for k, v in constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return optimize(made, reduce_classes=True)
+
+
+def parts_of(model: onnx.ModelProto, folder: Path) -> list[onnx.ModelProto]:
+    table = find_table(model)
+    assert table is not None
+    metadata = ModelMetadata.from_properties(Session(store.find(NAME)).properties, NAME)
+    return in_parts(model, table, blanks.blank_features(model, table, metadata, folder))
+
+
+def saved(parts: list[onnx.ModelProto], path: Path) -> bytes:
+    parts[0].producer_name = PRODUCER
+    contents = b"".join(part.SerializeToString(deterministic=True) for part in parts)
+    path.write_bytes(contents)
+    return contents
+
+
+def test_all_steps_may_be_proved_or_some_or_none(tmp_path: Path) -> None:
+    path = tmp_path / "head.onnx"
+    contents = saved(parts_of(head(4.0), tmp_path), path)
+    assert check_proof(contents) == CLASSES - 1 - blanks.EXACT
+    run, whole = Session(path), others_only(contents, tmp_path)
+    noise = np.random.default_rng(1).normal(0, 1, (2, 3, 48, 60)).astype(np.float32)
+    shares = [same(run, whole, noise * np.float32(scale)) for scale in (0, 3, 10, 30, 1000)]
+    assert shares[0] == 1
+    assert any(0 < share < 1 for share in shares)
+    assert shares[-1] == 0
+
+
+def test_where_little_can_be_proved_a_graph_stays_whole() -> None:
+    model = head(4.0)
+    table = find_table(model)
+    assert table is not None
+    scattered = np.random.default_rng(0).normal(0, 10, (1000, FEATURES + 1))
+    assert in_parts(model, table, scattered) == [model]
+    assert in_parts(model, table, scattered[:10] * 0) == [model]
+
+
+def test_a_graph_without_a_large_table_has_none() -> None:
+    detector = onnx.load(store.find("PP-OCRv5_mobile_det"))
+    assert find_table(detector) is None

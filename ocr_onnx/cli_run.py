@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -58,6 +59,8 @@ def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path:
       ocr-onnx run report.pdf --pdf_pages 1-3,7 --save_path output
       ocr-onnx run -i page.png --use_textline_orientation False --preset fast
     """
+    # NumPy would otherwise start threads for linear algebra when it is imported, and nothing here is large enough for them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ocr_onnx.paddleocr import PaddleOCR
 
     if not inputs and not more:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,7 +31,7 @@ from ocr_onnx.readahead import one_ahead, spread
 from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
 from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import Session
-from ocr_onnx.threads import cores
+from ocr_onnx.threads import cores, run_each
 from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
 from ocr_onnx.unwarping import TextImageUnwarper
 from ocr_onnx.words import find_words
@@ -130,21 +130,29 @@ class OCR:
         """The same on further GPUs: pages are spread over them."""
 
         # A page is one call that fills all cores; lines are many calls, each on one (threads.run_each).
+        chosen: dict[Task, tuple[str | Path, int]] = {
+            "text_detection": (names.text_detection, threads),
+            "text_recognition": (names.text_recognition, 1),
+        }
+        if self.options.use_doc_orientation_classify:
+            chosen["doc_orientation"] = (names.doc_orientation, threads)
+        if self.options.use_doc_unwarping:
+            chosen["image_unwarping"] = (names.doc_unwarping, threads)
+        if self.options.use_textline_orientation:
+            chosen["textline_orientation"] = (names.textline_orientation, 1)
         self.shapes = kinds = shapes.of(where)
         largest = largest_side(self.options.detection)
-        find, known = load(names.text_detection, "text_detection", where, threads, largest)
+        loaded = load_all(chosen, where, threads, largest)
+
+        find, known = loaded["text_detection"]
         self.detect = TextDetector(kinds.on_sides(find, known), known)
-        self.recognize = TextRecognizer(*load(names.text_recognition, "text_recognition", where, 1), threads, kinds)
-        self.classify_page: PageClassifier | None = None
-        self.unwarp: TextImageUnwarper | None = None
-        self.classify_lines: LineClassifier | None = None
-        if self.options.use_doc_orientation_classify:
-            self.classify_page = PageClassifier(*load(names.doc_orientation, "doc_orientation", where, threads))
-        if self.options.use_doc_unwarping:
-            self.unwarp = TextImageUnwarper(*load(names.doc_unwarping, "image_unwarping", where, threads))
-        if self.options.use_textline_orientation:
-            lines = load(names.textline_orientation, "textline_orientation", where, 1)
-            self.classify_lines = LineClassifier(*lines, threads, kinds)
+        self.recognize = TextRecognizer(*loaded["text_recognition"], threads, kinds)
+        page, bent, lines = (
+            loaded.get(task) for task in ("doc_orientation", "image_unwarping", "textline_orientation")
+        )
+        self.classify_page = PageClassifier(*page) if page else None
+        self.unwarp = TextImageUnwarper(*bent) if bent else None
+        self.classify_lines = LineClassifier(*lines, threads, kinds) if lines else None
 
     def metadata(self) -> dict[Task, ModelMetadata]:
         """What the models of the stages that are loaded say of themselves."""
@@ -256,6 +264,15 @@ def _turn(
     ]
     turned = [geometry.rotate(crop, angle) for crop, (angle, _) in zip(crops, orientations, strict=True)]
     return judged, turned
+
+
+def load_all(
+    chosen: Mapping[Task, tuple[str | Path, int]], placement: Placement, threads: int, largest: int
+) -> dict[Task, tuple[Session, ModelMetadata]]:
+    """Models by task, each given by name or path with the threads of a call: side by side on a CPU, else one by one."""
+    calls = [(name, task, placement, count, largest) for task, (name, count) in chosen.items()]
+    loaded = run_each(load, *zip(*calls, strict=True), threads=threads if placement.on_cpu else 1)
+    return dict(zip(chosen, loaded, strict=True))
 
 
 def load(

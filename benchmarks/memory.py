@@ -38,6 +38,8 @@ ALLOWED = 0.05
 
 SIZES = 200
 MIXED, SIDE = (300, 1501), 960
+HELD = 3
+"""Pages in memory at once."""
 PDF_PAGE = (400, 300)
 """Pixels of a scanned page; with 144 dots an inch it is rendered at just that."""
 
@@ -81,14 +83,14 @@ def make_folder(folder: Path, count: int) -> None:
 
 
 def make_mixed(folder: Path, count: int) -> None:
-    """Pages of one to eight lines, each of another size; first the largest, which no later one need take more than."""
+    """Pages of one to eight lines, each of another size; first as many of the largest as predict_iter holds at once."""
     folder.mkdir()
     draw = np.random.default_rng(0)
     largest = MIXED[1] - 1
-    picture(0, (largest, largest), 8).save(folder / "0.jpg")
-    for number in range(1, count):
+    for number in range(count):
         size = (int(draw.integers(*MIXED)), int(draw.integers(*MIXED)))
-        picture(number, size, int(draw.integers(1, 9))).save(folder / f"{number}.jpg")
+        size, lines = ((largest, largest), 8) if number < HELD else (size, int(draw.integers(1, 9)))
+        picture(number, size, lines).save(folder / f"{number}.jpg")
 
 
 def make_pdf(path: Path, count: int) -> None:

@@ -1,10 +1,12 @@
-"""How much memory this process may still take, so that a page that would end it is refused instead."""
+"""How much memory this process may still take, so that a page that would end it is refused; and giving some back."""
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ocr_onnx.errors import NotEnoughMemoryError
@@ -45,6 +47,13 @@ def available(file: Path = Path("/proc/meminfo")) -> int | None:
     """How many bytes the machine can give without swapping; None where that is not to be known."""
     found = re.search(r"MemAvailable:\s+(\d+) kB", _text(file))
     return int(found[1]) * 1024 if found else None
+
+
+def give_back() -> None:
+    """Have the C library give the system what it keeps of what was freed, where it is glibc."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _of_addresses(proc: Path) -> int | None:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ocr_onnx import geometry, shapes, sources, store
+from ocr_onnx import geometry, memory, shapes, sources, store
 from ocr_onnx.detection import DetectionOptions, TextDetector, largest_side
 from ocr_onnx.devices import Mode, Placement, ProviderLike
 from ocr_onnx.errors import ModelError, StageNotLoadedError
@@ -153,6 +153,8 @@ class OCR:
         self.classify_page = PageClassifier(*page) if page else None
         self.unwarp = TextImageUnwarper(*bent) if bent else None
         self.classify_lines = LineClassifier(*lines, threads, kinds) if lines else None
+        # Loading leaves behind more than the models weigh.
+        memory.give_back()
 
     def metadata(self) -> dict[Task, ModelMetadata]:
         """What the models of the stages that are loaded say of themselves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import DETECTION
 
-from ocr_onnx import memory
+from ocr_onnx import OCR, memory
 from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import InputError, NotEnoughMemoryError
 from ocr_onnx.types import Tensor
@@ -108,3 +109,31 @@ def test_a_process_with_a_limit_reports_the_page_and_lives(tmp_path: Path) -> No
     first, second = done.stdout.splitlines()
     assert first.startswith("detection at 4000 x 4000 would take about")
     assert second == "1"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_what_was_freed_goes_back_to_the_system() -> None:
+    script = """
+import resource
+from pathlib import Path
+from ocr_onnx import OCR, memory
+
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+blocks = [bytes(60_000) + b"x" for _ in range(2000)]
+last = bytes(60_000) + b"y"
+del blocks
+before = held()
+memory.give_back()
+print(before - held())
+"""
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True)
+    assert float(done.stdout) > 80
+
+
+def test_loading_gives_back_what_it_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr("ocr_onnx.memory.give_back", lambda: calls.append(True))
+    OCR()
+    assert calls == [True]

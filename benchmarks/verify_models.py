@@ -282,7 +282,9 @@ def tally(metadata: ModelMetadata, expected: verify.Outputs, found: verify.Outpu
         equal, _, difference = verify.compare_one(metadata, reference[0], found[name])
         absolute = max(absolute, difference)
         probable, answered = reference[0], found[name][-1]
-        probable = probable if probable.shape == answered.shape else probable.max(axis=-1)
+        if probable.shape != answered.shape:
+            known = verify.computed(found[name])
+            probable, answered = probable.max(axis=-1)[known], answered[known]
         squares += float(np.square(probable, dtype=np.float64).sum())
         error_squares += float(np.square(probable - answered, dtype=np.float64).sum())
         decisions += equal.size

@@ -84,11 +84,15 @@ def compare_one(
     if len(found) == 1:
         index, difference = found[0].argmax(axis=-1), np.abs(reference - found[0]).max()
     else:
-        # A step that is proved blank has no probability: see ocr_onnx.converters.blanks.
-        known = (found[1] > 0) | (found[0] != BLANK)
-        index, difference = found[0], np.abs(reference.max(axis=-1) - found[1])[known].max(initial=0)
+        index, difference = found[0], np.abs(reference.max(axis=-1) - found[1])[computed(found)].max(initial=0)
     chosen = np.take_along_axis(reference, index[..., np.newaxis], axis=-1)[..., 0]
     return best == index, float((reference.max(axis=-1) - chosen).max()), float(difference)
+
+
+def computed(found: tuple[NDArray[Any], ...]) -> NDArray[np.bool_]:
+    """The steps of lines that have a probability: one that is proved blank has none (ocr_onnx.converters.blanks)."""
+    index, probability = found
+    return np.asarray((probability > 0) | (index != BLANK))
 
 
 def run_onnx(path: Path, inputs: Inputs) -> Outputs:

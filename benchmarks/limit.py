@@ -86,14 +86,16 @@ STAGES = (
 
 @dataclass(slots=True)
 class Taken:
-    """Seconds, a call each."""
+    """Seconds of a call."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    """On the processors, the mean of a round: what another thread takes is only counted every few milliseconds."""
 
-    def least(self) -> dict[str, float]:
-        """Of both, and the median of the former."""
-        return {"wall": min(self.wall), "cpu": min(self.cpu), "median": statistics.median(self.wall)}
+    def figures(self) -> dict[str, float]:
+        """The least by the clock, and the medians."""
+        medians = {"cpu": statistics.median(self.cpu), "median": statistics.median(self.wall)}
+        return {"wall": min(self.wall), **medians}
 
 
 def picture(shape: Sequence[int]) -> Tensor:
@@ -150,19 +152,18 @@ def running(stage: Stage) -> Callable[[], object]:
 
 
 def in_turns(calls: Mapping[str, Callable[[], object]]) -> dict[str, dict[str, float]]:
-    """Seconds of each, at its fastest: see Taken.least."""
+    """Seconds of each: see Taken.figures."""
     taken = {name: Taken() for name in calls}
     for turn in range(ROUNDS + 1):
         for name, call in calls.items():
-            end = time.perf_counter() + TURN
-            while (wall := time.perf_counter()) < end:
-                cpu = time.process_time()
+            walls, cpu, end = [], time.process_time(), time.perf_counter() + TURN
+            while (begun := time.perf_counter()) < end:
                 call()
-                cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-                if turn:
-                    taken[name].wall.append(wall)
-                    taken[name].cpu.append(cpu)
-    return {name: each.least() for name, each in taken.items()}
+                walls.append(time.perf_counter() - begun)
+            if turn:
+                taken[name].wall += walls
+                taken[name].cpu.append((time.process_time() - cpu) / len(walls))
+    return {name: each.figures() for name, each in taken.items()}
 
 
 def profiled(stage: Stage, folder: Path) -> Any:
@@ -231,7 +232,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     return f"""# How near to the machine's limit
 
 Written by `make bench-limit`. {result["circumstances"]}. {ROUNDS} rounds in which all measurements take turns; of
-each the fastest call counts, as other work on the machine can only slow it down. G is 10^9; a multiply-add is two operations.
+each the fastest call counts, as other work on the machine can only slow it down; of processor time the median round. G is
+10^9; a multiply-add is two operations.
 
 ## What the cores can do
 
@@ -246,7 +248,8 @@ Reading and writing memory, one number added to {4 * ADDED / 1e6:.0f} MB of them
 
 One page on all cores; lines side by side, a core each. The share is that of the fastest matrix product, by processor
 time. One run is the sum of its profile below. Its limit is the roofline's: of each kind of operator the longer one of its
-two times, added up. What stays in a core's cache can be faster than that.
+two times, added up. What stays in a core's cache can be faster than that. Recognition is given a page squeezed to the shape
+of a line, in which hardly a step can be proved blank: all classes are computed.
 
 {_stage_table(result)}
 

@@ -352,6 +352,7 @@ def page(rows: list[Row]) -> str:
             "  orientation (turned by quarters); lines that the embedded detector finds on them for the others (every second",
             "  one upside down for line orientation). Each is prepared as the pipeline does.",
             "- others: parts of one page and noise, in several sizes and batches.",
+            "- Of a step that is proved blank (docs/performance.md) the decision is compared alone: it has no probability.",
             "- decisions: pixels of the mask, classes of each step, or colors of pixels within one gray level.",
             "- worst: the largest difference. relative: the length of the difference over the length of the outputs (Euclidean),",
             "  on the others. open: the share of outputs there that are not saturated, not within 0.001 of 0 or 1.",

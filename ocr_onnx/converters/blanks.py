@@ -133,12 +133,13 @@ def in_parts(model: onnx.ModelProto, table: Table, features: Matrix) -> list[onn
     if len(features) < DIRECTIONS:
         return [model]
     matrix, gains = _proof(table.weights, features)
-    if _share_proved(features, matrix, gains) < ENOUGH:
+    sizes = np.array([len(matrix), 1, DIRECTIONS, matrix.shape[1] - len(matrix) - 1 - DIRECTIONS], np.int64)
+    if _share_proved(features, matrix, gains, sizes) < ENOUGH:
         return [model]
     constants = {
         "blank/matrix": matrix,
         "blank/gains": gains,
-        "blank/sizes": np.array([len(matrix), 1, DIRECTIONS, matrix.shape[1] - len(matrix) - 1 - DIRECTIONS], np.int64),
+        "blank/sizes": sizes,
         "blank/wider": np.array(WIDER, np.float32),
         "blank/slack": np.array(SLACK, np.float32),
         "blank/first": np.array([0], np.int64),
@@ -219,10 +220,11 @@ def _exact_bounds(rows: Matrix, center: Matrix, shape: Matrix, units: Matrix) ->
     return np.asarray(((center - rows) @ np.linalg.solve(shape.T, units.T)).min(axis=0))
 
 
-def _share_proved(features: Matrix, matrix: NDArray[np.float32], gains: NDArray[np.float32]) -> float:
+def _share_proved(
+    features: Matrix, matrix: NDArray[np.float32], gains: NDArray[np.float32], sizes: NDArray[np.int64]
+) -> float:
     """The share of steps that the graph will prove to be blank."""
-    size = len(matrix)
-    shaped, toward, along, gaps = np.split(features @ matrix, [size, size + 1, size + 1 + DIRECTIONS], axis=1)
+    shaped, toward, along, gaps = np.split(features @ matrix, np.cumsum(sizes)[:-1], axis=1)
     along = np.maximum(along, 0)
     beside = np.sqrt(np.maximum((shaped**2).sum(axis=1, keepdims=True) * WIDER - along**2, 0))
     of_others = (along * gains - beside).max(axis=1) + toward[:, 0]

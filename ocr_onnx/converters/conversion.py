@@ -83,10 +83,11 @@ def _finish(
     onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "model.onnx")
-        made.write_bytes(_contents(model))
+        parts = [model]
         if recognition and not metadata.static_shape and (table := find_table(model)) is not None:
             parts = in_parts(model, table, blank_features(model, table, metadata, Path(scratch)))
-            made.write_bytes(b"".join(map(_contents, parts)))
+        made.write_bytes(b"".join(map(_contents, parts)))
+        if len(parts) > 1:
             onnx.checker.check_model(onnx.load(made), full_check=True)
         inputs = sample_inputs(metadata)
         # An exporter can finish without a word and have written what does not load, or answers with no numbers.

@@ -72,7 +72,11 @@ def test_the_embedded_models_have_none_and_are_not_searched() -> None:
         if spec.embedded:
             contents = spec.path.read_bytes()
             assert without_denormals(contents) == contents
-            assert contents.startswith(for_loading(contents))
+            if spec.name == "PP-OCRv5_mobile_rec":
+                # Its graph stands in parts: what comes first is given.
+                assert contents.startswith(for_loading(contents))
+            else:
+                assert for_loading(contents) is contents
 
 
 @pytest.mark.parametrize("producer", ["", "paddle2onnx", f"{PRODUCER}-like"])

@@ -116,7 +116,7 @@ def test_what_was_freed_goes_back_to_the_system() -> None:
     script = """
 import resource
 from pathlib import Path
-from ocr_onnx import OCR, memory
+from ocr_onnx import memory
 
 def held():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6

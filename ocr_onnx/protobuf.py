@@ -30,6 +30,17 @@ def fields(message: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
         start = stop
 
 
+def field(number: int, contents: bytes) -> bytes:
+    """A field of bytes, to be put after a message's others."""
+    return _as_varint(number << 3 | BYTES) + _as_varint(len(contents)) + contents
+
+
+def _as_varint(number: int) -> bytes:
+    """A number in protobuf's form."""
+    groups = [number >> shift & 0x7F for shift in range(0, max(number.bit_length(), 1), 7)]
+    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
+
+
 def _varint(message: bytes, start: int) -> tuple[int, int]:
     """A number in protobuf's form, and where the next thing starts."""
     number = shift = 0

@@ -39,14 +39,14 @@ def export(names: Iterable[str], repository: Path) -> list[Path]:
     folders = []
     for name in names:
         path = store.find(name)
-        metadata = ModelMetadata.from_properties(Session(path).properties, str(path))
+        session = Session(path)
+        metadata = ModelMetadata.from_properties(session.properties, str(path))
         folder = repository / metadata.name
         with store.writing(folder):
             (folder / "1").mkdir(parents=True, exist_ok=True)
             # Triton loads the file as it is; the weights that slow it down are taken out here.
-            written = folder / "1" / "model.onnx"
-            written.write_bytes(for_loading(path.read_bytes(), on_cpu=False))
-            (folder / "config.pbtxt").write_text(config(Session(written), metadata), "utf-8")
+            (folder / "1" / "model.onnx").write_bytes(for_loading(path.read_bytes(), on_cpu=False))
+            (folder / "config.pbtxt").write_text(config(session, metadata), "utf-8")
         folders.append(folder)
     return folders
 

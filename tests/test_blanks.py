@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import onnx
@@ -14,11 +12,9 @@ from onnx import numpy_helper
 from test_converters import ctc
 
 from ocr_onnx import OCR, recognition, store
-from ocr_onnx.converters import blanks
-from ocr_onnx.converters.blanks import check_proof, find_table, in_parts
+from ocr_onnx.converters import alternatives, blanks
+from ocr_onnx.converters.blanks import check_proof, find_table, skip_blanks
 from ocr_onnx.converters.optimize import optimize
-from ocr_onnx.converters.precision import halve
-from ocr_onnx.devices import CPU, Placement
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.modelfile import PRODUCER, for_loading
@@ -101,7 +97,7 @@ def test_the_embedded_proof_holds_for_every_class(contents: bytes) -> None:
 def test_a_proof_that_does_not_hold_is_found(contents: bytes, constant: str) -> None:
     table = find_table(onnx.load_from_string(for_loading(contents, on_cpu=False)))
     assert table is not None
-    model = onnx.load_from_string(contents)
+    model = onnx.load_from_string(for_loading(contents))
     product = next(node for node in model.graph.node if node.op_type == "MatMul" and node.input[1].endswith("/weights"))
     name = product.input[1] if constant == "table" else constant
     (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
@@ -120,39 +116,6 @@ def test_a_proof_that_does_not_hold_is_found(contents: bytes, constant: str) -> 
         check_proof(broken)
 
 
-def test_a_device_is_given_its_own_part(contents: bytes) -> None:
-    outputs = {
-        on_cpu: [o.name for o in onnx.load_from_string(for_loading(contents, on_cpu=on_cpu)).graph.output]
-        for on_cpu in (True, False)
-    }
-    assert outputs == {True: ["index_on_cpu", "probability_on_cpu"], False: ["index", "probability"]}
-    other = onnx.load_from_string(for_loading(contents, on_cpu=False))
-    assert not any(tensor.name.startswith("blank/") for tensor in other.graph.initializer)
-    assert not {node.op_type for node in other.graph.node} & {"NonZero", "ScatterND"}
-
-
-def test_a_session_asks_for_its_part() -> None:
-    path = store.find(NAME)
-    assert [output.name for output in Session(path).outputs] == ["index_on_cpu", "probability_on_cpu"]
-    elsewhere = cast(Placement, SimpleNamespace(providers=CPU.providers, on_cpu=False, on_gpu=False))
-    assert [output.name for output in Session(path, elsewhere).outputs] == ["index", "probability"]
-
-
-def test_a_file_that_another_program_wrote_anew_works_still(contents: bytes, tmp_path: Path) -> None:
-    model = onnx.load_from_string(contents)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, tmp_path / "anew.onnx")
-    anew, kept = Session(tmp_path / "anew.onnx"), Session(store.find(NAME))
-    assert len(anew.outputs) == 4
-    for tensor in list(lines())[:3]:
-        np.testing.assert_array_equal(recognition.best_classes(anew(tensor))[0], kept(tensor)[0])
-
-
-def test_half_precision_goes_without(tmp_path: Path) -> None:
-    report = halve(store.find(NAME), tmp_path / "half.onnx")
-    assert [output.name for output in Session(report.target).outputs] == ["index", "probability"]
-
-
 def head(blank: float) -> onnx.ModelProto:
     """Columns as steps, and a table of classes with `blank` as the first one's bias."""
     rng = np.random.default_rng(0)
@@ -161,23 +124,21 @@ def head(blank: float) -> onnx.ModelProto:
     return optimize(ctc(CLASSES, weights=rng.normal(0, 0.5, (FEATURES, CLASSES)), bias=bias), reduce_classes=True)
 
 
-def parts_of(model: onnx.ModelProto, folder: Path) -> list[onnx.ModelProto]:
+def skipping(model: onnx.ModelProto, folder: Path) -> bytes:
+    """The file of a model that proves steps to be blank, from its own lines."""
     table = find_table(model)
     assert table is not None
+    model.producer_name = PRODUCER
     metadata = ModelMetadata.from_properties(Session(store.find(NAME)).properties, NAME)
-    return in_parts(model, table, blanks.blank_features(model, table, metadata, folder))
-
-
-def saved(parts: list[onnx.ModelProto], path: Path) -> bytes:
-    parts[0].producer_name = PRODUCER
-    contents = b"".join(part.SerializeToString(deterministic=True) for part in parts)
-    path.write_bytes(contents)
-    return contents
+    return alternatives.contents(
+        model, skip_blanks(model, table, blanks.blank_features(model, table, metadata, folder))
+    )
 
 
 def test_all_steps_may_be_proved_or_some_or_none(tmp_path: Path) -> None:
     path = tmp_path / "head.onnx"
-    contents = saved(parts_of(head(4.0), tmp_path), path)
+    contents = skipping(head(4.0), tmp_path)
+    path.write_bytes(contents)
     assert check_proof(contents) == CLASSES - 1 - blanks.EXACT
     run, whole = Session(path), others_only(contents, tmp_path)
     noise = np.random.default_rng(1).normal(0, 1, (2, 3, 48, 60)).astype(np.float32)
@@ -187,13 +148,13 @@ def test_all_steps_may_be_proved_or_some_or_none(tmp_path: Path) -> None:
     assert shares[-1] == 0
 
 
-def test_where_little_can_be_proved_a_graph_stays_whole() -> None:
+def test_where_little_can_be_proved_a_graph_stays_as_it_is() -> None:
     model = head(4.0)
     table = find_table(model)
     assert table is not None
     scattered = np.random.default_rng(0).normal(0, 10, (1000, FEATURES + 1))
-    assert in_parts(model, table, scattered) == [model]
-    assert in_parts(model, table, scattered[:10] * 0) == [model]
+    assert skip_blanks(model, table, scattered) == []
+    assert skip_blanks(model, table, scattered[:10] * 0) == []
 
 
 def test_a_graph_without_a_large_table_has_none() -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from ocr_onnx import recognition, sources, zoo
+from ocr_onnx.converters.alternatives import Alternative, renamed
 from ocr_onnx.converters.classes import NEVER
 from ocr_onnx.converters.verify import lines_of
 from ocr_onnx.errors import ConversionError
@@ -38,8 +40,8 @@ from ocr_onnx.types import Image
 
 Matrix = NDArray[np.float64]
 
-OUTPUTS = {"index": "index_on_cpu", "probability": "probability_on_cpu"}
-"""What the outputs of the part for a CPU are called; the probability of a step that is proved blank is 0 there."""
+OUTPUTS = ["index", "probability"]
+"""What a graph with a table answers with; on a CPU the probability of a step that is proved blank is 0."""
 
 EXACT, DIRECTIONS = 768, 64
 """How many classes are computed, and along how many directions the bound of the others is exact."""
@@ -89,7 +91,7 @@ def find_table(model: onnx.ModelProto) -> Table | None:
     )
     node = graph.node[number]
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    if not number or [output.name for output in graph.output] != list(OUTPUTS):
+    if not number or [output.name for output in graph.output] != OUTPUTS:
         return None
     table = numpy_helper.to_array(weights[node.input[1]])
     return Table(node.input[0], number, table[:, table[-1] > NEVER])
@@ -125,18 +127,18 @@ def _looks(image: Image) -> Iterator[Image]:
     yield (image * 0.3 + noise.integers(0, 255, 3) * 0.7).astype(np.uint8)
 
 
-def in_parts(model: onnx.ModelProto, table: Table, features: Matrix) -> list[onnx.ModelProto]:
-    """A graph in the three parts of `modelfile.PARTS`, or as it is where too little can be proved.
+def skip_blanks(model: onnx.ModelProto, table: Table, features: Matrix) -> list[Alternative]:
+    """What a CPU is given for the end of a graph; nothing where too little can be proved.
 
     `features` are of blank steps, (step, feature).
     """
     if len(features) < DIRECTIONS:
-        return [model]
+        return []
     matrix, gains = _proof(table.weights, features)
     sizes = np.array([len(matrix), 1, DIRECTIONS, matrix.shape[1] - len(matrix) - 1 - DIRECTIONS], np.int64)
     if _share_proved(features, matrix, gains, sizes) < ENOUGH:
-        return [model]
-    constants = {
+        return []
+    constants: dict[str, NDArray[Any]] = {
         "blank/matrix": matrix,
         "blank/gains": gains,
         "blank/sizes": sizes,
@@ -145,18 +147,9 @@ def in_parts(model: onnx.ModelProto, table: Table, features: Matrix) -> list[onn
         "blank/first": np.array([0], np.int64),
         "blank/last": np.array([-1], np.int64),
     }
-    end, outputs = model.graph.node[table.node :], model.graph.output
-    dims = [d.dim_param or d.dim_value for d in outputs[0].type.tensor_type.shape.dim]
-    shared, cpu, others = onnx.ModelProto(), onnx.ModelProto(), onnx.ModelProto()
-    shared.CopyFrom(model)
-    del shared.graph.node[table.node :], shared.graph.output[:]
-    cpu.graph.node.extend([*_find_open(table.features), *_for_open(end), *_put_back()])
-    cpu.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
-    cpu.graph.output.append(helper.make_tensor_value_info(OUTPUTS["index"], TensorProto.INT64, dims))
-    cpu.graph.output.append(helper.make_tensor_value_info(OUTPUTS["probability"], TensorProto.FLOAT, dims))
-    others.graph.node.extend(end)
-    others.graph.output.extend(outputs)
-    return [shared, cpu, others]
+    end = model.graph.node[table.node :]
+    nodes = [*_find_open(table.features), *_for_open(end), *_put_back()]
+    return [Alternative(table.node, len(model.graph.node), nodes, constants)]
 
 
 def check_proof(model: bytes) -> int:
@@ -165,12 +158,12 @@ def check_proof(model: bytes) -> int:
     Raises ConversionError where what it holds them to be is not so.
     """
     whole, cpu = (onnx.load_from_string(for_loading(model, on_cpu=on_cpu)) for on_cpu in (False, True))
-    if whole == cpu:
+    held = {t.name: numpy_helper.to_array(t) for t in cpu.graph.initializer if t.name.startswith("blank/")}
+    if not held:
         return 0
     table = find_table(whole)
     if table is None:
-        raise ConversionError("a graph in parts has no table of classes")
-    held = {t.name: numpy_helper.to_array(t) for t in cpu.graph.initializer if t.name.startswith("blank/")}
+        raise ConversionError("a graph that proves steps to be blank has no table of classes")
     matrix = held["blank/matrix"].astype(np.float64)
     shape, toward, along, exact = np.split(matrix, np.cumsum(held["blank/sizes"])[:-1], axis=1)
     blank, *others = table.weights.astype(np.float64).T
@@ -300,15 +293,7 @@ def _find_open(features: str) -> list[NodeProto]:
 
 def _for_open(end: Sequence[NodeProto]) -> list[NodeProto]:
     """The end of the graph, with the features of open steps in place of all."""
-    made = {name for node in end for name in node.output}
-    copies = []
-    for node in end:
-        copy = NodeProto()
-        copy.CopyFrom(node)
-        copy.name = f"blank/{node.name}" if node.name else ""
-        copy.output[:] = [f"blank/{name}" for name in node.output]
-        copy.input[:] = [f"blank/{name}" if name in made else name for name in node.input]
-        copies.append(copy)
+    copies = renamed(end, {name: f"blank/{name}" for node in end for name in node.output})
     copies[0].input[0] = "blank/line"
     return copies
 
@@ -323,6 +308,6 @@ def _put_back() -> list[NodeProto]:
         nodes += [
             helper.make_node("ConstantOfShape", ["blank/shape"], [f"blank/no_{name}"], value=value),
             helper.make_node("Squeeze", [f"blank/{name}", "blank/first"], [f"blank/each_{name}"]),
-            helper.make_node("ScatterND", [f"blank/no_{name}", "blank/places", f"blank/each_{name}"], [OUTPUTS[name]]),
+            helper.make_node("ScatterND", [f"blank/no_{name}", "blank/places", f"blank/each_{name}"], [name]),
         ]
     return nodes

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import onnx
 
-from ocr_onnx.converters.blanks import blank_features, find_table, in_parts
+from ocr_onnx.converters.alternatives import contents
+from ocr_onnx.converters.blanks import blank_features, find_table, skip_blanks
 from ocr_onnx.converters.describe import describe
 from ocr_onnx.converters.form import Form
 from ocr_onnx.converters.optimize import optimize
+from ocr_onnx.converters.padding import skip_padding
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.converters.simple import check_classes
 from ocr_onnx.converters.verify import Agreement, Inputs, Outputs, check_numbers, compare, run_onnx, sample_inputs
-from ocr_onnx.denormals import without_denormals
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
-from ocr_onnx.modelfile import PRODUCER
+from ocr_onnx.modelfile import PRODUCER, for_loading
 from ocr_onnx.store import place, sha256
 
 
@@ -83,12 +84,14 @@ def _finish(
     onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "model.onnx")
-        parts = [model]
-        if recognition and not metadata.static_shape and (table := find_table(model)) is not None:
-            parts = in_parts(model, table, blank_features(model, table, metadata, Path(scratch)))
-        made.write_bytes(b"".join(map(_contents, parts)))
-        if len(parts) > 1:
-            onnx.checker.check_model(onnx.load(made), full_check=True)
+        on_cpu = []
+        if recognition and not metadata.static_shape:
+            on_cpu = skip_padding(model)
+            if (table := find_table(model)) is not None:
+                on_cpu += skip_blanks(model, table, blank_features(model, table, metadata, Path(scratch)))
+        made.write_bytes(contents(model, on_cpu))
+        if on_cpu:
+            onnx.checker.check_model(onnx.load_from_string(for_loading(made.read_bytes())), full_check=True)
         inputs = sample_inputs(metadata)
         # An exporter can finish without a word and have written what does not load, or answers with no numbers.
         found = run_onnx(made, inputs)
@@ -96,10 +99,6 @@ def _finish(
         agreement = None if reference is None else compare(metadata, reference(inputs), found)
         place(made, target)
     return Report(metadata, target, (before, len(model.graph.node)), model.opset_import[0].version, agreement)
-
-
-def _contents(model: onnx.ModelProto) -> bytes:
-    return without_denormals(model.SerializeToString(deterministic=True))
 
 
 def _has_fixed_size(model: onnx.ModelProto) -> bool:

@@ -109,3 +109,8 @@ class Graph:
 def attribute(node: NodeProto, name: str, default: object) -> object:
     """An attribute's value, as ONNX holds it."""
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def ints(node: NodeProto, name: str, default: Sequence[int]) -> list[int]:
+    """An attribute of whole numbers."""
+    return next((list(a.ints) for a in node.attribute if a.name == name), list(default))

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -148,6 +149,63 @@ def test_a_shift_in_blocks_adds_to_the_last_bit(tmp_path: Path) -> None:
     (after,) = run(blocked.model(), tmp_path, x)
     assert "Add" not in {node.op_type for node in blocked.nodes}
     np.testing.assert_array_equal(after, before)
+
+
+def excited_net(*, also_read: bool = False) -> onnx.ModelProto:
+    """A scale and a shift, squeeze-and-excitation, a convolution; a scale and a shift, an average."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("HardSwish", ["x"], ["h"]),
+        helper.make_node("Mul", ["h", "s1"], ["m1"]),
+        helper.make_node("Add", ["m1", "t1"], ["a1"]),
+        helper.make_node("GlobalAveragePool", ["a1"], ["mean"]),
+        helper.make_node("Conv", ["mean", "w1"], ["c1"], kernel_shape=[1, 1]),
+        helper.make_node("Relu", ["c1"], ["r"]),
+        helper.make_node("Conv", ["r", "w2"], ["c2"], kernel_shape=[1, 1]),
+        helper.make_node("HardSigmoid", ["c2"], ["gate"]),
+        helper.make_node("Mul", ["a1", "gate"], ["g"]),
+        helper.make_node("Conv", ["g", "w3"], ["c3"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("HardSwish", ["c3"], ["h3"]),
+        helper.make_node("Mul", ["h3", "s2"], ["m2"]),
+        helper.make_node("Add", ["m2", "t2"], ["a2"]),
+        helper.make_node("AveragePool", ["a2"], ["p"], kernel_shape=[3, 2], strides=[3, 2]),
+        *([helper.make_node("GlobalAveragePool", ["a1"], ["mean again"])] if also_read else []),
+        helper.make_node("Mul", ["p", "mean again" if also_read else "p"], ["y"]),
+    ]
+    sizes = {"w1": (2, 3, 1, 1), "w2": (3, 2, 1, 1), "w3": (3, 3, 3, 3)}
+    constants: dict[str, object] = {name: rng.normal(0, 1, size) for name, size in sizes.items()}
+    scalars = {"s1": [1.7], "t1": [-0.6], "s2": [-0.4], "t2": [0.9]}
+    return model(nodes, constants | scalars, ("y", ["n", 3, "p", "q"]))
+
+
+def test_a_scale_before_a_gate_goes_into_it_and_both_behind_an_average(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).normal(0, 1, (2, 3, 9, 12)).astype(np.float32)
+    (before,) = run(excited_net(), tmp_path, x)
+    graph = Graph(excited_net())
+    fold_scalars(graph)
+    (after,) = run(graph.model(), tmp_path, x)
+    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
+    kinds = [node.op_type for node in graph.nodes]
+    assert kinds[:3] == ["HardSwish", "Add", "GlobalAveragePool"]
+    assert kinds[-4:] == ["AveragePool", "Mul", "Add", "Mul"]
+    (scaling,) = (node for node in graph.nodes if node.output[0] == "g/gate")
+    assert graph.constants[scaling.input[1]] == np.float32(1.7)
+
+
+def test_a_scale_that_others_read_too_is_not_put_into_a_gate() -> None:
+    graph = Graph(excited_net(also_read=True))
+    fold_scalars(graph)
+    assert [node.op_type for node in graph.nodes][:3] == ["HardSwish", "Mul", "Add"]
+
+
+@pytest.mark.parametrize("form", [{"pads": [0, 1, 0, 1]}, {"ceil_mode": 1}, {"auto_pad": "SAME_UPPER"}])
+def test_before_an_average_that_counts_padding_a_shift_stays(form: dict[str, Any]) -> None:
+    made = excited_net()
+    pool = made.graph.node[-2]
+    pool.attribute.extend([helper.make_attribute(name, value) for name, value in form.items()])
+    graph = Graph(made)
+    fold_scalars(graph)
+    assert [node.op_type for node in graph.nodes][-4:] == ["Mul", "Add", "AveragePool", "Mul"]
 
 
 def test_a_scalar_added_before_no_convolution_stays() -> None:

@@ -114,3 +114,13 @@ def attribute(node: NodeProto, name: str, default: object) -> object:
 def ints(node: NodeProto, name: str, default: Sequence[int]) -> list[int]:
     """An attribute of whole numbers."""
     return next((list(a.ints) for a in node.attribute if a.name == name), list(default))
+
+
+def is_gate(graph: Graph, name: str) -> bool:
+    """Whether it is the end of a squeeze-and-excitation: pooled, two convolutions, a hard sigmoid."""
+    for kind in ("HardSigmoid", "Conv", "Relu", "Conv", "GlobalAveragePool"):
+        node = graph.producer(name)
+        if node is None or node.op_type != kind:
+            return False
+        name = node.input[0]
+    return True

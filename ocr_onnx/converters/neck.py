@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
-from ocr_onnx.converters.graph import Graph, attribute
+from ocr_onnx.converters.graph import Graph, attribute, is_gate
 
 KEEPS_CHANNELS = {"Resize", "Mul", "Add", "Relu", "HardSwish", "BatchNormalization"}
 """Operators whose output has as many channels as their first input that is no constant."""
@@ -33,22 +33,12 @@ def _one_product(graph: Graph, add: NodeProto) -> None:
         if mul is None or mul.op_type != "Mul" or x not in mul.input or len(graph.consumers(product)) != 1:
             continue
         gate = mul.input[1] if mul.input[0] == x else mul.input[0]
-        if not _is_gate(graph, gate):
+        if not is_gate(graph, gate):
             continue
         one = graph.constant("neck/one", np.ones(1, np.float32))
         more = helper.make_node("Add", [gate, one], [product])
         graph.replace([mul, add], [more, helper.make_node("Mul", [x, product], [add.output[0]])])
         return
-
-
-def _is_gate(graph: Graph, name: str) -> bool:
-    """Whether it is the end of a squeeze-and-excitation: pooled, two convolutions, a hard sigmoid."""
-    for kind in ("HardSigmoid", "Conv", "Relu", "Conv", "GlobalAveragePool"):
-        node = graph.producer(name)
-        if node is None or node.op_type != kind:
-            return False
-        name = node.input[0]
-    return True
 
 
 def _fuse_apart(graph: Graph, concat: NodeProto) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import NodeProto, helper
 
-from ocr_onnx.converters.graph import Graph
+from ocr_onnx.converters.graph import Graph, attribute, is_gate
 
 MIN_SCALE = 1e-4
 """Below this a scale is not divided by: the rounding error would grow."""
@@ -19,7 +19,10 @@ def fold_scalars(graph: Graph) -> None:
     changed = True
     while changed:
         changed = any(
-            _fold_backward(graph, node) or _fold_forward(graph, node) or _fold_scale_past_shift(graph, node)
+            _fold_backward(graph, node)
+            or _fold_forward(graph, node)
+            or _fold_scale_past_shift(graph, node)
+            or _after_pooling(graph, node)
             for node in graph.nodes
         )
 
@@ -67,14 +70,15 @@ def _fold_forward(graph: Graph, node: NodeProto) -> bool:
 
 
 def _fold_scale_past_shift(graph: Graph, add: NodeProto) -> bool:
-    """X * s + t before padded convolutions: (x + t / s), and s into the weights."""
+    """X * s + t before padded convolutions: (x + t / s), and s into the weights; before a gate, into it as well."""
     operand = graph.constant_operand(add)
     if add.op_type != "Add" or operand is None or operand[1].size != 1:
         return False
     scaled, shift = operand
     mul = graph.producer(scaled)
     factor = graph.constant_operand(mul) if mul is not None and mul.op_type == "Mul" else None
-    convs = graph.convolutions_after(add.output[0])
+    excited = _excited(graph, add.output[0])
+    convs = graph.convolutions_after(add.output[0] if excited is None else excited[0])
     if mul is None or factor is None or factor[1].size != 1 or not convs or len(graph.consumers(scaled)) != 1:
         return False
     source, scale = factor
@@ -84,10 +88,47 @@ def _fold_scale_past_shift(graph: Graph, add: NodeProto) -> bool:
     for conv in convs:
         weights, bias = graph.convolution(conv)
         graph.set_convolution(conv, weights * value, bias)
+    if excited is not None:
+        _, product, gate = excited
+        larger = product.output[0] + "/gate"
+        times = graph.constant(larger + "/scale", np.asarray(value, np.float32))
+        graph.nodes.insert(graph.nodes.index(product), helper.make_node("Mul", [gate, times], [larger]))
+        product.input[:] = [larger if name == gate else name for name in product.input]
     shifted = add.output[0] + "/shift"
     graph.constants[shifted] = np.asarray(shift.reshape(-1).astype(np.float64) / value, np.float32)
     add.input[:] = [source, shifted]
     graph.nodes.remove(mul)
+    return True
+
+
+def _excited(graph: Graph, name: str) -> tuple[str, NodeProto, str] | None:
+    """(its mean, its product with a gate, the gate) where a map is read by a squeeze-and-excitation alone."""
+    consumers = {node.op_type: node for node in graph.consumers(name)}
+    if len(graph.consumers(name)) != 2 or set(consumers) != {"GlobalAveragePool", "Mul"}:
+        return None
+    mean, product = consumers["GlobalAveragePool"].output[0], consumers["Mul"]
+    gate = product.input[1] if product.input[0] == name else product.input[0]
+    return (mean, product, gate) if is_gate(graph, gate) else None
+
+
+def _after_pooling(graph: Graph, node: NodeProto) -> bool:
+    """X * c or x + c before an average: after it, where there are fewer numbers."""
+    operand = graph.constant_operand(node)
+    consumers = graph.consumers(node.output[0])
+    if operand is None or operand[1].size != 1 or [n.op_type for n in consumers] != ["AveragePool"]:
+        return False
+    (pool,) = consumers
+    if _padded(pool) or attribute(pool, "ceil_mode", 0) or attribute(pool, "auto_pad", b"NOTSET") != b"NOTSET":
+        return False
+    source, _ = operand
+    pooled = pool.output[0]
+    if pooled in graph.outputs:
+        return False
+    between = node.output[0] + "/pooled"
+    node.input[:] = [between if name == source else name for name in node.input]
+    pool.input[0], pool.output[0], node.output[0] = source, between, pooled
+    graph.nodes.remove(node)
+    graph.nodes.insert(graph.nodes.index(pool) + 1, node)
     return True
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 
 from ocr_onnx import exporting, pipeline, pull, shapes, sources
 from ocr_onnx.detection import DetectionOptions, TextDetector
+from ocr_onnx.devices import ProviderLike
 from ocr_onnx.errors import ModelError, OptionError
 from ocr_onnx.metadata import Task
 from ocr_onnx.options import check_number
@@ -41,12 +42,14 @@ SCORE_DIGITS = 5
 class Common(TypedDict, total=False):
     """The parameters that every class takes, all by name.
 
-    `device` is cpu (None, too), gpu, gpu:N or auto. Those from `engine` on choose among Paddle's engines, and have no effect.
+    `device` is cpu (None, too), gpu, gpu:N or auto; `providers`, which PaddleOCR lacks, names ONNX Runtime's in its place, as
+    in OCR. Those from `engine` on choose among Paddle's engines, and have no effect.
     """
 
     model_name: str | None
     model_dir: str | os.PathLike[str] | None
     device: str | None
+    providers: Sequence[ProviderLike]
     cpu_threads: int | None
     engine: str | None
     engine_config: Mapping[str, Any] | None
@@ -105,7 +108,7 @@ class Module(ABC):
         take_without_effect(dict(common))
         self.threads = cores(plain(common.get("cpu_threads")))
         name, folder = common.get("model_name"), common.get("model_dir")
-        where = place(common.get("device"))
+        where = place(common.get("device"), common.get("providers", ()))
         if where.others:
             raise OptionError(f"device is {common.get('device')!r}: a single model runs on one GPU, such as gpu:1")
         chosen = pull.obtain(name or self.default) if folder is None else pull.from_directory(Path(folder), name)

@@ -23,8 +23,10 @@ from ocr_onnx import (
     TextLineOrientationClassification,
     TextRecognition,
     paddle_parameters,
+    pipeline,
 )
-from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError
+from ocr_onnx.devices import Placement
+from ocr_onnx.errors import DeviceUnavailableError, ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.metadata import stamped
 
 RECORDED = [json.loads(line) for line in (PAGES / "modules.jsonl").read_text("utf-8").splitlines()]
@@ -120,6 +122,8 @@ def test_pages_are_read_one_batch_at_a_time() -> None:
         ({"cpu_threads": 0}, OptionError, "cpu_threads"),
         ({"precision": "int8"}, OptionError, "precision"),
         ({"device": "npu"}, OptionError, "device"),
+        ({"device": "cpu", "providers": ["CPUExecutionProvider"]}, OptionError, "device and providers are both given"),
+        ({"providers": ["NoSuchExecutionProvider"]}, DeviceUnavailableError, "NoSuchExecutionProvider"),
         ({"model_dir": "none.onnx"}, ModelNotFoundError, "none.onnx"),
         ({"model_name": "PP-OCRv5_mobile_rec"}, ModelError, "not text_detection"),
     ],
@@ -134,6 +138,27 @@ def test_a_model_under_another_name_is_refused() -> None:
     assert TextDetection(model_dir=file).metadata.name == "PP-OCRv5_mobile_det"
     with pytest.raises(ModelError, match="holds PP-OCRv5_mobile_det"):
         TextDetection(model_name="PP-OCRv4_mobile_det", model_dir=file)
+
+
+def test_a_model_runs_on_providers_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = [("CPUExecutionProvider", {"arena_extend_strategy": "kSameAsRequested"})]
+    (provider,) = _made_with(monkeypatch, providers=named).providers
+    assert provider.options["arena_extend_strategy"] == "kSameAsRequested"
+    assert _made_with(monkeypatch).reason == "the default"
+
+
+def _made_with(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> Placement:
+    """Where TextDetection has its model run."""
+    seen: list[Placement] = []
+    load = pipeline.load
+
+    def note(name: Any, task: Any, placement: Placement, threads: int) -> Any:
+        seen.append(placement)
+        return load(name, task, placement, threads)
+
+    monkeypatch.setattr(pipeline, "load", note)
+    assert len(TextDetection(**parameters).predict(SIGN)) == 1
+    return seen[0]
 
 
 def test_a_call_takes_the_stages_parameters_alone() -> None:

@@ -38,7 +38,8 @@ from ocr_onnx.converters.describe import describe_export
 from ocr_onnx.converters.paddle import PaddleModel
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.errors import ConversionError
-from ocr_onnx.metadata import ModelMetadata, varint
+from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.protobuf import varint
 from ocr_onnx.zoo import ModelSpec
 
 ROOT = Path(__file__).parents[1]

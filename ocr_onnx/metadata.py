@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from ocr_onnx import protobuf
 from ocr_onnx.errors import ModelError
 
 PROPERTY = "ocr_onnx"
@@ -93,19 +94,5 @@ def stamped(model: bytes, metadata: ModelMetadata) -> bytes:
 
     A protobuf message may be continued by appending to it: here one more entry of ModelProto.metadata_props.
     """
-    entry = _field(1, PROPERTY.encode()) + _field(2, metadata.to_json().encode())
-    return model + _field(METADATA_PROPS, entry)
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A protobuf field of bytes."""
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def varint(number: int) -> bytes:
-    """A number as protobuf writes it: seven bits a byte, the lowest first."""
-    groups = []
-    while number > 0x7F:
-        groups.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*groups, number])
+    entry = protobuf.field(1, PROPERTY.encode()) + protobuf.field(2, metadata.to_json().encode())
+    return model + protobuf.field(METADATA_PROPS, entry)

@@ -44,7 +44,7 @@ def export(names: Iterable[str], repository: Path) -> list[Path]:
         folder = repository / metadata.name
         with store.writing(folder):
             (folder / "1").mkdir(parents=True, exist_ok=True)
-            # Triton loads the file as it is; the weights that slow it down are taken out here.
+            # Triton loads the file as it is: without what is for a CPU alone, and without weights that slow it down.
             (folder / "1" / "model.onnx").write_bytes(for_loading(path.read_bytes(), on_cpu=False))
             (folder / "config.pbtxt").write_text(config(session, metadata), "utf-8")
         folders.append(folder)

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import PIL.Image
 import pypdfium2
@@ -16,6 +17,10 @@ from ocr_onnx import OCR, sources
 from ocr_onnx.metadata import ModelMetadata
 
 PAGES = Path(__file__).parent / "pages"
+
+# On a machine with other work a case may take any time.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 Array = NDArray[np.uint8]
 RGB = PIL.Image.open(PAGES / "letter.png").convert("RGB")

@@ -15,14 +15,13 @@ PACKAGE = Path(ocr_onnx.__file__).parent
 MODULES = sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("service/*.py")])
 
 LAYERS = [
-    {"types", "errors", "metadata", "options", "inputs", "paddle_parameters", "profiling"},
+    {"types", "errors", "protobuf", "metadata", "options", "inputs", "paddle_parameters", "profiling"},
     {
         "geometry",
         "normalization",
         "images",
         "documents",
         "readahead",
-        "protobuf",
         "denormals",
         "modelfile",
         "devices",

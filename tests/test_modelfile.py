@@ -16,9 +16,10 @@ from test_converters import model
 from ocr_onnx import recognition, store
 from ocr_onnx.converters.alternatives import Alternative, contents
 from ocr_onnx.converters.precision import halve
+from ocr_onnx.denormals import GRAPH
 from ocr_onnx.devices import CPU, Placement
-from ocr_onnx.modelfile import FOR_CPU, PRODUCER, for_cpu, for_loading
-from ocr_onnx.protobuf import field, fields
+from ocr_onnx.modelfile import FOR_CPU, PRODUCER, for_loading
+from ocr_onnx.protobuf import field, fields, read_varint, varint
 from ocr_onnx.runtime import Session
 
 
@@ -81,8 +82,9 @@ def test_parts_stand_wherever_they_are(tmp_path: Path) -> None:
         assert operators(file, on_cpu=False) == whole
         (tmp_path / "made.onnx").write_bytes(file)
         assert Session(tmp_path / "made.onnx")(np.ones((1, 3, 2, 2), np.float32))[0].shape == (1, 3, 2, 2)
-    with pytest.raises(ValueError, match="two alternatives for node 2"):
-        contents(made, [Alternative(0, 3, [], {}), middle])
+    for wrong in (Alternative(0, 3, [], {}), Alternative(1, 1, [], {})):
+        with pytest.raises(ValueError, match="two alternatives for node"):
+            contents(made, [wrong, middle])
 
 
 def test_another_program_reads_what_is_for_every_device(file: bytes) -> None:
@@ -91,17 +93,26 @@ def test_another_program_reads_what_is_for_every_device(file: bytes) -> None:
     assert known.graph == onnx.load_from_string(for_loading(file, on_cpu=False)).graph
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_a_file_that_another_program_wrote_anew_is_for_every_device(count: int) -> None:
-    made = chain("Relu", "Abs", "Neg")
-    alternatives = [Alternative(i, i + 1, [node("Exp", f"t{i}", f"t{i + 1}")], {}) for i in range(1, count + 1)]
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_file_that_another_program_wrote_anew_is_for_every_device(kept: bool) -> None:
     file = contents(
-        made, alternatives[:1] if count == 1 else [alternatives[0], Alternative(2, 3, [node("Exp", "t2", "y")], {})]
+        chain("Relu", "Abs", "Neg"),
+        [Alternative(0, 1, [node("Exp", "x", "t1")], {}), Alternative(2, 3, [node("Exp", "t2", "y")], {})],
     )
-    anew = onnx.load_from_string(file).SerializeToString()
-    # Where it keeps what it does not know.
-    assert sum(number == FOR_CPU for number, _, _ in fields(anew, 0, len(anew))) in {0, count}
+    known = onnx.load_from_string(file)
+    if not kept:
+        known.DiscardUnknownFields()
+    anew = known.SerializeToString()
+    assert [number for number, _, _ in fields(anew, 0, len(anew))].count(FOR_CPU) == 2 * kept
+    assert operators(file, on_cpu=True) == ["Exp", "Abs", "Exp"]
     assert operators(anew, on_cpu=True) == operators(anew, on_cpu=False) == ["Relu", "Abs", "Neg"]
+
+
+def test_the_graph_stands_in_one_piece_for_programs_that_do_not_put_pieces_together(file: bytes) -> None:
+    numbers = [number for number, _, _ in fields(file, 0, len(file))]
+    assert numbers.count(GRAPH) == 1
+    # Netron takes a file for no ONNX where one is above 100.
+    assert max(numbers) <= 100
 
 
 def test_the_carried_recognizer_written_anew_reads_the_same(file: bytes, tmp_path: Path) -> None:
@@ -118,9 +129,15 @@ def test_half_precision_goes_without(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 70_000])
 def test_a_field_is_read_as_it_was_written(size: int) -> None:
-    part = for_cpu(b"x" * size)
+    part = field(FOR_CPU, b"x" * size)
     assert list(fields(part, 0, len(part))) == [(FOR_CPU, len(part) - size, len(part))]
-    assert field(7, b"")[:1] == b"\x3a"
+    assert read_varint(varint(size), 0) == (size, len(varint(size)))
+
+
+@pytest.mark.parametrize("ending", [b"\xff" * 100_000, b"\x80" * 100_000, b"\x08" + b"\xff" * 20])
+def test_a_number_without_end_is_no_file(ending: bytes) -> None:
+    file = contents(chain("Relu")) + ending
+    assert for_loading(file) == file
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))

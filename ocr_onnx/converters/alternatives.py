@@ -27,23 +27,17 @@ class Alternative:
 
 
 def contents(model: onnx.ModelProto, alternatives: Iterable[Alternative] = ()) -> bytes:
-    """A model's file, without weights that are almost nothing; the alternatives may not overlap."""
-    head = onnx.ModelProto()
-    head.CopyFrom(model)
-    del head.graph.node[:]
-    nodes, done = model.graph.node, 0
-    parts = []
+    """A model's file, without weights that are almost nothing. Raises ValueError where two alternatives overlap."""
+    parts, done = [], 0
     for each in sorted(alternatives, key=attrgetter("first")):
-        if each.first < done:
-            raise ValueError(f"two alternatives for node {each.first}")
-        parts += [_part(nodes[done : each.first]), _part(nodes[each.first : each.after])]
-        parts.append(for_cpu(_part(each.nodes, each.constants)))
+        if not done <= each.first < each.after:
+            raise ValueError(f"two alternatives for node {each.first}, or one for no node")
+        part = onnx.ModelProto()
+        part.graph.node.extend(each.nodes)
+        part.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in each.constants.items())
+        parts.append(for_cpu(each.first, each.after, _bytes(part)))
         done = each.after
-    if not parts:
-        head.graph.node.extend(nodes)
-    elif done < len(nodes):
-        parts.append(_part(nodes[done:]))
-    return b"".join([_bytes(head), *parts])
+    return b"".join([*parts, _bytes(model)])
 
 
 def renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> list[NodeProto]:
@@ -56,13 +50,6 @@ def renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> list[NodePr
         copy.output[:] = [names.get(name, name) for name in node.output]
         copies.append(copy)
     return copies
-
-
-def _part(nodes: Iterable[NodeProto], constants: Mapping[str, NDArray[Any]] | None = None) -> bytes:
-    part = onnx.ModelProto()
-    part.graph.node.extend(nodes)
-    part.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in (constants or {}).items())
-    return _bytes(part)
 
 
 def _bytes(model: onnx.ModelProto) -> bytes:

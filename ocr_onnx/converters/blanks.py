@@ -43,6 +43,9 @@ Matrix = NDArray[np.float64]
 OUTPUTS = ["index", "probability"]
 """What a graph with a table answers with; on a CPU the probability of a step that is proved blank is 0."""
 
+PROOF = "blank/"
+"""What the names of its constants begin with."""
+
 EXACT, DIRECTIONS = 768, 64
 """How many classes are computed, and along how many directions the bound of the others is exact."""
 
@@ -158,7 +161,7 @@ def check_proof(model: bytes) -> int:
     Raises ConversionError where what it holds them to be is not so.
     """
     whole, cpu = (onnx.load_from_string(for_loading(model, on_cpu=on_cpu)) for on_cpu in (False, True))
-    held = {t.name: numpy_helper.to_array(t) for t in cpu.graph.initializer if t.name.startswith("blank/")}
+    held = {t.name: numpy_helper.to_array(t) for t in cpu.graph.initializer if t.name.startswith(PROOF)}
     if not held:
         return 0
     table = find_table(whole)

@@ -112,8 +112,8 @@ def attribute(node: NodeProto, name: str, default: object) -> object:
 
 
 def ints(node: NodeProto, name: str, default: Sequence[int]) -> list[int]:
-    """An attribute of whole numbers."""
-    return next((list(a.ints) for a in node.attribute if a.name == name), list(default))
+    """An attribute of whole numbers; `default` where there are none."""
+    return next((list(a.ints) for a in node.attribute if a.name == name and a.ints), list(default))
 
 
 def is_gate(graph: Graph, name: str) -> bool:

@@ -30,6 +30,9 @@ TOLERANCE = 1e-3
 GRAY_LEVEL = 1 / 255
 """Unwarping decides for a color at each pixel."""
 
+PADDING = 403
+"""Columns by which lines are padded to see that few of them need be computed."""
+
 INK = 128
 """A row of the sample page with a darker pixel than this holds text."""
 
@@ -115,6 +118,24 @@ def sample_inputs(metadata: ModelMetadata) -> Inputs:
     noise = np.random.default_rng(0)
     random = {f"noise {'x'.join(map(str, s))}": noise.normal(0, 1, s).astype(np.float32) for s in _shapes(metadata)}
     return {name: _fitted(x, metadata.static_shape) for name, x in (real | random).items()}
+
+
+def padded_inputs(metadata: ModelMetadata) -> Inputs:
+    """The same for recognition, with so much padding that a CPU computes little of it."""
+    ends = ((0, 0), (0, 0), (0, 0), (0, PADDING))
+    return {f"{name}, padded": np.pad(tensor, ends) for name, tensor in sample_inputs(metadata).items()}
+
+
+def check_alike(metadata: ModelMetadata, elsewhere: Outputs, on_cpu: Outputs) -> None:
+    """Raise ConversionError where a recognizer reads otherwise on a CPU than elsewhere, by more than TOLERANCE."""
+    for name, (index, probability) in elsewhere.items():
+        proved = ~computed(on_cpu[name])
+        difference = np.abs(probability - on_cpu[name][1])[~proved].max(initial=0)
+        if not difference <= TOLERANCE or index[proved].any():
+            raise ConversionError(
+                f"{metadata.name} reads otherwise on a CPU than elsewhere: on the input '{name}' probabilities differ by "
+                f"{difference:.2g}; report it with the versions of your packages"
+            )
 
 
 def _fitted(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -120,8 +120,7 @@ class OCR:
     ) -> None:
         self.options = OCROptions() if options is None else options
         names = Models() if models is None else models
-        self.threads = threads = cores(cpu_threads)
-        """How many cores a page may use."""
+        threads = cores(cpu_threads)
         self.placement = where = device if isinstance(device, Placement) else place(device, providers, mode)
         logger.info("models run on %s", where)
 
@@ -214,10 +213,9 @@ class OCR:
         if options.use_doc_unwarping and self.unwarp is not None:
             image = self.unwarp(image)
         boxes = geometry.reading_order(self.detect(image, options.detection))
-        crops = run_each(partial(geometry.crop, image), [box.quad for box in boxes], threads=self.threads)
+        cut = [(box, geometry.crop(image, box.quad)) for box in boxes]
         # A box on a picture enlarged for detection can be less than a pixel high.
-        cut = [(box, crop) for box, crop in zip(boxes, crops, strict=True) if crop.size]
-        return _Found(page, orientation, replace(page, image=image), cut)
+        return _Found(page, orientation, replace(page, image=image), [(box, crop) for box, crop in cut if crop.size])
 
     @timed("page: read lines, without the steps")
     def _read_lines(self, found: _Found, options: OCROptions) -> OCRResult:

@@ -41,7 +41,7 @@ def toy() -> OCR:
 
     ocr = OCR.__new__(OCR)
     ocr.options = OFF
-    ocr.others, ocr.threads = (), 2
+    ocr.others = ()
     ocr.detect, ocr.recognize = TextDetector(darkness, DETECTION), TextRecognizer(abc, RECOGNITION)
     ocr.classify_page = ocr.unwarp = ocr.classify_lines = None
     return ocr

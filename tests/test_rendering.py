@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from conftest import PAGES
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -75,7 +75,6 @@ def test_arabic_begins_at_the_right() -> None:
     assert left > 100
 
 
-@settings(deadline=None)
 @given(
     st.text(max_size=30), st.lists(st.tuples(st.integers(-500, 900), st.integers(-500, 900)), min_size=4, max_size=7)
 )

@@ -146,7 +146,7 @@ def test_chunks_of_a_byte_are_cut_off_before_they_hold_up_others(server: Running
         answer = pool.submit(send)
         begin = time.monotonic()
         assert server.get("/health").status_code == 200
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 1
         assert answer.result() == b""
     assert server.answers_at_once()
 

@@ -46,7 +46,6 @@ def cases(server: Running, mode: GenerationMode, count: int) -> Counter[int]:
     @seed(6)
     @settings(
         max_examples=count,
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -85,9 +85,9 @@ def _before(
 def _is_plain(model: onnx.ModelProto) -> bool:
     """Whether all that reads a tensor can be seen, in a graph of an opset that is new enough, and the names are free."""
     within = any(
-        attribute.type in {AttributeProto.GRAPH, AttributeProto.GRAPHS}
+        each.type in {AttributeProto.GRAPH, AttributeProto.GRAPHS}
         for node in model.graph.node
-        for attribute in node.attribute
+        for each in node.attribute
     )
     taken = any(name.startswith(PREFIX) for node in model.graph.node for name in node.output)
     return model.opset_import[0].version >= OPSET and not within and not taken
@@ -130,9 +130,8 @@ def _convolved(graph: Graph, conv: NodeProto, before: Sight) -> Sight | None:
 def _alike(graph: Graph, node: NodeProto) -> bool:
     """Whether a node's constants are the same for all columns."""
     constants = [graph.constants[name] for name in node.input if name in graph.constants]
-    if node.op_type == "BatchNormalization":
-        return True
-    return all(constant.ndim == 0 or constant.shape[-1] == 1 for constant in constants)
+    of_channels = node.op_type == "BatchNormalization"
+    return of_channels or all(constant.ndim == 0 or constant.shape[-1] == 1 for constant in constants)
 
 
 def _cut(source: str) -> list[NodeProto]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto, numpy_helper
+from onnx import AttributeProto, NodeProto, numpy_helper
 
 from ocr_onnx.denormals import without_denormals
 from ocr_onnx.modelfile import for_cpu
@@ -24,6 +24,17 @@ class Alternative:
     """It stands for the nodes from `first` to before `after`."""
     nodes: Sequence[NodeProto]
     constants: Mapping[str, NDArray[Any]]
+
+
+def is_open(model: onnx.ModelProto, opset: int, prefix: str) -> bool:
+    """Whether all that reads a tensor can be seen, in a graph of at least this opset, and names with `prefix` are free."""
+    within = any(
+        each.type in {AttributeProto.GRAPH, AttributeProto.GRAPHS}
+        for node in model.graph.node
+        for each in node.attribute
+    )
+    taken = any(name.startswith(prefix) for node in model.graph.node for name in node.output)
+    return model.opset_import[0].version >= opset and not within and not taken
 
 
 def contents(model: onnx.ModelProto, alternatives: Iterable[Alternative] = ()) -> bytes:

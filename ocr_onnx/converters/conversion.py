@@ -16,6 +16,7 @@ from ocr_onnx.converters.form import Form
 from ocr_onnx.converters.optimize import optimize
 from ocr_onnx.converters.padding import skip_padding
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
+from ocr_onnx.converters.pyramid import compose_finest
 from ocr_onnx.converters.simple import check_classes
 from ocr_onnx.converters.verify import (
     Agreement,
@@ -102,17 +103,24 @@ def _finish(
         check_numbers(metadata, found)
         agreement = None if reference is None else compare(metadata, reference(inputs), found)
         if alternatives:
-            file, elsewhere, inputs = made.read_bytes(), Path(scratch, "elsewhere.onnx"), padded(inputs)
+            file, elsewhere = made.read_bytes(), Path(scratch, "elsewhere.onnx")
             onnx.checker.check_model(onnx.load_from_string(for_loading(file)), full_check=True)
             elsewhere.write_bytes(for_loading(file, on_cpu=False))
-            check_alike(metadata, run_onnx(elsewhere, inputs), run_onnx(made, inputs))
+            if recognition:
+                inputs = padded(inputs)
+                found = run_onnx(made, inputs)
+            check_alike(metadata, run_onnx(elsewhere, inputs), found)
         place(made, target)
     return Report(metadata, target, (before, len(model.graph.node)), model.opset_import[0].version, agreement)
 
 
 def _for_cpu(model: onnx.ModelProto, metadata: ModelMetadata, scratch: Path) -> list[Alternative]:
     """What a CPU is given in place of some nodes."""
-    if metadata.task != "text_recognition" or metadata.static_shape:
+    if metadata.static_shape:
+        return []
+    if metadata.task == "text_detection":
+        return compose_finest(model)
+    if metadata.task != "text_recognition":
         return []
     found = skip_padding(model)
     if (table := find_table(model)) is not None:

@@ -44,12 +44,12 @@ def _one_product(graph: Graph, add: NodeProto) -> None:
 def _fuse_apart(graph: Graph, concat: NodeProto) -> None:
     """A 3x3 convolution over one map and others enlarged to its size: those are convolved at half the size, and added."""
     convs = graph.convolutions_after(concat.output[0]) if concat.op_type == "Concat" else []
-    if len(convs) != 1 or not _is_plain(graph, convs[0]) or attribute(concat, "axis", 0) != 1:
+    if len(convs) != 1 or not is_plain(graph, convs[0]) or attribute(concat, "axis", 0) != 1:
         return
     (conv,) = convs
     weights, bias = graph.convolution(conv)
     channels = [_channels(graph, name) for name in concat.input]
-    enlarged = {name: found for name in concat.input if (found := _enlarged(graph, name)) is not None}
+    enlarged = {name: found for name in concat.input if (found := enlarged_map(graph, name)) is not None}
     if sum(channels) != weights.shape[1] or 0 in channels or len(enlarged) != len(channels) - 1 or not enlarged:
         return
     parts = dict(zip(concat.input, np.split(weights, np.cumsum(channels)[:-1], axis=1), strict=True))
@@ -150,7 +150,7 @@ def _head(graph: Graph, first: NodeProto) -> list[NodeProto]:
     if len(chain) == 5 and (chain[3].op_type != "Add" or shift is None or shift[1].size != 1):
         return []
     convs = (chain[0], chain[2])
-    if chain[-1].output[0] not in graph.outputs or not all(_is_plain(graph, c, side=2, stride=2, pad=0) for c in convs):
+    if chain[-1].output[0] not in graph.outputs or not all(is_plain(graph, c, side=2, stride=2, pad=0) for c in convs):
         return []
     return chain if graph.constants[chain[2].input[1]].shape[1] == 1 else []
 
@@ -160,7 +160,7 @@ def _transposed_bias(graph: Graph, conv: NodeProto) -> NDArray[Any]:
     return graph.constants[conv.input[2]] if len(conv.input) > 2 else np.zeros(channels, np.float32)
 
 
-def _is_plain(graph: Graph, conv: NodeProto, *, side: int = 3, stride: int = 1, pad: int = 1) -> bool:
+def is_plain(graph: Graph, conv: NodeProto, *, side: int = 3, stride: int = 1, pad: int = 1) -> bool:
     """Whether a convolution of constant weights has a kernel of this form, and nothing special to it."""
     weights = graph.constants.get(conv.input[1])
     usual = {"strides": [stride] * 2, "pads": [pad] * 4, "group": 1, "dilations": [1, 1], "auto_pad": b"NOTSET"}
@@ -183,7 +183,7 @@ def _channels(graph: Graph, name: str) -> int:
     return _channels(graph, next(source for source in node.input if source not in graph.constants))
 
 
-def _enlarged(graph: Graph, name: str) -> tuple[str, int] | None:
+def enlarged_map(graph: Graph, name: str) -> tuple[str, int] | None:
     """(the map, the factor) where `name` is a map with each pixel repeated, by an even factor, and read once."""
     node = graph.producer(name)
     if node is None or node.op_type != "Resize" or len(node.input) != 3 or len(graph.consumers(name)) != 1:

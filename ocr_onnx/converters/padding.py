@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import AttributeProto, NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, helper
 
-from ocr_onnx.converters.alternatives import Alternative, renamed
+from ocr_onnx.converters.alternatives import Alternative, is_open, renamed
 from ocr_onnx.converters.graph import Graph, attribute, ints
 
 EACH = {"HardSwish", "Relu", "Sigmoid", "HardSigmoid", "Clip", "Mul", "Add", "BatchNormalization", "Identity"}
@@ -51,7 +51,7 @@ def skip_padding(model: onnx.ModelProto) -> list[Alternative]:
     (source,) = (value.name for value in model.graph.input if value.name not in graph.constants)
     near = _near(graph, source)
     last = {name for name in near for node in graph.consumers(name) if node.output[0] not in near}
-    if len(last) != 1 or last == {source} or graph.outputs & near.keys() or not _is_plain(model):
+    if len(last) != 1 or last == {source} or graph.outputs & near.keys() or not is_open(model, OPSET, PREFIX):
         return []
     (features,) = last
     sight = near[features]
@@ -80,17 +80,6 @@ def _before(
     readers = [i for i, node in enumerate(graph.nodes) if name in node.input]
     first, after = readers[0], readers[-1] + 1
     return Alternative(first, after, [*nodes, *renamed(graph.nodes[first:after], {name: f"padding/{name}"})], constants)
-
-
-def _is_plain(model: onnx.ModelProto) -> bool:
-    """Whether all that reads a tensor can be seen, in a graph of an opset that is new enough, and the names are free."""
-    within = any(
-        each.type in {AttributeProto.GRAPH, AttributeProto.GRAPHS}
-        for node in model.graph.node
-        for each in node.attribute
-    )
-    taken = any(name.startswith(PREFIX) for node in model.graph.node for name in node.output)
-    return model.opset_import[0].version >= OPSET and not within and not taken
 
 
 def _near(graph: Graph, source: str) -> dict[str, Sight]:

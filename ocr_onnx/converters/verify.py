@@ -127,13 +127,13 @@ def padded(inputs: Inputs) -> Inputs:
 
 
 def check_alike(metadata: ModelMetadata, elsewhere: Outputs, on_cpu: Outputs) -> None:
-    """Raise ConversionError where a recognizer reads otherwise on a CPU than elsewhere, by more than TOLERANCE."""
-    for name, (index, probability) in elsewhere.items():
-        proved = ~computed(on_cpu[name])
-        difference = np.abs(probability - on_cpu[name][1])[~proved].max(initial=0)
-        if not difference <= TOLERANCE or index[proved].any():
+    """Raise ConversionError where a detector or a recognizer answers otherwise on a CPU than elsewhere, by more than TOLERANCE."""
+    for name, (*index, probability) in elsewhere.items():
+        proved = ~computed(on_cpu[name]) if index else np.zeros(probability.shape, np.bool_)
+        difference = np.abs(probability - on_cpu[name][-1])[~proved].max(initial=0)
+        if not difference <= TOLERANCE or any(each[proved].any() for each in index):
             raise ConversionError(
-                f"{metadata.name} reads otherwise on a CPU than elsewhere: on the input '{name}' probabilities differ by "
+                f"{metadata.name} answers otherwise on a CPU than elsewhere: on the input '{name}' probabilities differ by "
                 f"{difference:.2g}; report it with the versions of your packages"
             )
 

@@ -51,19 +51,31 @@ def crop(image: Image, quad: Quad) -> Image:
     height = int(max(length(top_left - bottom_left), length(top_right - bottom_right)))
     if width == 0 or height == 0:
         return np.zeros((height, width, 3), np.uint8)
-    upright = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    if max(image.shape[:2]) >= SHORT:
-        image, corners = _surroundings(image, corners)
-    cut = cv2.warpPerspective(
-        image,
-        cv2.getPerspectiveTransform(corners, upright),
-        (width, height),
-        flags=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    cut = _straight(image, corners)
+    if cut is None:
+        upright = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+        if max(image.shape[:2]) >= SHORT:
+            image, corners = _surroundings(image, corners)
+        matrix = cv2.getPerspectiveTransform(corners, upright)
+        warped = cv2.warpPerspective(
+            image, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+        cut = np.asarray(warped, np.uint8)
     if height / width >= TALL:
         cut = np.rot90(cut)
     return np.ascontiguousarray(cut, np.uint8)
+
+
+def _straight(image: Image, corners: NDArray[np.float32]) -> Image | None:
+    """The part of a picture between corners that are those of pixels, where a warp would move none; None between others."""
+    (left, top), (right, bottom) = corners[::2].tolist()
+    if corners.tolist() != [[left, top], [right, top], [right, bottom], [left, bottom]]:
+        return None
+    sides = [int(side) for side in (left, top, right, bottom)]
+    if sides != [left, top, right, bottom] or min(left, top) < 0 or right > image.shape[1] or bottom > image.shape[0]:
+        return None
+    # A copy: a view would keep the page.
+    return image[sides[1] : sides[3], sides[0] : sides[2]].copy()
 
 
 def _surroundings(image: Image, corners: NDArray[np.float32]) -> tuple[Image, NDArray[np.float32]]:

@@ -18,22 +18,25 @@ Result = TypeVar("Result")
 END = object()
 
 
-def one_ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
+def one_ahead(items: Generator[Item, None, None], *, first_here: bool = False) -> Generator[Item, None, None]:
     """The same items, each begun when the one before it is handed out, all in one thread that serves this call alone.
 
+    With `first_here` the first is made in the caller's thread: one that comes alone is not handed from thread to thread.
     What `items` raises is raised at its place. Closing this generator ends the thread, after closing `items` there, as
     soon as the item in progress is done; it does not wait for that. Raises OCRError in a forked process.
     """
     reader = ThreadPoolExecutor(1, thread_name_prefix="ocr-onnx-reader")
     process = os.getpid()
-    coming = reader.submit(next, items, END)
+    coming: Future[Any] = Future()
     try:
-        while (item := coming.result()) is not END:
+        item = next(items, END) if first_here else reader.submit(next, items, END).result()
+        while item is not END:
             coming = reader.submit(next, items, END)
             yield item  # type: ignore[misc]
             if os.getpid() != process:
                 # The thread did not come along, and would be waited for forever.
                 raise OCRError("reading does not survive a fork: begin it in the process that goes on with it")
+            item = coming.result()
     finally:
         if os.getpid() == process:
             coming.cancel()

@@ -84,6 +84,15 @@ def read_pages(source: Source, options: InputOptions | None = None) -> Generator
         )
 
 
+def is_ready(source: Source) -> bool:
+    """Whether things are taken from it without a caller's code, which may mind that it goes on in another thread."""
+    if isinstance(source, list | tuple):
+        return all(map(is_ready, source))
+    return isinstance(
+        source, bytes | bytearray | memoryview | str | os.PathLike | np.ndarray | PIL.Image.Image | Readable
+    )
+
+
 def files(name: str | os.PathLike[str]) -> list[str]:
     """The address or the file itself; of a folder, with those below it, and of a pattern the pictures and PDFs.
 

@@ -183,6 +183,25 @@ def test_the_next_page_is_decoded_while_this_one_is_read(toy: OCR, bars: np.ndar
     assert read == [True, True]
 
 
+def test_the_first_page_is_found_in_the_callers_thread_unless_a_generator_gives_it(toy: OCR, bars: np.ndarray) -> None:
+    found_in, detect = [], toy.detect
+
+    def note(image: Image, options: DetectionOptions) -> list[TextBox]:
+        found_in.append(threading.get_ident())
+        return detect(image, options)
+
+    toy.detect = note  # type: ignore[assignment]
+    here = threading.get_ident()
+    toy.predict([bars, (bars,), bars])
+    assert found_in[0] == here
+    assert here not in found_in[1:]
+    found_in.clear()
+    for source in (iter([bars, bars]), [bars, iter([bars])]):
+        toy.predict(source)
+    assert len(found_in) == 4
+    assert here not in found_in
+
+
 def test_the_next_pages_text_is_found_while_this_one_is_read(toy: OCR, bars: np.ndarray) -> None:
     looked, in_time, detect = threading.Event(), [], toy.detect
     looks = iter([False, True, True])

@@ -80,14 +80,45 @@ def test_all_is_made_in_one_thread_that_is_not_the_readers() -> None:
     assert threading.get_ident() not in idents
 
 
+def test_the_first_can_be_made_in_the_readers_thread_and_the_others_in_one() -> None:
+    first, *others = one_ahead((threading.get_ident() for _ in range(5)), first_here=True)
+    assert first == threading.get_ident()
+    assert len(others) == 4
+    assert len(set(others)) == 1
+    assert first not in others
+    assert list(one_ahead(numbers(1, []), first_here=True)) == [0]
+    assert list(one_ahead(numbers(0, []), first_here=True)) == []
+
+
+def test_one_whose_first_is_made_in_the_readers_thread_ends_as_others_do() -> None:
+    closed = threading.Event()
+
+    def source() -> Generator[int, None, None]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    items = one_ahead(source(), first_here=True)
+    assert next(items) == 1
+    items.close()
+    assert closed.wait(LONG)
+    broken = one_ahead((1 // number for number in (0, 1)), first_here=True)
+    with pytest.raises(ZeroDivisionError):
+        next(broken)
+    assert next(broken, None) is None
+
+
+@pytest.mark.parametrize("first_here", [False, True])
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
-def test_an_error_comes_at_its_place(error: BaseException) -> None:
+def test_an_error_comes_at_its_place(error: BaseException, first_here: bool) -> None:
     def source() -> Generator[int, None, None]:
         yield 1
         yield 2
         raise error
 
-    items = one_ahead(source())
+    items = one_ahead(source(), first_here=first_here)
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(type(error)):
         next(items)

@@ -184,8 +184,9 @@ class OCR:
 
         While the lines of one are read, the text of the next is found, and the one after that is opened, fetched and
         decoded, each in a thread of its own; a generator given as `source` is advanced in the latter. The first page is
-        read in the caller's thread, unless it comes from a generator. An error is raised at the page it belongs to. To leave the iterator ends the threads, once the pages they are at are done. On several
-        GPUs each reads one page at a time, the next that is read, and results come in the pages' order.
+        found in the caller's thread, unless it comes from a generator. An error is raised at the page it belongs to. To leave
+        the iterator ends the threads, once the pages they are at are done. On several GPUs each reads one page at a time,
+        the next that is read, and results come in the pages' order.
         """
         chosen = self.options if options is None else options
         if self.others:
@@ -193,7 +194,9 @@ class OCR:
             with closing(spread(sources.read_pages(source, chosen.input), tasks)) as results:
                 yield from results
             return
-        with closing(one_ahead(self._find_all(source, chosen), first_here=sources.is_ready(source))) as found:
+        ready = sources.is_ready(source)
+        pages = one_ahead(sources.read_pages(source, chosen.input), first_here=ready)
+        with closing(one_ahead(self._find_all(pages, chosen), first_here=ready)) as found:
             # A loop's variable would keep a page while the next one is waited for.
             yield from map(partial(self._read_lines, options=chosen), found)
 
@@ -201,9 +204,8 @@ class OCR:
         """Take one page through all stages."""
         return self._read_lines(self._find(page, options), options)
 
-    def _find_all(self, source: sources.Source, options: OCROptions) -> Generator[_Found, None, None]:
-        reading = one_ahead(sources.read_pages(source, options.input), first_here=sources.is_ready(source))
-        with closing(reading) as pages:
+    def _find_all(self, pages: Generator[Page, None, None], options: OCROptions) -> Generator[_Found, None, None]:
+        with closing(pages):
             yield from map(partial(self._find, options=options), pages)
 
     @timed("page: find text, without the steps")

@@ -44,10 +44,9 @@ class Finest:
     """A 1x1 convolution of these to the map's channels."""
     gates: str
     """One for each of the map's channels."""
-    gated: NodeProto
     coarser: str
-    enlarged: NodeProto
     total: NodeProto
+    """The sum of the gated map and the coarser one, enlarged."""
     last: NodeProto
     """The 3x3 convolution of the sum."""
 
@@ -61,7 +60,7 @@ def compose_finest(model: onnx.ModelProto) -> list[Alternative]:
     before = set(graph.constants)
     few, many = _widened(graph, found)
     rewritten = {found.few.output[0]: [few], found.many.output[0]: [many]}
-    rewritten |= {node.output[0]: [] for node in (found.gated, found.enlarged, found.total)}
+    rewritten |= {name: [] for name in (*found.total.input, *found.total.output)}
     rewritten[found.last.output[0]] = _composed(graph, found)
     places = [i for i, node in enumerate(graph.nodes) if node.output[0] in rewritten]
     first, after = places[0], places[-1] + 1
@@ -76,8 +75,8 @@ def _finest(graph: Graph, last: NodeProto) -> Finest | None:
     if total is None or len(last.input) > 2:
         return None
     for product, name in (tuple(total.input), tuple(reversed(total.input))):
-        gated, enlarged, found = _read_once(graph, product, "Mul"), graph.producer(name), enlarged_map(graph, name)
-        if gated is None or enlarged is None or found is None or found[1] != 2:
+        gated, coarser = _read_once(graph, product, "Mul"), enlarged_map(graph, name)
+        if gated is None or coarser is None or coarser[1] != 2:
             continue
         many = _point(graph, gated.input[0], readers=2)
         few = None if many is None else _point(graph, many.input[0], readers=1)
@@ -85,7 +84,7 @@ def _finest(graph: Graph, last: NodeProto) -> Finest | None:
             continue
         channels, made_of, *_ = graph.constants[many.input[1]].shape
         if made_of <= FEW * channels:
-            return Finest(few, many, gated.input[1], gated, found[0], enlarged, total, last)
+            return Finest(few, many, gated.input[1], coarser[0], total, last)
     return None
 
 

@@ -14,13 +14,14 @@ import click
 import numpy as np
 
 from benchmarks.verify_images import DETECTION, pictures, real_inputs
-from ocr_onnx import store
+from ocr_onnx import calibration, store
 from ocr_onnx.converters.precision import halve
 from ocr_onnx.converters.verify import run_onnx
 from ocr_onnx.detection import find_boxes
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.recognition import ctc_decode
 from ocr_onnx.runtime import Session
+from ocr_onnx.threads import cpu_count
 
 TARGET = Path(__file__).parents[1] / "docs" / "models-verified.md"
 HEADING = "## Half precision\n"
@@ -51,7 +52,7 @@ def detection(data: Path, scratch: Path) -> str:
     return (
         f"- {DETECTOR}: {_size(source, half)}. Masks on {len(shares)} images: intersection over union "
         f"{np.mean(shares):.4f} in the mean, {min(shares):.4f} at least; {kept} of {boxes} boxes within {NEAR} pixels, "
-        f"{found} found in half precision."
+        f"{found} found in half precision. {_sample(source, half, 'pixels of text')}"
     )
 
 
@@ -69,7 +70,16 @@ def recognition(data: Path, scratch: Path) -> str:
         for file in (source, half)
     )
     equal = sum(a[0] == b[0] for a, b in zip(whole, halved, strict=True))
-    return f"- {RECOGNIZER}: {_size(source, half)}. {equal} of {len(whole)} texts equal."
+    return (
+        f"- {RECOGNIZER}: {_size(source, half)}. {equal} of {len(whole)} texts equal. {_sample(source, half, 'texts')}"
+    )
+
+
+def _sample(source: Path, half: Path, what: str) -> str:
+    """As an engine is judged before it is kept (ocr_onnx.engines)."""
+    one, other = (Session(path, threads=cpu_count()) for path in (half, source))
+    found = calibration.difference(one, other, ModelMetadata.from_properties(other.properties, str(source)))
+    return f"On the sample page {found.differing} of {found.decisions} {what} differ, {100 * found.share:.1f} %."
 
 
 def _size(source: Path, half: Path) -> str:

@@ -3,7 +3,9 @@
     python -m benchmarks.providers --data ../shared/data --provider OpenVINOExecutionProvider
 
 Each picture of the race (benchmarks.peers) is read by each provider in turn, both orientation stages off, detection at most
-960 pixels a side. Times are parts of the CPU provider's, by the sums over all pictures, medians of the rounds.
+960 pixels a side. Times are parts of the CPU provider's, by the sums over all pictures, medians of the rounds. The last two
+columns are how TensorRT's engines are judged before they are kept (ocr_onnx.calibration): the share of decisions on the sample
+page that differ from the CPU's.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from benchmarks.machine import circumstances
 from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
 from ocr_onnx import OCR, DetectionOptions, OCROptions, sources
+from ocr_onnx.calibration import difference
 from ocr_onnx.devices import CPU_PROVIDER
 from ocr_onnx.types import Page
 
@@ -57,6 +60,13 @@ def row(found: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any
     return parts | {"equal": equal, "texts": sum(len(others) for _, others in pairs)}
 
 
+def on_sample(ocr: OCR, reference: OCR) -> dict[str, float]:
+    """The shares of texts and of pixels of text on the sample page in which two engines differ."""
+    texts = difference(ocr.recognize.run, reference.recognize.run, ocr.recognize.metadata)
+    pixels = difference(ocr.detect.run, reference.detect.run, ocr.detect.metadata)
+    return {"sample_texts": texts.share, "sample_pixels": pixels.share}
+
+
 def markdown(result: Mapping[str, Any]) -> str:
     """The result as a page."""
     lines = [
@@ -67,11 +77,13 @@ def markdown(result: Mapping[str, Any]) -> str:
             f"{result['rounds']} rounds, the providers taking turns picture by picture; times as parts of the CPU provider's, medians."
         ),
         "",
-        "| provider | time | processor | texts equal |",
-        "|---|--:|--:|--:|",
+        "| provider | time | processor | texts equal | sample page: texts differing | pixels of text differing |",
+        "|---|--:|--:|--:|--:|--:|",
     ]
     for name, each in result["providers"].items():
-        lines.append(f"| {name} | {each['wall']:.2f} | {each['processor']:.2f} | {each['equal']} of {each['texts']} |")
+        shares = " | ".join(f"{100 * each[key]:.2f} %" for key in ("sample_texts", "sample_pixels"))
+        equal = f"{each['equal']} of {each['texts']}"
+        lines.append(f"| {name} | {each['wall']:.2f} | {each['processor']:.2f} | {equal} | {shares} |")
     return "\n".join(lines) + "\n"
 
 
@@ -90,7 +102,10 @@ def main(data: Path, providers: Sequence[str], rounds: int, every: int, *, write
         "circumstances": circumstances(),
         "pictures": len(pages),
         "rounds": rounds,
-        "providers": {name: row(each, found[CPU_PROVIDER]) for name, each in found.items()},
+        "providers": {
+            name: row(each, found[CPU_PROVIDER]) | on_sample(engines[name], engines[CPU_PROVIDER])
+            for name, each in found.items()
+        },
     }
     click.echo(markdown(result))
     if write:

@@ -1,14 +1,19 @@
-"""TensorRT's engines: what a model is compiled to for one kind of GPU, which takes minutes, and is kept on disk."""
+"""TensorRT's engines: what a model is compiled to for one kind of GPU, which takes minutes, and is kept on disk.
+
+One that is new is compared with the CPU first: in half precision some models lose text, and only on some GPUs.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ocr_onnx import libraries, placement, plugins, shapes, store
+from ocr_onnx import calibration, libraries, placement, plugins, shapes, store
 from ocr_onnx.devices import (
     CPU_PROVIDER,
     CUDA_PROVIDER,
@@ -21,15 +26,24 @@ from ocr_onnx.devices import (
     ProviderLike,
     provider,
 )
-from ocr_onnx.errors import DeviceUnavailableError, OptionError
+from ocr_onnx.errors import DeviceUnavailableError, EngineRefusedError, OptionError
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.runtime import Session
 from ocr_onnx.shapes import Shape
+from ocr_onnx.threads import cpu_count
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "{folder}"
 """In the value of an option: where the engines of one model are kept."""
+
+COMPARED = "compared.json"
+"""In that folder: how an engine differs from the CPU. Without it an engine is not used."""
+
+MOST = 0.02
+"""The share of the decisions on the sample page in which an engine may differ from the CPU: of texts, of pixels of text, of
+orientations. Where rounding as fp16 does, PP-OCRv5 mobile differs in 0.5 and 0.8 %, as bfloat16 in 13 and 6 %, which loses
+text on other pages too (docs/devices.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,19 @@ def root() -> Path:
     return store.home() / "engines"
 
 
+def load(where: Placement, path: Path, threads: int, largest: int) -> Session:
+    """A model on what `for_model` says; an engine that is new is compared with the CPU, and kept where it decides alike.
+
+    Raises EngineRefusedError where it does not, and what Session and `for_model` raise.
+    """
+    chosen = for_model(where, path, largest)
+    session = Session(path, chosen, threads)
+    folder = _folder(chosen)
+    if folder is not None and not (folder / COMPARED).exists():
+        _compare(session, path, chosen, largest, folder)
+    return session
+
+
 def for_model(where: Placement, path: Path, largest: int) -> Placement:
     """`where` with the options that a compiler needs for one model, pages being at most `largest` pixels a side for it.
 
@@ -117,7 +144,7 @@ def for_model(where: Placement, path: Path, largest: int) -> Placement:
         return _without(where)
     profile = shapes.of(where).bounds(metadata, largest)
     folder = root() / _key(first, path, profile).folder
-    if not where.build_missing and not any(folder.glob(compiler.files)):
+    if not where.build_missing and not _is_kept(folder, compiler):
         return _fallback(where, metadata.name)
     folder.mkdir(parents=True, exist_ok=True)
     filled = options(compiler, folder, session.inputs[0].name, profile)
@@ -159,7 +186,49 @@ def on(device: str | None, providers: Sequence[ProviderLike]) -> list[Provider]:
 
 def written() -> dict[Path, int]:
     """The files of all engines, and their sizes in bytes."""
-    return {path: path.stat().st_size for path in sorted(root().rglob("*")) if path.is_file()}
+    files = (path for path in sorted(root().rglob("*")) if path.is_file() and path.name != COMPARED)
+    return {path: path.stat().st_size for path in files}
+
+
+def compared() -> dict[Path, str]:
+    """By the folders of all engines, what became of their comparison with the CPU."""
+    found = {path.parent: json.loads(path.read_text("utf-8")) for path in sorted(root().rglob(COMPARED))}
+    return {
+        folder: f"{each['model']}: {each['differing']} of {each['decisions']} decisions differ from the CPU's"
+        for folder, each in found.items()
+    }
+
+
+def _folder(where: Placement) -> Path | None:
+    """Where the engine is kept that a placement of `for_model` is for; None where there is none of ours."""
+    first = where.providers[0]
+    compiler = COMPILERS.get(first.name)
+    kept = [] if compiler is None else [Path(first.options[key]) for key in compiler.caching if key in first.options]
+    return next((path for path in kept if path.parent == root()), None)
+
+
+def _is_kept(folder: Path, compiler: Compiler) -> bool:
+    """Whether there is an engine that was compared."""
+    made = {path.name for path in folder.glob(compiler.files)} - {COMPARED}
+    return bool(made) and (folder / COMPARED).exists()
+
+
+def _compare(session: Session, path: Path, where: Placement, largest: int, folder: Path) -> None:
+    """Note how an engine differs from the CPU; remove it, and raise EngineRefusedError, where that is by more than MOST."""
+    metadata = ModelMetadata.from_properties(session.properties, str(path))
+    reference = Session(path, threads=cpu_count())
+    differing, decisions = found = calibration.difference(session, reference, metadata, shapes.of(where), largest)
+    if found.share > MOST:
+        shutil.rmtree(folder, ignore_errors=True)
+        first = where.providers[0]
+        lowered = " and ".join(_lowered(first))
+        cure = f"leave out {lowered}" if lowered else f"another version of it may do better; {CUDA_PROVIDER} is exact"
+        raise EngineRefusedError(
+            f"{metadata.name} as {first.name} compiled it decides otherwise than on the CPU in {differing} of "
+            f"{decisions} cases on the sample page, and {MOST:.0%} is the limit: it is not kept; {cure}"
+        )
+    record = {"model": metadata.name, "differing": differing, "decisions": decisions}
+    (folder / COMPARED).write_text(json.dumps(record) + "\n", "utf-8")
 
 
 def _here() -> list[Provider]:
@@ -182,10 +251,15 @@ def _key(first: Provider, path: Path, profile: tuple[Shape, Shape, Shape]) -> Ke
         version = libraries.tensorrt_version()
     else:
         version = next((each.version for each in plugins.installed() if first.name in each.providers), "")
-    lower = [name for key, name in PRECISIONS.items() if first.options.get(key, "").lower() in {"1", "true"}]
     number = first.options.get(compiler.device, "0")
     gpu = libraries.gpu_name(int(number)) if number.isdecimal() else ""
-    return Key(store.sha256(path), compiler.short, version, gpu, "-".join(lower) or "fp32", profile)
+    precision = "-".join(PRECISIONS[key] for key in _lowered(first)) or "fp32"
+    return Key(store.sha256(path), compiler.short, version, gpu, precision, profile)
+
+
+def _lowered(first: Provider) -> list[str]:
+    """Those of PRECISIONS that are on."""
+    return [key for key in PRECISIONS if first.options.get(key, "").lower() in {"1", "true"}]
 
 
 def _fallback(where: Placement, model: str) -> Placement:

@@ -12,7 +12,8 @@ OCRError
 ├── OptionError (ValueError)              an option outside its range
 ├── ModelError (ValueError)               a model that cannot be used
 │   ├── ModelNotFoundError (FileNotFoundError)
-│   └── StageNotLoadedError               a stage was asked for whose model was not loaded
+│   ├── StageNotLoadedError               a stage was asked for whose model was not loaded
+│   └── EngineRefusedError                what TensorRT compiled decides otherwise than the CPU
 ├── OnnxRuntimeError (RuntimeError)
 │   ├── OnnxRuntimeMissingError (ImportError)
 │   └── DeviceUnavailableError            the device asked for is not there
@@ -68,6 +69,10 @@ class ModelNotFoundError(ModelError, FileNotFoundError):
 
 class StageNotLoadedError(ModelError):
     """A stage was asked for whose model was not loaded."""
+
+
+class EngineRefusedError(ModelError):
+    """What TensorRT compiled decides otherwise than the CPU."""
 
 
 class OnnxRuntimeError(OCRError, RuntimeError):

@@ -285,12 +285,12 @@ def load(
 ) -> tuple[Session, ModelMetadata]:
     """A model by name or path, for pages of at most `largest` pixels a side; raises ModelError where it is not made for `task`."""
     path = store.find(name)
-    where = placement
-    if not placement.on_cpu:
+    if placement.on_cpu:
+        session = Session(path, placement, threads)
+    else:
         from ocr_onnx import engines
 
-        where = engines.for_model(placement, path, largest)
-    session = Session(path, where, threads)
+        session = engines.load(placement, path, threads, largest)
     logger.info("%s: %s on %s, %d threads a call", task, path, ", ".join(session.providers), threads)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task != task:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import DETECTION, LINE, PAGE, PAGES, RECOGNITION
@@ -26,9 +27,10 @@ from ocr_onnx.devices import (
     Provider,
 )
 from ocr_onnx.engines import COMPILERS, Key
-from ocr_onnx.errors import DeviceUnavailableError, OptionError
+from ocr_onnx.errors import DeviceUnavailableError, EngineRefusedError, OptionError
 from ocr_onnx.placement import place
 from ocr_onnx.shapes import FEW, TOGETHER
+from ocr_onnx.types import Tensor
 
 CLASSIFIER = "PP-LCNet_x1_0_textline_ori"
 LINES = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
@@ -41,6 +43,8 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: Made = []
+        self.harm: Callable[[Tensor], Tensor] = lambda tensor: tensor
+        """What becomes of the input of a model that was compiled."""
         self.providers = [TENSORRT_PROVIDER, CUDA_PROVIDER, CPU_PROVIDER]
         real, machine = runtime.onnxruntime(), self
 
@@ -51,6 +55,11 @@ class Machine:
                 if folder := providers[0][1].get("trt_engine_cache_path"):
                     Path(folder, "graph_sm86.engine").write_bytes(bytes(2_000_000))
                 super().__init__(contents, options, providers=[CPU_PROVIDER])
+
+            def run(self, outputs: Any, inputs: dict[str, Tensor]) -> Any:
+                if self.names[0] == TENSORRT_PROVIDER:
+                    inputs = {name: machine.harm(tensor) for name, tensor in inputs.items()}
+                return super().run(outputs, inputs)
 
             def get_providers(self) -> list[str]:
                 return self.names
@@ -204,17 +213,79 @@ def test_fp16_is_where_the_user_has_it_on_and_is_another_engine(machine: Machine
         assert first.options.get("trt_fp16_enable", "0") == ("1" if precision == "fp16" else "0")
 
 
+def coarse(tensor: Tensor) -> Tensor:
+    return np.asarray(np.round(2 * tensor) / 2, np.float32)
+
+
+def turned(tensor: Tensor) -> Tensor:
+    return np.ascontiguousarray(tensor[..., ::-1, ::-1])
+
+
+def no_number(tensor: Tensor) -> Tensor:
+    return tensor * np.float32("nan")
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("PP-OCRv5_mobile_det", coarse),
+        ("PP-OCRv5_mobile_rec", coarse),
+        (CLASSIFIER, turned),
+        ("PP-LCNet_x1_0_doc_ori", turned),
+        ("PP-OCRv5_mobile_det", no_number),
+        ("PP-OCRv5_mobile_rec", no_number),
+        (CLASSIFIER, no_number),
+    ],
+)
+def test_an_engine_that_decides_otherwise_than_the_cpu_is_not_kept(
+    machine: Machine, name: str, harm: Callable[[Tensor], Tensor]
+) -> None:
+    machine.harm = harm
+    half = Placement((Provider(TENSORRT_PROVIDER, {"trt_fp16_enable": "1"}),), "test", build_missing=True)
+    with pytest.raises(
+        EngineRefusedError, match=rf"{name} .* 2% is the limit: it is not kept; leave out trt_fp16_enable$"
+    ):
+        engines.load(half, store.find(name), 1, 1280)
+    assert not list(engines.root().iterdir())
+    machine.harm = lambda tensor: tensor
+    engines.load(half, store.find(name), 1, 1280)
+    assert len(engines.compared()) == 1
+
+
+def test_an_engine_whose_building_was_interrupted_is_no_engine(machine: Machine) -> None:
+    engines.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000)
+    (folder,) = engines.compared()
+    assert engines.for_model(tensorrt(), store.find(CLASSIFIER), 4000).providers[0].name == TENSORRT_PROVIDER
+    (folder / engines.COMPARED).unlink()
+    assert engines.for_model(tensorrt(), store.find(CLASSIFIER), 4000).providers[0].name == CUDA_PROVIDER
+    engines.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000)
+    for path in engines.written():
+        path.unlink()
+    assert engines.for_model(tensorrt(), store.find(CLASSIFIER), 4000).providers[0].name == CUDA_PROVIDER
+
+
+def test_an_engine_is_compared_once(machine: Machine) -> None:
+    engines.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000)
+    machine.harm = np.zeros_like
+    engines.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000)
+
+
 def test_build_makes_the_engines_of_a_pipeline_and_says_what_was_written(machine: Machine) -> None:
     command = ["build", "--device", "gpu:1", "--use_doc_orientation_classify", "False"]
     done = CliRunner().invoke(main, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    *files, last = done.stdout.splitlines()
-    assert len(files) == 3
+    *lines, last = done.stdout.splitlines()
+    files, outcomes = lines[:3], lines[3:]
     assert all(line.startswith(str(engines.root())) and line.endswith("graph_sm86.engine  2.0 MB") for line in files)
     assert (
         last
         == "Run with: --provider TensorrtExecutionProvider:device_id=1 --provider CUDAExecutionProvider:device_id=1"
     )
+    assert sorted(outcomes) == [
+        "PP-LCNet_x1_0_textline_ori: 0 of 96 decisions differ from the CPU's",
+        "PP-OCRv5_mobile_det: 0 of 440920 decisions differ from the CPU's",
+        "PP-OCRv5_mobile_rec: 0 of 192 decisions differ from the CPU's",
+    ]
     machine.made.clear()
     on_it = ["TensorrtExecutionProvider:device_id=1", "CUDAExecutionProvider:device_id=1"]
     (result,) = OCR(replace(LINES, use_textline_orientation=True), providers=on_it).predict(PAGES / "sign.png")

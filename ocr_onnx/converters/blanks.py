@@ -16,27 +16,25 @@ page's lines give decides how often a step is proved blank, and never which: `ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from ocr_onnx import recognition, sources, zoo
+from ocr_onnx.calibration import lines_of, looks
 from ocr_onnx.converters.alternatives import Alternative, renamed
 from ocr_onnx.converters.classes import NEVER
-from ocr_onnx.converters.verify import lines_of
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.modelfile import for_loading
 from ocr_onnx.runtime import Session
 from ocr_onnx.threads import cpu_count
-from ocr_onnx.types import Image
 
 Matrix = NDArray[np.float64]
 
@@ -112,22 +110,12 @@ def blank_features(model: onnx.ModelProto, table: Table, metadata: ModelMetadata
     found = []
     for line in lines_of(page.image):
         for image in (line, line[:, : max(line.shape[1] // 4, line.shape[0])]):
-            for look in _looks(image):
+            for look in looks(image):
                 width = recognition.padded_widths([look], 1, metadata.input_shape)[0]
                 index, _, features = run(recognition.preprocess(look, width, metadata.input_shape))
                 found.append(features[index == recognition.BLANK])
     every = np.concatenate(found).astype(np.float64)
     return every[:: -(-len(every) // SAMPLE) or 1]
-
-
-def _looks(image: Image) -> Iterator[Image]:
-    """A line as it is, light on dark, blurred on gray, and in two colors."""
-    noise = np.random.default_rng(0)
-    yield image
-    yield 255 - image
-    gray = cv2.GaussianBlur(image, (0, 0), 1.5) * 0.5 + 60 + noise.normal(0, 8, image.shape)
-    yield gray.clip(0, 255).astype(np.uint8)
-    yield (image * 0.3 + noise.integers(0, 255, 3) * 0.7).astype(np.uint8)
 
 
 def skip_blanks(model: onnx.ModelProto, table: Table, features: Matrix) -> list[Alternative]:

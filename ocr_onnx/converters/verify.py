@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr_onnx import detection, normalization, orientation, recognition, sources, zoo
+from ocr_onnx.calibration import lines_of
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.geometry import rotate
 from ocr_onnx.metadata import ModelMetadata
@@ -32,9 +33,6 @@ GRAY_LEVEL = 1 / 255
 
 PADDING = 403
 """Columns by which lines are padded to see that few of them need be computed."""
-
-INK = 128
-"""A row of the sample page with a darker pixel than this holds text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +181,3 @@ def _shapes(metadata: ModelMetadata) -> list[tuple[int, int, int, int]]:
         return [(batch, channels, height, width) for batch, width in ((1, least), (1, 41), (1, 3200), (6, 500))]
     channels, height, width = metadata.input_shape
     return [(batch, channels, height, width) for batch in (1, 6)]
-
-
-def lines_of(page: Image) -> list[Image]:
-    """The lines of the sample page, cut apart where a row holds no ink."""
-    inked = np.concatenate([[False], page.min(axis=(1, 2)) < INK, [False]])
-    edges = np.flatnonzero(inked[1:] != inked[:-1])
-    rows = [page[max(top - 4, 0) : bottom + 4] for top, bottom in zip(edges[::2], edges[1::2], strict=True)]
-    return [row[:, : int(np.flatnonzero(row.min(axis=(0, 2)) < INK)[-1]) + 8] for row in rows]

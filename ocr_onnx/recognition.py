@@ -203,6 +203,7 @@ def ctc_decode(
     """
     kept = index != BLANK
     kept[1:] &= index[1:] != index[:-1]
-    characters = tuple(charset[k - 1] for k in index[kept])
-    columns = Columns(characters, tuple(np.flatnonzero(kept).tolist()), len(index) * share)
-    return Text("".join(characters), float(np.mean(probability[kept])) if characters else 0.0, columns)
+    places = np.flatnonzero(kept)
+    characters = tuple(charset[k - 1] for k in index[places].tolist())
+    columns = Columns(characters, tuple(places.tolist()), len(index) * share)
+    return Text("".join(characters), float(np.mean(probability[places])) if characters else 0.0, columns)

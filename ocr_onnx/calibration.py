@@ -46,7 +46,8 @@ def difference(
 ) -> Difference:
     """What `run` decides of the sample page in the shapes it is given, beside what `reference` does of the same tensors.
 
-    No side is longer than `largest` in detection. All of an answer that holds what is no number differs.
+    No side is longer than `largest` in detection. All of an answer that holds what is no number differs. Of any task but
+    unwarping, which decides nothing.
     """
     found: list[Difference] = []
 

@@ -222,7 +222,7 @@ def _compare(session: Session, path: Path, where: Placement, largest: int, folde
         shutil.rmtree(folder, ignore_errors=True)
         first = where.providers[0]
         lowered = " and ".join(_lowered(first))
-        cure = f"leave out {lowered}" if lowered else f"another version of it may do better; {CUDA_PROVIDER} is exact"
+        cure = f"leave out {lowered or first.name}"
         raise EngineRefusedError(
             f"{metadata.name} as {first.name} compiled it decides otherwise than on the CPU in {differing} of "
             f"{decisions} cases on the sample page, and {MOST:.0%} is the limit: it is not kept; {cure}"

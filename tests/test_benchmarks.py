@@ -132,8 +132,9 @@ def test_a_provider_is_a_part_of_the_cpu_s_time_and_has_its_texts() -> None:
     found = {"wall": [1.0, 4.0, 4.0], "processor": [2.0, 2.0, 2.0], "texts": [["a", "x", "y"], ["z"], ["c"]]}
     row = providers.row(found, reference)
     assert row == {"wall": 1.0, "processor": 0.5, "equal": 2, "texts": 3}
+    row |= {"sample_texts": 0.125, "sample_pixels": 0.0599}
     page = providers.markdown({"circumstances": "today", "pictures": 3, "rounds": 3, "providers": {"It": row}})
-    assert "| It | 1.00 | 0.50 | 2 of 3 |" in page
+    assert "| It | 1.00 | 0.50 | 2 of 3 | 12.50 % | 5.99 % |" in page
 
 
 def test_ratios_are_taken_round_by_round_of_the_sums() -> None:

@@ -56,10 +56,10 @@ class Machine:
                     Path(folder, "graph_sm86.engine").write_bytes(bytes(2_000_000))
                 super().__init__(contents, options, providers=[CPU_PROVIDER])
 
-            def run(self, outputs: Any, inputs: dict[str, Tensor]) -> Any:
+            def run(self, outputs: Any, inputs: dict[str, Tensor], options: Any = None) -> Any:
                 if self.names[0] == TENSORRT_PROVIDER:
                     inputs = {name: machine.harm(tensor) for name, tensor in inputs.items()}
-                return super().run(outputs, inputs)
+                return super().run(outputs, inputs, options)
 
             def get_providers(self) -> list[str]:
                 return self.names

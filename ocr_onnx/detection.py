@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 STRIDE = 32
 """The network halves its input five times."""
 
-USUAL_MEMORY = 180
+USUAL_MEMORY = 210
 """Bytes that the mobile detectors take for each pixel of their input, at most (docs/benchmarks.md)."""
 
 WORTH_ASKING = 2**27

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,10 @@ SPIN = 30
 """Microseconds for which a thread without work goes on looking for some: a detector's operators take about 300 each."""
 
 LARGE = 3 * 12_000_000
-"""Numbers in an input, of 12 megapixels, above which a run's memory goes back to the system: see Session."""
+"""Numbers in an input, of 12 megapixels, from which on a run's memory goes back to the system: see Session."""
+
+GIVE_BACK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
+"""The entry of a run's configuration that has what the arena does not use go back to the system afterwards."""
 
 
 class Session:
@@ -61,15 +64,15 @@ class Session:
     `threads` is how many cores one call may use. Raises ModelError where the file is no model, and a kind of
     OnnxRuntimeError where ONNX Runtime or a provider is not there, or takes no part of the model.
 
-    Memory of a run is kept for the next one, as getting it anew takes longer than the run. For a LARGE input a second
-    session is made on the CPU, which keeps none and needs a fifth less at its highest: 2.2 GB where it was 2.8, for 4000 x 4000.
+    Memory of a run is kept for the next one, which it makes faster; after a LARGE input on the CPU it goes back to the system.
     """
 
     def __init__(self, path: Path, placement: Placement = CPU, threads: int = 1) -> None:
         self._session = _load(path, placement, threads)
-        self._for_large: Callable[[], Any] = lambda: self._session
+        self._for_large: Any = None
         if placement.on_cpu:
-            self._for_large = functools.cache(functools.partial(_load, path, placement, threads, keep_memory=False))
+            self._for_large = onnxruntime().RunOptions()
+            self._for_large.add_run_config_entry(*GIVE_BACK)
         self.providers: list[str] = self._session.get_providers()
         """Those it really has, first choice first."""
         # Side by side, runs on a GPU take turns anyway, and each would take memory and handles of its own.
@@ -89,10 +92,10 @@ class Session:
         if os.getpid() != self._process:
             # Its threads did not come along, and it would wait for them forever.
             raise OnnxRuntimeError("a model does not survive a fork: make the OCR in the process that uses it")
-        session = self._session if tensor.size < LARGE else self._for_large()
+        options = None if tensor.size < LARGE else self._for_large
         try:
             with self._turn, span(self._span):
-                outputs = session.run(None, {self._input: tensor})
+                outputs = self._session.run(None, {self._input: tensor}, options)
         except _errors(onnxruntime()) as error:
             raise ModelError(
                 f"the model cannot be run on a tensor of {'x'.join(map(str, tensor.shape))}: {error}; with an "
@@ -101,12 +104,12 @@ class Session:
         return tuple(np.asarray(output) for output in outputs)
 
 
-def _load(path: Path, placement: Placement, threads: int, *, keep_memory: bool = True) -> Any:
+def _load(path: Path, placement: Placement, threads: int) -> Any:
     """An onnxruntime.InferenceSession that really has the providers of `placement`."""
     ort = onnxruntime()
     contents = for_loading(path.read_bytes(), on_cpu=placement.on_cpu)
     try:
-        session = _open(contents, placement.providers, threads, keep_memory=keep_memory)
+        session = _open(contents, placement.providers, threads)
     except _errors(ort) as error:
         if not placement.on_cpu and _loads_on_cpu(contents):
             names = ", ".join(provider.name for provider in placement.providers)
@@ -118,9 +121,9 @@ def _load(path: Path, placement: Placement, threads: int, *, keep_memory: bool =
     return session
 
 
-def _open(contents: bytes, providers: Sequence[Provider], threads: int, *, keep_memory: bool = True) -> Any:
+def _open(contents: bytes, providers: Sequence[Provider], threads: int) -> Any:
     """A session with these providers, as far as ONNX Runtime has them: it leaves others out without an error."""
-    ort, options, plugged = onnxruntime(), session_options(threads, keep_memory=keep_memory), plugged_in()
+    ort, options, plugged = onnxruntime(), session_options(threads), plugged_in()
     filled = [(p.name, {k: v.replace(THREADS, str(threads)) for k, v in p.options.items()}) for p in providers]
     if filled[0][0] != CPU_PROVIDER:
         options.add_session_config_entry(RECORD, "1")
@@ -193,17 +196,15 @@ def plug_in(name: str, library: str) -> None:
         raise DeviceUnavailableError(f"the library of {name} cannot be loaded: {error}") from error
 
 
-def session_options(threads: int, *, keep_memory: bool = True) -> Any:
+def session_options(threads: int) -> Any:
     """The onnxruntime.SessionOptions of a session whose calls may use so many cores."""
     options = onnxruntime().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Inputs change their size from call to call: a plan of memory for one is of no use to the next.
     options.enable_mem_pattern = False
-    options.enable_cpu_mem_arena = keep_memory
-    if keep_memory:
-        _share_memory()
-        options.add_session_config_entry("session.use_env_allocators", "1")
+    _share_memory()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     # Between calls the cores are for what comes next, not for threads that turn in circles to be ready for a call; between
     # the operators of one call they may, for less than it takes to wake up. Before 1.31 that could not be told apart.
     spins = threads > 1 and version() >= (1, 31)
@@ -216,7 +217,11 @@ def session_options(threads: int, *, keep_memory: bool = True) -> Any:
 
 @functools.cache
 def _share_memory() -> None:
-    """Have one arena for all sessions that ask for it: each by itself would keep as much as its largest run took."""
+    """Have one arena for all sessions that ask for it: each by itself would keep as much as its largest run took.
+
+    Its strategy stays ONNX Runtime's own, to grow by doubling: growing by no more than is asked for leaves pieces that larger
+    pages cannot use.
+    """
     ort = onnxruntime()
     arena = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     with suppress(*_errors(ort)):  # Another library of this process has made one, which serves as well.

@@ -82,6 +82,29 @@ def test_a_large_input_is_answered_as_any_other(monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_array_equal(large, usual)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_memory_goes_back_after_a_large_input_and_only_then() -> None:
+    script = """
+import re, sys
+from pathlib import Path
+import numpy as np
+from ocr_onnx import runtime, store
+status = lambda field: int(re.search(field + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+session, tensor = runtime.Session(store.find("PP-OCRv5_mobile_det")), np.zeros((1, 3, 1600, 1600), np.float32)
+runtime.LARGE = tensor.size + int(sys.argv[1])
+before = status("VmRSS")
+session(tensor)
+print(status("VmHWM") - before, status("VmRSS") - before)
+"""
+    shares = []
+    for beside in ("0", "1"):
+        printed = subprocess.check_output([sys.executable, "-c", script, beside], text=True)
+        highest, kept = map(float, printed.split())
+        assert highest > 100
+        shares.append(kept / highest)
+    assert shares[0] < 0.5 < shares[1]
+
+
 def test_without_onnx_runtime_the_first_session_says_how_to_get_it() -> None:
     script = """
 import sys

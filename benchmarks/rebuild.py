@@ -27,7 +27,8 @@ import yaml
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ocr_onnx import detection, recognition, sources, zoo
+from ocr_onnx import detection, recognition, zoo
+from ocr_onnx.calibration import sample_page
 from ocr_onnx.converters.describe import IMAGENET_MEAN, IMAGENET_STD, LINE_SHAPE, RECOGNITION_SHAPE, usual
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.download import fetch_package
@@ -255,16 +256,15 @@ def calibrate(model: Any, batch: Tensor) -> None:
 
 def page() -> Tensor:
     """The sample page as detection is given it."""
-    (sample,) = sources.read_pages(zoo.data_file("sample.png"))
     options = detection.DetectionOptions(640, "max")
-    return detection.preprocess(sample.image, options, usual("sample", "text_detection"))
+    return detection.preprocess(sample_page(), options, usual("sample", "text_detection"))
 
 
 def lines() -> Tensor:
     """Strips of the sample page as recognition is given lines."""
-    (sample,) = sources.read_pages(zoo.data_file("sample.png"))
-    height, width = RECOGNITION_SHAPE[1], sample.image.shape[1]
-    strips = [sample.image[top : top + height] for top in range(0, sample.image.shape[0] - height, height)]
+    sample = sample_page()
+    height, width = RECOGNITION_SHAPE[1], sample.shape[1]
+    strips = [sample[top : top + height] for top in range(0, sample.shape[0] - height, height)]
     return np.concatenate([recognition.preprocess(strip, width, RECOGNITION_SHAPE) for strip in strips])
 
 

@@ -38,7 +38,7 @@ class Difference(NamedTuple):
     @property
     def share(self) -> float:
         """From 0 to 1."""
-        return self.differing / max(self.decisions, 1)
+        return self.differing / self.decisions
 
 
 def difference(
@@ -58,6 +58,12 @@ def difference(
 
     _use(both, metadata, kinds, largest)
     return Difference(*map(sum, zip(*found, strict=True)))
+
+
+def sample_page() -> Image:
+    """The page that comes with the package."""
+    (page,) = sources.read_pages(zoo.data_file("sample.png"))
+    return page.image
 
 
 def lines_of(page: Image) -> list[Image]:
@@ -80,19 +86,19 @@ def looks(image: Image) -> Iterator[Image]:
 
 def _use(run: Run, metadata: ModelMetadata, kinds: Shapes, largest: int) -> None:
     """Give a model the page, or its lines, as the pipeline would."""
-    (page,) = sources.read_pages(zoo.data_file("sample.png"))
+    page = sample_page()
     if metadata.task == "text_detection":
         detect = TextDetector(kinds.on_sides(run, metadata), metadata)
         for side in sorted({min(side, largest) for side in SIDES}):
             for angle in (0, 90, 180, 270):
-                detect(rotate(page.image, angle), DetectionOptions(limit_side_len=side, limit_type="max"))
+                detect(rotate(page, angle), DetectionOptions(limit_side_len=side, limit_type="max"))
     elif metadata.task == "doc_orientation":
         classify = PageClassifier(run, metadata)
         for angle in (0, 90, 180, 270):
-            for look in looks(page.image):
+            for look in looks(page):
                 classify(rotate(look, angle))
     else:
-        crops = [part for line in lines_of(page.image) for part in (line, *_pieces(line))]
+        crops = [part for line in lines_of(page) for part in (line, *_pieces(line))]
         if metadata.task == "text_recognition":
             TextRecognizer(run, metadata, 1, kinds)([look for crop in crops for look in looks(crop)])
         else:

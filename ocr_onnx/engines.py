@@ -1,6 +1,6 @@
 """TensorRT's engines: what a model is compiled to for one kind of GPU, which takes minutes, and is kept on disk.
 
-One that is new is compared with the CPU first: in half precision some models lose text, and only on some GPUs.
+One that is new is compared with the CPU first: computing in less precision may lose text.
 """
 
 from __future__ import annotations

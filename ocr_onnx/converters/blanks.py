@@ -26,8 +26,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from ocr_onnx import recognition, sources, zoo
-from ocr_onnx.calibration import lines_of, looks
+from ocr_onnx import recognition
+from ocr_onnx.calibration import lines_of, looks, sample_page
 from ocr_onnx.converters.alternatives import Alternative, renamed
 from ocr_onnx.converters.classes import NEVER
 from ocr_onnx.errors import ConversionError
@@ -106,9 +106,8 @@ def blank_features(model: onnx.ModelProto, table: Table, metadata: ModelMetadata
     path = scratch / "features.onnx"
     onnx.save(telling, path)
     run = Session(path, threads=cpu_count())
-    (page,) = sources.read_pages(zoo.data_file("sample.png"))
     found = []
-    for line in lines_of(page.image):
+    for line in lines_of(sample_page()):
         for image in (line, line[:, : max(line.shape[1] // 4, line.shape[0])]):
             for look in looks(image):
                 width = recognition.padded_widths([look], 1, metadata.input_shape)[0]

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_onnx import detection, normalization, orientation, recognition, sources, zoo
-from ocr_onnx.calibration import lines_of
+from ocr_onnx import detection, normalization, orientation, recognition
+from ocr_onnx.calibration import lines_of, sample_page
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.geometry import rotate
 from ocr_onnx.metadata import ModelMetadata
@@ -111,8 +111,7 @@ def check_numbers(metadata: ModelMetadata, found: Outputs) -> None:
 
 def sample_inputs(metadata: ModelMetadata) -> Inputs:
     """Inputs of several shapes: parts of the sample page as the pipeline would give them, and noise."""
-    (page,) = sources.read_pages(zoo.data_file("sample.png"))
-    real = {f"page {i}": tensor for i, tensor in enumerate(_real(metadata, page.image))}
+    real = {f"page {i}": tensor for i, tensor in enumerate(_real(metadata, sample_page()))}
     noise = np.random.default_rng(0)
     random = {f"noise {'x'.join(map(str, s))}": noise.normal(0, 1, s).astype(np.float32) for s in _shapes(metadata)}
     return {name: _fitted(x, metadata.static_shape) for name, x in (real | random).items()}

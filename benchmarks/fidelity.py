@@ -2,6 +2,7 @@
 
 python -m benchmarks.fidelity                        the pages of tests/pages
 python -m benchmarks.fidelity --reference ../shared  and the recordings and images kept there
+python -m benchmarks.fidelity --device gpu           on a GPU; --provider and --mode as of 'ocr-onnx run'
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import cv2
@@ -19,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr_onnx import OCR, Models, OCROptions, OCRResult, store
+from ocr_onnx.devices import Mode
+from ocr_onnx.placement import place
 
 ROOT = Path(__file__).parents[1]
 OWN = ROOT / "tests" / "pages"
@@ -106,11 +110,18 @@ def recordings(reference: Path | None, textline: Path | None) -> Iterator[Record
             click.echo(f"SKIPPED: {version}, for want of its models: ocr-onnx models pull {' '.join(names)}", err=True)
 
 
-def compare(recording: Recording) -> Tally:
-    """Read every image of a recording and print what differs."""
-    ocr = OCR(recording.options, models=recording.models)
+def in_mode(options: OCROptions, mode: Mode) -> OCROptions:
+    """Recorded options; in high-performance mode with its sizes and padding."""
+    if mode == "standard":
+        return options
+    fast = OCROptions.high_performance()
+    return replace(options, detection=fast.detection, recognition=fast.recognition)
+
+
+def compare(recording: Recording, ocr: OCR, pictures: int | None = None) -> Tally:
+    """Read every image of a recording, or so many at most, and print what differs."""
     total = Tally()
-    for line in recording.file.read_text("utf-8").splitlines():
+    for line in islice(recording.file.read_text("utf-8").splitlines(), pictures):
         expected = json.loads(line)
         path = next(p for folder in recording.images if (p := folder / expected["image"]).exists())
         (result,) = ocr.predict(path)
@@ -123,7 +134,7 @@ def compare_page(ocr: OCR, result: OCRResult, expected: dict[str, Any]) -> Tally
     angle = -1 if result.angle is None else result.angle
     tally = Tally(pages=1, angles_equal=int(angle == expected["angle"]))
     if angle != expected["angle"]:
-        click.echo(f"  {expected['image']}: angle {angle}, recorded {expected['angle']}")
+        click.echo(f"  {expected['image']}: angle {angle}, recorded {expected['angle']}", err=True)
     polys = [line.box.quad for line in result.lines]
     matches = match([np.array(p) for p in expected["dt_polys"]], polys)
     tally.surplus = len(polys) - sum(m is not None for m in matches)
@@ -132,7 +143,7 @@ def compare_page(ocr: OCR, result: OCRResult, expected: dict[str, Any]) -> Tally
         tally.texts += 1
         tally.empty += text == ""
         if found is None:
-            click.echo(f"  {expected['image']}: {text!r} at {poly[0]} was not found")
+            click.echo(f"  {expected['image']}: {text!r} at {poly[0]} was not found", err=True)
             continue
         line = result.lines[found]
         apart = int(np.abs(line.box.quad - np.array(poly)).max())
@@ -147,7 +158,8 @@ def compare_page(ocr: OCR, result: OCRResult, expected: dict[str, Any]) -> Tally
         else:
             click.echo(
                 f"  {expected['image']}: read {line.text!r} ({line.score:.4f}), recorded {text!r} ({score:.4f}), box "
-                f"{apart} px off, narrowest decision {narrowest(ocr, result, found)}"
+                f"{apart} px off, narrowest decision {narrowest(ocr, result, found)}",
+                err=True,
             )
     return tally
 
@@ -191,15 +203,22 @@ def narrowest(ocr: OCR, result: OCRResult, found: int) -> str:
 @click.command(help=__doc__)
 @click.option("--reference", type=click.Path(path_type=Path), help="A folder with golden/ and data/.")
 @click.option("--textline", type=click.Path(path_type=Path), help="PP-LCNet_x0_25_textline_ori as ONNX.")
+@click.option("--device", help="As of 'ocr-onnx run'.")
+@click.option("--provider", "providers", multiple=True, help="As of 'ocr-onnx run', in place of --device.")
+@click.option("--mode", type=click.Choice(get_args(Mode)), default="standard", show_default=True)
+@click.option("--pictures", type=click.IntRange(1), help="So many of each recording at most; default: all.")
 @click.option("--texts", "least_texts", default=100.0, show_default=True, help="Least percentage of equal texts.")
 @click.option("--polys", "least_polys", default=99.9, show_default=True, help="Least percentage of equal boxes.")
-def main(reference: Path | None, textline: Path | None, least_texts: float, least_polys: float) -> None:
+def main(reference: Path | None, textline: Path | None, least_texts: float, least_polys: float, **where: Any) -> None:
     """Compare with every recording there is."""
+    mode: Mode = where["mode"]
+    placement = place(where["device"], where["providers"], mode)
     present = reference if reference is not None and (reference / "golden").is_dir() else None
     total = Tally()
-    click.echo(f"OpenCV {cv2.__version__}, NumPy {np.__version__}")
+    click.echo(f"OpenCV {cv2.__version__}, NumPy {np.__version__}, {placement}")
     for recording in recordings(present, textline):
-        tally = compare(recording)
+        ocr = OCR(in_mode(recording.options, mode), models=recording.models, device=placement)
+        tally = compare(recording, ocr, where["pictures"])
         click.echo(f"{recording.file.stem}: {tally}")
         total.add(tally)
     click.echo(f"all: {total}")

@@ -13,7 +13,6 @@ builds what it lacks, which can take long and is not counted.
 from __future__ import annotations
 
 import contextlib
-import json
 import statistics
 import tempfile
 import time
@@ -33,7 +32,7 @@ from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Settings
-from ocr_onnx import OCR, DetectionOptions, Models, OCROptions, OCRResult, libraries
+from ocr_onnx import OCR, DetectionOptions, Models, OCROptions, libraries
 from ocr_onnx.devices import Mode
 from ocr_onnx.placement import place
 from ocr_onnx.shapes import Batch
@@ -84,31 +83,13 @@ def ways(device: str, providers: tuple[str, ...]) -> list[Way]:
     return [Way(f"processor, {cpu_count()} cores", "cpu"), *gpu]
 
 
-def options_of(way: Way, base: OCROptions) -> OCROptions:
-    """Recorded options, with the sizes and the padding of the way's mode."""
-    mode = OPTIONS[way.mode]
-    return base if way.mode == "standard" else replace(base, detection=mode.detection, recognition=mode.recognition)
-
-
-def equal_texts(result: OCRResult, expected: Mapping[str, Any]) -> int:
-    """How many recorded texts were read, each at its place."""
-    matches = fidelity.match([np.array(p) for p in expected["dt_polys"]], [line.box.quad for line in result.lines])
-    pairs = zip(expected["rec_texts"], matches, strict=True)
-    return sum(found is not None and result.lines[found].text == text for text, found in pairs)
-
-
 def compare(way: Way, reference: Path | None, pictures: int | None) -> dict[str, Any]:
     """Equal texts and all texts of each recording; of each so many pictures at most."""
     rows = {}
     for recording in fidelity.recordings(reference, None):
-        ocr, texts, equal = way.ocr(options_of(way, recording.options), recording.models), 0, 0
-        for line in recording.file.read_text("utf-8").splitlines()[:pictures]:
-            expected = json.loads(line)
-            path = next(p for folder in recording.images if (p := folder / expected["image"]).exists())
-            (result,) = ocr.predict(path)
-            texts += len(expected["rec_texts"])
-            equal += equal_texts(result, expected)
-        rows[recording.file.stem] = {"texts": texts, "equal": equal}
+        ocr = way.ocr(fidelity.in_mode(recording.options, way.mode), recording.models)
+        tally = fidelity.compare(recording, ocr, pictures)
+        rows[recording.file.stem] = {"texts": tally.texts, "equal": tally.texts_equal}
     return rows
 
 

@@ -79,4 +79,4 @@ def test_fidelity_counts_a_wrong_text_and_a_missing_box(ocr: OCR, capsys: pytest
     tally = fidelity.compare_page(ocr, result, expected)
     assert (tally.texts, tally.texts_equal, tally.polys_equal, tally.polys_near) == (3, 1, 1, 1)
     assert (tally.surplus, tally.angles_equal) == (1, 0)
-    assert "narrowest decision" in capsys.readouterr().out
+    assert "narrowest decision" in capsys.readouterr().err

@@ -24,7 +24,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-gpu bench-growth bench-limit bench-modes bench-peers bench-providers bench-service readme api picture page-picture lock golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-peers bench-providers bench-service readme api picture page-picture lock golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -64,6 +64,9 @@ verify-models: .venv-convert/installed $(ENGLISH)  ## Compare all models with Pa
 
 bench: .venv/developed  ## How long each model here takes, and pages: benchmarks/results/latency.md.
 	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.latency
+
+bench-batches: .venv/developed  ## What a GPU is given, and whether it reads the same: benchmarks/results/batches.md.
+	$(BIN)/python -m benchmarks.batches --data $(REFERENCE)/data
 
 bench-growth: .venv/developed  ## How time and memory grow: benchmarks/results/growth.md.
 	$(BIN)/python -m benchmarks.growth

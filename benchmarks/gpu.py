@@ -35,7 +35,7 @@ from benchmarks.runners.protocol import Settings
 from ocr_onnx import OCR, DetectionOptions, Models, OCROptions, libraries
 from ocr_onnx.devices import Mode
 from ocr_onnx.placement import place
-from ocr_onnx.shapes import Batch
+from ocr_onnx.shapes import Batch, Shapes
 from ocr_onnx.threads import cpu_count
 from ocr_onnx.types import Page, Run
 
@@ -101,20 +101,20 @@ def model_times(way: Way, rounds: int) -> dict[str, float]:
         raise RuntimeError("orientation is on by default")
     small = page[..., : ocr.classify_page.metadata.input_shape[1], : ocr.classify_page.metadata.input_shape[2]]
 
-    def all_lines(run: Run, height: int, width: int) -> None:
+    def all_lines(kinds: Shapes, run: Run, height: int, width: int) -> None:
         def task(batch: Batch) -> list[None]:
             run(np.resize(page, (batch.size, 3, height, batch.width)))
             return [None] * len(batch.members)
 
-        replace(ocr.shapes, widths=()).run_lines(task, [width] * LINES, None)
+        replace(kinds, widths=()).run_lines(task, [width] * LINES, None)
 
     classify_lines = ocr.classify_lines
     calls: dict[str, tuple[Callable[[], object], int]] = {
         "text_detection": (lambda: ocr.detect.run(page), 1),
-        "text_recognition": (lambda: all_lines(ocr.recognize.run, 48, WIDTH), LINES),
+        "text_recognition": (lambda: all_lines(ocr.recognize.shapes, ocr.recognize.run, 48, WIDTH), LINES),
         "doc_orientation": (lambda: ocr.classify_page and ocr.classify_page.run(small), 1),
         "textline_orientation": (
-            lambda: all_lines(classify_lines.run, *classify_lines.metadata.input_shape[1:]),
+            lambda: all_lines(classify_lines.shapes, classify_lines.run, *classify_lines.metadata.input_shape[1:]),
             LINES,
         ),
     }

@@ -15,7 +15,7 @@ from ocr_onnx.geometry import rotate
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.orientation import HALF_TURN, LineClassifier, LineOrientationOptions, PageClassifier
 from ocr_onnx.recognition import TextRecognizer, best_classes, ctc_decode
-from ocr_onnx.shapes import EACH, Shapes
+from ocr_onnx.shapes import BEYOND, EACH, NO_STEP, Shapes
 from ocr_onnx.types import Image, Run, Tensor
 
 SIDES = (320, 640, 960)
@@ -116,8 +116,11 @@ def _compare(
 ) -> Difference:
     """The decisions on one tensor."""
     one, other = (_decisions(metadata, outputs) for outputs in (found, wanted))
-    # What neither takes for text is no decision, nor are a batch's last rows, which may hold no line.
-    counted = one | other if metadata.task == "text_detection" else tensor.any(axis=(1, 2, 3))
+    # What neither takes for text is no decision, nor is what lies beyond a page, nor a batch's last rows, which may hold no line.
+    if metadata.task == "text_detection":
+        counted = (one | other) & (tensor[:, :1] < BEYOND / 2)
+    else:
+        counted = tensor.any(axis=(1, 2, 3))
     number = max(int(np.count_nonzero(counted)), 1)
     sound = all(np.isfinite(output).all() for output in found)
     return Difference(int(np.count_nonzero((one != other) & counted)) if sound else number, number)
@@ -128,5 +131,6 @@ def _decisions(metadata: ModelMetadata, outputs: tuple[NDArray[Any], ...]) -> ND
         return np.asarray(outputs[0] > metadata.postprocess.get("thresh", DetectionOptions().thresh))
     if metadata.task == "text_recognition":
         lines = zip(*best_classes(outputs), strict=True)
-        return np.array([ctc_decode(index, probability, metadata.charset).text for index, probability in lines])
+        within = ((index[index != NO_STEP], probability[index != NO_STEP]) for index, probability in lines)
+        return np.array([ctc_decode(*line, metadata.charset).text for line in within])
     return np.asarray(outputs[0].argmax(axis=-1))

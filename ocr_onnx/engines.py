@@ -28,6 +28,7 @@ from ocr_onnx.devices import (
 )
 from ocr_onnx.errors import DeviceUnavailableError, EngineRefusedError, OptionError
 from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.modelfile import has_bounds
 from ocr_onnx.runtime import Session
 from ocr_onnx.shapes import Shape
 from ocr_onnx.threads import cpu_count
@@ -142,7 +143,8 @@ def for_model(where: Placement, path: Path, largest: int) -> Placement:
     if metadata.task == "image_unwarping":
         logger.info("%s is left to CUDA: pages have any size, and an engine has limits", metadata.name)
         return _without(where)
-    profile = shapes.of(where).bounds(metadata, largest)
+    bounded = has_bounds(path.read_bytes())
+    profile = shapes.of(where, metadata, bounded=bounded).bounds(metadata, largest)
     folder = root() / _key(first, path, profile).folder
     if not where.build_missing and not _is_kept(folder, compiler):
         return _fallback(where, metadata.name)
@@ -216,8 +218,9 @@ def _is_kept(folder: Path, compiler: Compiler) -> bool:
 def _compare(session: Session, path: Path, where: Placement, largest: int, folder: Path) -> None:
     """Note how an engine differs from the CPU; remove it, and raise EngineRefusedError, where that is by more than MOST."""
     metadata = ModelMetadata.from_properties(session.properties, str(path))
-    reference = Session(path, threads=cpu_count())
-    differing, decisions = found = calibration.difference(session, reference, metadata, shapes.of(where), largest)
+    reference = Session(path, threads=cpu_count(), bounded=session.bounded)
+    kinds = shapes.of(where, metadata, bounded=session.bounded)
+    differing, decisions = found = calibration.difference(session, reference, metadata, kinds, largest)
     if found.share > MOST:
         shutil.rmtree(folder, ignore_errors=True)
         first = where.providers[0]

@@ -22,10 +22,15 @@ Fields of this number stand before all others: nodes that a CPU is given in plac
 file anew leaves them out or puts them at its end, where they count for nothing, as it may have changed the graph.
 """
 
+FOR_GPU = 98
+"""The number of such a field for GPUs: nodes that read pictures which end before the tensor does (ocr_onnx.converters.bounds)."""
+
 
 class Replaced(NamedTuple):
     """What such a field holds."""
 
+    number: int
+    """FOR_CPU or FOR_GPU."""
     first: int
     after: int
     """It stands for the graph's nodes from the one with the number `first` to before `after`."""
@@ -34,34 +39,51 @@ class Replaced(NamedTuple):
     """Where its own stand in the file: a ModelProto with nothing but nodes and constants."""
 
 
-def for_cpu(first: int, after: int, part: bytes) -> bytes:
-    """What stands before a model's file to put `part`, a ModelProto, in the place of nodes on a CPU; the first of them first."""
-    return field(FOR_CPU, varint(first) + varint(after) + part)
+def in_place(number: int, first: int, after: int, part: bytes) -> bytes:
+    """What stands before a model's file to put `part`, a ModelProto, in the place of nodes on a CPU or GPU; the first of them first."""
+    return field(number, varint(first) + varint(after) + part)
 
 
-def for_loading(model: bytes, *, on_cpu: bool = True) -> bytes:
-    """A model's contents for a device: of ours with its own nodes, of others without weights that are almost nothing."""
+def for_loading(model: bytes, *, on_cpu: bool = True, bounded: bool = False) -> bytes:
+    """A model's contents for a device: of ours with its own nodes, of others without weights that are almost nothing.
+
+    `bounded`: with the nodes for GPUs, where it has any, whatever the device.
+    """
+    number = FOR_GPU if bounded else FOR_CPU if on_cpu else None
     try:
         found = list(fields(model, 0, len(model)))
         names = (model[start:end] for number, start, end in found if number == PRODUCER_NAME)
         if next(names, b"") != PRODUCER.encode():
             return without_denormals(model)
-        replaced = [_read(model, start, end) for _, start, end in takewhile(lambda each: each[0] == FOR_CPU, found)]
+        known = takewhile(lambda each: each[0] in {FOR_CPU, FOR_GPU}, found)
+        replaced = [_read(model, *each) for each in known]
         if not replaced:
             return model
         plain = replaced[-1].end
-        return b"".join(_for_cpu(model, plain, replaced)) if on_cpu else model[plain:]
+        chosen = [each for each in replaced if each.number == number]
+        return b"".join(_replaced(model, plain, chosen)) if chosen else model[plain:]
     except (IndexError, ValueError):
         return model
 
 
-def _read(model: bytes, start: int, end: int) -> Replaced:
+def has_bounds(model: bytes) -> bool:
+    """Whether a file of ours has nodes for GPUs."""
+    try:
+        numbers = takewhile(
+            lambda number: number in {FOR_CPU, FOR_GPU}, (n for n, _, _ in fields(model, 0, len(model)))
+        )
+        return FOR_GPU in numbers and for_loading(model, on_cpu=False) is not model
+    except (IndexError, ValueError):
+        return False
+
+
+def _read(model: bytes, number: int, start: int, end: int) -> Replaced:
     first, start = read_varint(model, start)
     after, start = read_varint(model, start)
-    return Replaced(first, after, start, end)
+    return Replaced(number, first, after, start, end)
 
 
-def _for_cpu(model: bytes, plain: int, replaced: Sequence[Replaced]) -> Iterator[bytes | memoryview]:
+def _replaced(model: bytes, plain: int, replaced: Sequence[Replaced]) -> Iterator[bytes | memoryview]:
     """The pieces of a model with some nodes replaced: its graph stands in parts, which ONNX Runtime reads as one."""
     view = memoryview(model)
     before = plain

@@ -115,7 +115,7 @@ class Module(ABC):
         session, metadata = pipeline.load(chosen, self.task, where, self.threads if self.threaded else 1)
         if name is not None and metadata.name != name:
             raise ModelError(f"{chosen} holds {metadata.name}, not {name}: name that, or another model_dir")
-        self.run, self.metadata, self.shapes = session, metadata, shapes.of(where)
+        self.run, self.metadata, self.shapes = session, metadata, shapes.of(where, metadata, bounded=session.bounded)
 
     def predict(
         self,

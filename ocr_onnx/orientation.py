@@ -14,7 +14,7 @@ from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.normalization import normalize
 from ocr_onnx.options import check_number
 from ocr_onnx.profiling import timed
-from ocr_onnx.shapes import EACH, Batch, Shapes, stacked
+from ocr_onnx.shapes import EACH, Batch, Shapes
 from ocr_onnx.types import Image, Orientation, Run, Tensor
 
 HALF_TURN = 180
@@ -82,7 +82,7 @@ class LineClassifier:
 
         def judge(batch: Batch) -> list[Orientation]:
             tensors = [preprocess_line(looked_at[i], self.metadata) for i in batch.members]
-            judged = [best_class(row) for row in self.run(stacked(tensors, batch))[0]]
+            judged = [best_class(row) for row in self.run(self.shapes.stacked(tensors, batch))[0]]
             return [
                 Orientation(HALF_TURN if best == 1 and score >= options.score_thresh else 0, score)
                 for best, score in judged[: len(tensors)]

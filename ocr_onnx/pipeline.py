@@ -140,19 +140,21 @@ class OCR:
             chosen["image_unwarping"] = (names.doc_unwarping, threads)
         if self.options.use_textline_orientation:
             chosen["textline_orientation"] = (names.textline_orientation, 1)
-        self.shapes = kinds = shapes.of(where)
-        largest = largest_side(self.options.detection)
-        loaded = load_all(chosen, where, threads, largest)
+        loaded = load_all(chosen, where, threads, largest_side(self.options.detection))
+        self.shapes = {
+            task: shapes.of(where, metadata, bounded=session.bounded) for task, (session, metadata) in loaded.items()
+        }
+        """In which each model is given its inputs."""
 
         find, known = loaded["text_detection"]
-        self.detect = TextDetector(kinds.on_sides(find, known), known)
-        self.recognize = TextRecognizer(*loaded["text_recognition"], threads, kinds)
+        self.detect = TextDetector(self.shapes["text_detection"].on_sides(find, known), known)
+        self.recognize = TextRecognizer(*loaded["text_recognition"], threads, self.shapes["text_recognition"])
         page, bent, lines = (
             loaded.get(task) for task in ("doc_orientation", "image_unwarping", "textline_orientation")
         )
         self.classify_page = PageClassifier(*page) if page else None
         self.unwarp = TextImageUnwarper(*bent) if bent else None
-        self.classify_lines = LineClassifier(*lines, threads, kinds) if lines else None
+        self.classify_lines = LineClassifier(*lines, threads, self.shapes["textline_orientation"]) if lines else None
         # Loading leaves behind more than the models weigh.
         memory.give_back()
 
@@ -163,11 +165,12 @@ class OCR:
     def warm_up(self) -> int:
         """Run each model on every shape that it will be given, or on a usual one where shapes are not few; how many runs.
 
-        A GPU searches and plans at each new shape. In high-performance mode no other shape comes afterwards, as long as
-        detection's limits are those of `options` and pages are not unwarped.
+        A GPU searches and plans at each new shape. Where shapes are few no other comes afterwards, as long as detection's
+        limits are those of `options`, pages have no more than shapes.WARM pixels there, and are not unwarped.
         """
         largest = largest_side(self.options.detection)
-        runs = [(stage.run, each) for stage in self._loaded() for each in self.shapes.inputs(stage.metadata, largest)]
+        kinds = [(stage, self.shapes[stage.metadata.task]) for stage in self._loaded()]
+        runs = [(stage.run, each) for stage, few in kinds for each in few.inputs(stage.metadata, largest)]
         for run, shape in runs:
             run(np.zeros(shape, np.float32))
         return len(runs) + sum(each.warm_up() for each in self.others)

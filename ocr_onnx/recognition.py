@@ -16,7 +16,7 @@ from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.normalization import VALUES, look_up
 from ocr_onnx.options import check_number, check_shape
 from ocr_onnx.profiling import timed
-from ocr_onnx.shapes import EACH, Batch, Shapes, stacked
+from ocr_onnx.shapes import EACH, NO_STEP, Batch, Shapes
 from ocr_onnx.types import Columns, Image, Run, Tensor, Text
 
 MAX_WIDTH = 3200
@@ -87,20 +87,23 @@ class TextRecognizer:
             widths, shares = padded_widths(crops, options.batch_size, shape), filled(crops, options.batch_size, shape)
 
         def read(batch: Batch) -> list[Text]:
+            given = {i: widths[i] if self.shapes.bounded else batch.width for i in batch.members}
             tensors = [
-                preprocess(crops[i], batch.width, shape, squeeze) if fixed is None else stretch(crops[i], fixed)
-                for i in batch.members
+                preprocess(crops[i], width, shape, squeeze) if fixed is None else stretch(crops[i], fixed)
+                for i, width in given.items()
             ]
-            index, probability = best_classes(self.run(stacked(tensors, batch)))
+            index, probability = best_classes(self.run(self.shapes.stacked(tensors, batch)))
             return [
-                self._decode(index[row], probability[row], shares[i] * (widths[i] / batch.width))
-                for row, i in enumerate(batch.members)
+                self._decode(index[row], probability[row], shares[i] * (widths[i] / width))
+                for row, (i, width) in enumerate(given.items())
             ]
 
         return self.shapes.run_lines(read, widths, self.threads)
 
     def _decode(self, index: NDArray[np.int64], probability: NDArray[np.float32], share: float) -> Text:
         """One line's text, as it is written."""
+        if self.shapes.bounded:
+            index, probability = (each[index != NO_STEP] for each in (index, probability))
         text = ctc_decode(index, probability, self.metadata.charset, share)
         return in_visual_order(text) if self.metadata.name.startswith(ARABIC) else text
 

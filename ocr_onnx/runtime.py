@@ -23,7 +23,7 @@ from ocr_onnx.errors import (
     OnnxRuntimeMissingError,
     OptionError,
 )
-from ocr_onnx.modelfile import for_loading
+from ocr_onnx.modelfile import for_loading, has_bounds
 from ocr_onnx.profiling import span
 from ocr_onnx.types import Tensor
 
@@ -65,10 +65,17 @@ class Session:
     OnnxRuntimeError where ONNX Runtime or a provider is not there, or takes no part of the model.
 
     Memory of a run is kept for the next one, which it makes faster; after a LARGE input on the CPU it goes back to the system.
+    `bounded` is whether pictures may end before the tensor does (shapes.BEYOND), where the model's file knows of it; None: on a GPU.
     """
 
-    def __init__(self, path: Path, placement: Placement = CPU, threads: int = 1) -> None:
-        self._session = _load(path, placement, threads)
+    def __init__(
+        self, path: Path, placement: Placement = CPU, threads: int = 1, *, bounded: bool | None = None
+    ) -> None:
+        model = path.read_bytes()
+        self.bounded = (placement.on_gpu if bounded is None else bounded) and has_bounds(model)
+        """Whether they may."""
+        contents = for_loading(model, on_cpu=placement.on_cpu, bounded=self.bounded)
+        self._session = _load(path, contents, placement, threads)
         self._for_large: Any = None
         if placement.on_cpu:
             self._for_large = onnxruntime().RunOptions()
@@ -104,10 +111,9 @@ class Session:
         return tuple(np.asarray(output) for output in outputs)
 
 
-def _load(path: Path, placement: Placement, threads: int) -> Any:
-    """An onnxruntime.InferenceSession that really has the providers of `placement`."""
+def _load(path: Path, contents: bytes, placement: Placement, threads: int) -> Any:
+    """An onnxruntime.InferenceSession of a file's contents that really has the providers of `placement`."""
     ort = onnxruntime()
-    contents = for_loading(path.read_bytes(), on_cpu=placement.on_cpu)
     try:
         session = _open(contents, placement.providers, threads)
     except _errors(ort) as error:

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper, save
 from served import read, running
 
 from benchmarks import (
+    batches,
     charts,
     cold,
     gpu,
@@ -52,6 +53,7 @@ def square(x: float, y: float, side: float) -> np.ndarray[Any, np.dtype[np.float
 @pytest.mark.parametrize("file", sorted(records.RESULTS.glob("*.json")), ids=lambda file: file.stem)
 def test_tables_of_results_are_what_their_json_says(file: Path) -> None:
     makers = {
+        "batches": batches.markdown,
         "peers": peers_report.markdown,
         "providers": providers.markdown,
         "latency": latency.markdown,

@@ -29,7 +29,7 @@ from ocr_onnx.devices import (
 from ocr_onnx.engines import COMPILERS, Key
 from ocr_onnx.errors import DeviceUnavailableError, EngineRefusedError, OptionError
 from ocr_onnx.placement import place
-from ocr_onnx.shapes import FEW, TOGETHER
+from ocr_onnx.shapes import BOUNDED, EACH, FEW, TOGETHER
 from ocr_onnx.types import Tensor
 
 CLASSIFIER = "PP-LCNet_x1_0_textline_ori"
@@ -101,8 +101,8 @@ def test_a_profile_covers_every_shape_that_a_model_is_given() -> None:
 def test_profiles_follow_the_mode_and_the_limits() -> None:
     assert FEW.bounds(DETECTION, 1280) == ((1, 3, 320, 320), (1, 3, 960, 960), (1, 3, 1280, 1280))
     assert TOGETHER.bounds(DETECTION, 4000) == ((1, 3, 32, 32), (1, 3, 960, 960), (1, 3, 4000, 4000))
-    assert FEW.bounds(RECOGNITION, 1280) == ((1, 3, 48, 80), (8, 3, 48, 320), (8, 3, 48, 3200))
-    assert TOGETHER.bounds(LINE, 4000) == ((1, 3, 80, 160), (6, 3, 80, 160), (6, 3, 80, 160))
+    assert FEW.bounds(RECOGNITION, 1280) == ((1, 3, 48, 80), (16, 3, 48, 320), (16, 3, 48, 3200))
+    assert TOGETHER.bounds(LINE, 4000) == ((1, 3, 80, 160), (16, 3, 80, 160), (16, 3, 80, 160))
 
 
 def test_each_compiler_is_told_shapes_and_a_folder() -> None:
@@ -126,7 +126,7 @@ def test_each_compiler_is_told_shapes_and_a_folder() -> None:
 
 def test_a_folder_is_named_after_all_that_an_engine_depends_on() -> None:
     key = Key("ab" * 32, "tensorrt", "10.13.2", "NVIDIA L4 (x/y)", "fp32", FEW.bounds(RECOGNITION, 1280))
-    assert key.folder == f"{'ab' * 32}_tensorrt-10.13.2_NVIDIA-L4-x-y-_fp32_1x3x48x80-8x3x48x320-8x3x48x3200"
+    assert key.folder == f"{'ab' * 32}_tensorrt-10.13.2_NVIDIA-L4-x-y-_fp32_1x3x48x80-16x3x48x320-16x3x48x3200"
     others: dict[str, Any] = {
         "graph": "cd" * 32,
         "version": "",
@@ -135,7 +135,7 @@ def test_a_folder_is_named_after_all_that_an_engine_depends_on() -> None:
         "compiler": "tensorrt-rtx",
     }
     changed: list[Any] = [replace(key, **{name: value}) for name, value in others.items()]
-    changed.append(replace(key, profile=TOGETHER.bounds(RECOGNITION, 1280)))
+    changed.append(replace(key, profile=EACH.bounds(RECOGNITION, 1280)))
     assert len({each.folder for each in (key, *changed)}) == 7
 
 
@@ -150,7 +150,7 @@ def test_without_an_engine_cuda_runs_the_model_and_the_log_names_the_command(
         "it: ocr-onnx build --provider TensorrtExecutionProvider --mode high-performance"
     )
     assert not engines.root().exists()
-    assert ocr.shapes is FEW
+    assert ocr.shapes == {"text_detection": BOUNDED, "text_recognition": BOUNDED}
 
 
 def test_where_it_is_allowed_a_missing_engine_is_built_and_then_found(machine: Machine) -> None:
@@ -160,7 +160,7 @@ def test_where_it_is_allowed_a_missing_engine_is_built_and_then_found(machine: M
     OCR(providers=[TENSORRT_PROVIDER])
     assert machine.taken() == {TENSORRT_PROVIDER}
     options = {settings["trt_profile_max_shapes"] for name, settings in machine.made if name == TENSORRT_PROVIDER}
-    assert options == {"x:1x3x4000x4000", "x:6x3x48x3200", "x:1x3x224x224", "x:6x3x80x160"}
+    assert options == {"x:1x3x4000x4000", "x:16x3x48x3200", "x:1x3x224x224", "x:16x3x80x160"}
 
 
 def test_an_engine_for_other_limits_is_another(machine: Machine) -> None:

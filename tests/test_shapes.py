@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,13 @@ from conftest import DETECTION, LINE, PAGE, PAGES, RECOGNITION, UNWARPING
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.batches import forced
 from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult, RecognitionOptions, shapes, sources
 from ocr_onnx.detection import TextDetector, input_size, largest_side
 from ocr_onnx.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, OPENVINO_PROVIDER, Placement, Provider
 from ocr_onnx.orientation import LineClassifier, LineOrientationOptions
 from ocr_onnx.recognition import TextRecognizer
-from ocr_onnx.shapes import EACH, FEW, TOGETHER, Shapes
+from ocr_onnx.shapes import BEYOND, BOUNDED, EACH, FEW, MOST, RUN, TOGETHER, WARM, Batch, Shapes
 from ocr_onnx.types import Run, Tensor
 
 HIGH = OCROptions.high_performance()
@@ -49,33 +50,26 @@ def first_class(tensor: Tensor) -> Tensor:
     return np.tile(np.array([[1.0, 0.0]], np.float32), (len(tensor), 1))
 
 
-def forced(ocr: OCR, kinds: Shapes) -> OCR:
-    """The same models on the CPU, in these shapes."""
-    ocr.shapes = kinds
-    ocr.detect = replace(ocr.detect, run=kinds.on_sides(ocr.detect.run, ocr.detect.metadata))
-    ocr.recognize = replace(ocr.recognize, shapes=kinds)
-    if ocr.classify_lines is not None:
-        ocr.classify_lines = replace(ocr.classify_lines, shapes=kinds)
-    return ocr
-
-
 @pytest.mark.parametrize(
-    ("providers", "mode", "expected"),
+    ("providers", "mode", "expected", "bounded"),
     [
-        ((CPU_PROVIDER,), "high-performance", EACH),
-        ((OPENVINO_PROVIDER,), "high-performance", EACH),
-        ((CUDA_PROVIDER, CPU_PROVIDER), "standard", TOGETHER),
-        ((CUDA_PROVIDER, CPU_PROVIDER), "high-performance", FEW),
-        (("DmlExecutionProvider",), "standard", TOGETHER),
+        ((CPU_PROVIDER,), "high-performance", EACH, EACH),
+        ((OPENVINO_PROVIDER,), "high-performance", EACH, EACH),
+        ((CUDA_PROVIDER, CPU_PROVIDER), "standard", TOGETHER, BOUNDED),
+        ((CUDA_PROVIDER, CPU_PROVIDER), "high-performance", FEW, BOUNDED),
+        (("DmlExecutionProvider",), "standard", TOGETHER, BOUNDED),
     ],
 )
-def test_a_gpu_gets_batches_and_in_high_performance_mode_few_shapes(
-    providers: tuple[str, ...], mode: Any, expected: Shapes
+def test_a_gpu_gets_batches_and_few_shapes_where_they_change_no_text_or_the_mode_allows_it(
+    providers: tuple[str, ...], mode: Any, expected: Shapes, bounded: Shapes
 ) -> None:
-    assert shapes.of(Placement(tuple(map(Provider, providers)), "test", mode)) is expected
+    where = Placement(tuple(map(Provider, providers)), "test", mode)
+    assert shapes.of(where, RECOGNITION, bounded=False) is expected
+    assert shapes.of(where, RECOGNITION, bounded=True) is bounded
+    assert shapes.of(where, LINE, bounded=False) is (FEW if where.on_gpu else EACH)
 
 
-@given(st.lists(st.integers(8, 4000), max_size=60), st.sampled_from([EACH, TOGETHER, FEW]))
+@given(st.lists(st.integers(8, 4000), max_size=60), st.sampled_from([EACH, TOGETHER, FEW, BOUNDED]))
 def test_each_line_is_in_one_batch_that_is_wide_enough(widths: list[int], kinds: Shapes) -> None:
     batches = kinds.batches(widths)
     assert sorted(i for batch in batches for i in batch.members) == list(range(len(widths)))
@@ -84,15 +78,43 @@ def test_each_line_is_in_one_batch_that_is_wide_enough(widths: list[int], kinds:
         assert batch.size in kinds.sizes
         assert len(batch.members) <= batch.size < 2 * len(batch.members)
         assert all(widths[i] <= batch.width for i in batch.members)
+        assert batch.size == 1 or batch.size * batch.width <= MOST
         if not kinds.widths:
             assert {widths[i] for i in batch.members} == {batch.width}
+        elif not kinds.bounded:
+            assert len({shapes._next(widths[i], kinds.widths) for i in batch.members}) == 1
 
 
-def test_in_standard_mode_a_batch_is_the_references() -> None:
-    assert [(batch.members, batch.width) for batch in TOGETHER.batches([320] * 8 + [400] * 2)] == [
-        ((0, 1, 2, 3, 4, 5), 320),
-        ((6, 7), 320),
-        ((8, 9), 400),
+def cost(batches: Sequence[Batch]) -> int:
+    return sum(RUN + batch.size * batch.width for batch in batches)
+
+
+@given(st.lists(st.sampled_from([8, 100, 320, 330, 500, 900, 1500, 3200]), max_size=9))
+def test_no_other_batches_would_cost_less(widths: list[int]) -> None:
+    def least(ordered: tuple[int, ...]) -> int:
+        if not ordered:
+            return 0
+        heads = ((ordered[:count], ordered[count:]) for count in range(1, len(ordered) + 1))
+        sizes = (
+            (shapes._next(len(head), BOUNDED.sizes) * shapes._next(head[-1], BOUNDED.widths), head, rest)
+            for head, rest in heads
+        )
+        return min(RUN + size + least(rest) for size, head, rest in sizes if len(head) == 1 or size <= MOST)
+
+    assert cost(BOUNDED.batches(widths)) == least(tuple(sorted(widths)))
+
+
+def test_a_page_of_many_widths_takes_few_runs() -> None:
+    widths = [320] * 9 + [360, 402, 433, 470, 512, 560, 640, 700, 770, 840, 900, 990, 1100, 1200, 1290]
+    counts = [len(kinds.batches(widths)) for kinds in (EACH, TOGETHER, FEW, BOUNDED)]
+    assert counts == [24, 16, 7, 4]
+
+
+def test_without_bounds_in_standard_mode_lines_of_one_width_share_a_batch() -> None:
+    assert [(batch.members, batch.width) for batch in TOGETHER.batches([320] * 18 + [400] * 2)] == [
+        ((0, 1), 320),
+        (tuple(range(2, 18)), 320),
+        ((18, 19), 400),
     ]
 
 
@@ -160,17 +182,43 @@ def test_beyond_the_largest_side_and_width_shapes_are_their_own() -> None:
 
 def test_where_shapes_are_not_few_the_warm_up_takes_usual_ones() -> None:
     assert TOGETHER.inputs(DETECTION, 4000) == [(1, 3, 960, 960)]
-    assert TOGETHER.inputs(RECOGNITION, 4000) == [(size, 3, 48, 320) for size in (1, 2, 3, 4, 5, 6)]
+    assert TOGETHER.inputs(RECOGNITION, 4000) == [(size, 3, 48, 320) for size in range(1, 17)]
     assert FEW.inputs(PAGE, 4000) == [(1, 3, 224, 224)]
     assert FEW.inputs(UNWARPING, 4000) == [(1, 3, 960, 960)]
+
+
+def test_pages_that_take_much_memory_are_not_run_ahead() -> None:
+    ahead = BOUNDED.inputs(DETECTION, 4000)
+    assert max(height * width for _, _, height, width in ahead) <= WARM
+    assert (1, 3, 960, 4000) in ahead
+    assert len(ahead) == 85
+
+
+def test_what_pads_a_page_or_a_line_is_marked_where_the_model_sees_it() -> None:
+    given_in: list[Tensor] = []
+
+    def run(tensor: Tensor) -> tuple[Tensor]:
+        given_in.append(tensor)
+        return (tensor[:, :1],)
+
+    page = np.ones((1, 3, 640, 96), np.float32)
+    assert BOUNDED.on_sides(run, DETECTION)(page)[0].shape == (1, 1, 640, 96)
+    (whole,) = given_in
+    assert (whole[..., :640, :96] == 1).all()
+    assert (whole[..., 640:, :] == BEYOND).all()
+    assert (whole[..., 96:] == BEYOND).all()
+    room = BOUNDED.stacked([page[:, :, :48, :80], page[:, :, :48]], Batch((0, 1), 120, 4))
+    assert [(row == BEYOND).any(axis=(0, 1)).sum() for row in room] == [40, 24, 0, 0]
+    assert (room[2:] == 0).all()
 
 
 def lines(result: OCRResult) -> list[tuple[str, list[list[int]]]]:
     return [(line.text, line.box.quad.tolist()) for line in result.lines]
 
 
-def test_batches_read_what_single_lines_read(ocr: OCR) -> None:
-    together = forced(OCR(), TOGETHER)
+@pytest.mark.parametrize("kinds", [TOGETHER, BOUNDED])
+def test_batches_read_what_single_lines_read(ocr: OCR, kinds: Shapes) -> None:
+    together = forced(OCR(), kinds)
     for name in ("receipt.png", "letter.png"):
         (page,) = sources.read_pages(PAGES / name)
         expected, found = ocr.read(page, ocr.options), together.read(page, ocr.options)
@@ -178,6 +226,20 @@ def test_batches_read_what_single_lines_read(ocr: OCR) -> None:
         for one, other in zip(found.lines, expected.lines, strict=True):
             assert one.score == pytest.approx(other.score, abs=1e-4)
             assert one.box.upside_down == other.box.upside_down
+
+
+def test_with_bounds_few_shapes_read_what_high_performance_mode_does_on_a_processor() -> None:
+    few, each = forced(OCR(HIGH), BOUNDED), OCR(HIGH)
+    options = replace(HIGH, return_word_box=True)
+    for name in ("letter.png", "receipt.png"):
+        (page,) = sources.read_pages(PAGES / name)
+        expected, found = each.read(page, options), few.read(page, options)
+        assert lines(found) == lines(expected)
+        for one, other in zip(found.lines, expected.lines, strict=True):
+            assert one.score == pytest.approx(other.score, abs=1e-4)
+            assert one.words is not None
+            assert other.words is not None
+            assert [(w.text, w.box.tolist()) for w in one.words] == [(w.text, w.box.tolist()) for w in other.words]
 
 
 def test_few_shapes_read_nearly_all_lines_as_high_performance_mode_does_on_a_processor() -> None:

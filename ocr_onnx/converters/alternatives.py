@@ -1,4 +1,4 @@
-"""Nodes that a CPU is given in place of others, and the file that holds both: see ocr_onnx.modelfile."""
+"""Nodes that a CPU, or a GPU, is given in place of others, and the file that holds both: see ocr_onnx.modelfile."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, NodeProto, numpy_helper
 
 from ocr_onnx.denormals import without_denormals
-from ocr_onnx.modelfile import for_cpu
+from ocr_onnx.modelfile import FOR_CPU, FOR_GPU, in_place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alternative:
-    """What computes the same as some of a graph's nodes, by means that pay on a CPU alone."""
+    """What computes the same as some of a graph's nodes, by means that pay on a CPU alone, or a GPU."""
 
     first: int
     after: int
@@ -37,18 +37,27 @@ def is_open(model: onnx.ModelProto, opset: int, prefix: str) -> bool:
     return model.opset_import[0].version >= opset and not within and not taken
 
 
-def contents(model: onnx.ModelProto, alternatives: Iterable[Alternative] = ()) -> bytes:
+def contents(
+    model: onnx.ModelProto, alternatives: Iterable[Alternative] = (), for_gpu: Alternative | None = None
+) -> bytes:
     """A model's file, without weights that are almost nothing. Raises ValueError where two alternatives overlap."""
     parts, done = [], 0
     for each in sorted(alternatives, key=attrgetter("first")):
         if not done <= each.first < each.after:
             raise ValueError(f"two alternatives for node {each.first}, or one for no node")
-        part = onnx.ModelProto()
-        part.graph.node.extend(each.nodes)
-        part.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in each.constants.items())
-        parts.append(for_cpu(each.first, each.after, _bytes(part)))
+        parts.append(_part(FOR_CPU, each))
         done = each.after
+    if for_gpu is not None:
+        parts.append(_part(FOR_GPU, for_gpu))
     return b"".join([*parts, _bytes(model)])
+
+
+def _part(number: int, alternative: Alternative) -> bytes:
+    part = onnx.ModelProto()
+    part.graph.node.extend(alternative.nodes)
+    constants = alternative.constants.items()
+    part.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants)
+    return in_place(number, alternative.first, alternative.after, _bytes(part))
 
 
 def renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> list[NodeProto]:

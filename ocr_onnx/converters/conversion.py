@@ -11,6 +11,7 @@ import onnx
 
 from ocr_onnx.converters.alternatives import Alternative, contents
 from ocr_onnx.converters.blanks import blank_features, find_table, skip_blanks
+from ocr_onnx.converters.bounds import HEIGHT, WIDTH, keep_bounds
 from ocr_onnx.converters.describe import describe
 from ocr_onnx.converters.form import Form
 from ocr_onnx.converters.optimize import optimize
@@ -25,6 +26,7 @@ from ocr_onnx.converters.verify import (
     check_alike,
     check_numbers,
     compare,
+    keeps_bounds,
     padded,
     run_onnx,
     sample_inputs,
@@ -95,8 +97,8 @@ def _finish(
     onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "model.onnx")
-        alternatives = _for_cpu(model, metadata, Path(scratch))
-        made.write_bytes(contents(model, alternatives))
+        alternatives, for_gpu = _for_cpu(model, metadata, Path(scratch)), _for_gpu(model, metadata)
+        made.write_bytes(contents(model, alternatives, for_gpu))
         inputs = sample_inputs(metadata)
         # An exporter can finish without a word and have written what does not load, or answers with no numbers.
         found = run_onnx(made, inputs)
@@ -110,6 +112,8 @@ def _finish(
                 inputs = padded(inputs)
                 found = run_onnx(made, inputs)
             check_alike(metadata, run_onnx(elsewhere, inputs), found)
+        if for_gpu is not None and not keeps_bounds(metadata, made, sample_inputs(metadata)):
+            made.write_bytes(contents(model, alternatives))
         place(made, target)
     return Report(metadata, target, (before, len(model.graph.node)), model.opset_import[0].version, agreement)
 
@@ -126,6 +130,12 @@ def _for_cpu(model: onnx.ModelProto, metadata: ModelMetadata, scratch: Path) -> 
     if (table := find_table(model)) is not None:
         found += skip_blanks(model, table, blank_features(model, table, metadata, scratch))
     return found
+
+
+def _for_gpu(model: onnx.ModelProto, metadata: ModelMetadata) -> Alternative | None:
+    """What a GPU is given in place of all nodes."""
+    axes = {"text_detection": (HEIGHT, WIDTH), "text_recognition": (WIDTH,)}.get(metadata.task)
+    return None if axes is None or metadata.static_shape else keep_bounds(model, axes)
 
 
 def _has_fixed_size(model: onnx.ModelProto) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 
 from ocr_onnx import detection, normalization, orientation, recognition
 from ocr_onnx.calibration import lines_of, sample_page
-from ocr_onnx.errors import ConversionError
+from ocr_onnx.errors import ConversionError, ModelError
 from ocr_onnx.geometry import rotate
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.recognition import BLANK
 from ocr_onnx.runtime import Session
+from ocr_onnx.shapes import BEYOND, NO_STEP
 from ocr_onnx.threads import cpu_count
 from ocr_onnx.types import Image, Tensor
+
+logger = logging.getLogger(__name__)
 
 Inputs: TypeAlias = Mapping[str, Tensor]
 Outputs: TypeAlias = Mapping[str, "tuple[NDArray[Any], ...]"]
@@ -30,6 +34,12 @@ TOLERANCE = 1e-3
 
 GRAY_LEVEL = 1 / 255
 """Unwarping decides for a color at each pixel."""
+
+BESIDE = 96
+"""Pixels by which pages and lines are enlarged to see that a model sees their ends; detection takes multiples of 32."""
+
+TIES = 0.01
+"""The share of a line's steps that may be decided otherwise, where rounding decides between two classes."""
 
 PADDING = 403
 """Columns by which lines are padded to see that few of them need be computed."""
@@ -121,6 +131,36 @@ def padded(inputs: Inputs) -> Inputs:
     """Lines with so much more padding that a CPU computes little of it."""
     ends = ((0, 0), (0, 0), (0, 0), (0, PADDING))
     return {f"{name}, padded": np.pad(tensor, ends) for name, tensor in inputs.items()}
+
+
+def keeps_bounds(metadata: ModelMetadata, path: Path, inputs: Inputs) -> bool:
+    """Whether a file reads padded pages or lines, as a GPU is given them, as it reads them alone; the log says where it does not."""
+    bounded, plain = Session(path, threads=cpu_count(), bounded=True), Session(path, threads=cpu_count())
+    alone = {name: plain(tensor) for name, tensor in inputs.items()}
+    steps = inputs if metadata.task == "text_recognition" else ()
+    try:
+        padded = {name: _alone(bounded(_enlarged(tensor, metadata)), tensor) for name, tensor in inputs.items()}
+        check_alike(metadata, padded, alone)
+        if any(np.count_nonzero(alone[name][0] != padded[name][0]) > TIES * alone[name][0].size for name in steps):
+            raise ConversionError("steps are read otherwise")  # noqa: TRY301
+    except (ConversionError, ModelError, ValueError) as error:
+        logger.warning("%s is given to GPUs without bounds: %s", metadata.name, error)
+        return False
+    return True
+
+
+def _enlarged(tensor: Tensor, metadata: ModelMetadata) -> Tensor:
+    """A page or lines in a larger picture."""
+    more = (0, BESIDE) if metadata.task == "text_recognition" else (BESIDE, BESIDE)
+    return np.pad(tensor, ((0, 0), (0, 0), *((0, each) for each in more)), constant_values=BEYOND)
+
+
+def _alone(outputs: tuple[NDArray[Any], ...], tensor: Tensor) -> tuple[NDArray[Any], ...]:
+    """What is of the page, or of the lines."""
+    if len(outputs) == 1:
+        return (outputs[0][..., : tensor.shape[2], : tensor.shape[3]],)
+    within = outputs[0][0] != NO_STEP
+    return tuple(each[:, within] for each in outputs)
 
 
 def check_alike(metadata: ModelMetadata, elsewhere: Outputs, on_cpu: Outputs) -> None:

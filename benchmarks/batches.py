@@ -1,0 +1,114 @@
+"""What a GPU is given, counted on the CPU: runs of recognition, their columns, and whether they read what single lines do.
+
+    python -m benchmarks.batches --data ../shared/data
+
+The pictures of the race (benchmarks.peers), both orientation stages off, detection at most 960 pixels a side, in standard mode. The
+shapes of a GPU are forced on the CPU, where they take longer. Writes benchmarks/results/batches.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import records
+from benchmarks.labelled import spread
+from benchmarks.machine import circumstances
+from benchmarks.peers import PICTURES, SIDE
+from benchmarks.providers import OPTIONS
+from ocr_onnx import OCR, OCRResult, sources, store
+from ocr_onnx.runtime import Session
+from ocr_onnx.shapes import BOUNDED, EACH, FEW, TOGETHER, Shapes
+from ocr_onnx.threads import cpu_count
+from ocr_onnx.types import Run, Tensor
+
+WAYS: Mapping[str, Shapes] = {
+    "each line by itself, as on a processor": EACH,
+    "lines of one width, six at most": replace(TOGETHER, sizes=tuple(range(1, 7))),
+    "lines of one width, 16 at most: models without bounds": TOGETHER,
+    "few shapes, black around pages and lines: the same in high-performance mode": FEW,
+    "few shapes with bounds: both modes": BOUNDED,
+}
+
+
+def forced(ocr: OCR, kinds: Shapes) -> OCR:
+    """An engine whose models are given these shapes on the CPU."""
+    ocr.shapes = dict.fromkeys(ocr.shapes, kinds)
+    find, read = (
+        Session(store.find(stage.metadata.name), threads=cpu_count(), bounded=True) if kinds.bounded else stage.run
+        for stage in (ocr.detect, ocr.recognize)
+    )
+    ocr.detect = replace(ocr.detect, run=kinds.on_sides(find, ocr.detect.metadata))
+    ocr.recognize = replace(ocr.recognize, run=read, shapes=kinds)
+    if ocr.classify_lines is not None:
+        ocr.classify_lines = replace(ocr.classify_lines, shapes=kinds)
+    return ocr
+
+
+def measure(data: Path, every: int) -> list[dict[str, Any]]:
+    """Each way's runs, columns of pixels, and lines that are as the first way's."""
+    pages = [page for path in spread(data, PICTURES)[::every] for page in sources.read_pages(path)]
+    rows: list[dict[str, Any]] = []
+    wanted: list[list[tuple[str, list[list[int]]]]] = []
+    for way, kinds in WAYS.items():
+        ocr, seen = forced(OCR(OPTIONS), kinds), [0, 0]
+        ocr.recognize = replace(ocr.recognize, run=_counted(ocr.recognize.run, seen))
+        found = [_lines(ocr.read(page, OPTIONS)) for page in pages]
+        wanted = wanted or found
+        equal = sum(line in page for lines, page in zip(wanted, found, strict=True) for line in lines)
+        rows.append({"way": way, "runs": seen[0], "columns": seen[1], "equal": equal})
+        rows[-1] |= {"lines": sum(map(len, wanted)), "pictures": len(pages)}
+    return rows
+
+
+def _counted(run: Run, seen: list[int]) -> Run:
+    def counted(tensor: Tensor) -> tuple[NDArray[Any], ...]:
+        seen[0] += 1
+        seen[1] += int(np.prod(tensor.shape[::3]))
+        return run(tensor)
+
+    return counted
+
+
+def _lines(result: OCRResult) -> list[tuple[str, list[list[int]]]]:
+    return [(line.text, line.box.quad.tolist()) for line in result.lines]
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """batches.md."""
+    first = result["rows"][0]
+    lines = [
+        "# What a GPU is given",
+        "",
+        (
+            f"Written by `python -m benchmarks.batches`. {result['circumstances']}. {first['pictures']} pictures, detection at most "
+            f"{SIDE} pixels a side, standard mode; columns of pixels as parts of the lines' own. Run on the CPU: no time of a GPU."
+        ),
+        "",
+        "| shapes | runs of recognition a picture | columns | texts and boxes as single lines |",
+        "|---|--:|--:|--:|",
+    ]
+    for row in result["rows"]:
+        runs, columns = row["runs"] / row["pictures"], row["columns"] / first["columns"]
+        lines.append(f"| {row['way']} | {runs:.1f} | {columns:.2f} | {row['equal']} of {row['lines']} |")
+    return "\n".join(lines) + "\n"
+
+
+@click.command(help=__doc__)
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with the pictures.")
+@click.option("--every", default=1, show_default=True, help="Only every so many-th picture.")
+def main(data: Path, every: int) -> None:
+    """Count, and write what came of it."""
+    result = {"circumstances": circumstances(), "rows": measure(data, every)}
+    records.keep("batches", result, markdown(result))
+    click.echo(markdown(result))
+
+
+if __name__ == "__main__":
+    main()

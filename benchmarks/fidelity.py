@@ -2,7 +2,7 @@
 
 python -m benchmarks.fidelity                        the pages of tests/pages
 python -m benchmarks.fidelity --reference ../shared  and the recordings and images kept there
-python -m benchmarks.fidelity --device gpu           on a GPU; --provider and --mode as of 'ocr-onnx run'
+python -m benchmarks.fidelity --device gpu           on a GPU; --provider as of 'ocr-onnx run', --mode as of OCR: sizes stay
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -110,14 +110,6 @@ def recordings(reference: Path | None, textline: Path | None) -> Iterator[Record
             click.echo(f"SKIPPED: {version}, for want of its models: ocr-onnx models pull {' '.join(names)}", err=True)
 
 
-def in_mode(options: OCROptions, mode: Mode) -> OCROptions:
-    """Recorded options; in high-performance mode with its sizes and padding."""
-    if mode == "standard":
-        return options
-    fast = OCROptions.high_performance()
-    return replace(options, detection=fast.detection, recognition=fast.recognition)
-
-
 def compare(recording: Recording, ocr: OCR, pictures: int | None = None) -> Tally:
     """Read every image of a recording, or so many at most, and print what differs."""
     total = Tally()
@@ -211,13 +203,12 @@ def narrowest(ocr: OCR, result: OCRResult, found: int) -> str:
 @click.option("--polys", "least_polys", default=99.9, show_default=True, help="Least percentage of equal boxes.")
 def main(reference: Path | None, textline: Path | None, least_texts: float, least_polys: float, **where: Any) -> None:
     """Compare with every recording there is."""
-    mode: Mode = where["mode"]
-    placement = place(where["device"], where["providers"], mode)
+    placement = place(where["device"], where["providers"], where["mode"])
     present = reference if reference is not None and (reference / "golden").is_dir() else None
     total = Tally()
     click.echo(f"OpenCV {cv2.__version__}, NumPy {np.__version__}, {placement}")
     for recording in recordings(present, textline):
-        ocr = OCR(in_mode(recording.options, mode), models=recording.models, device=placement)
+        ocr = OCR(recording.options, models=recording.models, device=placement)
         tally = compare(recording, ocr, where["pictures"])
         click.echo(f"{recording.file.stem}: {tally}")
         total.add(tally)

@@ -23,7 +23,8 @@ Shape = tuple[int, ...]
 """(batch, channel, height, width) in pixels."""
 
 BEYOND = 100.0
-"""Stands where neither a page or line is nor what the reference pads it with: no pixel is, once normalized (ocr_onnx.converters.bounds)."""
+"""Stands where neither a page or line is nor what the reference pads it with: no pixel is so much, once normalized
+(ocr_onnx.converters.bounds)."""
 
 NO_STEP = -1
 """Stands for the class of a step that lies beyond."""
@@ -32,8 +33,8 @@ WARM = 4_000_000
 """Pixels of the largest page that a detector is run on ahead: larger ones take much of a GPU's memory, and long in any case."""
 
 RUN = 2000
-"""What a run of a recognizer costs whatever it is given, in columns of pixels that it could read in that time: a GPU's threads have to
-be told of some 200 operators. Estimated, not measured: from 600 to 20,000 batches change little, see docs/devices.md."""
+"""What it costs a GPU to run a recognizer's 200 operators, whatever they are given, in columns of pixels that it could read in that time:
+an estimate, not measured on one."""
 
 MOST = 25_600
 """Columns of pixels that a batch may have, rows times width: as many pixels as a page of 1,100 a side."""
@@ -170,9 +171,6 @@ class Shapes:
 EACH = Shapes()
 """Those of a processor: several calls of one thread fill its cores better than one of several."""
 
-TOGETHER = Shapes(sizes=tuple(range(1, 17)))
-"""Those of a GPU in standard mode: the reference's widths, as many lines of one width as there are, 16 at most."""
-
 FEW = Shapes(
     # Doubled, so that less than half of a batch is empty.
     sizes=(1, 2, 4, 8, 16),
@@ -181,10 +179,13 @@ FEW = Shapes(
     # A third more than the one before, in detection's steps of 32; 960, 1280 and 4000 are its usual limits.
     sides=(320, 416, 544, 736, 960, 1280, 1696, 2240, 2976, 4000),
 )
-"""Those of a GPU in high-performance mode: a new shape makes it search and plan anew, which takes longer than its sums."""
+"""Those of a GPU in high-performance mode, for other models: a new shape makes it search and plan anew, which takes longer than its sums."""
 
 BOUNDED = replace(FEW, bounded=True)
 """Those of a GPU in both modes, for models that see where a page or a line ends."""
+
+TOGETHER = Shapes(sizes=tuple(range(1, 17)))
+"""Those of a GPU in standard mode, for other models: the reference's widths, as many lines of one width as there are, 16 at most."""
 
 
 def of(placement: Placement, metadata: ModelMetadata, *, bounded: bool) -> Shapes:

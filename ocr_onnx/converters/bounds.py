@@ -9,7 +9,8 @@ So the answers are those of the picture alone, but for rounding, and lines of an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -30,6 +31,8 @@ FAR = -1e4
 """Added to the attention that is paid to what lies beyond: its exponential is 0, and half precision holds it."""
 
 HEIGHT, WIDTH = 2, 3
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 Stride = tuple[int, ...]
 """Pixels of the picture, down and across, for each position of a map."""
@@ -73,7 +76,7 @@ class _Bounding:
         """Add what a node becomes."""
         found = [self.strides[name] for name in node.input if name in self.strides]
         if not found or node.op_type == "Shape":
-            self.nodes.extend(renamed([node], {}))
+            self._copy(node)
             return
         stride = found[0] if len(set(found)) == 1 else None
         source, result = node.input[0], node.output[0]
@@ -82,24 +85,16 @@ class _Bounding:
         elif node.op_type in {"AveragePool", "MaxPool"}:
             stride = self._pool(node, stride)
         elif node.op_type == "GlobalAveragePool" or self._is_mean(node):
-            self.nodes.extend(renamed([node], {source: self._within(source), result: f"{PREFIX}{result}/part"}))
+            self._copy(node, {source: self._within(source), result: f"{PREFIX}{result}/part"})
             self._node("Mul", [f"{PREFIX}{result}/part", self._inverse(stride)], result)
             return
         elif node.op_type == "Softmax" and self._is_attention(node):
             self._node("Add", [source, self._bias(stride)], f"{PREFIX}{source}/near")
-            self.nodes.extend(renamed([node], {source: f"{PREFIX}{source}/near"}))
-        elif node.op_type == "Resize":
-            scales = self.graph.constants.get(node.input[2]) if len(node.input) > 2 else None
-            stride = self._enlarged(stride, scales)
-            self.nodes.extend(renamed([node], {}))
-        elif node.op_type == "ConvTranspose":
-            stride = self._transposed(node, stride)
-            self.nodes.extend(renamed([node], {}))
-        elif node.op_type == "DepthToSpace":
-            stride = self._enlarged(stride, [next(each.i for each in node.attribute if each.name == "blocksize")] * 4)
-            self.nodes.extend(renamed([node], {}))
+            self._copy(node, {source: f"{PREFIX}{source}/near"})
         else:
-            self.nodes.extend(renamed([node], {}))
+            if node.op_type in {"Resize", "ConvTranspose", "DepthToSpace"}:
+                stride = self._enlarged(stride, self._scales(node))
+            self._copy(node)
         self.strides.update(dict.fromkeys(node.output, stride))
 
     def mark_steps(self) -> None:
@@ -139,7 +134,7 @@ class _Bounding:
         """A tensor with 0 beyond."""
         masked = f"{PREFIX}{name}/within"
         if masked not in self.made:
-            self._node("Mul", [name, self._mask(self.strides[name])], masked)
+            self._node("Mul", [name, self._mask(self.strides.get(name))], masked)
         return masked
 
     def _inverse(self, stride: Stride | None) -> str:
@@ -172,8 +167,7 @@ class _Bounding:
         reach = tuple((size - 1) * apart for size, apart in zip(kernel, dilations, strict=True))
         if added != reach and not self._keeps_size(node, steps):
             raise UnknownError
-        names = {} if set(kernel) == {1} else {node.input[0]: self._within(node.input[0])}
-        self.nodes.extend(renamed([node], names))
+        self._copy(node, {} if set(kernel) == {1} else {node.input[0]: self._within(node.input[0])})
         return self._reduced(stride, steps, [0] * len(steps))
 
     def _pool(self, node: NodeProto, stride: Stride | None) -> Stride | None:
@@ -186,7 +180,7 @@ class _Bounding:
             and before is not None
             and before.op_type == "Relu"
         ):
-            self.nodes.extend(renamed([node], {node.input[0]: self._within(node.input[0])}))
+            self._copy(node, {node.input[0]: self._within(node.input[0])})
             return stride
         if (
             attribute(node, "auto_pad", b"NOTSET") != b"NOTSET"
@@ -195,7 +189,7 @@ class _Bounding:
             or attribute(node, "ceil_mode", 0)
         ):
             raise UnknownError
-        self.nodes.extend(renamed([node], {}))
+        self._copy(node)
         return self._reduced(stride, steps, [step - 1 for step in steps])
 
     def _keeps_size(self, node: NodeProto, steps: Stride) -> bool:
@@ -222,11 +216,16 @@ class _Bounding:
         parts = [(each, float(scales[axis])) for each, axis in zip(stride, self.axes, strict=True)]
         return tuple(int(each / scale) for each, scale in parts) if all(e % s == 0 for e, s in parts) else None
 
-    def _transposed(self, node: NodeProto, stride: Stride | None) -> Stride | None:
+    def _scales(self, node: NodeProto) -> Sequence[float] | NDArray[np.generic] | None:
+        """By how much a node enlarges each axis; None where it is not known."""
+        if node.op_type == "Resize":
+            return self.graph.constants.get(node.input[2]) if len(node.input) > 2 else None
+        if node.op_type == "DepthToSpace":
+            return [1, 1, *[next(each.i for each in node.attribute if each.name == "blocksize")] * 2]
         kernel, steps = (ints(node, name, [1, 1]) for name in ("kernel_shape", "strides"))
         if kernel != steps or any(ints(node, "pads", [0] * 4)):
             raise UnknownError
-        return self._enlarged(stride, [1, 1, *steps])
+        return [1, 1, *steps]
 
     def _is_mean(self, node: NodeProto) -> bool:
         """Whether it is over positions; of a row of them, or of channels, it is not."""
@@ -245,6 +244,10 @@ class _Bounding:
     def _of(self, sides: Sequence[int]) -> Stride:
         """Of (down, across) what is along the axes."""
         return tuple(sides[axis - HEIGHT] for axis in self.axes)
+
+    def _copy(self, node: NodeProto, names: Mapping[str, str] = NOTHING) -> None:
+        """The node, which then reads and writes other tensors."""
+        self.nodes.extend(renamed([node], names))
 
     def _node(self, kind: str, inputs: Sequence[str], output: str, **attributes: int) -> None:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))

@@ -17,15 +17,17 @@ from onnx import TensorProto, helper, numpy_helper
 from test_neck import Net
 
 from ocr_onnx import recognition, store
-from ocr_onnx.calibration import lines_of, sample_page
+from ocr_onnx.calibration import difference, lines_of, sample_page
 from ocr_onnx.converters import conversion, verify
 from ocr_onnx.converters.alternatives import Alternative, contents
 from ocr_onnx.converters.bounds import HEIGHT, WIDTH, keep_bounds
+from ocr_onnx.converters.precision import halve
 from ocr_onnx.devices import CPU, Placement
+from ocr_onnx.engines import MOST
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.modelfile import PRODUCER, for_loading, has_bounds
 from ocr_onnx.runtime import Session
-from ocr_onnx.shapes import BEYOND, NO_STEP
+from ocr_onnx.shapes import BEYOND, BOUNDED, NO_STEP
 
 DETECTOR, RECOGNIZER = "PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"
 
@@ -105,6 +107,20 @@ def test_a_gpu_has_bounds_and_a_cpu_has_not() -> None:
     assert "Where" not in kinds["plain"]
     assert len(kinds["plain"]) < len(kinds["bounded"]) < 1.25 * len(kinds["plain"])
     assert kinds["cpu"] != kinds["plain"]
+
+
+@pytest.mark.parametrize("name", [DETECTOR, RECOGNIZER])
+def test_half_precision_keeps_bounds(name: str, tmp_path: Path) -> None:
+    halve(store.find(name), tmp_path / "half.onnx")
+    for form in ("plain", "bounded"):
+        known = onnx.load_from_string(for_loading((tmp_path / "half.onnx").read_bytes(), **FORMS[form]))
+        onnx.checker.check_model(known, full_check=True)
+        kinds = {tensor.data_type for tensor in known.graph.initializer if len(tensor.dims) > 1}
+        assert kinds == {TensorProto.FLOAT16}
+    half, whole = (Session(path, threads=2, bounded=True) for path in (tmp_path / "half.onnx", store.find(name)))
+    assert half.bounded
+    found = difference(half, whole, bounded_metadata(whole), BOUNDED, 640)
+    assert found.share < MOST
 
 
 FORMS: dict[str, dict[str, bool]] = {"cpu": {}, "plain": {"on_cpu": False}, "bounded": {"bounded": True}}

@@ -24,6 +24,9 @@ from ocr_onnx.shapes import BEYOND, NO_STEP
 PREFIX = "bounds/"
 """What the names of new tensors begin with."""
 
+SHARES = ("/share", "/inverse")
+"""What those end with that say how much of a map lies within."""
+
 OPSET = 11
 """The first in which an axis can be counted from the end, and a part's ends are inputs."""
 

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from ocr_onnx.converters import verify
+from ocr_onnx.converters.alternatives import Alternative, contents
+from ocr_onnx.converters.bounds import PREFIX, SHARES
 from ocr_onnx.converters.conversion import Report
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
-from ocr_onnx.modelfile import for_loading
+from ocr_onnx.modelfile import for_loading, has_bounds
 from ocr_onnx.recognition import best_classes
 from ocr_onnx.store import place
 
@@ -29,22 +32,48 @@ def halve(source: Path, target: Path) -> Report:
     By ONNX Runtime's own converter: what onnxconverter-common makes of detection does not load. Keeping more operators in
     float32 than it does by itself was measured to change nothing: docs/models-verified.md.
     """
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
     # What is for a CPU alone rests on float32.
-    model = onnx.load_from_string(for_loading(source.read_bytes(), on_cpu=False))
-    properties = {entry.key: entry.value for entry in model.metadata_props}
+    file = source.read_bytes()
+    whole = onnx.load_from_string(for_loading(file, on_cpu=False))
+    properties = {entry.key: entry.value for entry in whole.metadata_props}
     metadata = replace(ModelMetadata.from_properties(properties, str(source)), precision="fp16")
-    before = len(model.graph.node)
-    model = convert_float_to_float16(model, keep_io_types=True)
+    model = _halved(whole)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
+    for_gpu = (
+        _for_gpu(_halved(onnx.load_from_string(for_loading(file, bounded=True))), model) if has_bounds(file) else None
+    )
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "model.onnx")
-        made.write_bytes(model.SerializeToString(deterministic=True))
+        made.write_bytes(contents(model, (), for_gpu))
         agreement = _compare(source, made, metadata)
         place(made, target)
-    return Report(metadata, target, (before, len(model.graph.node)), model.opset_import[0].version, agreement)
+    nodes = len(whole.graph.node), len(model.graph.node)
+    return Report(metadata, target, nodes, model.opset_import[0].version, agreement)
+
+
+def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A graph in half precision; how much of a picture lies within its bounds stays in float32."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    shares = [node for node in copy.graph.node if node.output[0].startswith(PREFIX) and node.output[0].endswith(SHARES)]
+    for node in shares:
+        node.name = node.output[0]
+    blocked = [node.name for node in shares]
+    made: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True, node_block_list=blocked)
+    # It puts the conversion of the input last.
+    OnnxModel(made).topological_sort()
+    return made
+
+
+def _for_gpu(bounded: onnx.ModelProto, model: onnx.ModelProto) -> Alternative:
+    """The nodes of the one in place of the other's, and the constants that the other lacks."""
+    there = {tensor.name for tensor in model.graph.initializer}
+    constants = {t.name: numpy_helper.to_array(t) for t in bounded.graph.initializer if t.name not in there}
+    return Alternative(0, len(model.graph.node), list(bounded.graph.node), constants)
 
 
 def _compare(source: Path, made: Path, metadata: ModelMetadata) -> verify.Agreement:

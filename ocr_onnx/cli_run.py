@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -139,6 +139,9 @@ def _print(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        # What is left of it would be written at the end of the program, which would fail again, with a message of Python's.
+        with Path(os.devnull).open("w") as nowhere, suppress(OSError, ValueError):
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
         raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 

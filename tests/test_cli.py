@@ -95,12 +95,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert "cannot be written: Not a directory" in result.stderr
 
 
-def test_a_full_disk_is_one_line() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_one_line(unbuffered: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "ocr_onnx", "run", str(PAGES / "sign.png")]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: standard output cannot be written: No space left on device")
+    assert done.stderr == "Error: standard output cannot be written: No space left on device\n"
 
 
 def test_text_is_utf_8_whatever_the_locale() -> None:

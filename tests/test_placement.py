@@ -276,8 +276,9 @@ def test_runs_on_a_gpu_take_turns(gpu: Callable[[Answer | Exception], None]) -> 
 def test_a_service_on_a_gpu_is_warm_before_it_listens(gpu: Callable[[Answer | Exception], None]) -> None:
     runs: list[tuple[int, ...]] = []
     gpu(lambda answer: (runs.append(answer.shape), answer)[1])  # type: ignore[func-returns-value]
-    make_engine(Settings(), {"device": "gpu"})
-    detection, page, lines, texts = 1, 1, 6, 6 * 2
+    make_engine(Settings(), {"device": "gpu", "text_det_limit_side_len": 640, "text_det_limit_type": "max"})
+    # Four sides each way, of 12 widths those sizes that are not too large; a recognizer answers twice.
+    detection, page, lines, texts = 4 * 4, 1, 5, 57 * 2
     assert len(runs) == detection + page + lines + texts
 
 

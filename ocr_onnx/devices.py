@@ -158,7 +158,7 @@ class Placement:
     reason: str
     """Why these: what was asked for, and with `auto` what was found."""
     mode: Mode = "standard"
-    """On a GPU: whether shapes and precision are as the reference has them, or fast."""
+    """On a GPU: whether it may compute in less precision, and see padding where a model does not see where pictures end."""
     build_missing: bool = False
     """Whether TensorRT may compile a model that has no engine yet, which takes minutes (`ocr-onnx build` does it ahead)."""
 

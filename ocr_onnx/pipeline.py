@@ -100,9 +100,9 @@ class OCR:
     A stage that `options` has off is not loaded, and no call can have it on. `device` is cpu (None, too), gpu, gpu:N,
     gpu:0,1, which spreads pages over several, auto, which takes the GPU where a model runs on it, or the `placement` of
     another OCR; in its place `providers` names ONNX Runtime's, first choice first, each as `devices.ProviderLike`.
-    `placement` says what was taken, and why. With `mode` high-performance a GPU may compute in less precision, and is
-    given few shapes; it changes no options. `cpu_threads` is how many cores a page may use (default: all that the
-    process may; never more). Raises a kind of OCRError where a model, the device or a provider is not there.
+    `placement` says what was taken, and why. With `mode` high-performance a GPU may compute in less precision; it changes
+    no options. `cpu_threads` is how many cores a page may use (default: all that the process may; never more). Raises a
+    kind of OCRError where a model, the device or a provider is not there.
 
     Each stage can be called by itself: `detect(image)`, `recognize(crops)`, `classify_page(image)`,
     `classify_lines(crops)`, `unwarp(image)`; of the last three, those that are off are None.

@@ -74,8 +74,9 @@ class Session:
         model = path.read_bytes()
         self.bounded = (placement.on_gpu if bounded is None else bounded) and has_bounds(model)
         """Whether they may."""
-        contents = for_loading(model, on_cpu=placement.on_cpu, bounded=self.bounded)
-        self._session = _load(path, contents, placement, threads)
+        # One name, so that the file's bytes go before the session takes memory.
+        model = for_loading(model, on_cpu=placement.on_cpu, bounded=self.bounded)
+        self._session = _load(path, model, placement, threads)
         self._for_large: Any = None
         if placement.on_cpu:
             self._for_large = onnxruntime().RunOptions()

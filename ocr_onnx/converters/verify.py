@@ -135,10 +135,10 @@ def padded(inputs: Inputs) -> Inputs:
 
 def keeps_bounds(metadata: ModelMetadata, path: Path, inputs: Inputs) -> bool:
     """Whether a file reads padded pages or lines, as a GPU is given them, as it reads them alone; the log says where it does not."""
-    bounded, plain = Session(path, threads=cpu_count(), bounded=True), Session(path, threads=cpu_count())
-    alone = {name: plain(tensor) for name, tensor in inputs.items()}
+    alone = run_onnx(path, inputs)
     steps = inputs if metadata.task == "text_recognition" else ()
     try:
+        bounded = Session(path, threads=cpu_count(), bounded=True)
         padded = {name: _alone(bounded(_enlarged(tensor, metadata)), tensor) for name, tensor in inputs.items()}
         check_alike(metadata, padded, alone)
         if any(np.count_nonzero(alone[name][0] != padded[name][0]) > TIES * alone[name][0].size for name in steps):

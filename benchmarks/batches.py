@@ -59,9 +59,9 @@ def measure(data: Path, every: int) -> list[dict[str, Any]]:
     for way, kinds in WAYS.items():
         ocr, seen = forced(OCR(OPTIONS), kinds), [0, 0]
         ocr.recognize = replace(ocr.recognize, run=_counted(ocr.recognize.run, seen))
-        found = [_lines(ocr.read(page, OPTIONS)) for page in pages]
+        found = [lines(ocr.read(page, OPTIONS)) for page in pages]
         wanted = wanted or found
-        equal = sum(line in page for lines, page in zip(wanted, found, strict=True) for line in lines)
+        equal = sum(line in page for one, page in zip(wanted, found, strict=True) for line in one)
         rows.append({"way": way, "runs": seen[0], "columns": seen[1], "equal": equal})
         rows[-1] |= {"lines": sum(map(len, wanted)), "pictures": len(pages)}
     return rows
@@ -76,14 +76,15 @@ def _counted(run: Run, seen: list[int]) -> Run:
     return counted
 
 
-def _lines(result: OCRResult) -> list[tuple[str, list[list[int]]]]:
+def lines(result: OCRResult) -> list[tuple[str, list[list[int]]]]:
+    """Each line's text and box."""
     return [(line.text, line.box.quad.tolist()) for line in result.lines]
 
 
 def markdown(result: Mapping[str, Any]) -> str:
     """batches.md."""
     first = result["rows"][0]
-    lines = [
+    page = [
         "# What a GPU is given",
         "",
         (
@@ -96,8 +97,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     ]
     for row in result["rows"]:
         runs, columns = row["runs"] / row["pictures"], row["columns"] / first["columns"]
-        lines.append(f"| {row['way']} | {runs:.1f} | {columns:.2f} | {row['equal']} of {row['lines']} |")
-    return "\n".join(lines) + "\n"
+        page.append(f"| {row['way']} | {runs:.1f} | {columns:.2f} | {row['equal']} of {row['lines']} |")
+    return "\n".join(page) + "\n"
 
 
 @click.command(help=__doc__)

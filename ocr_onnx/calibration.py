@@ -14,8 +14,8 @@ from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.geometry import rotate
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.orientation import HALF_TURN, LineClassifier, LineOrientationOptions, PageClassifier
-from ocr_onnx.recognition import TextRecognizer, best_classes, ctc_decode
-from ocr_onnx.shapes import BEYOND, EACH, NO_STEP, Shapes
+from ocr_onnx.recognition import TextRecognizer, best_classes, ctc_decode, of_line
+from ocr_onnx.shapes import BEYOND, EACH, Shapes
 from ocr_onnx.types import Image, Run, Tensor
 
 SIDES = (320, 640, 960)
@@ -131,6 +131,5 @@ def _decisions(metadata: ModelMetadata, outputs: tuple[NDArray[Any], ...]) -> ND
         return np.asarray(outputs[0] > metadata.postprocess.get("thresh", DetectionOptions().thresh))
     if metadata.task == "text_recognition":
         lines = zip(*best_classes(outputs), strict=True)
-        within = ((index[index != NO_STEP], probability[index != NO_STEP]) for index, probability in lines)
-        return np.array([ctc_decode(*line, metadata.charset).text for line in within])
+        return np.array([ctc_decode(*of_line(*line), metadata.charset).text for line in lines])
     return np.asarray(outputs[0].argmax(axis=-1))

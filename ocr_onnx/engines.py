@@ -28,7 +28,6 @@ from ocr_onnx.devices import (
 )
 from ocr_onnx.errors import DeviceUnavailableError, EngineRefusedError, OptionError
 from ocr_onnx.metadata import ModelMetadata
-from ocr_onnx.modelfile import has_bounds
 from ocr_onnx.runtime import Session
 from ocr_onnx.shapes import Shape
 from ocr_onnx.threads import cpu_count
@@ -138,13 +137,12 @@ def for_model(where: Placement, path: Path, largest: int) -> Placement:
     compiler = COMPILERS.get(first.name)
     if compiler is None or compiler.caching.keys() & first.options.keys():
         return where
-    session = Session(path)
+    session = Session(path, bounded=True)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task == "image_unwarping":
         logger.info("%s is left to CUDA: pages have any size, and an engine has limits", metadata.name)
         return _without(where)
-    bounded = has_bounds(path.read_bytes())
-    profile = shapes.of(where, metadata, bounded=bounded).bounds(metadata, largest)
+    profile = shapes.of(where, metadata, bounded=session.bounded).bounds(metadata, largest)
     folder = root() / _key(first, path, profile).folder
     if not where.build_missing and not _is_kept(folder, compiler):
         return _fallback(where, metadata.name)

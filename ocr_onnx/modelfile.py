@@ -49,18 +49,15 @@ def for_loading(model: bytes, *, on_cpu: bool = True, bounded: bool = False) -> 
 
     `bounded`: with the nodes for GPUs, where it has any, whatever the device.
     """
-    number = FOR_GPU if bounded else FOR_CPU if on_cpu else None
+    wanted = FOR_GPU if bounded else FOR_CPU if on_cpu else None
     try:
-        found = list(fields(model, 0, len(model)))
-        names = (model[start:end] for number, start, end in found if number == PRODUCER_NAME)
-        if next(names, b"") != PRODUCER.encode():
+        replaced = _all_replaced(model)
+        if replaced is None:
             return without_denormals(model)
-        known = takewhile(lambda each: each[0] in {FOR_CPU, FOR_GPU}, found)
-        replaced = [_read(model, *each) for each in known]
         if not replaced:
             return model
         plain = replaced[-1].end
-        chosen = [each for each in replaced if each.number == number]
+        chosen = [each for each in replaced if each.number == wanted]
         return b"".join(_replaced(model, plain, chosen)) if chosen else model[plain:]
     except (IndexError, ValueError):
         return model
@@ -69,12 +66,18 @@ def for_loading(model: bytes, *, on_cpu: bool = True, bounded: bool = False) -> 
 def has_bounds(model: bytes) -> bool:
     """Whether a file of ours has nodes for GPUs."""
     try:
-        numbers = takewhile(
-            lambda number: number in {FOR_CPU, FOR_GPU}, (n for n, _, _ in fields(model, 0, len(model)))
-        )
-        return FOR_GPU in numbers and for_loading(model, on_cpu=False) is not model
+        return any(each.number == FOR_GPU for each in _all_replaced(model) or ())
     except (IndexError, ValueError):
         return False
+
+
+def _all_replaced(model: bytes) -> list[Replaced] | None:
+    """What stands before a file of ours; None for those of others."""
+    found = list(fields(model, 0, len(model)))
+    names = (model[start:end] for number, start, end in found if number == PRODUCER_NAME)
+    if next(names, b"") != PRODUCER.encode():
+        return None
+    return [_read(model, *each) for each in takewhile(lambda each: each[0] in {FOR_CPU, FOR_GPU}, found)]
 
 
 def _read(model: bytes, number: int, start: int, end: int) -> Replaced:

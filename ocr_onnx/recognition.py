@@ -103,7 +103,7 @@ class TextRecognizer:
     def _decode(self, index: NDArray[np.int64], probability: NDArray[np.float32], share: float) -> Text:
         """One line's text, as it is written."""
         if self.shapes.bounded:
-            index, probability = (each[index != NO_STEP] for each in (index, probability))
+            index, probability = of_line(index, probability)
         text = ctc_decode(index, probability, self.metadata.charset, share)
         return in_visual_order(text) if self.metadata.name.startswith(ARABIC) else text
 
@@ -193,6 +193,14 @@ def best_classes(outputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], 
     if len(outputs) == 1:
         return outputs[0].argmax(axis=-1), outputs[0].max(axis=-1)
     return outputs[0], outputs[1]
+
+
+def of_line(
+    index: NDArray[np.int64], probability: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The steps of a line that ends before its tensor does, each (steps,)."""
+    within = index != NO_STEP
+    return index[within], probability[within]
 
 
 @timed("recognition: decode")

@@ -155,7 +155,6 @@ class Shapes:
 
     def bounds(self, metadata: ModelMetadata, largest: int) -> tuple[Shape, Shape, Shape]:
         """The least, a usual and the largest shape that a model is given, whether they are few or not."""
-        each = self.inputs(metadata, largest)
         if metadata.task == "text_recognition":
             channels, height, usual_width = metadata.input_shape
             rows = self.sizes[-1], channels, height
@@ -165,6 +164,7 @@ class Shapes:
             sides = ((self.sides or (LEAST,))[0], min(USUAL, side), side)
             least, usual, most = ((1, 3, side, side) for side in sides)
             return least, usual, most
+        each = self.inputs(metadata, largest)
         return each[0], each[-1], each[-1]
 
 

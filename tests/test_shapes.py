@@ -12,8 +12,8 @@ from conftest import DETECTION, LINE, PAGE, PAGES, RECOGNITION, UNWARPING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.batches import forced
-from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult, RecognitionOptions, shapes, sources
+from benchmarks.batches import forced, lines
+from ocr_onnx import OCR, DetectionOptions, OCROptions, RecognitionOptions, shapes, sources
 from ocr_onnx.detection import TextDetector, input_size, largest_side
 from ocr_onnx.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, OPENVINO_PROVIDER, Placement, Provider
 from ocr_onnx.orientation import LineClassifier, LineOrientationOptions
@@ -210,10 +210,6 @@ def test_what_pads_a_page_or_a_line_is_marked_where_the_model_sees_it() -> None:
     room = BOUNDED.stacked([page[:, :, :48, :80], page[:, :, :48]], Batch((0, 1), 120, 4))
     assert [(row == BEYOND).any(axis=(0, 1)).sum() for row in room] == [40, 24, 0, 0]
     assert (room[2:] == 0).all()
-
-
-def lines(result: OCRResult) -> list[tuple[str, list[list[int]]]]:
-    return [(line.text, line.box.quad.tolist()) for line in result.lines]
 
 
 @pytest.mark.parametrize("kinds", [TOGETHER, BOUNDED])

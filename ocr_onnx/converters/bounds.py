@@ -33,7 +33,7 @@ OPSET = 11
 FAR = -1e4
 """Added to the attention that is paid to what lies beyond: its exponential is 0, and half precision holds it."""
 
-HEIGHT, WIDTH = 2, 3
+CHANNEL, HEIGHT, WIDTH = 1, 2, 3
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -117,10 +117,10 @@ class _Bounding:
 
     def _mark(self, source: str, whole: Stride) -> None:
         """Find what lies beyond: one row of one channel tells, or one channel."""
-        count = HEIGHT - len(self.axes) + 1
+        others = [axis for axis in (CHANNEL, HEIGHT) if axis not in self.axes]
         starts, ends, axes = (
-            self._constant(f"source/{name}", np.array(value[:count]))
-            for name, value in (("starts", [0, 0]), ("ends", [1, 1]), ("axes", [1, 2]))
+            self._constant(f"source/{name}", np.array(value))
+            for name, value in (("starts", [0] * len(others)), ("ends", [1] * len(others)), ("axes", others))
         )
         self._node("Slice", [source, starts, ends, axes], f"{PREFIX}source/channel")
         limit = self._constant("source/limit", np.array(BEYOND / 2, np.float32))

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -66,6 +66,12 @@ def eventually(fact: Callable[[], bool], seconds: float = 10) -> bool:
     return False
 
 
+def ended(child: int) -> None:
+    """Wait until a child that was killed is gone: it dies a while after the signal was sent."""
+    with suppress(ChildProcessError):  # Whoever noticed first has waited for it.
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+
+
 def test_processes_are_started_once_and_kept() -> None:
     with closing(Decoder(DecodeLimits(), 2)) as decoder:
         before = processes()
@@ -109,7 +115,7 @@ def test_a_process_killed_while_it_rests_is_not_noticed(decoder: Decoder) -> Non
     pages(decoder, TINY)
     (first,) = processes()
     os.kill(first, signal.SIGKILL)
-    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    ended(first)
     assert len(pages(decoder, TINY)) == 1
 
 
@@ -181,6 +187,7 @@ def test_threads_whose_processes_are_killed_at_random_get_pages_or_errors() -> N
         while not over.wait(0.7):
             for process in processes()[:1]:
                 os.kill(process, signal.SIGKILL)
+                ended(process)
 
     def read(decoder: Decoder, _: int) -> bool:
         try:
@@ -206,10 +213,12 @@ def test_a_closed_decoder_says_so_to_those_who_wait_and_those_who_come() -> None
     decoder = Decoder(DecodeLimits(), 1)
     found = decoder.pages(THREE, "pdf", InputOptions())
     next(found)
+    (child,) = processes()
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(pages, decoder, TINY)
         time.sleep(0.1)
         decoder.close()
+        assert not Path(f"/proc/{child}").exists()
         with pytest.raises(OCRError, match="is closed"):
             waiting.result(5)
     with pytest.raises(InputError, match="ended the process"):

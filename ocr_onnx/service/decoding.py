@@ -221,6 +221,7 @@ class _Process:
     def kill(self) -> None:
         """End it whatever it does; who waits for it is told."""
         self._process.kill()
+        self._process.wait()
 
     def end(self) -> None:
         """End it, and let go of all that was held for it."""

@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 Stage: TypeAlias = TextDetector | TextRecognizer | PageClassifier | LineClassifier | TextImageUnwarper
 
+AT_ONCE = 4
+"""Pages that are read side by side for each GPU: it waits less for what the cores do before and after a run."""
+
 
 @dataclass(frozen=True, slots=True)
 class OCROptions:
@@ -188,12 +191,15 @@ class OCR:
         While the lines of one are read, the text of the next is found, and the one after that is opened, fetched and
         decoded, each in a thread of its own; a generator given as `source` is advanced in the latter. The first page is
         found in the caller's thread, unless it comes from a generator. An error is raised at the page it belongs to. To leave
-        the iterator ends the threads, once the pages they are at are done. On several GPUs each reads one page at a time,
-        the next that is read, and results come in the pages' order.
+        the iterator ends the threads, once the pages they are at are done.
+
+        On GPUs, AT_ONCE pages are read side by side for each, by whichever is free, and one more is in memory. Results come in
+        the pages' order.
         """
         chosen = self.options if options is None else options
-        if self.others:
-            tasks = [partial(each.read, options=chosen) for each in (self, *self.others)]
+        readers = (self, *self.others) * (AT_ONCE if self.placement.on_gpu else 1)
+        if len(readers) > 1:
+            tasks = [partial(each.read, options=chosen) for each in readers]
             with closing(spread(sources.read_pages(source, chosen.input), tasks)) as results:
                 yield from results
             return

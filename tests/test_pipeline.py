@@ -18,9 +18,10 @@ from conftest import DETECTION, PAGE, PAGES, RECOGNITION, UNWARPING, pdf
 
 from ocr_onnx import OCR, InputOptions, OCROptions, RecognitionOptions, geometry
 from ocr_onnx.detection import DetectionOptions, TextDetector
-from ocr_onnx.devices import CPU
+from ocr_onnx.devices import CPU, CUDA_PROVIDER, Provider
 from ocr_onnx.errors import InputNotFoundError, OptionError, StageNotLoadedError, UnmappableError, UnreadableImageError
 from ocr_onnx.orientation import PageClassifier
+from ocr_onnx.pipeline import AT_ONCE
 from ocr_onnx.recognition import TextRecognizer
 from ocr_onnx.sources import read_pages
 from ocr_onnx.types import Image, Page, Run, Tensor, Text, TextBox
@@ -42,6 +43,7 @@ def toy() -> OCR:
     ocr = OCR.__new__(OCR)
     ocr.options = OFF
     ocr.others = ()
+    ocr.placement = CPU
     ocr.detect, ocr.recognize = TextDetector(darkness, DETECTION), TextRecognizer(abc, RECOGNITION)
     ocr.classify_page = ocr.unwarp = ocr.classify_lines = None
     return ocr
@@ -328,6 +330,26 @@ def test_pages_are_spread_over_devices_and_come_in_order(ocr: OCR) -> None:
     assert [result.text for result in found] == [result.text for result in ocr.predict(paths)]
     assert min(read.values()) > 0
     assert sum(read.values()) == len(names)
+
+
+def test_on_a_gpu_pages_are_read_side_by_side_and_come_in_order(toy: OCR, bars: np.ndarray) -> None:
+    toy.placement = replace(CPU, providers=(Provider(CUDA_PROVIDER),))
+    together, detect, taken = threading.Barrier(AT_ONCE, timeout=20), toy.detect, list[int]()
+
+    def meet(image: Image, options: DetectionOptions) -> list[TextBox]:
+        together.wait()
+        return detect(image, options)
+
+    def pages() -> Iterator[np.ndarray]:
+        for cut in range(3 * AT_ONCE):
+            taken.append(cut)
+            yield bars[:, : bars.shape[1] - cut]
+
+    toy.detect = meet  # type: ignore[assignment]
+    for number, result in enumerate(toy.predict_iter(pages())):
+        assert result.source.image.shape[1] == bars.shape[1] - number
+        assert len(taken) <= number + AT_ONCE + 1
+    assert len(taken) == 3 * AT_ONCE
 
 
 def test_on_several_devices_an_input_that_cannot_be_read_is_an_error_at_its_place(tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ def module(name: str) -> ast.Module:
 def described(body: list[ast.stmt]) -> Iterator[Described]:
     """Each statement of a module or a class with what is said of it."""
     for statement, following in zip(body, [*body[1:], ast.Pass()], strict=True):
+        if isinstance(statement, ast.FunctionDef) and decorated(statement, "overload"):
+            continue
         if isinstance(statement, Definition):
             yield statement, ast.get_docstring(statement) or ""
         elif isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
@@ -131,9 +133,9 @@ def point(title: str, text: str) -> str:
     return f"- `{title}`" + (f": {textwrap.indent(text, '  ').lstrip()}" if text else "")
 
 
-def is_property(function: ast.FunctionDef) -> bool:
-    """Whether it is read without a call."""
-    return any(ast.unparse(decorator) == "property" for decorator in function.decorator_list)
+def decorated(function: ast.FunctionDef, name: str) -> bool:
+    """Whether it has a decorator of this name."""
+    return any(ast.unparse(decorator) == name for decorator in function.decorator_list)
 
 
 def members(node: ast.ClassDef) -> Iterator[str]:
@@ -141,10 +143,12 @@ def members(node: ast.ClassDef) -> Iterator[str]:
     public = [(s, text) for s, text in described(node.body) if name_of(s) and not name_of(s).startswith("_")]
     points = [point(field(s), text) for s, text in public if isinstance(s, ast.AnnAssign)]
     functions = [(s, text) for s, text in public if isinstance(s, ast.FunctionDef)]
-    points += [point(f"{s.name}: {ast.unparse(s.returns)}", t) for s, t in functions if is_property(s) and s.returns]
+    points += [
+        point(f"{s.name}: {ast.unparse(s.returns)}", t) for s, t in functions if decorated(s, "property") and s.returns
+    ]
     yield "\n".join(points)
     for function, text in functions:
-        if not is_property(function):
+        if not decorated(function, "property"):
             yield f"{code(signature(function, f'.{function.name}'))}\n\n{text}"
 
 

@@ -69,11 +69,15 @@ def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path:
     trace = settings.pop("profile")
     ocr = PaddleOCR(**parameters(settings))
     options = replace(ocr.options, input=reading)
-    failures: list[InputError] = []
+    failed = False
     pages: list[dict[str, object]] = []
     taken: dict[Path, str] = {}
     with _profiled(trace):
-        for result in _read_all(ocr.engine, options, (*inputs, *more), failures):
+        for result in _read_all(ocr.engine, options, (*inputs, *more)):
+            if isinstance(result, InputError):
+                failed = True
+                click.echo(f"Error: {result}", err=True)
+                continue
             if save_path is not None:
                 _save(result, save_path, taken)
             if form == "text":
@@ -84,7 +88,7 @@ def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path:
                 pages.append(result.json["res"])
     if form == "json":
         _print(json.dumps(pages, ensure_ascii=False, indent=4))
-    sys.exit(1 if failures else 0)
+    sys.exit(int(failed))
 
 
 run.params += all_settings()
@@ -160,10 +164,8 @@ def _save(result: OCRResult, folder: Path, taken: dict[Path, str]) -> None:
     result.save_to_img(place)
 
 
-def _read_all(
-    engine: OCR, options: OCROptions, inputs: Sequence[str], failures: list[InputError]
-) -> Iterator[OCRResult]:
-    """Every page of every input, with progress on a terminal; what cannot be read is reported and noted."""
+def _read_all(engine: OCR, options: OCROptions, inputs: Sequence[str]) -> Iterator[OCRResult | InputError]:
+    """Every page of every input, or why it cannot be read, with progress on a terminal."""
     from ocr_onnx import sources
 
     paths: list[str] = []
@@ -171,19 +173,20 @@ def _read_all(
         try:
             paths += sources.files(name)
         except InputError as error:
-            _report(error, failures)
-    for number, path in enumerate(paths, 1):
-        place = f"{number} of {len(paths)}: {path}"
-        _progress(place if len(paths) > 1 else "")
-        try:
-            for result in engine.predict_iter(path, options):
-                _progress("")
-                yield result
-                if result.source.count is not None and result.source.index is not None:
-                    _progress(f"{place}, {result.source.index + 1} of {result.source.count} pages")
-        except InputError as error:
-            _progress("")
-            _report(error, failures)
+            yield error
+    begin = 0
+    _progress(f"1 of {len(paths)}: {paths[0]}" if len(paths) > 1 else "")
+    for outcome in engine.predict_iter(paths, options, return_exceptions=True):
+        _progress("")
+        yield outcome
+        if isinstance(outcome, InputError):
+            continue
+        page = outcome.source
+        place = paths.index(str(page.path), begin)
+        # A path may be given twice.
+        begin = place + (page.index is None)
+        of_file = "" if page.index is None else f", {page.index + 1} of {page.count} pages"
+        _progress(f"{place + 1} of {len(paths)}: {page.path}{of_file}")
     _progress("")
 
 
@@ -191,8 +194,3 @@ def _progress(text: str) -> None:
     """Show on a terminal what is being done, in one line that is written over; nothing takes it away."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{text}", err=True, nl=False)
-
-
-def _report(error: InputError, failures: list[InputError]) -> None:
-    failures.append(error)
-    click.echo(f"Error: {error}", err=True)

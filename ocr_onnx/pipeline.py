@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from ocr_onnx import geometry, memory, shapes, sources, store
 from ocr_onnx.detection import DetectionOptions, TextDetector, largest_side
 from ocr_onnx.devices import Mode, Placement, ProviderLike
-from ocr_onnx.errors import ModelError, StageNotLoadedError
+from ocr_onnx.errors import InputError, ModelError, StageNotLoadedError
 from ocr_onnx.inputs import InputOptions
 from ocr_onnx.metadata import ModelMetadata, Task
 from ocr_onnx.orientation import (
@@ -37,6 +37,9 @@ from ocr_onnx.unwarping import TextImageUnwarper
 from ocr_onnx.words import find_words
 
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 Stage: TypeAlias = TextDetector | TextRecognizer | PageClassifier | LineClassifier | TextImageUnwarper
 
@@ -185,37 +188,58 @@ class OCR:
         """
         return list(self.predict_iter(source, options))
 
-    def predict_iter(self, source: sources.Source, options: OCROptions | None = None) -> Iterator[OCRResult]:
+    @overload
+    def predict_iter(
+        self, source: sources.Source, options: OCROptions | None = None, *, return_exceptions: Literal[False] = False
+    ) -> Iterator[OCRResult]: ...
+
+    @overload
+    def predict_iter(
+        self, source: sources.Source, options: OCROptions | None = None, *, return_exceptions: bool
+    ) -> Iterator[OCRResult | InputError]: ...
+
+    def predict_iter(
+        self, source: sources.Source, options: OCROptions | None = None, *, return_exceptions: bool = False
+    ) -> Iterator[OCRResult | InputError]:
         """As `predict`, page by page: three pages are in memory, besides what the caller keeps.
 
         While the lines of one are read, the text of the next is found, and the one after that is opened, fetched and
         decoded, each in a thread of its own; a generator given as `source` is advanced in the latter. The first page is
-        found in the caller's thread, unless it comes from a generator. An error is raised at the page it belongs to. To leave
-        the iterator ends the threads, once the pages they are at are done.
+        found in the caller's thread, unless it comes from a generator. An error is raised at the page it belongs to; with
+        `return_exceptions`, that of an input that cannot be read comes in its place, and the next one is read. To leave the
+        iterator ends the threads, once the pages they are at are done.
 
-        On GPUs, AT_ONCE pages are read side by side for each, by whichever is free, and one more is in memory. Results come in
-        the pages' order.
+        On GPUs four pages are read side by side for each (AT_ONCE), by whichever is free, and one more is in memory. Results
+        come in the pages' order.
         """
         chosen = self.options if options is None else options
+        with closing(self._outcomes(source, chosen)) as outcomes:
+            # A loop's variable would keep a page while the next one is waited for.
+            yield from outcomes if return_exceptions else map(sources.or_raise, outcomes)
+
+    def _outcomes(self, source: sources.Source, options: OCROptions) -> Generator[OCRResult | InputError, None, None]:
+        """The result of each page, or the error of what could not be read."""
+        pages = sources.try_pages(source, options.input)
         readers = (self, *self.others) * (AT_ONCE if self.placement.on_gpu else 1)
         if len(readers) > 1:
-            tasks = [partial(each.read, options=chosen) for each in readers]
-            with closing(spread(sources.read_pages(source, chosen.input), tasks)) as results:
+            tasks = [partial(_tried, partial(each.read, options=options)) for each in readers]
+            with closing(spread(pages, tasks)) as results:
                 yield from results
             return
         ready = sources.is_ready(source)
-        pages = one_ahead(sources.read_pages(source, chosen.input), first_here=ready)
-        with closing(one_ahead(self._find_all(pages, chosen), first_here=ready)) as found:
-            # A loop's variable would keep a page while the next one is waited for.
-            yield from map(partial(self._read_lines, options=chosen), found)
+        ahead = one_ahead(pages, first_here=ready)
+        with closing(one_ahead(self._find_all(ahead, options), first_here=ready)) as found:
+            yield from map(partial(_tried, partial(self._read_lines, options=options)), found)
 
     def read(self, page: Page, options: OCROptions) -> OCRResult:
         """Take one page through all stages."""
         return self._read_lines(self._find(page, options), options)
 
-    def _find_all(self, pages: Generator[Page, None, None], options: OCROptions) -> Generator[_Found, None, None]:
+    def _find_all(
+        self, pages: Generator[Page | InputError, None, None], options: OCROptions
+    ) -> Generator[_Found | InputError, None, None]:
         with closing(pages):
-            yield from map(partial(self._find, options=options), pages)
+            yield from map(partial(_tried, partial(self._find, options=options)), pages)
 
     @timed("page: find text, without the steps")
     def _find(self, page: Page, options: OCROptions) -> _Found:
@@ -266,6 +290,16 @@ class OCR:
         for name, stage in stages.items():
             if getattr(options, name) and stage is None:
                 raise StageNotLoadedError(f"{name} was off when this was made: make it with {name}=True")
+
+
+def _tried(task: Callable[[Item], Result], item: Item | InputError) -> Result | InputError:
+    """What a task makes of an item, or the error that either has come to."""
+    if isinstance(item, InputError):
+        return item
+    try:
+        return task(item)
+    except InputError as error:
+        return error
 
 
 def _turn(

@@ -6,9 +6,9 @@ import glob
 import os
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import PIL.Image
@@ -41,6 +41,11 @@ Source: TypeAlias = (
 - a picture: an array (height, width[, 1, 3 or 4]) of uint8 or uint16 in the order BGR or BGRA, or one of Pillow's.
 """
 
+SINGLE = (bytes, bytearray, memoryview, str, os.PathLike, np.ndarray, PIL.Image.Image, Readable)
+"""What is one input, though some of these can be gone through."""
+
+Outcome = TypeVar("Outcome")
+
 SUFFIXES = frozenset(
     {".bmp", ".dib", ".gif", ".jpeg", ".jpg", ".pbm", ".pdf", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr"}
     | {".tif", ".tiff", ".webp"}
@@ -58,25 +63,45 @@ def read_pages(source: Source, options: InputOptions | None = None) -> Generator
 
     Nothing is opened, fetched or taken from an iterable before its turn.
     """
+    with closing(try_pages(source, options)) as outcomes:
+        yield from map(or_raise, outcomes)
+
+
+def try_pages(source: Source, options: InputOptions | None = None) -> Generator[Page | InputError, None, None]:
+    """As `read_pages`, past what cannot be read: its error comes in its place, in that of the rest of a file."""
     chosen = InputOptions() if options is None else options
+    if isinstance(source, Iterable) and not isinstance(source, (*SINGLE, Mapping)):
+        for each in source:
+            yield from try_pages(each, chosen)
+        return
+    try:
+        names = files(source) if isinstance(source, str | os.PathLike) else [None]
+    except InputError as error:
+        yield error
+        return
+    for name in names:
+        try:
+            yield from _pages(source if name is None else name, chosen)
+        except InputError as error:
+            yield error
+
+
+def _pages(source: Any, options: InputOptions) -> Iterator[Page]:
+    """The pages of one input, which is no folder and no pattern."""
     if isinstance(source, bytes | bytearray | memoryview):
-        yield from read_file(bytes(source), None, chosen)
-    elif isinstance(source, str | os.PathLike):
-        for name in files(source):
-            yield from read_file(_contents(name, chosen), name, chosen)
+        yield from read_file(bytes(source), None, options)
+    elif isinstance(source, str):
+        yield from read_file(_contents(source, options), source, options)
     elif isinstance(source, np.ndarray):
-        image = from_array(np.asarray(source), chosen.max_pixels)
+        image = from_array(np.asarray(source), options.max_pixels)
         # Whoever yields frames may fill the same array with the next one, which is asked for while this one is read.
         yield Page(image.copy() if np.may_share_memory(image, source) else image)
     elif isinstance(source, PIL.Image.Image):
         path = _name(source, "filename")
-        yield Page(from_pillow(source, path or "the picture", chosen.max_pixels), path)
+        yield Page(from_pillow(source, path or "the picture", options.max_pixels), path)
     elif isinstance(source, Readable):
         path = _name(source, "name")
-        yield from read_file(_drain(source, path or "the file object", chosen.max_bytes), path, chosen)
-    elif isinstance(source, Iterable) and not isinstance(source, Mapping):
-        for each in source:
-            yield from read_pages(each, chosen)
+        yield from read_file(_drain(source, path or "the file object", options.max_bytes), path, options)
     else:
         raise UnsupportedInputError(
             f"{type(source).__name__} is no input: give a path, an address, a file's bytes, an open file, a NumPy array, "
@@ -84,13 +109,16 @@ def read_pages(source: Source, options: InputOptions | None = None) -> Generator
         )
 
 
+def or_raise(outcome: Outcome | InputError) -> Outcome:
+    """What came of an input, or its error, raised."""
+    if isinstance(outcome, InputError):
+        raise outcome
+    return outcome
+
+
 def is_ready(source: Source) -> bool:
     """Whether things are taken from it without a caller's code, which may mind that it goes on in another thread."""
-    if isinstance(source, list | tuple):
-        return all(map(is_ready, source))
-    return isinstance(
-        source, bytes | bytearray | memoryview | str | os.PathLike | np.ndarray | PIL.Image.Image | Readable
-    )
+    return all(map(is_ready, source)) if isinstance(source, list | tuple) else isinstance(source, SINGLE)
 
 
 def files(name: str | os.PathLike[str]) -> list[str]:

@@ -16,16 +16,26 @@ import numpy as np
 import pytest
 from conftest import DETECTION, PAGE, PAGES, RECOGNITION, UNWARPING, pdf
 
-from ocr_onnx import OCR, InputOptions, OCROptions, RecognitionOptions, geometry
+from ocr_onnx import OCR, InputOptions, OCROptions, OCRResult, RecognitionOptions, geometry
 from ocr_onnx.detection import DetectionOptions, TextDetector
-from ocr_onnx.devices import CPU, CUDA_PROVIDER, Provider
-from ocr_onnx.errors import InputNotFoundError, OptionError, StageNotLoadedError, UnmappableError, UnreadableImageError
+from ocr_onnx.devices import CPU, CUDA_PROVIDER, Placement, Provider
+from ocr_onnx.errors import (
+    ImageTooLargeError,
+    InputNotFoundError,
+    OptionError,
+    StageNotLoadedError,
+    UnmappableError,
+    UnreadableImageError,
+    UnsupportedInputError,
+)
 from ocr_onnx.orientation import PageClassifier
 from ocr_onnx.pipeline import AT_ONCE
 from ocr_onnx.recognition import TextRecognizer
 from ocr_onnx.sources import read_pages
 from ocr_onnx.types import Image, Page, Run, Tensor, Text, TextBox
 from ocr_onnx.unwarping import TextImageUnwarper
+
+ON_GPU = replace(CPU, providers=(Provider(CUDA_PROVIDER),))
 
 OFF = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
 
@@ -259,6 +269,48 @@ def test_pages_before_an_unreadable_one_are_read(toy: OCR, bars: np.ndarray) -> 
         next(results)
 
 
+@pytest.mark.parametrize("placement", [CPU, ON_GPU])
+def test_where_asked_for_errors_come_in_their_place(
+    toy: OCR, bars: np.ndarray, placement: Placement, tmp_path: Path
+) -> None:
+    narrow, detect, toy.placement = bars[:, :300], toy.detect, placement
+
+    def refuse(image: Image, options: DetectionOptions) -> list[TextBox]:
+        if image.shape == narrow.shape:
+            raise ImageTooLargeError
+        return detect(image, options)
+
+    toy.detect = refuse  # type: ignore[assignment]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    source = [bars, tmp_path / "none.png", bars, (narrow, b"broken"), [empty, bars], 7, bars]
+    kinds = [type(outcome) for outcome in toy.predict_iter(source, return_exceptions=True)]  # type: ignore[arg-type]
+    assert kinds == [
+        OCRResult,
+        InputNotFoundError,
+        OCRResult,
+        ImageTooLargeError,
+        UnreadableImageError,
+        InputNotFoundError,
+        OCRResult,
+        UnsupportedInputError,
+        OCRResult,
+    ]
+
+
+@pytest.mark.parametrize("placement", [CPU, ON_GPU])
+def test_other_errors_are_raised_all_the_same(toy: OCR, bars: np.ndarray, placement: Placement) -> None:
+    def broken() -> Iterator[np.ndarray]:
+        yield bars
+        raise ZeroDivisionError
+
+    toy.placement = placement
+    outcomes = toy.predict_iter(broken(), return_exceptions=True)
+    assert isinstance(next(outcomes), OCRResult)
+    with pytest.raises(ZeroDivisionError):
+        next(outcomes)
+
+
 def test_leaving_the_results_closes_the_source(toy: OCR, bars: np.ndarray) -> None:
     closed = threading.Event()
 
@@ -333,7 +385,7 @@ def test_pages_are_spread_over_devices_and_come_in_order(ocr: OCR) -> None:
 
 
 def test_on_a_gpu_pages_are_read_side_by_side_and_come_in_order(toy: OCR, bars: np.ndarray) -> None:
-    toy.placement = replace(CPU, providers=(Provider(CUDA_PROVIDER),))
+    toy.placement = ON_GPU
     together, detect, taken = threading.Barrier(AT_ONCE, timeout=20), toy.detect, list[int]()
 
     def meet(image: Image, options: DetectionOptions) -> list[TextBox]:

@@ -26,9 +26,10 @@ from click.testing import CliRunner, Result
 from conftest import PAGES
 from onnx import TensorProto, helper, numpy_helper
 
-from ocr_onnx import OCR, Models, OCROptions, converters, download, store, zoo
+from ocr_onnx import OCR, Models, OCROptions, download, store, zoo
 from ocr_onnx.cli import main
-from ocr_onnx.errors import DownloadError, IntegrityError, ModelError, OptionError, OutputError
+from ocr_onnx.converters import conversion, graph_tools
+from ocr_onnx.errors import ConversionError, DownloadError, IntegrityError, ModelError, OptionError, OutputError
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.runtime import Session
 from ocr_onnx.zoo import Mirror
@@ -440,7 +441,7 @@ def foreign(path: Path, characters: str | None) -> None:
 def test_an_export_of_somebody_elses_is_taken_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tools: bool, characters: str, expected: str
 ) -> None:
-    monkeypatch.setattr(converters, "has_graph_tools", lambda: tools)
+    monkeypatch.setattr(graph_tools, "installed", lambda: tools)
     foreign(tmp_path / "theirs.onnx", characters)
     result = invoke("import", tmp_path / "theirs.onnx", "--name", "korean_PP-OCRv3_mobile_rec")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -463,13 +464,80 @@ def test_an_export_without_its_dictionary_is_refused(tmp_path: Path) -> None:
     assert invoke(*arguments, "--dict", tmp_path / "keys.txt").exit_code == 0
 
 
-def test_without_onnx_an_official_export_is_taken_as_it_is(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converters, "has_graph_tools", lambda: False)
+@pytest.fixture
+def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if neither onnx nor onnxslim were installed."""
+    monkeypatch.setattr(graph_tools, "installed", lambda: False)
+
+
+@pytest.fixture
+def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index of packages that has none."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+
+
+def operators(path: Path) -> int:
+    return len(onnx.load(path).graph.node)
+
+
+@pytest.mark.usefixtures("host", "without_onnx", "no_index")
+def test_without_onnx_an_official_export_is_taken_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     invoke("pull", NAME, "--accept-new")
     path = store.find(NAME)
     assert path.read_bytes().startswith(MODEL)
     onnx.checker.check_model(onnx.load(path))
-    assert ModelMetadata.from_properties(Session(path).properties, NAME).name == NAME
+    metadata = ModelMetadata.from_properties(Session(path).properties, NAME)
+    assert (metadata.name, list(metadata.source)) == (NAME, ["inference.onnx"])
+    assert "models stay as they were exported, which takes more time: pip could not install onnx" in caplog.text
+
+
+@pytest.mark.usefixtures("host", "without_onnx")
+def test_a_pull_fetches_onnx_once_for_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign(tmp_path / "theirs.onnx", "a\nb\nc\n ")
+    arguments = ("import", tmp_path / "theirs.onnx", "--name", "korean_PP-OCRv3_mobile_rec")
+    assert invoke(*arguments).exit_code == 0
+    before = store.find("korean_PP-OCRv3_mobile_rec").read_bytes()
+
+    assert invoke("pull", NAME, "--accept-new").exit_code == 0
+    record = ModelMetadata.from_properties(Session(store.find(NAME)).properties, NAME)
+    assert record.converter["onnx"] == "1.17.0"
+    (folder,) = (store.home() / "tools").iterdir()
+    assert (folder / "onnxslim").is_dir()
+
+    monkeypatch.setenv(download.OFFLINE_VARIABLE, "1")
+    assert invoke(*arguments).exit_code == 0
+    after = store.find("korean_PP-OCRv3_mobile_rec")
+    assert after.read_bytes() != before
+    assert len(Session(after)(np.zeros((1, 3, 48, 320), np.float32))) == 2
+
+
+@pytest.mark.usefixtures("host")
+def test_an_export_that_cannot_be_rewritten_is_taken_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def differ(*_: object) -> None:
+        raise ConversionError("it differs")
+
+    monkeypatch.setattr(conversion, "compare", differ)
+    assert invoke("pull", NAME, "--accept-new").exit_code == 0
+    assert store.find(NAME).read_bytes().startswith(MODEL)
+    assert f"{NAME} stays as it was exported, which takes more time: it differs" in caplog.text
+
+
+@pytest.mark.usefixtures("host")
+def test_a_model_of_paddles_older_format_is_rewritten_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = replace(zoo.zoo(), hosts={})
+    monkeypatch.setattr(zoo, "zoo", lambda: content)
+    result = invoke("pull", "PP-OCRv4_mobile_det")
+    assert (result.exit_code, result.stderr) == (0, "")
+    path = store.find("PP-OCRv4_mobile_det")
+    assert operators(path) < 200
+    record = ModelMetadata.from_properties(Session(path).properties, "")
+    assert record.converter["paddle2onnx"] == "1.3.1"
+    assert "inference.pdmodel" in record.source
+    assert Session(path, bounded=True).bounded
 
 
 def child(*arguments: str) -> subprocess.Popen[str]:

@@ -7,7 +7,6 @@ Importing this loads nothing heavy; converting the newer format needs the extra 
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from ocr_onnx.converters.conversion import Report as Report
     from ocr_onnx.converters.environment import Confirm
     from ocr_onnx.converters.form import Form
-    from ocr_onnx.metadata import ModelMetadata
     from ocr_onnx.zoo import ModelSpec
 
 
@@ -49,9 +47,10 @@ def convert(
 def make(spec: ModelSpec, directory: Path, scratch: Path, *, confirm: Confirm | None, command: str) -> Path:
     """Make a model of the zoo from its published files in `directory`, with what is installed.
 
-    An official ONNX form is optimized where the tools for that are installed, and lies in `scratch`; Paddle's formats are
-    converted as in cache.cached, which says what is raised.
+    An official ONNX form is rewritten as in graph_tools.finish, and lies in `scratch`; Paddle's formats are converted as in
+    cache.cached, which says what is raised.
     """
+    from ocr_onnx.converters import graph_tools
     from ocr_onnx.converters.cache import cached
     from ocr_onnx.converters.describe import describe_export
 
@@ -60,7 +59,8 @@ def make(spec: ModelSpec, directory: Path, scratch: Path, *, confirm: Confirm | 
     if not exports:
         return cached(directory, name=spec.name, dictionary=dictionary, confirm=confirm, command=command)
     made = scratch / f"{spec.name}.onnx"
-    _finish_export(exports[0], describe_export(spec.name, spec.task, directory / "inference.yml"), made)
+    graph_tools.ready(fetch=True)
+    graph_tools.finish(exports[0], made, describe_export(spec.name, spec.task, directory / "inference.yml"))
     return made
 
 
@@ -71,6 +71,7 @@ def take_in(source: Path, target: Path, *, name: str | None = None, dictionary: 
     ConversionError where there are none, ModelNotFoundError where nobody knows what it is.
     """
     from ocr_onnx import zoo
+    from ocr_onnx.converters import graph_tools
     from ocr_onnx.converters.describe import charset_of_export, describe_yml, usual
     from ocr_onnx.converters.paddle import PaddleModel
     from ocr_onnx.runtime import Session
@@ -93,21 +94,4 @@ def take_in(source: Path, target: Path, *, name: str | None = None, dictionary: 
                 f"{source} has no dictionary: give it an inference.yml, or say --dict FILE (a character a line) to ocr-onnx models import"
             )
         metadata = replace(metadata, charset=charset)
-    _finish_export(source, metadata, target)
-
-
-def _finish_export(source: Path, metadata: ModelMetadata, target: Path) -> None:
-    """Optimize an ONNX export where the tools for it are installed, else take it as it is."""
-    if has_graph_tools():
-        from ocr_onnx.converters.conversion import import_onnx
-
-        import_onnx(source, target, metadata)
-    else:
-        from ocr_onnx.converters.simple import stamp
-
-        stamp(source, target, metadata)
-
-
-def has_graph_tools() -> bool:
-    """Whether what optimizes graphs is installed."""
-    return find_spec("onnx") is not None and find_spec("onnxslim") is not None
+    graph_tools.finish(source, target, metadata)

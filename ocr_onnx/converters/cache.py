@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ocr_onnx import __version__, converters, store
-from ocr_onnx.converters import environment, simple
+from ocr_onnx.converters import environment, graph_tools, simple
 from ocr_onnx.converters.environment import Confirm
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 
@@ -27,20 +27,26 @@ def cached(
     """The ONNX file of the Paddle model in `directory`: converted once, and kept by the sha256 of what it is made from.
 
     It is converted and compared with Paddle by the extra `convert` where that is installed. Else the older format goes
-    through the core of paddle2onnx 1.3.1, which needs no Paddle (up to Python 3.12), and the newer one through an
+    through the core of paddle2onnx 1.3.1, which needs no Paddle (up to Python 3.12), and graph_tools; the newer one through an
     environment of its own, which is made if there is none and `confirm` agrees to the question it is asked; `command` is
     what the error tells to run where it does not. Raises ModelNotFoundError where a file is missing, ConversionError and DownloadError.
     """
     model = PaddleModel.at(directory, dictionary)
     by_core = simple.takes(model)
-    extra = find_spec("paddle") is not None and converters.has_graph_tools()
-    by = installed_versions() if extra else {"core": simple.CORE} if by_core else environment.versions()
+    extra = find_spec("paddle") is not None and graph_tools.installed()
+    if extra:
+        by: Mapping[str, Any] = installed_versions()
+    elif by_core:
+        by = {"core": simple.CORE, "rewritten": graph_tools.ready(fetch=True), **installed_versions()}
+    else:
+        by = environment.versions()
 
     def convert(made: Path) -> None:
         if extra:
             converters.convert(directory, made, name=name, dictionary=dictionary)
         elif by_core:
-            simple.convert_old(model, made, name)
+            raw = made.with_name("raw.onnx")
+            graph_tools.finish(raw, made, simple.export_old(model, raw, name))
         else:
             retry = command or f"ocr-onnx convert --isolated --yes {directory}"
             python = environment.ensure(f"converting {name or directory}", retry, confirm)
@@ -56,7 +62,8 @@ def cached_export(source: Path, name: str | None = None) -> Path:
     yml = source.with_name("inference.yml")
     files = [store.sha256(file) for file in (source, yml) if file.is_file()]
     return _once(
-        [installed_versions(), name or source.stem, files], lambda made: converters.take_in(source, made, name=name)
+        [graph_tools.ready(fetch=False), installed_versions(), name or source.stem, files],
+        lambda made: converters.take_in(source, made, name=name),
     )
 
 

@@ -74,8 +74,12 @@ def convert_model(
 
 
 def import_onnx(source: Path, target: Path, metadata: ModelMetadata) -> Report:
-    """Take in an ONNX export whose Paddle original cannot be had; what comes out is compared with what came in."""
-    metadata = replace(metadata, source={source.name: sha256(source)}, converter=installed_versions())
+    """Take in an ONNX export, of Paddle's core or somebody's; what comes out is compared with what came in."""
+    metadata = replace(
+        metadata,
+        source=metadata.source or {source.name: sha256(source)},
+        converter={**metadata.converter, **installed_versions()},
+    )
     return _finish(onnx.load(source), target, metadata, lambda inputs: run_onnx(source, inputs))
 
 

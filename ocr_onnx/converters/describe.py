@@ -190,4 +190,4 @@ def describe_export(name: str, task: Task, yml: Path) -> ModelMetadata:
 
 def describe_yml(yml: Path, name: str | None = None) -> ModelMetadata:
     """The record of an ONNX model by its inference.yml; `name` wins over the one there."""
-    return describe(PaddleModel(graph=yml, params=yml, yml=yml), 0, name)
+    return replace(describe(PaddleModel(graph=yml, params=yml, yml=yml), 0, name), source={})

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -147,7 +148,11 @@ def in_single_precision(text: str) -> str:
 
 def installed_versions() -> dict[str, str]:
     """The versions of what a conversion depends on, as far as it is installed."""
-    return {d.name: d.version for name in PACKAGES for d in metadata.distributions(name=name)}
+    found = {}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def versions() -> dict[str, str]:

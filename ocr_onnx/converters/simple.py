@@ -1,10 +1,10 @@
-"""Making models without Paddle and without the onnx package: as they are, with their description added."""
+"""Making models without Paddle, and without the onnx package: as they are, with their description added."""
 
 from __future__ import annotations
 
 import sys
-import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 from ocr_onnx import store
@@ -28,6 +28,7 @@ OPSET = "17"
 def stamp(raw: Path, target: Path, metadata: ModelMetadata) -> None:
     """Write an ONNX model with its description; raises ConversionError where its classes are not those described."""
     check_classes(metadata, Session(raw).output_shape[-1])
+    metadata = replace(metadata, source=metadata.source or {raw.name: store.sha256(raw)})
     target.write_bytes(stamped(raw.read_bytes(), metadata))
 
 
@@ -36,15 +37,14 @@ def takes(model: PaddleModel) -> bool:
     return model.graph.suffix == ".pdmodel" and sys.version_info[:2] <= LAST_PYTHON
 
 
-def convert_old(model: PaddleModel, target: Path, name: str | None) -> None:
-    """Convert a model of the older format (inference.pdmodel)."""
+def export_old(model: PaddleModel, raw: Path, name: str | None) -> ModelMetadata:
+    """Convert a model of the older format (inference.pdmodel) to the ONNX file `raw`, which does not say what it is; what it is."""
     check_weights(model.params)
-    with tempfile.TemporaryDirectory() as scratch:
-        raw = Path(scratch, "raw.onnx")
-        run_paddle("export_old", core(), model.graph, model.params, raw, OPSET)
-        if not raw.is_file() or raw.stat().st_size == 0:
-            raise ConversionError(f"{model.graph} is no model of Paddle's older format, or it is damaged")
-        stamp(raw, target, describe(model, len(Session(raw).output_shape), name))
+    run_paddle("export_old", core(), model.graph, model.params, raw, OPSET)
+    if not raw.is_file() or raw.stat().st_size == 0:
+        raise ConversionError(f"{model.graph} is no model of Paddle's older format, or it is damaged")
+    tool, version = CORE.split("==")
+    return replace(describe(model, len(Session(raw).output_shape), name), converter={tool: version})
 
 
 def core() -> Path:

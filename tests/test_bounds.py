@@ -18,7 +18,7 @@ from test_neck import Net
 
 from ocr_onnx import recognition, store
 from ocr_onnx.calibration import difference, lines_of, sample_page
-from ocr_onnx.converters import conversion, verify
+from ocr_onnx.converters import conversion, precision, verify
 from ocr_onnx.converters.alternatives import Alternative, contents
 from ocr_onnx.converters.bounds import HEIGHT, WIDTH, keep_bounds
 from ocr_onnx.converters.precision import halve
@@ -291,4 +291,19 @@ def test_bounds_that_do_not_hold_are_left_out_of_the_file(
         with caplog.at_level(logging.WARNING):
             conversion.import_onnx(source, tmp_path / "made.onnx", metadata)
         assert has_bounds((tmp_path / "made.onnx").read_bytes()) is expected
+        assert ("is given to GPUs without bounds" in caplog.text) is not expected
+
+
+@pytest.mark.parametrize("name", [DETECTOR, RECOGNIZER])
+def test_bounds_that_do_not_hold_in_half_precision_are_left_out_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    def harmed(_: onnx.ModelProto, model: onnx.ModelProto) -> Alternative:
+        return Alternative(0, len(model.graph.node), list(model.graph.node), {})
+
+    for_gpu = precision._for_gpu
+    for make, expected in ((for_gpu, True), (harmed, False)):
+        monkeypatch.setattr(precision, "_for_gpu", make)
+        halve(store.find(name), tmp_path / "half.onnx")
+        assert has_bounds((tmp_path / "half.onnx").read_bytes()) is expected
         assert ("is given to GPUs without bounds" in caplog.text) is not expected

@@ -178,6 +178,12 @@ def doubled(net: Net, x: str, kind: str) -> str:
         scales = net.constant(np.array([1, 1, 2, 2]))
         how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return net.add("Resize", x, "", scales, **how)
+    if kind == "Reshape":
+        fine = doubled(net, x, "Resize")
+        net.constants["apart"] = np.array([3, 5])
+        part = net.add("Unsqueeze", x, "apart")
+        rows = [net.add("Concat", part, net.add("Neg", part), axis=5) for _ in range(2)]
+        return net.add("Add", fine, net.add("Reshape", net.add("Concat", *rows, axis=3), net.add("Shape", fine)))
     if kind == "DepthToSpace":
         return net.add("DepthToSpace", net.conv(x, 4, 16), blocksize=2)
     return net.add("ConvTranspose", x, net.weights(4, 4, 2, 2), kernel_shape=[2, 2], strides=[2, 2])
@@ -190,6 +196,7 @@ STEPS: dict[str, Callable[[Net, str], str]] = {
     "halved": lambda net, x: net.conv(x, 4, 4, side=3, stride=2),
     "pooled": lambda net, x: net.add("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2]),
     "highest": lambda net, x: net.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]),
+    "highest around": lambda net, x: around(net, net.add("Relu", x), "MaxPool", [1, 1, 1, 1]),
     "mean": lambda net, x: squeeze(net, x, "GlobalAveragePool"),
     "reduced": lambda net, x: squeeze(net, x, "ReduceMean"),
     "same": lambda net, x: same(net, x, "Conv"),
@@ -201,7 +208,7 @@ STEPS: dict[str, Callable[[Net, str], str]] = {
 
 @given(
     steps=st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=7),
-    double=st.sampled_from(["", "Resize", "DepthToSpace", "ConvTranspose"]),
+    double=st.sampled_from(["", "Resize", "Reshape", "DepthToSpace", "ConvTranspose"]),
 )
 @settings(max_examples=60)
 def test_any_graph_of_known_steps_sees_where_pictures_end(
@@ -223,16 +230,30 @@ def test_any_graph_of_known_steps_sees_where_pictures_end(
         np.testing.assert_allclose(row[:, : alone.shape[2], : alone.shape[3]], alone[0], rtol=1e-3, atol=1e-4)
 
 
+def around(net: Net, x: str, kind: str, pads: list[int]) -> str:
+    """Three by three, at every other pixel."""
+    return net.add(kind, x, kernel_shape=[3, 3], strides=[2, 2], pads=pads)
+
+
+POOLS: dict[str, Callable[[Net, str], str]] = {
+    "overlapping windows": lambda net, x: around(net, x, "AveragePool", [1, 1, 1, 1]),
+    "highest of what may be negative": lambda net, x: net.add(
+        "MaxPool", x, kernel_shape=[2, 2], strides=[1, 1], auto_pad="SAME_UPPER"
+    ),
+    "highest around of what may be negative": lambda net, x: around(net, x, "MaxPool", [1, 1, 1, 1]),
+    "highest beside": lambda net, x: around(net, net.add("Relu", x), "MaxPool", [0, 0, 2, 2]),
+}
+"""Of which it is not known."""
+
+
 def unknown(kind: str) -> onnx.ModelProto:
     """A graph in which it is not known what becomes of the picture's end."""
     net = Net()
     x = net.conv("x", 3, 4, side=3)
     if kind == "no padding":
         x = net.add("Conv", x, net.weights(4, 4, 3, 3))
-    elif kind == "overlapping windows":
-        x = net.add("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-    elif kind == "highest of what may be negative":
-        x = net.add("MaxPool", x, kernel_shape=[2, 2], strides=[1, 1], auto_pad="SAME_UPPER")
+    elif kind in POOLS:
+        x = POOLS[kind](net, x)
     elif kind == "strides and a padding that depends on the size":
         x = net.add("Conv", x, net.weights(4, 4, 3, 3), strides=[2, 2], auto_pad="SAME_UPPER")
     elif kind == "weights that are computed":
@@ -255,8 +276,7 @@ def unknown(kind: str) -> onnx.ModelProto:
     "kind",
     [
         "no padding",
-        "overlapping windows",
-        "highest of what may be negative",
+        *POOLS,
         "strides and a padding that depends on the size",
         "weights that are computed",
         "overlapping enlargement",

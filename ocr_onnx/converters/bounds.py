@@ -97,6 +97,8 @@ class _Bounding:
         else:
             if node.op_type in {"Resize", "ConvTranspose", "DepthToSpace"}:
                 stride = self._enlarged(stride, self._scales(node))
+            elif node.op_type == "Reshape":
+                stride = self._reshaped(node, stride)
             self._copy(node)
         self.strides.update(dict.fromkeys(node.output, stride))
 
@@ -176,15 +178,17 @@ class _Bounding:
     def _pool(self, node: NodeProto, stride: Stride | None) -> Stride | None:
         """One whose windows do not overlap: those within the picture count, as in the picture alone. Or the highest of what is not negative."""
         kernel, steps = (self._of(ints(node, name, [1, 1])) for name in ("kernel_shape", "strides"))
-        before = self.graph.producer(node.input[0])
+        before, pads = self.graph.producer(node.input[0]), ints(node, "pads", [0] * 4)
+        # As with convolutions, the middle of each window is a pixel of the picture.
+        centered = pads[:2] == pads[2:] and all(k - 1 == 2 * p for k, p in zip(kernel, self._of(pads), strict=True))
         if (
             node.op_type == "MaxPool"
-            and self._keeps_size(node, steps)
+            and (self._keeps_size(node, steps) or (centered and not attribute(node, "ceil_mode", 0)))
             and before is not None
             and before.op_type == "Relu"
         ):
             self._copy(node, {node.input[0]: self._within(node.input[0])})
-            return stride
+            return self._reduced(stride, steps, [0] * len(steps))
         if (
             attribute(node, "auto_pad", b"NOTSET") != b"NOTSET"
             or kernel != steps
@@ -218,6 +222,13 @@ class _Bounding:
             return None
         parts = [(each, float(scales[axis])) for each, axis in zip(stride, self.axes, strict=True)]
         return tuple(int(each / scale) for each, scale in parts) if all(e % s == 0 for e, s in parts) else None
+
+    def _reshaped(self, node: NodeProto, stride: Stride | None) -> Stride | None:
+        """The stride of the tensor whose shape a node gives to another, as where maps are put between each other; else as before."""
+        shape = self.graph.producer(node.input[1])
+        if shape is None or shape.op_type != "Shape":
+            return stride
+        return self.strides.get(shape.input[0], stride)
 
     def _scales(self, node: NodeProto) -> Sequence[float] | NDArray[np.generic] | None:
         """By how much a node enlarges each axis; None where it is not known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.converters.pyramid import compose_finest
 from ocr_onnx.converters.simple import check_classes
 from ocr_onnx.converters.verify import (
+    WITHOUT_BOUNDS,
     Agreement,
     Inputs,
     Outputs,
@@ -34,6 +36,8 @@ from ocr_onnx.converters.verify import (
 from ocr_onnx.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.modelfile import PRODUCER, for_loading
 from ocr_onnx.store import place, sha256
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,12 @@ def _for_cpu(model: onnx.ModelProto, metadata: ModelMetadata, scratch: Path) -> 
 def _for_gpu(model: onnx.ModelProto, metadata: ModelMetadata) -> Alternative | None:
     """What a GPU is given in place of all nodes."""
     axes = {"text_detection": (HEIGHT, WIDTH), "text_recognition": (WIDTH,)}.get(metadata.task)
-    return None if axes is None or metadata.static_shape else keep_bounds(model, axes)
+    if axes is None or metadata.static_shape:
+        return None
+    found = keep_bounds(model, axes)
+    if found is None:
+        logger.warning(WITHOUT_BOUNDS, metadata.name, "what becomes of a picture's end is not known of all its nodes")
+    return found
 
 
 def _has_fixed_size(model: onnx.ModelProto) -> bool:

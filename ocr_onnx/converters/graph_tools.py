@@ -110,6 +110,7 @@ def _run(source: Path, target: Path, metadata: ModelMetadata) -> None:
         env=os.environ | {"PYTHONIOENCODING": "utf-8"},
         check=False,
     )
+    logger.info("%s", done.stderr.strip())
     if done.returncode != 0 or not target.is_file():
         raise ConversionError(done.stderr.strip()[-1000:] or f"its process ended with {done.returncode}")
 

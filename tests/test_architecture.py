@@ -15,7 +15,17 @@ PACKAGE = Path(ocr_onnx.__file__).parent
 MODULES = sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("service/*.py")])
 
 LAYERS = [
-    {"types", "errors", "protobuf", "metadata", "options", "inputs", "paddle_parameters", "profiling"},
+    {
+        "types",
+        "errors",
+        "protobuf",
+        "metadata",
+        "options",
+        "inputs",
+        "paddle_parameters",
+        "profiling",
+        "python_process",
+    },
     {
         "geometry",
         "normalization",

@@ -23,7 +23,7 @@ import yaml
 from conftest import DETECTION, RECOGNITION
 from onnx import TensorProto, helper, numpy_helper
 
-from ocr_onnx import OCR, Models, converters
+from ocr_onnx import OCR, Models, converters, python_process
 from ocr_onnx.converters import conversion, describe, paddle_process, verify
 from ocr_onnx.converters.form import Form, parse_size
 from ocr_onnx.converters.graph import Graph
@@ -607,7 +607,7 @@ def test_the_sample_page_is_cut_into_its_lines() -> None:
 
 
 def test_what_paddle_says_when_it_fails_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "false")
+    monkeypatch.setattr(python_process, "function", lambda *_: ["false"])
     with pytest.raises(ConversionError, match="Paddle exited with 1 on 'export model"):
         run_paddle("export", "model")
 
@@ -659,7 +659,7 @@ def test_only_a_copy_of_a_graph_is_rewritten(directory: Path, monkeypatch: pytes
     (directory / "inference.json").write_text(json.dumps([attribute("0.a_f64", 2.0)]))
     (directory / "inference.pdiparams").write_bytes(WEIGHTS)
     copying = tmp_path / "python"
-    copying.write_text('#!/bin/sh\ncp "$4" "$6"\n')
+    copying.write_text('#!/bin/sh\ncp "$5" "$7"\n')
     copying.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(copying))
     PaddleModel.at(directory).export(tmp_path / "given", 17)
@@ -669,7 +669,7 @@ def test_only_a_copy_of_a_graph_is_rewritten(directory: Path, monkeypatch: pytes
 
 def test_a_conversion_that_writes_nothing_is_an_error(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (directory / "inference.pdiparams").write_bytes(WEIGHTS)
-    monkeypatch.setattr(sys, "executable", "true")
+    monkeypatch.setattr(python_process, "function", lambda *_: ["true"])
     with pytest.raises(ConversionError, match="wrote nothing"):
         PaddleModel.at(directory).export(directory / "out.onnx", 17)
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ocr_onnx import download, store, zoo
+from ocr_onnx import download, python_process, store, zoo
 from ocr_onnx.converters.paddle import PACKAGES
 from ocr_onnx.errors import ConversionError
 
@@ -75,11 +75,11 @@ def run(python: Path, *arguments: object) -> str:
         Path(scratch, "ocr_onnx").symlink_to(zoo.PACKAGE, target_is_directory=True)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         done = subprocess.run(
-            [python, "-m", "ocr_onnx", *map(str, arguments)],
+            python_process.module("ocr_onnx", *arguments, python=python),
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            env={**inherited, "PYTHONPATH": scratch, "PYTHONSAFEPATH": "1"},
+            env={**inherited, **python_process.SAFE_PATH, "PYTHONPATH": scratch},
             check=False,
         )
     if done.returncode != 0:
@@ -106,9 +106,10 @@ def _make(base: str) -> Path:
     folder = tools / f"{_name()}-{secrets.token_hex(4)}"
     python = _python(folder)
     try:
-        _log(base, "-I", "-m", "venv", folder)
+        _log(python_process.isolated("-m", "venv", folder, python=base))
         quiet = ("--disable-pip-version-check", "--progress-bar=off", "--no-compile")
-        _log(python, "-I", "-m", "pip", "install", *quiet, "--require-hashes", "--requirement", LOCK)
+        install = ("-m", "pip", "install", *quiet, "--require-hashes", "--requirement", LOCK)
+        _log(python_process.isolated(*install, python=python))
         with store.writing(folder):
             (folder / WHOLE).touch()
     finally:
@@ -117,19 +118,18 @@ def _make(base: str) -> Path:
     return python
 
 
-def _log(*command: object) -> None:
+def _log(command: list[str]) -> None:
     """Run a command and log what it prints; raises ConversionError with the end of that if it fails."""
     printed = []
-    arguments = [str(argument) for argument in command]
     with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
     ) as process:
         for line in process.stdout or ():
             logger.info("%s", line.rstrip())
             printed.append(line)
     if process.returncode != 0:
         raise ConversionError(
-            f"no environment for Paddle could be made; '{' '.join(arguments)}' says:\n{''.join(printed)[-2000:]}"
+            f"no environment for Paddle could be made; '{' '.join(command)}' says:\n{''.join(printed)[-2000:]}"
         )
 
 
@@ -137,8 +137,8 @@ def _base() -> str:
     """A Python that the pinned packages are for; raises ConversionError where there is none."""
     wanted = f"python{_dotted(PYTHON)}"
     if sys.version_info[:2] == PYTHON:
-        return sys.executable
-    for folder in os.get_exec_path():
+        return python_process.interpreter()
+    for folder in filter(os.path.isabs, os.get_exec_path()):
         candidate = shutil.which(wanted, path=folder)
         # A version manager's python3.11 may be there and not work.
         if candidate is not None and _version(candidate) == _dotted(PYTHON):
@@ -151,7 +151,8 @@ def _base() -> str:
 
 def _version(python: str) -> str:
     script = "import sys; print('%d.%d' % sys.version_info[:2])"
-    done = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, check=False)
+    command = python_process.isolated("-c", script, python=python)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip()
 
 

@@ -11,7 +11,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from ocr_onnx import download, store
+from ocr_onnx import download, python_process, store
 from ocr_onnx.converters.environment import LOCK
 from ocr_onnx.converters.simple import stamp
 from ocr_onnx.errors import ConversionError, DownloadError, OCRError
@@ -31,8 +31,6 @@ PACKAGES = (
     "typing-extensions",
 )
 """They and what they need, but for NumPy, which is here."""
-
-COMMAND = "import sys; sys.path[:] = sys.argv[3:]; from ocr_onnx.converters.graph_tools import main; main()"
 
 
 def ready(*, fetch: bool) -> bool:
@@ -90,7 +88,9 @@ def _fetch(folder: Path) -> None:
             return
         wanted, made = Path(scratch, "requirements.txt"), Path(scratch, "made")
         wanted.write_text("".join(pin for pin in pins if pin.partition("==")[0] in PACKAGES), "utf-8")
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+        command = python_process.isolated(
+            "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"
+        )
         command += ["--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(wanted), "--target", str(made)]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         if done.returncode != 0:
@@ -100,7 +100,7 @@ def _fetch(folder: Path) -> None:
 
 def _run(source: Path, target: Path, metadata: ModelMetadata) -> None:
     """Import an export in a process that has what was fetched. Raises ConversionError with what that says."""
-    command = [sys.executable, "-c", COMMAND, *map(str, (source, target, _folder())), *sys.path]
+    command = python_process.function("ocr_onnx.converters.graph_tools", source, target, first=[_folder()])
     done = subprocess.run(
         command,
         input=metadata.to_json(),

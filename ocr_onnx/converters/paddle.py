@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from ocr_onnx import python_process
 from ocr_onnx.converters.params import check_weights
 from ocr_onnx.errors import ConversionError, ModelNotFoundError
 from ocr_onnx.store import sha256
@@ -168,8 +168,8 @@ def versions() -> dict[str, str]:
 
 def run_paddle(*arguments: object) -> str:
     """Run the process that holds Paddle and return what it printed; raises ConversionError if it fails or aborts."""
-    command = [sys.executable, "-m", "ocr_onnx.converters.paddle_process", *map(str, arguments)]
-    environment = {**os.environ, "FLAGS_cpu_deterministic": "1"}
+    command = python_process.function("ocr_onnx.converters.paddle_process", *arguments)
+    environment = {**os.environ, **python_process.SAFE_PATH, "FLAGS_cpu_deterministic": "1"}
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
     log = done.stdout + done.stderr
     if done.returncode != 0:

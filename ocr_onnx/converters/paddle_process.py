@@ -56,6 +56,11 @@ def infer(model: str, params: str, inputs: str, outputs: str) -> None:
     np.savez(outputs, **results)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command that the arguments name."""
     commands: dict[str, Callable[..., None]] = {"export": export, "export_old": export_old, "infer": infer}
     commands[sys.argv[1]](*sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

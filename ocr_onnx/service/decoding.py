@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ocr_onnx import errors
+from ocr_onnx import errors, python_process
 from ocr_onnx.errors import InputError, OCRError, UnreadableImageError
 from ocr_onnx.inputs import InputOptions
 from ocr_onnx.options import check_number
@@ -46,8 +45,6 @@ ERRORS: dict[str, type[OCRError]] = {
 """What a process may raise here."""
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
-
-COMMAND = "import sys; sys.path[:] = sys.argv[2:]; from ocr_onnx.service.decoding_process import main; main()"
 
 KEPT = 4
 """A process that kept a quarter of its limit after a file is replaced."""
@@ -174,7 +171,7 @@ class _Process:
         self._ready = self._reading = self._asked = False
         self._pdfs = self._resident = 0
         self._wire, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-c", COMMAND, f"{limits.memory},{limits.cpu_seconds}", *sys.path]
+        command = python_process.function("ocr_onnx.service.decoding_process", f"{limits.memory},{limits.cpu_seconds}")
         try:
             self._process = subprocess.Popen(
                 command,

@@ -22,6 +22,7 @@ import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ocr_onnx import python_process
 from ocr_onnx.errors import OptionError
 from ocr_onnx.service import logs
 from ocr_onnx.service.app import create_app
@@ -195,7 +196,7 @@ class Processes:
 
     def __init__(self, settings: Settings, make_engine: MakeEngine, listener: socket.socket) -> None:
         self._start = partial(
-            multiprocessing.get_context("spawn").Process, target=run, args=(settings, make_engine, listener)
+            python_process.multiprocessing_context().Process, target=run, args=(settings, make_engine, listener)
         )
         self._count = settings.workers
         self._ending = threading.Event()

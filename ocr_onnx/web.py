@@ -6,6 +6,7 @@ Proxies and certificates are those of the environment (HTTPS_PROXY, SSL_CERT_FIL
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import threading
 import time
@@ -26,6 +27,10 @@ SAFE = "/%:@!$&'()*+,;=~?"
 """What an address may hold besides letters and digits; the rest is written as %XX."""
 
 
+MOMENT = 0.001
+"""Seconds: a timeout of 0 would make a socket non-blocking."""
+
+
 def fetch(url: str, options: InputOptions) -> bytes:
     """The bytes at an address. Raises InputDownloadError where they cannot be had, or are more than is allowed."""
     if offline():
@@ -42,19 +47,24 @@ def fetch(url: str, options: InputOptions) -> bytes:
         raise InputDownloadError(f"{url} cannot be fetched: {error}; check the address and HTTPS_PROXY") from error
 
 
-def follow(url: str, options: InputOptions, make: Callable[[Deadline], urllib.request.OpenerDirector]) -> bytes:
+def follow(
+    url: str,
+    options: InputOptions,
+    make: Callable[[Deadline], urllib.request.OpenerDirector],
+    deadline: Deadline | None = None,
+) -> bytes:
     """Ask at an address, and where it points to; `make` gives what opens them all.
 
-    Raises InputDownloadError for an answer that is not taken, TimeoutError, and what the connection raises.
+    `deadline` replaces the one of `options`, so that the caller can cut the connections before it passes. Raises InputDownloadError for an answer that is not taken, TimeoutError, and what the connection raises.
     """
-    with Deadline(options.download_timeout) as deadline:
-        opener = make(deadline)
+    with deadline or Deadline(options.download_timeout) as entered:
+        opener = make(entered)
         at = url
         for _ in range(options.max_redirects + 1):
             parts = urlsplit(at)
             at = parts._replace(path=quote(parts.path, SAFE), query=quote(parts.query, SAFE), fragment="").geturl()
             request = urllib.request.Request(at, headers={"User-Agent": "ocr-onnx"})  # noqa: S310 checked by is_address
-            with opener.open(request, timeout=deadline.left()) as response:
+            with opener.open(request, timeout=entered.left()) as response:
                 target = response.headers.get("Location") if response.status in REDIRECTS else None
                 if target is None:
                     return _body(url, response, options)
@@ -99,40 +109,57 @@ def _body(url: str, response: http.client.HTTPResponse, options: InputOptions) -
 
 
 class Deadline:
-    """Cuts connections when time is up, while it is entered: a timeout of theirs begins anew with each byte."""
+    """Cuts connections when time is up, while it is entered: a timeout of theirs begins anew with each byte.
+
+    The time begins when it is entered. Any thread may call `cut`, at any time.
+    """
 
     def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-        self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._cut)
+        self._seconds, self._end = seconds, math.inf
+        self._is_cut = False
+        self._actions: list[Callable[[], None]] = []
+        self._timer = threading.Timer(seconds, self.cut)
         self._timer.daemon = True
 
     def left(self) -> float:
         """The seconds left; raises TimeoutError where there are none."""
-        left = self._end - time.monotonic()
-        if left <= 0:
+        if self._passed():
             raise TimeoutError
-        return left
+        return max(self._end - time.monotonic(), MOMENT)
 
     def watch(self, connection: socket.socket) -> None:
         """Cut this connection too."""
-        self._sockets.append(connection)
-        if self._end <= time.monotonic():
-            self._cut()
+        self.when_cut(partial(_shut_down, connection))
 
-    def _cut(self) -> None:
-        for each in self._sockets:
-            with suppress(OSError):
-                socket.socket.shutdown(each, socket.SHUT_RDWR)
+    def when_cut(self, action: Callable[[], None]) -> None:
+        """Call this when time is up, in another thread; it may be called twice, and must not wait."""
+        self._actions.append(action)
+        if self._passed():
+            action()
+
+    def cut(self) -> None:
+        """Time is up now: who waits for one of the connections gets an error at once."""
+        self._is_cut = True
+        for action in tuple(self._actions):
+            action()
+
+    def _passed(self) -> bool:
+        return self._is_cut or self._end <= time.monotonic()
 
     def __enter__(self) -> Self:
+        self._end = time.monotonic() + self._seconds
         self._timer.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self._timer.cancel()
-        if not isinstance(error, InputError) and self._end <= time.monotonic():
+        if not isinstance(error, InputError) and self._passed():
             raise TimeoutError from error
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 class _Watched(http.client.HTTPConnection):

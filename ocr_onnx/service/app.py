@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,7 +23,7 @@ from ocr_onnx.service.bodies import Asked, Bodies, take_apart
 from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.service.engine import Engine
 from ocr_onnx.service.entrance import Entrance
-from ocr_onnx.service.fetching import fetch
+from ocr_onnx.service.fetchers import Fetchers
 from ocr_onnx.service.inference import Inference, Kind, kind_of
 from ocr_onnx.service.journal import CLIENT_GONE, Entry, Journal, entry_of
 from ocr_onnx.service.metrics import Metrics
@@ -39,9 +38,6 @@ ROUTES = frozenset({"/ocr", "/health", "/ready", "/metrics", "/openapi.json", "/
 
 FAULT = 500
 
-FETCHES = 8
-"""Addresses that are fetched at a time."""
-
 NO_URL = "addresses are not fetched here: send the file in Base64, or start the server with --allow-url HOST"
 
 
@@ -55,7 +51,7 @@ class Service:
     work: Work
     bodies: Bodies
     keys: keys.Keys
-    fetchers: ThreadPoolExecutor
+    fetchers: Fetchers
 
     def client(self, request: Request) -> str:
         """Who asks. Raises Refused (401) for one without a key where keys are asked for."""
@@ -86,16 +82,15 @@ class Service:
     async def _begin(self, asked: Asked, stack: AsyncExitStack) -> tuple[Kind, AsyncGenerator[PageAnswer, None]]:
         """What a file is, and its pages."""
         wanted = Wanted(self.settings.deadline)
-        data = asked.data if asked.url is None else await self._fetched(asked.url)
+        data = asked.data if asked.url is None else await self._fetched(asked.url, wanted)
         stack.enter_context(self.bodies.keep(len(data) if asked.url else 0, self.work))
         items = self.inference.pages(data, asked.ask, wanted)
         return kind_of(data, asked.ask.file_type), self.work.stream(items, wanted)
 
-    async def _fetched(self, url: str) -> bytes:
+    async def _fetched(self, url: str, wanted: Wanted) -> bytes:
         if not self.settings.allow_url:
             raise Refused(422, NO_URL)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.fetchers, fetch, url, self.settings.fetch_policy)
+        return await self.fetchers.fetch(url, wanted)
 
 
 class Lines(Response):
@@ -179,14 +174,14 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
     known = () if settings.api_key_file is None else keys.load(settings.api_key_file)
     decoder = Decoder(DecodeLimits(max_pages=settings.max_pages), settings.slots)
     inference = Inference(settings, engine, metrics, decoder.pages)
-    fetchers = ThreadPoolExecutor(FETCHES, thread_name_prefix="ocr-onnx-fetch")
+    fetchers = Fetchers(settings, metrics, work)
     service = Service(settings, inference, metrics, work, Bodies(settings, metrics), keys.Keys(known), fetchers)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
         yield
         work.close()
-        fetchers.shutdown(wait=False, cancel_futures=True)
+        fetchers.close()
         decoder.close()
 
     app = FastAPI(

@@ -67,6 +67,12 @@ NAT64 = ip_network("64:ff9b::/96")
 """How machines without IPv4 reach it: the address stands in the last 32 bits (RFC 6052)."""
 
 
+RESOLVERS = 32
+"""Names that are resolved at a time: the machine's resolver goes on after its request has ended, for half a minute or so."""
+
+RESOLVING = threading.BoundedSemaphore(RESOLVERS)
+
+
 @dataclass(frozen=True, slots=True)
 class FetchPolicy:
     """What is fetched, and where fetching stops. Raises OptionError for a host that cannot be read or a number out of range."""
@@ -114,8 +120,8 @@ def resolve(host: str, port: int) -> list[str]:
     return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-def fetch(url: str, policy: FetchPolicy, resolver: Resolve = resolve) -> bytes:
-    """The bytes at an address.
+def fetch(url: str, policy: FetchPolicy, resolver: Resolve = resolve, deadline: Deadline | None = None) -> bytes:
+    """The bytes at an address; `deadline` replaces the policy's timeout.
 
     Raises FetchRefusedError for what the policy does not allow, and InputDownloadError for what cannot be had. Neither
     tells what a name resolves to; the log does.
@@ -131,7 +137,7 @@ def fetch(url: str, policy: FetchPolicy, resolver: Resolve = resolve) -> bytes:
             f"the address has more than {LONGEST} characters: give a shorter one, or send the file itself"
         )
     try:
-        return follow(url, policy.limits(), partial(_opener, policy, resolver))
+        return follow(url, policy.limits(), partial(_opener, policy, resolver), deadline)
     except InputError:
         raise
     except TimeoutError as error:
@@ -224,7 +230,7 @@ def _places(host: str, port: int, default: int, policy: FetchPolicy, ask: Resolv
         return [explicit]
     try:
         found = list(dict.fromkeys(map(ip_address, ask(name, port))))
-    except TimeoutError:
+    except (TimeoutError, InputError):
         raise
     except (OSError, ValueError) as error:
         logger.warning("%s cannot be resolved: %s", name, error)
@@ -240,13 +246,18 @@ def _places(host: str, port: int, default: int, policy: FetchPolicy, ask: Resolv
 def _patiently(deadline: Deadline, ask: Resolve, host: str, port: int) -> list[str]:
     """Resolve for as long as there is time: the machine's resolver knows no limit of ours."""
     answers: SimpleQueue[list[str] | Exception] = SimpleQueue()
+    if not RESOLVING.acquire(blocking=False):
+        raise FetchRefusedError("too many names are being resolved: try again, or send the file itself")
 
     def work() -> None:
         try:
             answers.put(ask(host, port))
         except (OSError, ValueError) as error:
             answers.put(error)
+        finally:
+            RESOLVING.release()
 
+    deadline.when_cut(partial(answers.put, TimeoutError()))
     threading.Thread(target=work, name="ocr-onnx-resolver", daemon=True).start()
     try:
         answer = answers.get(timeout=deadline.left())
@@ -269,15 +280,25 @@ class _Pinned(http.client.HTTPConnection):
         places = _places(self.host, self.port, self.default_port, self._policy, self._ask)
         for left in range(len(places), 0, -1):
             try:
-                timeout = self._deadline.left() / left
-                self.sock = socket.create_connection((str(places[-left]), self.port), timeout)
+                self.sock = self._connected(places[-left], self._deadline.left() / left)
             except OSError:
                 if left == 1:
                     raise
             else:
                 break
         self.sock.settimeout(self._deadline.left())
-        self._deadline.watch(self.sock)
+
+    def _connected(self, place: Address, timeout: float) -> socket.socket:
+        """A connection, which the deadline can cut while it is being made."""
+        connection = socket.socket(socket.AF_INET if place.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+        try:
+            self._deadline.watch(connection)
+            connection.settimeout(timeout)
+            connection.connect((str(place), self.port))
+        except OSError:
+            connection.close()
+            raise
+        return connection
 
 
 class _PinnedTLS(_Pinned, http.client.HTTPSConnection):

@@ -31,7 +31,8 @@ class Metrics:
         )
         self.refused = Counter(
             "ocr_onnx_refused",
-            "Refused for load: queue (full), wait (no thread in time), client (too many), bodies (too much waits).",
+            "Refused for load: queue (full), wait (no thread in time), client (too many), bodies (too much waits), "
+            "fetch (too many addresses).",
             ["reason"],
             registry=registry,
         )

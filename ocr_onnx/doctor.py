@@ -15,6 +15,7 @@ from ocr_onnx.causes import Wheels
 from ocr_onnx.devices import CPU_PROVIDER, Placement, ProviderLike
 from ocr_onnx.errors import ModelError, OnnxRuntimeError, OptionError
 from ocr_onnx.placement import place, preload, try_out, wheels
+from ocr_onnx.service import sandbox
 
 State: TypeAlias = Literal["ok", "note", "problem"]
 """note: something is not as it should be, and what was asked for works all the same; problem: it does not."""
@@ -82,7 +83,7 @@ def examine(device: str | None = None, providers: Sequence[ProviderLike] = ()) -
     # OpenCV and plug-ins change variables when they are imported.
     variables = dict(os.environ)
     asked, placement = _asked(device, providers)
-    sections = (_versions(), _onnxruntime(), _models(), _threads(), _fonts(), _paths(variables))
+    sections = (_versions(), _onnxruntime(), _models(), _threads(), _fonts(), _paths(variables), _service())
     return Report((*(fact for section in sections for fact in section), asked), placement)
 
 
@@ -218,6 +219,19 @@ def _fonts() -> Iterator[Fact]:
         else:
             package = fonts.PACKAGES.get(fonts.script(letter), fonts.CJK_PACKAGE)
             yield Fact("fonts", script, "none", "note", f"pictures show boxes for its letters: pip install {package}")
+
+
+def _service() -> Iterator[Fact]:
+    """What restricts the processes in which `ocr-onnx serve` decodes."""
+    if platform.system() != "Linux":
+        return
+    lacking = sandbox.missing()
+    for name in (sandbox.FILES, sandbox.CALLS):
+        if name in lacking:
+            why = "a picture or PDF that takes over its decoder would reach as much as 'ocr-onnx serve' does: use a newer kernel"
+            yield Fact("service", name, "not supported by this kernel or container", "note", why)
+        else:
+            yield Fact("service", name, "restricts decoders")
 
 
 def _paths(variables: Mapping[str, str]) -> Iterator[Fact]:

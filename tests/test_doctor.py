@@ -18,7 +18,18 @@ from ocr_onnx.cli import main
 from ocr_onnx.doctor import Fact, Report, examine
 from ocr_onnx.errors import OptionError
 
-SECTIONS = ["versions", "onnxruntime", "providers", "libraries", "models", "threads", "fonts", "paths", "asked for"]
+SECTIONS = [
+    "versions",
+    "onnxruntime",
+    "providers",
+    "libraries",
+    "models",
+    "threads",
+    "fonts",
+    "paths",
+    "service",
+    "asked for",
+]
 EMBEDDED = [spec.name for spec in zoo.models().values() if spec.embedded]
 no_driver = pytest.mark.skipif(not libraries.missing([libraries.DRIVER]), reason="this machine has NVIDIA's driver")
 

@@ -10,6 +10,7 @@ import fcntl
 import logging
 import mmap
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +52,12 @@ KEPT = 4
 """A process that kept a quarter of its limit after a file is replaced."""
 
 SIMPLIFY = "it is damaged, or too large: save it anew, smaller or in another format"
+
+INHERITED = re.compile(
+    r"PATH|LANG|LANGUAGE|LC_\w+|TZ|LD_LIBRARY_PATH|LD_PRELOAD"
+    r"|PYTHON(HOME|PLATLIBDIR|UTF8|DONTWRITEBYTECODE|PYCACHEPREFIX|NOUSERSITE)"
+)
+"""Environment variables that a process is given; others may hold secrets of the server."""
 
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
 """Each thread would take addresses, which are what is limited."""
@@ -178,7 +186,8 @@ class _Process:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | ONE_THREAD,
+                cwd="/",
+                env=_environment(),
                 process_group=0,
             )
         except OSError:
@@ -239,6 +248,8 @@ class _Process:
                 "the process to decode in does not start: `python -c 'import ocr_onnx.service.decoding_process'` may tell "
                 f"why {answer.get('crash', '')}"
             )
+        if answer.get("lacking"):
+            _warn(tuple(map(str, answer["lacking"])))
         self._asked, self._ready = False, True
         self._resident = self._memory()
         self._wire.settimeout(self._limits.wall_seconds)
@@ -283,6 +294,19 @@ class _Process:
         except OSError:
             return 0
         return int(statm[1]) * mmap.PAGESIZE if statm else 0
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)} | ONE_THREAD
+
+
+@cache
+def _warn(lacking: tuple[str, ...]) -> None:
+    """Say once what does not hold on this machine."""
+    logger.warning(
+        "the kernel does not support %s: a picture or PDF that takes over its decoder reaches as much as the server does",
+        " and ".join(lacking),
+    )
 
 
 def _page(answer: dict[str, Any], file: int) -> Page:

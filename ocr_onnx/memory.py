@@ -15,12 +15,20 @@ logger = logging.getLogger(__name__)
 
 MEGABYTE = 2**20
 
+WORTH_ASKING = 2**27
+"""Bytes; below this the limits are not looked up, which takes nearly a millisecond."""
+
 UNLIMITED = 2**60
 """A control group of the older kind writes a number near 2**63 for no limit."""
 
 
 def require(needed: int, what: str, cure: str) -> None:
-    """Raise NotEnoughMemoryError where `needed` bytes pass this process's limit; warn where the machine lacks them."""
+    """Raise NotEnoughMemoryError where `needed` bytes pass this process's limit; warn where the machine lacks them.
+
+    Less than WORTH_ASKING is always granted.
+    """
+    if needed < WORTH_ASKING:
+        return
     allowed = left()
     if allowed is not None and needed > allowed:
         raise NotEnoughMemoryError(

@@ -16,7 +16,7 @@ import PIL.ImageDraw
 from bidi.algorithm import get_display
 from numpy.typing import NDArray
 
-from ocr_onnx import fonts
+from ocr_onnx import fonts, memory
 from ocr_onnx.geometry import SHORT, rectangle
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Image, Quad
@@ -65,6 +65,19 @@ LEAST_LINE, LARGEST_LINE, LEAST_CAPTION = 20, 48, 160
 ASCENT, DESCENT = 0.88, 0.18
 """How far letters reach above and below their baseline in most fonts, for a size of 1."""
 
+CANVAS_RATIO, CANVAS_FLOOR = 4, 2**24
+"""A canvas has at most CANVAS_RATIO times the pixels of the images on it, or CANVAS_FLOOR pixels; images that need more are
+scaled down. An A4 page beside itself turned needs 1.2 times its pixels; a strip of 20000 x 1 would need 10,000 times."""
+
+CANVAS_BYTES = 7
+"""Bytes per pixel of a canvas: 3, and 4 in Pillow's copy."""
+
+ROUNDING = 1e-6
+"""Pixels; a side of 999.9999999 is one of 1000."""
+
+Size = tuple[int, int]
+"""Height and width in pixels, in the order of an array's shape."""
+
 
 class Setting(NamedTuple):
     """One line of text set in ink."""
@@ -73,27 +86,36 @@ class Setting(NamedTuple):
     right_to_left: bool
 
 
-def pictures(result: OCRResult) -> dict[str, PIL.Image.Image]:
-    """The pictures of a result by PaddleOCR's names."""
-    named = {"ocr_res_img": draw(result)}
+def pictures(result: OCRResult, largest: Size | None = None) -> dict[str, PIL.Image.Image]:
+    """The pictures of a result by PaddleOCR's names; each fits into `largest`, or is of the page's own resolution.
+
+    Raises NotEnoughMemoryError where a picture would pass the process's memory limit.
+    """
+    named = {"ocr_res_img": draw(result, largest)}
     if result.options.use_doc_orientation_classify or result.options.use_doc_unwarping:
-        named["preprocessed_img"] = to_pil(_side_by_side(result.source.image, result.page.image))
+        named["preprocessed_img"] = to_pil(_side_by_side(result.source.image, result.page.image, largest))
     return named
 
 
-def draw(result: OCRResult) -> PIL.Image.Image:
-    """The page with its boxes on the left; on the right, on white, what was read, each text in its box."""
-    page = result.page.image
-    both = _side_by_side(page, np.full_like(page, 255))
+def draw(result: OCRResult, largest: Size | None = None) -> PIL.Image.Image:
+    """The page with its boxes on the left; on the right, on white, the recognized text, each line in its box.
+
+    The page is scaled down first if the picture would not fit into `largest`.
+    """
+    height, width = result.page.image.shape[:2]
+    page = _scaled(result.page.image, _scale(height, 2 * width, 2 * height * width, largest))
+    both = _canvas(page.shape[0], 2 * page.shape[1])
     marked, plain = both[:, : page.shape[1]], both[:, page.shape[1] :]
-    width = max(1, round(min(page.shape[:2]) / 900))
+    marked[:] = page
+    ratio = np.array([page.shape[1] / width, page.shape[0] / height])
+    thickness = max(1, round(min(page.shape[:2]) / 900))
     for number, line in enumerate(result.lines):
-        color = _color(number)
-        _fill(marked, line.box.quad, color, COLOR_ON_PAGE)
-        _fill(plain, line.box.quad, color, COLOR_BESIDE)
-        outline(marked, line.box.quad, color, width)
-        outline(plain, line.box.quad, color, 1)
-        write(plain, line.text, line.box.quad)
+        color, quad = _color(number), np.rint(line.box.quad * ratio).astype(np.int32)
+        _fill(marked, quad, color, COLOR_ON_PAGE)
+        _fill(plain, quad, color, COLOR_BESIDE)
+        outline(marked, quad, color, thickness)
+        outline(plain, quad, color, 1)
+        write(plain, line.text, quad)
     return to_pil(both)
 
 
@@ -109,7 +131,10 @@ def captioned(image: Image, caption: str) -> PIL.Image.Image:
     """The picture, and below it on white a line of text."""
     height, width = image.shape[:2]
     line = min(max(width // 16, LEAST_LINE), LARGEST_LINE)
-    canvas = np.full((height + line, max(width, LEAST_CAPTION), 3), 255, np.uint8)
+    if width < LEAST_CAPTION:
+        image = fitted(image, (CANVAS_FLOOR // LEAST_CAPTION, LEAST_CAPTION))
+        height, width = image.shape[:2]
+    canvas = _canvas(height + line, max(width, LEAST_CAPTION))
     canvas[:height, :width] = image
     right, bottom = canvas.shape[1] - 1, canvas.shape[0] - 1
     write(canvas, caption, np.array([[0, height], [right, height], [right, bottom], [0, bottom]], np.int32))
@@ -143,8 +168,15 @@ def write(canvas: Image, text: str, quad: Quad) -> None:
 
 
 def to_pil(image: Image) -> PIL.Image.Image:
-    """The same picture as Pillow has it."""
-    return PIL.Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    """Convert to a Pillow image."""
+    height, width = image.shape[:2]
+    return PIL.Image.frombuffer("RGB", (width, height), np.ascontiguousarray(image), "raw", "BGR", 0, 1)
+
+
+def fitted(image: Image, largest: Size) -> Image:
+    """Scale an image down so that it fits into `largest`; a smaller image is returned as it is."""
+    height, width = image.shape[:2]
+    return _scaled(image, _scale(height, width, height * width, largest))
 
 
 def _row(text: str, size: tuple[int, int]) -> Mask:
@@ -218,15 +250,19 @@ def _ink_in(canvas: Image, strip: Mask, quad: Quad) -> None:
     """Blacken what `strip` covers once its corners lie on those of `quad`."""
     height, width = strip.shape
     (left, top), (right, bottom) = quad.min(axis=0).tolist(), quad.max(axis=0).tolist()
+    first_column, first_row = max(left, 0), max(top, 0)
+    within = canvas[first_row : max(bottom, 0), first_column : max(right, 0)]
+    if not within.size:
+        return
     straight = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     if (quad != straight).any():
         corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-        matrix = cv2.getPerspectiveTransform(corners, (quad - [left, top]).astype(np.float32))
-        strip = np.asarray(cv2.warpPerspective(strip, matrix, (right - left, bottom - top)), np.uint8)
-    within = canvas[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    if within.size:
-        ink = strip[max(-top, 0) :, max(-left, 0) :][: within.shape[0], : within.shape[1]]
-        within[:] = cv2.multiply(within, cv2.cvtColor(255 - ink, cv2.COLOR_GRAY2BGR), scale=1 / 255)
+        matrix = cv2.getPerspectiveTransform(corners, (quad - [first_column, first_row]).astype(np.float32))
+        # Warped onto the part inside the canvas alone: the box may reach far beyond it.
+        ink = np.asarray(cv2.warpPerspective(strip, matrix, within.shape[1::-1]), np.uint8)
+    else:
+        ink = strip[first_row - top :, first_column - left :][: within.shape[0], : within.shape[1]]
+    within[:] = cv2.multiply(within, cv2.cvtColor(255 - ink, cv2.COLOR_GRAY2BGR), scale=1 / 255)
 
 
 def _fill(canvas: Image, quad: Quad, color: Color, share: float) -> None:
@@ -250,9 +286,32 @@ def _color(number: int) -> Color:
     return round(blue * 255), round(green * 255), round(red * 255)
 
 
-def _side_by_side(left: Image, right: Image) -> Image:
-    height = max(left.shape[0], right.shape[0])
-    both = np.full((height, left.shape[1] + right.shape[1], 3), 255, np.uint8)
+def _side_by_side(left: Image, right: Image, largest: Size | None) -> Image:
+    """Two images on one canvas, both scaled down by one factor where it would be too large."""
+    height, width = max(left.shape[0], right.shape[0]), left.shape[1] + right.shape[1]
+    scale = _scale(height, width, (left.size + right.size) // 3, largest)
+    left, right = _scaled(left, scale), _scaled(right, scale)
+    both = _canvas(max(left.shape[0], right.shape[0]), left.shape[1] + right.shape[1])
     both[: left.shape[0], : left.shape[1]] = left
     both[: right.shape[0], left.shape[1] :] = right
     return both
+
+
+def _scale(height: int, width: int, shown: int, largest: Size | None) -> float:
+    """The factor, at most 1, for images of `shown` pixels in all, so that their canvas keeps these limits and fits into `largest`."""
+    scale = min(1.0, math.sqrt(max(CANVAS_RATIO * shown, CANVAS_FLOOR) / (height * width)))
+    return scale if largest is None else min(scale, largest[0] / height, largest[1] / width)
+
+
+def _scaled(image: Image, scale: float) -> Image:
+    """An image scaled down, each side to at least a pixel; at a scale of 1 the image itself."""
+    if scale == 1:
+        return image
+    height, width = (max(math.floor(side * scale + ROUNDING), 1) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _canvas(height: int, width: int) -> Image:
+    """A white image. Raises NotEnoughMemoryError where it would pass the process's memory limit."""
+    memory.require(height * width * CANVAS_BYTES, f"a picture of {width} x {height}", "reduce the page, or draw none")
+    return np.full((height, width, 3), 255, np.uint8)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from conftest import PAGES
@@ -11,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ocr_onnx import OCR, OCROptions, OCRResult, Page, TextBox, TextLine, fonts, rendering
+from ocr_onnx import OCR, OCROptions, OCRResult, Page, TextBox, TextLine, fonts, memory, rendering
+from ocr_onnx.errors import NotEnoughMemoryError
 
 HEIGHT, WIDTH = 200, 400
 BOX = [[20, 30], [320, 30], [320, 70], [20, 70]]
@@ -105,6 +109,72 @@ def test_a_box_on_a_page_longer_than_opencv_warps_is_drawn() -> None:
     lines = tuple(TextLine("Gate", 0.9, box) for box in (long, last))
     picture = rendering.draw(OCRResult(page, page, None, (long, last), lines, OCROptions()))
     assert (np.asarray(picture)[6:34, 139_010:139_290].max(axis=2) < 100).sum() > 50
+
+
+def turned(width: int, height: int) -> OCRResult:
+    """A page that orientation has turned by a quarter."""
+    source, page = (Page(np.zeros(shape, np.uint8)) for shape in ((height, width, 3), (width, height, 3)))
+    return OCRResult(source, page, None, (), (), OCROptions())
+
+
+def test_a_page_beside_itself_turned_is_shown_in_full() -> None:
+    picture = rendering.pictures(turned(1000, 700))["preprocessed_img"]
+    assert picture.size == (1700, 1000)
+
+
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (1_000_000, 1), (12_000, 900)])
+def test_a_strip_beside_itself_turned_is_scaled_down(size: tuple[int, int]) -> None:
+    for picture in rendering.pictures(turned(*size)).values():
+        assert picture.width * picture.height <= max(rendering.CANVAS_FLOOR, 8 * math.prod(size)) * 1.01
+
+
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (1_000_000, 1), (3000, 2000)])
+def test_no_canvas_is_made_larger_than_the_picture_asked_for(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    made: list[tuple[int, ...]] = []
+    monkeypatch.setattr(rendering, "to_pil", lambda image: made.append(image.shape))
+    rendering.pictures(turned(*size), (500, 600))
+    assert len(made) == 2
+    # A side of one pixel cannot be scaled down, and is one more.
+    assert all(height <= 501 and width <= 601 for height, width, _ in made)
+
+
+def test_a_caption_under_a_thread_is_scaled_down_with_it() -> None:
+    picture = rendering.captioned(np.zeros((1_000_000, 1, 3), np.uint8), "270 degrees")
+    assert picture.width * picture.height <= rendering.CANVAS_FLOOR * 1.01
+
+
+def test_a_picture_that_would_pass_the_limit_of_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "left", lambda: 100 * 2**20)
+    with pytest.raises(NotEnoughMemoryError, match="a picture of 8000 x 4000 would take"):
+        rendering.draw(turned(4000, 4000))
+
+
+def test_a_tilted_box_far_beyond_the_page_takes_no_more_ink_than_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    warped: list[int] = []
+    warp = cv2.warpPerspective
+
+    def note(*given: Any) -> Any:
+        warped.append(math.prod(given[2]))
+        return warp(*given)
+
+    monkeypatch.setattr(cv2, "warpPerspective", note)
+    drawn("Gate seven", [[-7000, -7000], [7000, 7000], [6998, 7002], [-7002, -6998]])
+    assert warped == [WIDTH * HEIGHT]
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.25])
+def test_boxes_are_drawn_where_they_are_on_a_page_that_is_scaled_down(factor: float) -> None:
+    page = Page(np.full((HEIGHT, WIDTH, 3), 255, np.uint8))
+    box = TextBox(np.array(BOX, np.int32), 0.9)
+    result = OCRResult(page, page, None, (box,), (TextLine("Gate seven", 0.9, box),), OCROptions())
+    largest = round(HEIGHT * factor), round(2 * WIDTH * factor)
+    picture = np.asarray(rendering.draw(result, largest), np.uint8)
+    assert picture.shape == (*largest, 3)
+    colored = picture[:, : largest[1] // 2].min(axis=2) < 250
+    expected = [side * factor for side in (20, 30, 320, 70)]
+    assert extent(colored) == pytest.approx(expected, abs=2)
 
 
 @pytest.mark.parametrize("name", ["cjk.png", "vertical.png", "tilted.png"])

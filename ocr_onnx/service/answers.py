@@ -11,7 +11,7 @@ from typing import Any
 import PIL.Image
 
 from ocr_onnx.exporting import to_dict
-from ocr_onnx.rendering import pictures, to_pil
+from ocr_onnx.rendering import fitted, pictures, to_pil
 from ocr_onnx.results import OCRResult
 
 PRUNED = frozenset({"input_path", "page_index"})
@@ -38,14 +38,14 @@ class PageAnswer:
 
 
 def page_answer(result: OCRResult, *, visualize: bool, largest: tuple[int, int]) -> PageAnswer:
-    """Write a page's result; pictures are reduced to `largest` (height, width)."""
+    """Write a page's result; pictures are scaled down to `largest` (height, width) before they are made."""
     answer: dict[str, Any] = {"prunedResult": _pruned(to_dict(result))}
     if visualize:
-        drawn = pictures(result)
+        drawn = pictures(result, largest)
         named = {
             "ocrImage": drawn["ocr_res_img"],
             "docPreprocessingImage": drawn.get("preprocessed_img"),
-            "inputImage": to_pil(result.source.image),
+            "inputImage": to_pil(fitted(result.source.image, largest)),
         }
         answer |= {name: jpeg(picture, largest) for name, picture in named.items() if picture is not None}
     height, width = result.source.image.shape[:2]

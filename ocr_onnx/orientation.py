@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from ocr_onnx.inputs import MAX_PIXELS
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.normalization import normalize
 from ocr_onnx.options import check_number
@@ -19,6 +18,10 @@ from ocr_onnx.types import Image, Orientation, Run, Tensor
 
 HALF_TURN = 180
 """Degrees."""
+
+MAX_RESIZED = 2**24
+"""Pixels of a page resized for its orientation: at the usual 256 rows, a page 256 times as long as high. Of a longer one only
+the middle is resized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,8 @@ def preprocess_page(image: Image, metadata: ModelMetadata) -> Tensor:
     """Resize the shorter side, cut out the center, normalize: (1, 3, height, width)."""
     _, height, width = metadata.input_shape
     scale = metadata.resize_short / min(image.shape[:2])
-    if max(image.shape[:2]) * scale * metadata.resize_short > MAX_PIXELS:
-        # Of a thread, much longer than wide, only the middle is enlarged: the rest would be cut off again.
+    if max(image.shape[:2]) * scale * metadata.resize_short > MAX_RESIZED:
+        # The rest would be cut off again.
         image = _middle(image, 2 * min(image.shape[:2]))
     size = round(image.shape[1] * scale), round(image.shape[0] * scale)
     resized = np.asarray(cv2.resize(image, size), np.uint8)

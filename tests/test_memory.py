@@ -137,3 +137,33 @@ def test_loading_gives_back_what_it_leaves(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("ocr_onnx.memory.give_back", lambda: calls.append(True))
     OCR()
     assert calls == [True]
+
+
+STRIPS = """
+import re
+import numpy as np
+from ocr_onnx import OCR, OCROptions
+from ocr_onnx.service.answers import page_answer
+
+def megabytes(key):
+    with open("/proc/self/status") as file:
+        return int(re.search(key + r":\\s+(\\d+) kB", file.read())[1]) // 1024
+
+ocr = OCR(OCROptions(return_word_box=True))
+before = megabytes("VmRSS")
+for width, height in ((2000, 1), (20_000, 1), (1, 20_000)):
+    for level in (0, 255):
+        (result,) = ocr.predict(np.full((height, width, 3), level, np.uint8))
+        page_answer(result, visualize=True, largest=(2000, 2000))
+        print(result.angle, len(result.img))
+print(megabytes("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_pages_of_one_row_or_column_take_little_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", STRIPS], stdout=subprocess.PIPE, text=True, check=True)
+    *pages, taken = done.stdout.splitlines()
+    # A black strip is judged to lie on its side, so it is shown beside itself turned.
+    assert "270 2" in pages
+    assert int(taken) < 300

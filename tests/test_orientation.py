@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from conftest import LINE, PAGE, PAGES
 
-from ocr_onnx import OCR, OCROptions
+from ocr_onnx import OCR, OCROptions, orientation
 from ocr_onnx.errors import OptionError
 from ocr_onnx.orientation import (
     LineClassifier,
@@ -54,6 +55,22 @@ def test_a_page_is_resized_as_in_the_reference() -> None:
     pixels = resized[top : top + 224, left : left + 224].astype(np.float32)
     expected = (pixels / 255 - PAGE.mean) / PAGE.std
     np.testing.assert_allclose(preprocess_page(page, PAGE)[0], expected.transpose(2, 0, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 2000), (1, 60_000), (300, 1), (2, 1_000_000), (40_000, 30)])
+def test_a_page_much_longer_than_wide_is_not_resized_whole(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]
+) -> None:
+    sizes: list[tuple[int, int]] = []
+    resize = cv2.resize
+
+    def note(image: Image, size: tuple[int, int]) -> Any:
+        sizes.append(size)
+        return resize(image, size)
+
+    monkeypatch.setattr(cv2, "resize", note)
+    assert preprocess_page(np.zeros((*shape, 3), np.uint8), PAGE).shape == (1, 3, 224, 224)
+    assert max(width * height for width, height in sizes) <= orientation.MAX_RESIZED
 
 
 def test_a_label_is_an_angle_in_degrees() -> None:

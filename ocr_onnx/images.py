@@ -15,6 +15,7 @@ import PIL.ImageOps
 from numpy.typing import NDArray
 
 from ocr_onnx.errors import ImageTooLargeError, UnreadableImageError, UnsupportedInputError
+from ocr_onnx.headers import jpeg_scan, size_for_opencv
 from ocr_onnx.inputs import MAX_PIXELS
 from ocr_onnx.profiling import timed
 from ocr_onnx.types import Image
@@ -31,7 +32,6 @@ OPAQUE = 255
 """Alpha."""
 
 JPEG_SIGNATURE, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-JPEG_MARKER, JPEG_SCAN = 0xFF, 0xDA
 PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, RuntimeError, struct.error, Warning)
@@ -76,21 +76,39 @@ def from_pillow(picture: PIL.Image.Image, name: str, max_pixels: int = MAX_PIXEL
 
 @timed("decode")
 def decode(picture: PIL.Image.Image, data: bytes, name: str) -> Image:
-    """One picture, by OpenCV as the reference does (turned as its EXIF data says), or by Pillow what OpenCV cannot."""
+    """Decode one picture, whose size as Pillow reads it was checked.
+
+    By OpenCV as the reference does, turned as the EXIF data says; by Pillow what OpenCV cannot decode, or what it might
+    take for a picture of another size. Raises UnreadableImageError.
+    """
     with undamaged(name):
         frames = getattr(picture, "n_frames", 1)
     # An MPO holds a photograph and previews of it, and is no animation.
     if frames > 1 and picture.format != "MPO":
         logger.warning("%s is an animation of %d frames: the first is read", name, frames)
         return by_pillow(picture, name)
+    size = size_for_opencv(data, picture.format)
+    if size is None:
+        return by_pillow(picture, name)
+    _check_same(size, picture.size, name)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         image = None
     if image is None:
         return by_pillow(picture, name)
+    height, width = image.shape[:2]
+    # EXIF data may turn it by a quarter.
+    _check_same((width, height) if (width, height) == picture.size else (height, width), picture.size, name)
     _check_transparency(picture, name)
     return np.asarray(image, np.uint8)
+
+
+def _check_same(size: tuple[int, int], opened: tuple[int, int], name: str) -> None:
+    """Raise UnreadableImageError where two parsers find two sizes: the limit was checked for one of them alone."""
+    if size != opened:
+        sizes = " and ".join(f"{width} x {height}" for width, height in (opened, size))
+        raise UnreadableImageError(f"{name} has a header from which two sizes are read, {sizes}: save it anew")
 
 
 def by_pillow(picture: PIL.Image.Image, name: str) -> Image:
@@ -128,19 +146,11 @@ def _rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
 
 def check_whole(data: bytes, name: str) -> None:
     """Refuse a picture that was cut off: decoders fill up the rest with gray, and its text would silently be missing."""
-    cut = (data.startswith(JPEG_SIGNATURE) and JPEG_END not in data[_jpeg_scan(data) :]) or (
+    cut = (data.startswith(JPEG_SIGNATURE) and JPEG_END not in data[jpeg_scan(data) :]) or (
         data.startswith(PNG_SIGNATURE) and PNG_END not in data
     )
     if cut:
         raise UnreadableImageError(f"{name} is cut short: its end mark is missing; get it again whole")
-
-
-def _jpeg_scan(data: bytes) -> int:
-    """Where the picture's own data begins in a JPEG: a thumbnail, with an end mark of its own, may stand before it."""
-    at = len(JPEG_SIGNATURE) - 1
-    while at + 4 <= len(data) and data[at] == JPEG_MARKER and data[at + 1] != JPEG_SCAN:
-        at += 1 if data[at + 1] == JPEG_MARKER else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return at
 
 
 def check_size(width: int, height: int, name: str, max_pixels: int) -> None:

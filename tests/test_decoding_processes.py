@@ -330,7 +330,7 @@ def test_python_that_is_not_there_is_told_at_the_start(monkeypatch: pytest.Monke
 
 def test_nobody_can_change_the_pixels_of_a_page_or_cut_them_short() -> None:
     file = in_memory(bytes(range(12)))
-    page = _page({"shape": [2, 2], "index": None, "count": None}, os.dup(file))
+    page = _page({"shape": [2, 2], "index": None, "count": None}, os.dup(file), 4)
     with pytest.raises(PermissionError):
         os.ftruncate(file, 0)
     with pytest.raises(PermissionError):
@@ -339,7 +339,20 @@ def test_nobody_can_change_the_pixels_of_a_page_or_cut_them_short() -> None:
     assert page.image.tobytes() == bytes(range(12))
 
 
-@pytest.mark.parametrize("shape", [[3, 3], [2**62, 4], [2], [2, 2, 3], "22", None])
+def test_a_page_of_more_pixels_than_are_allowed_is_no_page() -> None:
+    with pytest.raises(ValueError, match="a page of 2 x 2 pixels"):
+        _page({"shape": [2, 2], "index": None, "count": None}, in_memory(bytes(12)), 3)
+
+
+def test_opencv_knows_the_limit_of_pixels_before_it_decodes() -> None:
+    others = set(processes())
+    with closing(Decoder(DecodeLimits(max_pixels=1000), 1)):
+        (process,) = set(processes()) - others
+        environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+    assert b"OPENCV_IO_MAX_IMAGE_PIXELS=1000" in environment
+
+
+@pytest.mark.parametrize("shape", [[3, 3], [-1, 2], [-2, -2], [2**62, 4], [2], [2, 2, 3], "22", None])
 def test_a_page_of_another_size_than_it_says_is_no_page(shape: object) -> None:
     with pytest.raises((ValueError, TypeError)):
-        _page({"shape": shape, "index": None, "count": None}, in_memory(bytes(12)))
+        _page({"shape": shape, "index": None, "count": None}, in_memory(bytes(12)), 4)

@@ -7,6 +7,7 @@ import logging
 import re
 import struct
 import zlib
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -16,7 +17,7 @@ import PIL.ImageCms
 import pytest
 from conftest import PAGES, RGB, encoded, near, only, pdf
 
-from ocr_onnx import InputOptions, inputs, sources
+from ocr_onnx import InputOptions, headers, images, inputs, sources
 from ocr_onnx.errors import (
     ImageTooLargeError,
     InputError,
@@ -165,6 +166,57 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
     parts = [struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks]
     with pytest.raises(ImageTooLargeError, match=str(inputs.MAX_PIXELS)):
         only(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+WIDE = PIL.Image.new("L", (60, 4), 200)
+
+TWO_SIZES = {
+    "a comment in a PBM's number": b"P4\n90#90\n 1\n" + b"\xff" * 2000,
+    "a comment after a PGM's number": b"P5\n90#90\n 1 255\n" + b"\xff" * 9000,
+    "two headers in a PNG": encoded(WIDE, "PNG")[:33] + encoded(WIDE.crop((0, 0, 60, 2)), "PNG")[8:],
+    "two frame headers in a JPEG": encoded(WIDE, "JPEG").replace(
+        b"\xff\xc0", b"\xff\xc0\0\x0b\x08\x23\x23\x23\x23\1\1\x11\0\xff\xc0"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TWO_SIZES)
+def test_opencv_is_not_given_a_header_that_can_be_read_in_two_ways(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def imdecode(*_: object) -> None:
+        raise AssertionError("OpenCV decodes it")
+
+    monkeypatch.setattr(cv2, "imdecode", imdecode)
+    with suppress(UnreadableImageError), PIL.Image.open(io.BytesIO(TWO_SIZES[kind])) as picture:
+        assert only(TWO_SIZES[kind]).shape[1::-1] == picture.size
+
+
+def test_a_size_that_opencv_finds_by_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((520, 901, 3), np.uint8))
+    with pytest.raises(UnreadableImageError, match="two sizes are read, 900 x 520 and"):
+        only(encoded(RGB, "PNG"))
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "PPM", "WEBP", "JPEG", "SUN", "MPO"])
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_opencv_decodes_ordinary_files(form: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_pillow(*_: object) -> None:
+        raise AssertionError("Pillow decodes it")
+
+    picture = RGB.convert(mode)
+    monkeypatch.setattr(images, "by_pillow", by_pillow)
+    data = cv2.imencode(".ras", np.asarray(picture.convert("RGB")))[1].tobytes() if form == "SUN" else None
+    assert only(data or encoded(picture.convert("L") if form == "MPO" else picture, form)).shape == (520, 900, 3)
+
+
+@pytest.mark.parametrize("header", [b"P5 60 4 65535 ", b"P5\n# made\n# by hand\n60\n#\n\t4 65535\n"])
+def test_netpbm_of_sixteen_bits_is_read(header: bytes) -> None:
+    assert (only(header + b"\x8f\xff" * 240) == 0x8F).all()
+
+
+def test_webp_of_every_kind_has_its_size_read() -> None:
+    for options in ({"lossless": True}, {"lossless": False}, {"exif": b"Exif\0\0"}):
+        data = encoded(RGB.crop((0, 0, 333, 77)), "WEBP", **options)
+        assert headers.size_for_opencv(data, "WEBP") == (333, 77)
 
 
 def test_an_array_of_too_many_pixels_is_refused() -> None:

@@ -26,7 +26,7 @@ import numpy as np
 
 from ocr_onnx import errors, python_process
 from ocr_onnx.errors import InputError, OCRError, UnreadableImageError
-from ocr_onnx.inputs import InputOptions
+from ocr_onnx.inputs import MAX_PIXELS, InputOptions
 from ocr_onnx.options import check_number
 from ocr_onnx.service.decoding_process import in_memory, receive, send
 from ocr_onnx.types import Page
@@ -62,6 +62,9 @@ INHERITED = re.compile(
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
 """Each thread would take addresses, which are what is limited."""
 
+OPENCV_LIMIT = "OPENCV_IO_MAX_IMAGE_PIXELS"
+"""OpenCV's own check of a header, made before it takes memory; read once, when the library is loaded."""
+
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
@@ -75,6 +78,8 @@ class DecodeLimits:
     """Seconds a page."""
     max_pages: int | None = None
     """The first so many pages of a PDF or TIFF are given."""
+    max_pixels: int = MAX_PIXELS
+    """Of a page; OpenCV refuses to decode more, whatever the header says."""
     pdf_files: int = 100
     """After so many PDFs a process is replaced, for PDFium keeps a little of each."""
 
@@ -82,6 +87,7 @@ class DecodeLimits:
         check_number("memory", self.memory, 2**24, whole=True)
         check_number("cpu_seconds", self.cpu_seconds, 1, 86_400, whole=True)
         check_number("wall_seconds", self.wall_seconds, 0.001, 86_400)
+        check_number("max_pixels", self.max_pixels, 1, MAX_PIXELS, whole=True)
         check_number("pdf_files", self.pdf_files, 1, whole=True)
         if self.max_pages is not None:
             check_number("max_pages", self.max_pages, 1, whole=True)
@@ -187,7 +193,7 @@ class _Process:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env=_environment(),
+                env=_environment() | {OPENCV_LIMIT: str(limits.max_pixels)},
                 process_group=0,
             )
         except OSError:
@@ -260,7 +266,7 @@ class _Process:
         try:
             send(self._wire, order, file)
             answer, pixels = receive(self._wire)
-            page = None if pixels is None else _page(answer, pixels)
+            page = None if pixels is None else _page(answer, pixels, self._limits.max_pixels)
             refusal = ERRORS[answer["error"]](answer["text"]) if "error" in answer else None
         except TimeoutError as error:
             raise UnreadableImageError(
@@ -309,12 +315,17 @@ def _warn(lacking: tuple[str, ...]) -> None:
     )
 
 
-def _page(answer: dict[str, Any], file: int) -> Page:
-    """The page whose pixels are in a file in memory, which nobody changes or cuts short any more; it is closed here."""
+def _page(answer: dict[str, Any], file: int, max_pixels: int) -> Page:
+    """The page whose pixels are in a file in memory, which nobody changes or cuts short any more; it is closed here.
+
+    Raises ValueError where the process sent another size than it says, or more than it may.
+    """
     try:
+        height, width = answer["shape"]
+        if min(height, width) < 1 or height * width > max_pixels or os.fstat(file).st_size != height * width * 3:
+            raise ValueError(f"a page of {width} x {height} pixels in {os.fstat(file).st_size} bytes")
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, SEALS)
         pixels = mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     finally:
         os.close(file)
-    height, width = answer["shape"]
     return Page(np.frombuffer(pixels, np.uint8).reshape(height, width, 3), None, answer["index"], answer["count"])

@@ -105,6 +105,11 @@ class Settings:
         return round(self.max_waiting_megabytes * MEGABYTE)
 
     @property
+    def max_pixels(self) -> int:
+        """Of one page."""
+        return round(self.max_megapixels * 1e6)
+
+    @property
     def fetch_policy(self) -> FetchPolicy:
         """Which addresses are fetched."""
         return FetchPolicy(self.allow_url, self.max_body, self.transfer_timeout, private=self.allow_private)

@@ -66,6 +66,13 @@ def _limits() -> Iterator[Setting]:
     yield Setting("max_per_client", group=group, type=int, help="Requests of one client at a time; default: no limit.")
     yield Setting("max_body_megabytes", group=group, type=float, help="Of one request; default: 64.")
     yield Setting("max_waiting_megabytes", group=group, type=float, help="Of all bodies together; default: 512.")
+    yield Setting(
+        "max_memory",
+        group=group,
+        type=float,
+        metavar="MEGABYTES",
+        help="Of all pages that a process reads at a time; default: 80 % of what the container or machine has left.",
+    )
     yield Setting("max_megapixels", group=group, type=float, help="Of a page; PDFs are rendered smaller; default: 50.")
     yield Setting("max_pages", group=group, type=int, help="Of a document, 0: all; default: the first 10.")
     yield Setting("max_lines", group=group, type=int, help="Regions looked at on a page; default: 1000.")

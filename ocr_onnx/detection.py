@@ -131,13 +131,10 @@ class TextDetector:
         return find_boxes(probability, image.shape[1::-1], options)
 
 
-def input_size(image: Image, options: DetectionOptions) -> tuple[int, int]:
-    """The (width, height) that `image` is given to the network in."""
+def input_size(size: tuple[int, int], options: DetectionOptions) -> tuple[int, int]:
+    """The (width, height) that a picture of this (width, height) is given to the network in."""
     shape = options.input_shape
-    if shape is not None:
-        return shape[2], shape[1]
-    height, width = image.shape[:2]
-    return resized((width, height), options)
+    return resized(size, options) if shape is None else (shape[2], shape[1])
 
 
 def largest_side(options: DetectionOptions) -> int:
@@ -148,12 +145,17 @@ def largest_side(options: DetectionOptions) -> int:
     return max(round(min(limits) / STRIDE) * STRIDE, STRIDE)
 
 
+def working_memory(size: tuple[int, int], options: DetectionOptions, metadata: ModelMetadata) -> int:
+    """The bytes that the network takes for a picture of this (width, height)."""
+    spec = zoo.models().get(metadata.name)
+    bytes_per_pixel = USUAL_MEMORY if spec is None or spec.memory is None else spec.memory
+    return math.prod(input_size(size, options)) * bytes_per_pixel
+
+
 def check_memory(image: Image, options: DetectionOptions, metadata: ModelMetadata) -> None:
     """Raise NotEnoughMemoryError where the network's working memory would pass what this process may take."""
-    width, height = input_size(image, options)
-    spec = zoo.models().get(metadata.name)
-    bytes_a_pixel = USUAL_MEMORY if spec is None or spec.memory is None else spec.memory
-    needed = width * height * bytes_a_pixel
+    width, height = input_size(image.shape[1::-1], options)
+    needed = working_memory(image.shape[1::-1], options, metadata)
     if needed < memory.WORTH_ASKING:
         return
     allowed = memory.left() or needed
@@ -170,7 +172,7 @@ def preprocess(image: Image, options: DetectionOptions, metadata: ModelMetadata)
         padded = np.zeros((max(STRIDE, height), max(STRIDE, width), 3), np.uint8)
         padded[:height, :width] = image
         image, (height, width) = padded, padded.shape[:2]
-    size = input_size(image, options)
+    size = input_size((width, height), options)
     if size != (width, height):
         image = np.asarray(cv2.resize(image, size), np.uint8)
     return normalize(image, metadata)[np.newaxis]

@@ -21,7 +21,7 @@ from ocr_onnx.service.engine import Check, Engine
 from ocr_onnx.service.server import Server, make_server
 from ocr_onnx.service.settings import Settings
 from ocr_onnx.service.work import Work
-from ocr_onnx.types import Page, TextBox, TextLine, Word
+from ocr_onnx.types import Image, Page, TextBox, TextLine, Word
 
 SIGN = (PAGES / "sign.png").read_bytes()
 
@@ -86,15 +86,18 @@ class Running:
 
 
 @contextmanager
-def running(reader: Callable[..., OCRResult] = read, **settings: Any) -> Iterator[Running]:
-    """A server with these settings."""
+def running(
+    reader: Callable[..., OCRResult] = read, memory: Callable[[Image, OCROptions], int] | None = None, **settings: Any
+) -> Iterator[Running]:
+    """A server with these settings, whose pages are estimated to take this memory."""
     seen: list[OCROptions] = []
 
     def note(page: Page, options: OCROptions, check: Check) -> OCRResult:
         seen.append(options)
         return reader(page, options, check)
 
-    server = make_server(Settings(**({"threads": 1} | settings)), Engine(note))
+    engine = Engine(note) if memory is None else Engine(note, memory=memory)
+    server = make_server(Settings(**({"threads": 1} | settings)), engine)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

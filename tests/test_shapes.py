@@ -146,7 +146,7 @@ def test_after_the_warm_up_no_new_shape_comes() -> None:
 @given(size=st.tuples(st.integers(1, 6000), st.integers(1, 6000)))
 def test_no_side_is_longer_than_the_largest(options: DetectionOptions, size: tuple[int, int]) -> None:
     page = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (*size, 3))
-    assert max(input_size(page, options)) <= largest_side(options)
+    assert max(input_size(page.shape[1::-1], options)) <= largest_side(options)
 
 
 def test_a_padded_page_is_black_beyond_its_own_and_its_map_is_cut_back() -> None:

@@ -20,6 +20,7 @@ from ocr_onnx.errors import OCRError
 from ocr_onnx.service import documentation, envelopes, keys, logs, refusals, wire
 from ocr_onnx.service.answers import PageAnswer
 from ocr_onnx.service.bodies import Asked, Bodies, take_apart
+from ocr_onnx.service.budget import Budget, default_budget
 from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.service.engine import Engine
 from ocr_onnx.service.entrance import Entrance
@@ -28,7 +29,7 @@ from ocr_onnx.service.inference import Inference, Kind, kind_of
 from ocr_onnx.service.journal import CLIENT_GONE, Entry, Journal, entry_of
 from ocr_onnx.service.metrics import Metrics
 from ocr_onnx.service.refusals import ClientGoneError, Refused
-from ocr_onnx.service.settings import Settings
+from ocr_onnx.service.settings import MEGABYTE, Settings
 from ocr_onnx.service.site import add_page
 from ocr_onnx.service.work import Wanted, Work
 
@@ -174,7 +175,8 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
     known = () if settings.api_key_file is None else keys.load(settings.api_key_file)
     limits = DecodeLimits(max_pages=settings.max_pages, max_pixels=settings.max_pixels)
     decoder = Decoder(limits, settings.slots)
-    inference = Inference(settings, engine, metrics, decoder.pages)
+    total = default_budget(settings.workers) if settings.max_memory is None else round(settings.max_memory * MEGABYTE)
+    inference = Inference(settings, engine, metrics, decoder.pages, Budget(total))
     fetchers = Fetchers(settings, metrics, work)
     service = Service(settings, inference, metrics, work, Bodies(settings, metrics), keys.Keys(known), fetchers)
 

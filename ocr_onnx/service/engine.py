@@ -11,8 +11,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ocr_onnx import detection, unwarping
 from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import ImageTooLargeError
+from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.pipeline import OCR, OCROptions
 from ocr_onnx.results import OCRResult
 from ocr_onnx.types import Image, Page, Run, Tensor, TextBox
@@ -25,6 +27,12 @@ DEFAULT = DetectionOptions()
 OVERLAP = 20
 """How many times the page the boxes on it may cover. Text covers it less than once; boxes in boxes are an attack."""
 
+COPIES = 12
+"""Bytes per pixel of a page: the page as sent, turned and flat, and its lines, 3 each."""
+
+LINES = 2**26
+"""Bytes in which the lines of a page are read, and its pictures drawn: 50 MB were measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:
@@ -34,6 +42,8 @@ class Engine:
     """Called from several threads at once. It calls the check now and then, and lets through what that raises."""
     options: OCROptions = field(default_factory=OCROptions)
     """What a request that says nothing gets."""
+    memory: Callable[[Image, OCROptions], int] = lambda _, __: 0
+    """The bytes that reading a page of this picture will take, with what is drawn of it."""
 
 
 def of(ocr: OCR, options: OCROptions) -> Engine:
@@ -43,7 +53,19 @@ def of(ocr: OCR, options: OCROptions) -> Engine:
     def read(page: Page, chosen: OCROptions, check: Check) -> OCRResult:
         return _checked(next(turns), check).read(page, chosen)
 
-    return Engine(read, replace(options, detection=options.detection.completed(ocr.detect.metadata)))
+    def memory(image: Image, chosen: OCROptions) -> int:
+        return working_memory(image, chosen, ocr.detect.metadata)
+
+    return Engine(read, replace(options, detection=options.detection.completed(ocr.detect.metadata)), memory)
+
+
+def working_memory(image: Image, options: OCROptions, detector: ModelMetadata) -> int:
+    """The bytes that a page takes at most while it is read: its models' and its own, for the models run in turn."""
+    height, width = image.shape[:2]
+    pixels: int = height * width
+    detecting = detection.working_memory((width, height), options.detection, detector)
+    bent = unwarping.working_memory(pixels) if options.use_doc_unwarping else 0
+    return max(detecting, bent) + pixels * COPIES + LINES
 
 
 def _checked(ocr: OCR, check: Check) -> OCR:

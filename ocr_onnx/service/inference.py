@@ -13,6 +13,7 @@ from ocr_onnx.inputs import InputOptions
 from ocr_onnx.pipeline import OCROptions
 from ocr_onnx.service import wire
 from ocr_onnx.service.answers import PageAnswer, page_answer
+from ocr_onnx.service.budget import Budget
 from ocr_onnx.service.engine import Engine
 from ocr_onnx.service.metrics import Metrics
 from ocr_onnx.service.settings import Settings
@@ -36,6 +37,7 @@ class Inference:
     engine: Engine
     metrics: Metrics
     decode: Decode
+    budget: Budget
 
     def pages(self, data: bytes, ask: wire.OCRRequest, wanted: Wanted) -> Generator[PageAnswer, None, None]:
         """Every page of a file, read and written. Raises a kind of OCRError, and what `wanted.check` raises."""
@@ -44,11 +46,14 @@ class Inference:
         reading = InputOptions(pdf_scale=self.settings.pdf_scale, max_megapixels=self.settings.max_megapixels)
         with closing(self.decode(data, kind_of(data, ask.file_type), reading)) as pages:
             for page in pages:
-                begin = time.monotonic()
-                result = self.engine.read(page, options, wanted.check)
-                self.metrics.page_seconds.observe(time.monotonic() - begin)
-                self.metrics.pages.inc()
-                yield page_answer(result, visualize=visualize, largest=self.settings.max_output_size)
+                with self.budget.reserved(self.engine.memory(page.image, options), wanted):
+                    begin = time.monotonic()
+                    result = self.engine.read(page, options, wanted.check)
+                    self.metrics.page_seconds.observe(time.monotonic() - begin)
+                    self.metrics.pages.inc()
+                    answer = page_answer(result, visualize=visualize, largest=self.settings.max_output_size)
+                    del page, result
+                yield answer
 
 
 def kind_of(data: bytes, file_type: int | None) -> Kind:

@@ -31,8 +31,8 @@ class Metrics:
         )
         self.refused = Counter(
             "ocr_onnx_refused",
-            "Refused for load: queue (full), wait (no thread in time), client (too many), bodies (too much waits), "
-            "fetch (too many addresses).",
+            "Refused for load: queue (full), wait (no thread in time), memory (none in time), client (too many), "
+            "bodies (too much waits), fetch (too many addresses).",
             ["reason"],
             registry=registry,
         )

@@ -14,6 +14,9 @@ from ocr_onnx.threads import cpu_count
 
 MEGABYTE = 2**20
 
+LEAST_MEMORY = 128
+"""Megabytes; the smallest page needs about half."""
+
 MAX_SIDE = 4000
 """The longest side of a page, in pixels, that detection is ever given."""
 
@@ -47,6 +50,11 @@ class Settings:
     """Of all bodies in one process together."""
     max_megapixels: float = 50.0
     """Of one page; PDF pages are rendered smaller instead."""
+    max_memory: float | None = None
+    """Of all pages that one process reads at a time, in units of 2**20 bytes; None: budget.SHARE of what is left at the start.
+
+    A page waits until the others leave enough; one that needs more by itself is refused.
+    """
     max_pages: int | None = 10
     """The first pages of a document that are read; None: all."""
     max_lines: int = 1000
@@ -78,6 +86,8 @@ class Settings:
         check_number("max_body_megabytes", self.max_body_megabytes, 0.001, 2047)
         check_number("max_waiting_megabytes", self.max_waiting_megabytes, self.max_body_megabytes, 1_000_000)
         check_number("max_megapixels", self.max_megapixels, 1e-6, MAX_PIXELS / 1e6)
+        if self.max_memory is not None:
+            check_number("max_memory", self.max_memory, LEAST_MEMORY, 2**30)
         check_number("max_lines", self.max_lines, 1, 100_000, whole=True)
         check_number("max_side", self.max_side, 32, MAX_SIDE, whole=True)
         for name in ("threads", "max_per_client", "max_pages"):

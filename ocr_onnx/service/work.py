@@ -34,6 +34,8 @@ class Wanted:
 
     def __init__(self, seconds: float) -> None:
         self.end = time.monotonic() + seconds
+        self.waits_for_memory = False
+        """Whether its page waits until others free theirs."""
         self._gone = threading.Event()
 
     def drop(self) -> None:
@@ -44,6 +46,13 @@ class Wanted:
         """Raise ClientGoneError where nobody does, or the deadline has passed."""
         if self._gone.is_set() or time.monotonic() > self.end:
             raise ClientGoneError
+
+    @contextmanager
+    def waiting_for_memory(self) -> Iterator[None]:
+        """Note that it waits; the note stays where it gives up."""
+        self.waits_for_memory = True
+        yield
+        self.waits_for_memory = False
 
 
 class Work:
@@ -121,7 +130,7 @@ class Work:
     async def stream(self, items: Generator[Item, None, None], wanted: Wanted) -> AsyncGenerator[Item, None]:
         """What a generator gives, made in a thread once one is free. Closing this drops the rest.
 
-        Raises Refused: 503 where no thread came free before the deadline, 504 where the work took longer.
+        Raises Refused: 503 where no thread or no memory came free before the deadline, 504 where the work took longer.
         """
         try:
             async with asyncio.timeout(max(wanted.end - time.monotonic(), 0)):
@@ -157,6 +166,10 @@ class Work:
                     yield item  # type: ignore[misc]
                 await future
         except (TimeoutError, ClientGoneError):
+            if wanted.waits_for_memory:
+                self._metrics.refused.labels("memory").inc()
+                text = "the server has too little memory free to read this now: try again"
+                raise Refused(503, text, retry_after=self.retry_after()) from None
             raise Refused(504, f"the answer took longer than {self._settings.deadline:g} seconds: send less") from None
         finally:
             wanted.drop()

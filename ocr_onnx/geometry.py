@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -37,6 +38,11 @@ def rectangle(points: NDArray[np.int32] | NDArray[np.float32]) -> tuple[NDArray[
     # Of two corners at one height the second comes first, as in the reference.
     left, right = (sorted((b, a), key=lambda point: point[1]) for a, b in (corners[:2], corners[2:]))
     return np.array([left[0], right[0], right[1], left[1]], np.float32), min(bounding[1])
+
+
+def covered(boxes: Sequence[TextBox]) -> int:
+    """The pixels of all boxes' bounding rectangles together; what several boxes cover counts several times."""
+    return sum(math.prod(np.ptp(box.quad, axis=0).tolist()) for box in boxes)
 
 
 @timed("crop")

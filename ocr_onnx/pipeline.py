@@ -43,6 +43,9 @@ Result = TypeVar("Result")
 
 Stage: TypeAlias = TextDetector | TextRecognizer | PageClassifier | LineClassifier | TextImageUnwarper
 
+CROP_BYTES = 3
+"""Per pixel."""
+
 AT_ONCE = 4
 """Pages that are read side by side for each GPU: it waits less for what the cores do before and after a run."""
 
@@ -249,6 +252,10 @@ class OCR:
         if options.use_doc_unwarping and self.unwarp is not None:
             image = self.unwarp(image)
         boxes = geometry.reading_order(self.detect(image, options.detection))
+        needed = geometry.covered(boxes) * CROP_BYTES
+        memory.require(
+            needed, f"cutting out {len(boxes)} boxes", "a lower unclip_ratio or a higher box_thresh reduces it"
+        )
         cut = [(box, geometry.crop(image, box.quad)) for box in boxes]
         # A box on a picture enlarged for detection can be less than a pixel high.
         return _Found(page, orientation, replace(page, image=image), [(box, crop) for box, crop in cut if crop.size])

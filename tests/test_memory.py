@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import DETECTION
 
-from ocr_onnx import OCR, memory
+from ocr_onnx import OCR, TextBox, memory
 from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import InputError, NotEnoughMemoryError
 from ocr_onnx.types import Tensor
@@ -137,6 +138,15 @@ def test_loading_gives_back_what_it_leaves(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("ocr_onnx.memory.give_back", lambda: calls.append(True))
     OCR()
     assert calls == [True]
+
+
+def test_boxes_that_take_more_than_the_limit_are_not_cut_out(monkeypatch: pytest.MonkeyPatch, ocr: OCR) -> None:
+    whole = TextBox(np.array([[0, 0], [1000, 0], [1000, 1000], [0, 1000]], np.int32), 0.9)
+    crowded = copy.copy(ocr)
+    monkeypatch.setattr(crowded, "detect", lambda *_: [whole] * 200)
+    monkeypatch.setattr(memory, "left", lambda: 500 * 2**20)
+    with pytest.raises(NotEnoughMemoryError, match="cutting out 200 boxes would take about 572 MB"):
+        crowded.predict(np.zeros((1000, 1000, 3), np.uint8))
 
 
 STRIPS = """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from ocr_onnx import detection, unwarping
 from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import ImageTooLargeError
+from ocr_onnx.geometry import covered
 from ocr_onnx.metadata import ModelMetadata
 from ocr_onnx.pipeline import OCR, OCROptions
 from ocr_onnx.results import OCRResult
@@ -98,8 +98,7 @@ class BoundedDetector(TextDetector):
         """As TextDetector. Raises ImageTooLargeError for boxes that cover the page too often."""
         boxes = TextDetector.__call__(self, image, options)
         height, width = image.shape[:2]
-        covered = sum(math.prod((box.quad.max(axis=0) - box.quad.min(axis=0)).tolist()) for box in boxes)
-        if covered > OVERLAP * height * width:
+        if covered(boxes) > OVERLAP * height * width:
             raise ImageTooLargeError(
                 f"the boxes found cover the page more than {OVERLAP} times: give a smaller textDetUnclipRatio, or higher "
                 "textDetThresh and textDetBoxThresh"

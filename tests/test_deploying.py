@@ -20,6 +20,7 @@ from served import running
 
 from ocr_onnx.cli import main
 from ocr_onnx.cli_serve import serve
+from ocr_onnx.errors import OptionError
 from ocr_onnx.fonts import PACKAGES
 from ocr_onnx.service import keys
 from ocr_onnx.service.settings import Settings
@@ -142,6 +143,11 @@ def test_the_probes_ask_what_the_server_answers() -> None:
             assert server.get(CONTAINER[probe]["httpGet"]["path"]).status_code == 200
 
 
-def test_the_keys_of_the_secret_can_be_read(tmp_path: Path) -> None:
-    (tmp_path / "keys.txt").write_text(OBJECTS["Secret"]["stringData"]["keys.txt"])
-    assert len(keys.load(tmp_path / "keys.txt")) == 1
+def test_the_example_key_of_the_secret_is_refused_and_a_key_in_its_place_is_taken(tmp_path: Path) -> None:
+    example = OBJECTS["Secret"]["stringData"]["keys.txt"]
+    file = tmp_path / "keys.txt"
+    file.write_text(example)
+    with pytest.raises(OptionError, match=r"keys\.txt.*'replace-this-key-before-use'.*openssl rand -hex 32"):
+        keys.load(file)
+    file.write_text(example.replace("replace-this-key-before-use", "0123456789abcdef" * 4))
+    assert keys.load(file) == ("0123456789abcdef" * 4,)

@@ -14,16 +14,24 @@ from ocr_onnx.service.refusals import Refused
 SHORTEST = 16
 """Characters; shorter keys can be guessed."""
 
+EXAMPLE = "replace"
+"""Word in the example keys of deploy/ and docs/; everybody can read those keys."""
+
+OWN_KEY = "put a key of your own there, made by `openssl rand -hex 32`"
+
 
 def load(file: Path) -> tuple[str, ...]:
     """The keys of a file, one a line; empty lines and those that begin with # are passed over.
 
-    Raises InputNotFoundError where there is no file, OptionError where it holds no key, or one that is too short.
+    Raises InputNotFoundError if the file does not exist, OptionError if it holds no key, a key that is too short, or an
+    example key.
     """
     try:
         lines = file.read_text("utf-8").splitlines()
     except FileNotFoundError as error:
-        raise InputNotFoundError(f"{file} does not exist: write a key a line into it") from error
+        raise InputNotFoundError(
+            f"{file} does not exist: write a key a line into it, made by `openssl rand -hex 32`; mount it in a container"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{file} cannot be read as a file of keys: {error}") from error
     keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
@@ -31,7 +39,14 @@ def load(file: Path) -> tuple[str, ...]:
         raise OptionError(f"{file} holds no key: write one a line into it")
     if any(len(key) < SHORTEST or not key.isascii() or " " in key for key in keys):
         raise OptionError(f"{file} holds a key that is not {SHORTEST} or more letters, digits and signs without spaces")
+    _refuse_examples(file, keys)
     return keys
+
+
+def _refuse_examples(file: Path, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if EXAMPLE in key.lower():
+            raise OptionError(f"{file} holds the example key {key!r}, which everybody can read: {OWN_KEY}")
 
 
 class Keys:

@@ -22,4 +22,5 @@ WORKDIR /tmp
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-I", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8080, timeout=4); c.request('GET', '/health'); exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["ocr-onnx"]
-CMD ["serve", "--host", "0.0.0.0"]
+# Without a file of keys mounted there, the container says so and ends: it is never open to everyone by default.
+CMD ["serve", "--host", "0.0.0.0", "--api-key-file", "/run/keys/keys.txt"]

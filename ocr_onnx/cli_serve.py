@@ -28,7 +28,10 @@ def _listening() -> Iterator[Setting]:
     """Where, and for whom."""
     group = "Service"
     yield Setting(
-        "host", group=group, help="Default: 127.0.0.1, this machine alone; 0.0.0.0: everyone who can reach it."
+        "host",
+        group=group,
+        help="Address to listen on; default: 127.0.0.1, for this machine alone. 0.0.0.0 is for other machines too, and "
+        "needs --api_key_file.",
     )
     yield Setting("port", group=group, type=int, help="Default: 8080.")
     yield Setting("workers", group=group, type=int, help="Processes, each with an engine of its own; default: 1.")
@@ -38,6 +41,12 @@ def _listening() -> Iterator[Setting]:
         group=group,
         type=click.Path(dir_okay=False, path_type=Path),
         help="A key a line; requests then need one. Default: none is needed.",
+    )
+    yield Setting(
+        "no_keys",
+        group=group,
+        type=bool,
+        help="Listen for other machines without keys: everyone who can reach the port can use the service; default: False.",
     )
     yield Setting(
         "allow_url",

@@ -23,7 +23,7 @@ from ocr_onnx.service.bodies import Asked, Bodies, take_apart
 from ocr_onnx.service.budget import Budget, default_budget
 from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.service.engine import Engine
-from ocr_onnx.service.entrance import Entrance
+from ocr_onnx.service.entrance import guard
 from ocr_onnx.service.fetchers import Fetchers
 from ocr_onnx.service.inference import Inference, Kind, kind_of
 from ocr_onnx.service.journal import CLIENT_GONE, Entry, Journal, entry_of
@@ -197,7 +197,7 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    app.add_middleware(Entrance, host=settings.host, keys=service.keys.asked_for)
+    guard(app, settings, keys=service.keys.asked_for)
     app.add_middleware(Journal, metrics=metrics, routes=ROUTES)
     _add_routes(app, service)
     _add_errors(app)

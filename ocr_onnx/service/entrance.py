@@ -5,12 +5,14 @@ from __future__ import annotations
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ocr_onnx.service import envelopes
+from ocr_onnx.service import envelopes, logs
 from ocr_onnx.service.journal import entry_of
 from ocr_onnx.service.refusals import Refused
+from ocr_onnx.service.settings import Settings
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that any page may use, as it does by a link."""
@@ -18,6 +20,11 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 FOREIGN = (
     "pages of other sites may not ask this server: start it with --api-key-file and send a key, or, behind a proxy, pass "
     "on the Host header and use https"
+)
+
+OPEN = (
+    "no API keys (--no-keys): everyone who can reach port {port} of {host} can use this service; give --api-key-file to "
+    "let in those with a key alone"
 )
 
 
@@ -62,6 +69,13 @@ class Entrance:
             return True
         same = origin.lower().partition("://")[2] == headers.get("host", "").lower()
         return same and (not self._local or _names_this_machine(origin))
+
+
+def guard(app: FastAPI, settings: Settings, *, keys: bool) -> None:
+    """Put an Entrance around the application; log a warning if other machines can use it without a key."""
+    if not keys and not settings.local:
+        logs.logger.warning(OPEN.format(host=settings.host, port=settings.port))
+    app.add_middleware(Entrance, host=settings.host, keys=keys)
 
 
 def _names_this_machine(origin: str) -> bool:

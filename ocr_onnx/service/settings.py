@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,8 @@ class Settings:
     """Those hosts may be in private networks."""
     api_key_file: Path | None = None
     """A key a line. None: requests need no key."""
+    no_keys: bool = False
+    """Let other machines connect although requests need no key."""
     page: bool = True
     """Serve the page at /."""
 
@@ -94,6 +97,7 @@ class Settings:
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 1, 1_000_000, whole=True)
         self._check_kinds()
+        self._check_keys()
 
     def _check_kinds(self) -> None:
         _ = self.fetch_policy
@@ -103,6 +107,23 @@ class Settings:
             check_number("max_output_size", side, 1, 65_500, whole=True)
         if not isinstance(self.visualize, bool):
             raise OptionError(f"visualize is {self.visualize!r}: it must be True or False")
+
+    def _check_keys(self) -> None:
+        if self.no_keys and self.api_key_file is not None:
+            raise OptionError("api_key_file and no_keys are both given: leave out one of them")
+        if not (self.local or self.no_keys or self.api_key_file):
+            raise OptionError(
+                f"host is {self.host!r}, which other machines can reach, and requests need no API key: give --api-key-file "
+                "FILE with a key a line, or --no-keys if everyone who can reach the port may use the service"
+            )
+
+    @property
+    def local(self) -> bool:
+        """Whether this machine alone can connect."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @property
     def max_body(self) -> int:

@@ -49,6 +49,14 @@ def _listening() -> Iterator[Setting]:
         help="Listen for other machines without keys: everyone who can reach the port can use the service; default: False.",
     )
     yield Setting(
+        "allow_host",
+        group=group,
+        multiple=True,
+        metavar="NAME",
+        help="Without keys, answer requests for this name too (ocr.example.com, *.example.com); may be repeated. Default: "
+        "localhost and IP addresses.",
+    )
+    yield Setting(
         "allow_url",
         group=group,
         multiple=True,

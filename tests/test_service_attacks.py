@@ -244,10 +244,11 @@ def test_a_request_with_two_lengths_ends_the_connection(server: Running, path: s
     assert server.answers_at_once()
 
 
-def test_no_answer_points_to_the_host_that_a_request_names(server: Running) -> None:
-    for path in ("/health/", "/ocr/", "//evil.example/"):
-        answer = httpx.get(server.url + path, headers={"Host": "evil.example"})
-        assert (answer.status_code, "evil" in repr(answer.headers)) == (404, False)
+def test_no_answer_points_to_the_host_that_a_request_names() -> None:
+    with running(allow_host=("evil.example",)) as server:
+        for path in ("/health/", "/ocr/", "//evil.example/"):
+            answer = httpx.get(server.url + path, headers={"Host": "evil.example"})
+            assert (answer.status_code, "evil" in repr(answer.headers)) == (404, False)
 
 
 def test_an_endless_content_type_is_not_read(server: Running) -> None:
@@ -316,9 +317,8 @@ def test_hostile_forms_are_refused_at_once(server: Running, body: bytes) -> None
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "http://127.0.0.1:1"}, 403),
         ({"Origin": "null"}, 403),
-        ({"Origin": "http://evil.example:8080", "Host": "evil.example:8080"}, 403),
         ({"Origin": "http://a.localhost:8080", "Host": "a.localhost:8080"}, 200),
-        ({"Origin": "http://[::1", "Host": "[::1"}, 403),
+        ({"Origin": "http://[::1", "Host": "[::1]"}, 403),
         ({"Origin": "http://{}", "Sec-Fetch-Site": "cross-site"}, 403),
         ({"Origin": "http://{}", "Sec-Fetch-Site": "same-site"}, 403),
         ({"Origin": "https://ocr.example", "Sec-Fetch-Site": "same-origin"}, 200),
@@ -337,7 +337,7 @@ def test_a_server_for_others_goes_by_the_name_it_is_asked_by_and_by_keys(tmp_pat
     by_name = {"Origin": "http://ocr.example", "Host": "ocr.example"}
     file = tmp_path / "keys"
     file.write_text("a-key-of-this-test")
-    with running(host="0.0.0.0", no_keys=True) as server:  # noqa: S104 the socket is of this machine alone
+    with running(host="0.0.0.0", no_keys=True, allow_host=("ocr.example",)) as server:  # noqa: S104 the socket is of this machine alone
         assert (server.post(by_name).status_code, server.post({"Origin": "http://b.example"}).status_code) == (200, 403)
     with running(api_key_file=file) as server:
         foreign = {"Origin": "http://b.example", "Sec-Fetch-Site": "cross-site"}

@@ -1,4 +1,4 @@
-"""Who may use a server: clients of other machines need a key, unless the operator says that they need none."""
+"""Who may use a server: clients of other machines need a key, and requests must name the server as it is known."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import logging
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
-from served import running
+from served import Running, running
 
 from ocr_onnx.cli import main
 from ocr_onnx.errors import OptionError
@@ -52,6 +54,82 @@ def test_a_server_that_is_open_to_everyone_says_so_in_its_log(caplog: pytest.Log
     caplog.clear()
     with caplog.at_level(logging.WARNING), running():
         assert caplog.records == []
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with running(allow_host=("ocr.example", "*.svc.cluster.local")) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "localhost",
+            "localhost:8080",
+            "LOCALHOST",
+            "localhost.",
+            "a.localhost",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            "[::1]:8080",
+        ),
+        *("10.1.2.3:8080", "[2001:db8::1]", "ocr.example", "OCR.example:443", "ocr-onnx.default.svc.cluster.local"),
+    ],
+)
+def test_addresses_and_allowed_names_are_answered(server: Running, host: str) -> None:
+    assert server.post({"Host": host}).status_code == 200
+    assert server.get("/metrics", Host=host).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "evil.example:8080", "localhost.evil.example", "notlocalhost", "127.0.0.1.evil.example"),
+        *(
+            "a.ocr.example",
+            "svc.cluster.local",
+            "2130706433",
+            "0x7f.1",
+            "localhost@evil.example",
+            "[::1",
+            "[evil]",
+            "",
+            "a b",
+        ),
+    ],
+)
+def test_a_page_that_rebinds_its_name_reads_nothing(server: Running, host: str) -> None:
+    same = {"Host": host, "Origin": f"http://{host}"}
+    for answer in (
+        server.post(same),
+        *(server.get(path, **same) for path in ("/", "/metrics", "/openapi.json", "/health", "/ocr")),
+        httpx.options(f"{server.url}/ocr", headers=same),
+    ):
+        assert answer.status_code == 421
+        assert "--allow-host" in answer.json()["errorMsg"]
+
+
+def test_clients_that_send_no_host_are_no_browsers_and_are_answered(server: Running) -> None:
+    with server.raw(b"GET /health HTTP/1.0\r\n\r\n") as connection:
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_with_keys_any_name_is_answered(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("a-key-of-this-test")
+    with running(api_key_file=file) as server:
+        named = {"Host": "ocr-onnx:80"}
+        assert server.get("/health", **named).status_code == 200
+        assert server.get("/metrics", **named).status_code == 401
+        assert server.post(named | {"X-API-Key": "a-key-of-this-test"}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["http://ocr.example", "ocr.example:80", "*", "a.*", "a b", "", "ocr/example"])
+def test_what_is_no_name_is_not_allowed_as_one(name: str) -> None:
+    with pytest.raises(OptionError, match="allow_host"):
+        Settings(allow_host=(name,))
 
 
 def test_the_image_does_not_serve_before_keys_are_mounted() -> None:

@@ -289,5 +289,5 @@ def test_the_example_of_the_document_works(server: Running) -> None:
     assert np.asarray(picture(WHITE)).min() == 255
     assert set(content) == {"application/json", "multipart/form-data"}
     assert set(document["paths"]["/ocr"]["post"]["responses"]) == {
-        *("200", "400", "401", "403", "408", "413", "415", "422", "429", "500", "503", "504")
+        *("200", "400", "401", "403", "408", "413", "415", "421", "422", "429", "500", "503", "504")
     }

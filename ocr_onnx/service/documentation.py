@@ -18,6 +18,7 @@ REASONS = {
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The body is neither JSON nor a form.",
+    421: "The Host header has an unknown name, and no API keys are in use.",
     422: "The request, or the file in it, cannot be understood, or asks for too much.",
     429: "This client has too many requests in progress.",
     500: "An error of the server.",

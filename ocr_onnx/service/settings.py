@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,6 +21,9 @@ LEAST_MEMORY = 128
 
 MAX_SIDE = 4000
 """The longest side of a page, in pixels, that detection is ever given."""
+
+HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
+"""A name of allow_host; names in other letters in their ASCII form (xn--)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class Settings:
     """A key a line. None: requests need no key."""
     no_keys: bool = False
     """Let other machines connect although requests need no key."""
+    allow_host: tuple[str, ...] = ()
+    """Names (ocr.example.com, *.example.com) that the Host header may have besides localhost, if requests need no key."""
     page: bool = True
     """Serve the page at /."""
 
@@ -109,6 +115,11 @@ class Settings:
             raise OptionError(f"visualize is {self.visualize!r}: it must be True or False")
 
     def _check_keys(self) -> None:
+        for name in self.allow_host:
+            if not HOST_NAME.fullmatch(name):
+                raise OptionError(
+                    f"allow_host has {name!r}: give a name without scheme and port, such as ocr.example.com or *.example.com"
+                )
         if self.no_keys and self.api_key_file is not None:
             raise OptionError("api_key_file and no_keys are both given: leave out one of them")
         if not (self.local or self.no_keys or self.api_key_file):

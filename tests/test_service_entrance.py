@@ -111,6 +111,11 @@ def test_a_page_that_rebinds_its_name_reads_nothing(server: Running, host: str) 
         assert "--allow-host" in answer.json()["errorMsg"]
 
 
+@pytest.mark.parametrize("path", ["/", "/page/icon.svg", "/metrics", "/health", "/nothing"])
+def test_pages_of_other_sites_may_not_embed_an_answer(server: Running, path: str) -> None:
+    assert server.get(path).headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
 def test_clients_that_send_no_host_are_no_browsers_and_are_answered(server: Running) -> None:
     with server.raw(b"GET /health HTTP/1.0\r\n\r\n") as connection:
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")

@@ -18,7 +18,11 @@ ENTRY = "ocr_onnx.entry"
 CLIENT_GONE = 499
 """What the log says where nobody waited for the answer."""
 
-HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 """What answers carry that do not say otherwise."""
 
 QUIET = frozenset({"/health", "/ready", "/metrics"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -214,6 +216,28 @@ def test_the_table_has_a_row_for_each_line(page: Visitor, document: Path, read: 
             expected.append((number, place, left, top, right - left, bottom - top, line.score, line.text))
     found = [(*map(int, row[:6]), float(row[6]), row[7]) for row in rows]
     assert found == expected
+
+
+def test_the_browser_makes_no_markup_of_a_string(page: Visitor) -> None:
+    script = "try { document.body.innerHTML = '<b>'; return 'set'; } catch (error) { return error.name; }"
+    assert page.chrome.execute_script(script) == "TypeError"
+    assert all("TrustedHTML" in line for line in page.complaints)
+
+
+TABLE = """
+const [texts, done] = arguments;
+const lines = texts.map((text) => ({ text, score: 0.5, quad: [[1, 2], [9, 2], [9, 6], [1, 6]] }));
+import("/page/take.js").then(({ tsv }) => done(tsv([{ number: 1, lines }])));
+"""
+
+
+def test_no_text_is_a_formula_in_the_table_and_none_breaks_its_rows(page: Visitor) -> None:
+    formulas = ["=HYPERLINK(1)", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", "\r=1", " =1", "＝1", '="a"\t"b"']
+    plain = ['"begins', 'a"b', "a\tb", "a\nb\r\nc", "100-200", "a=b", "'quoted", "全角\u3000空白", ""]
+    table = page.chrome.execute_async_script(TABLE, formulas + plain)
+    _, *rows = csv.reader(io.StringIO(table, newline=""), "excel-tab")
+    assert [row[:7] for row in rows] == [["1", str(at), "1", "2", "8", "4", "0.5"] for at in range(1, 19)]
+    assert [row[7] for row in rows] == [f"'{text}" for text in formulas] + plain
 
 
 @pytest.mark.parametrize("name", ["sign.png", "cjk.png", "vertical.png", "turned-90.png", "tilted.png"])

@@ -16,13 +16,21 @@ export function json(pages, last) {
   return JSON.stringify({ logId, errorCode, errorMsg, result: { ocrResults, dataInfo } }, null, 2);
 }
 
+const FORMULA = /^(?:[\t\r\n]|\s*[=+\-@＝＋－＠])/; // full-width signs: spreadsheets of East Asian locales take them too
+
+/** A text as one cell of a spreadsheet, and never as a formula; quoted as RFC 4180 says. */
+function cell(text) {
+  const shown = FORMULA.test(text) ? `'${text}` : text;
+  return /["\t\r\n]/.test(shown) ? `"${shown.replaceAll('"', '""')}"` : shown;
+}
+
 /** A line of the table for each line of text. */
 export function tsv(pages) {
   const rows = pages.flatMap((page) => page.lines.map((line, at) => {
     const [xs, ys] = [0, 1].map((axis) => line.quad.map((point) => point[axis]));
     const [left, top] = [Math.min(...xs), Math.min(...ys)];
     const size = [Math.max(...xs) - left, Math.max(...ys) - top];
-    return [page.number, at + 1, left, top, ...size, line.score, line.text.replace(/\s/g, " ")];
+    return [page.number, at + 1, left, top, ...size, line.score, cell(line.text)];
   }));
   const head = ["page", "line", "left", "top", "width", "height", "score", "text"];
   return [head, ...rows].map((row) => `${row.join("\t")}\n`).join("");

@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONVERT := .venv-convert/bin
 ORACLE := .venv-oracle/bin
+PIN := .venv-lock/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	--no-emit-find-links --allow-unsafe --strip-extras
 
 # Recordings and images for `make fidelity` that are not part of the repository.
 REFERENCE ?= ../shared
@@ -24,7 +26,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-peers bench-providers bench-service readme api picture page-picture lock golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-peers bench-providers bench-service readme api picture page-picture lock lock-image golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -160,14 +162,19 @@ resolve: wheel  ## Does each supported Python find wheels for everything?
 	tests/resolve.sh $(BIN)/python dist/*.whl
 
 clean:
-	rm -rf .venv .venv-convert .venv-oracle dist
+	rm -rf .venv .venv-convert .venv-oracle .venv-lock dist
 
-lock:  ## Pin what converting needs, anew.
+lock: .venv-lock/installed  ## Pin what converting needs, anew.
+	$(PIN) --extra convert --extra cpu --output-file ocr_onnx/converters/requirements.lock pyproject.toml
+
+lock-image: .venv-lock/installed  ## Pin what the container image holds and is built with, anew.
+	$(PIN) --upgrade --extra cpu --extra serve --output-file deploy/requirements.lock pyproject.toml
+	$(PIN) --upgrade --build-deps-for wheel --only-build-deps --output-file deploy/build.lock pyproject.toml
+
+.venv-lock/installed:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet pip-tools
-	.venv-lock/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host \
-		--no-emit-find-links --allow-unsafe --strip-extras --extra convert --extra cpu \
-		--output-file ocr_onnx/converters/requirements.lock pyproject.toml
+	touch $@
 
 .venv/pip:
 	$(PYTHON) -m venv .venv

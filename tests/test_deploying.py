@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from served import running
 
 from ocr_onnx.cli import main
@@ -27,8 +30,11 @@ from ocr_onnx.service.settings import Settings
 from ocr_onnx.store import HOME_VARIABLE
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PROJECT, BUILD = PYPROJECT["project"], PYPROJECT["build-system"]
+EXTRAS = {"cpu", "serve"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+UNIT = (ROOT / "deploy" / "ocr-onnx.service").read_text("utf-8")
 PAGE = (ROOT / "docs" / "deploying.md").read_text("utf-8")
 OBJECTS = {o["kind"]: o for o in yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text("utf-8"))}
 POD: dict[str, Any] = OBJECTS["Deployment"]["spec"]["template"]["spec"]
@@ -53,10 +59,38 @@ def test_the_image_has_a_python_that_the_package_supports() -> None:
 
 
 def test_the_image_is_installed_with_extras_and_fonts_that_exist() -> None:
-    extras = re.findall(r'"\.\[(.*)\]"', instructions("RUN")[0])[0].split(",")
-    assert set(extras) == {"cpu", "serve"} <= PROJECT["optional-dependencies"].keys()
-    fonts = [word.partition("==")[0] for word in re.findall(r'FONTS="(.*)"', DOCKERFILE)[0].split()]
-    assert set(fonts) <= set(PACKAGES.values())
+    extras = re.findall(r'"\.\[(.*)\]"', " ".join(instructions("RUN")))[0].split(",")
+    assert set(extras) == EXTRAS <= PROJECT["optional-dependencies"].keys()
+    font, digest = re.findall(r'FONTS="(.*)"', DOCKERFILE)[0].split()
+    assert font.partition("==")[0] in PACKAGES.values()
+    assert digest.startswith("--hash=sha256:")
+
+
+@pytest.mark.parametrize(
+    ("lock", "wanted"),
+    [
+        (
+            "requirements.lock",
+            [*PROJECT["dependencies"], *(d for e in EXTRAS for d in PROJECT["optional-dependencies"][e])],
+        ),
+        ("build.lock", BUILD["requires"]),
+    ],
+)
+def test_every_package_of_the_image_is_pinned_by_hashes_and_fits_the_project(lock: str, wanted: list[str]) -> None:
+    text = (ROOT / "deploy" / lock).read_text("utf-8")
+    parts = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
+    assert all("--hash=sha256:" in part for part in parts)
+    pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
+    assert len(pinned) == len(parts)
+    for requirement in map(Requirement, wanted):
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)])
+    assert not re.search(r"https?://|--index|--find-links|--trusted", text)
+    assert f"--require-hashes -r deploy/{lock}" in DOCKERFILE
+
+
+def test_the_image_is_named_by_its_full_version_and_works_where_it_cannot_write() -> None:
+    assert re.fullmatch(r"PYTHON=\d+\.\d+\.\d+-slim-bookworm", instructions("ARG")[0])
+    assert instructions("WORKDIR")[-1] == "/"
 
 
 def test_the_image_does_not_run_as_root() -> None:
@@ -94,7 +128,8 @@ def test_the_folder_of_models_is_named_as_the_package_reads_it(text: str) -> Non
 def test_the_commands_have_options_that_serve_takes() -> None:
     known = {option for parameter in serve.params for option in parameter.opts}
     image = json.loads(instructions("CMD")[0])
-    for words in (image, CONTAINER["args"], *map(shlex.split, re.findall(r"ocr-onnx (serve .*)", PAGE))):
+    unit = shlex.split(re.findall(r"^ExecStart=\S+ (.*)$", UNIT, re.MULTILINE)[0])
+    for words in (image, unit, CONTAINER["args"], *map(shlex.split, re.findall(r"ocr-onnx (serve .*)", PAGE))):
         assert words[0] == "serve"
         assert {word for word in words if word.startswith("--")} <= known
     assert CliRunner().invoke(main, ["serve", "--help"]).exit_code == 0
@@ -105,6 +140,39 @@ def test_the_pod_has_time_to_answer_what_it_took() -> None:
     sleep = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
     needed = sleep + float(options["--deadline"]) + float(options["--transfer-timeout"])
     assert needed < POD["terminationGracePeriodSeconds"]
+
+
+def test_a_service_of_systemd_and_a_container_have_time_to_answer_what_they_took() -> None:
+    needed = Settings().deadline + Settings().transfer_timeout
+    for text, pattern in ((UNIT, r"TimeoutStopSec=(\d+)"), (PAGE, r"--stop-timeout (\d+)")):
+        (seconds,) = re.findall(pattern, text)
+        assert int(seconds) > needed
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_understands_its_unit(tmp_path: Path) -> None:
+    unit = tmp_path / "ocr-onnx.service"
+    unit.write_text(UNIT.replace("/opt/ocr-onnx/bin/ocr-onnx", sys.executable))
+    checked = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes", "KillMode=control-group"),
+        *("MemoryMax=6G", "TasksMax=512", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "CapabilityBoundingSet="),
+    ],
+)
+def test_a_service_of_systemd_may_do_nothing_that_it_need_not(line: str) -> None:
+    assert line in UNIT.splitlines()
+    assert "SystemCallFilter=@system-service " in UNIT
+
+
+def test_the_container_example_bounds_processes_and_memory_and_keeps_its_keys_to_itself() -> None:
+    assert {"--pids-limit", "--memory", "--memory-swap", "--read-only"} <= set(PAGE.split())
+    user = instructions("USER")[-1].partition(":")[0]
+    assert f"chown {user} keys.txt; sudo chmod 400 keys.txt" in PAGE
 
 
 def test_the_pod_may_do_nothing_that_it_need_not() -> None:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import hostile
@@ -69,8 +69,10 @@ def family(process: int) -> list[Path]:
 
 
 def reset_peaks(process: int) -> None:
+    """Forget the peaks so far; where only root may do so, each peak is that of all requests so far."""
     for folder in family(process):
-        (folder / "clear_refs").write_text("5")
+        with suppress(PermissionError):
+            (folder / "clear_refs").write_text("5")
 
 
 def peak(process: int) -> int:

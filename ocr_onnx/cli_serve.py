@@ -80,6 +80,12 @@ def _limits() -> Iterator[Setting]:
     yield Setting("transfer_timeout", group=group, type=float, help="Seconds for a body or an answer; default: 60.")
     yield Setting("header_timeout", group=group, type=float, help="Seconds for a request's header; default: 10.")
     yield Setting("max_connections", group=group, type=int, help="Of one process; default: 500.")
+    yield Setting(
+        "max_connections_per_address",
+        group=group,
+        type=int,
+        help="Of one client address; 0: no limit, as behind a reverse proxy; default: 100.",
+    )
     yield Setting("max_per_client", group=group, type=int, help="Requests of one client at a time; default: no limit.")
     yield Setting("max_body_megabytes", group=group, type=float, help="Of one request; default: 64.")
     yield Setting("max_waiting_megabytes", group=group, type=float, help="Of all bodies together; default: 512.")

@@ -195,15 +195,33 @@ def test_an_answer_that_is_not_taken_is_dropped(server: Running) -> None:
     assert server.answers_at_once()
 
 
-def test_too_many_connections_are_closed() -> None:
-    with running(max_connections=20) as server:
-        idle = [server.raw(b"") for _ in range(20)]
-        extra = server.raw(b"")
-        extra.settimeout(5)
-        assert answer_on(extra) == b""
-        for connection in idle:
+IDLE = b""
+PART_OF_A_HEADER = b"GET /health HTTP/1.1\r\nX-Slow: "
+PART_OF_A_BODY = HEAD + b"Content-Length: 1000\r\n\r\n{"
+
+
+@pytest.mark.parametrize("sent", [IDLE, PART_OF_A_HEADER, PART_OF_A_BODY], ids=["idle", "header", "body"])
+@pytest.mark.parametrize("share", [0, 20], ids=["behind a proxy", "by address"])
+def test_connections_that_send_no_request_keep_nobody_out(sent: bytes, share: int) -> None:
+    with running(max_connections=20, max_connections_per_address=share) as server:
+        held = [server.raw(sent) for _ in range(20)]
+        for _ in range(60):
+            assert server.get("/health").status_code == 200
+            held.append(server.raw(sent))
+        server.wait_until(lambda: server.connections <= 20)
+        for connection in held:
             connection.close()
-        server.wait_until(lambda: server.get("/health").status_code == 200)
+
+
+def test_one_address_has_no_more_connections_than_its_share() -> None:
+    with running(max_connections=20, max_connections_per_address=5) as server:
+        other = socket.create_connection(("127.0.0.1", server.port), timeout=30, source_address=("127.0.0.2", 0))
+        mine = [server.raw(IDLE) for _ in range(40)]
+        server.wait_until(lambda: server.connections == 6)
+        other.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert b"Healthy" in answer_on(other)
+        for connection in mine:
+            connection.close()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from ocr_onnx import python_process
 from ocr_onnx.errors import OptionError
 from ocr_onnx.service import logs, sandbox
 from ocr_onnx.service.app import create_app
+from ocr_onnx.service.connections import Connections, Received
 from ocr_onnx.service.engine import Engine
 from ocr_onnx.service.metrics import DIRECTORY
 from ocr_onnx.service.settings import Settings
@@ -39,6 +40,9 @@ LARGEST_HEADER = 2**16
 
 BACKLOG = 512
 """Connections that the system holds until they are taken."""
+
+TAKEN = 128
+"""Connections that are taken in one turn of the event loop, before `max_connections` is enforced."""
 
 KEEP_ALIVE = 30
 """Seconds that an idle connection is kept."""
@@ -56,27 +60,43 @@ MOST_DEATHS = 10
 class Protocol(H11Protocol):
     """uvicorn's, which waits for slow clients forever, and parses whatever they send: this one cuts them off."""
 
-    def __init__(self, settings: Settings, **given: Any) -> None:
+    def __init__(self, settings: Settings, admitted: Connections, **given: Any) -> None:
         super().__init__(**given)
-        self._settings = settings
+        self._settings, self._admitted = settings, admitted
         self._header: asyncio.TimerHandle | None = None
         self._answer: asyncio.TimerHandle | None = None
         self._parsing = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, if there are not too many."""
+        """Take a connection; one that is too many is cut once what has come on it is read."""
         super().connection_made(transport)
-        if len(self.connections) > self._settings.max_connections:
-            transport.abort()
-        else:
-            self._expect_header()
+        self._admitted.add(self, self.client[0] if self.client else "")
+        # The loop reads in its next turn what has already come, and in the turn after that the connections are counted.
+        self.loop.call_soon(self.loop.call_soon, self._admitted.trim, self)
+        self._expect_header()
+
+    @property
+    def received(self) -> Received:
+        """How much of a request has come."""
+        if self.cycle is None or self.cycle.response_complete:
+            return Received.NO_HEADER
+        return Received.HEADER if self.cycle.more_body else Received.REQUEST
+
+    def cut(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        """The connection is idle again, unless the next request has already come."""
+        super().on_response_complete()
+        self._admitted.answered(self)
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of a request. Between requests, a header must come whole in its time."""
         for start in range(0, len(data), PIECE):
             if not self.transport.is_closing():
                 self._parse(data[start : start + PIECE])
-        if self.cycle is None or self.cycle.response_complete:
+        if self.received is Received.NO_HEADER:
             self._expect_header()
         else:
             _stop(self._header)
@@ -104,6 +124,7 @@ class Protocol(H11Protocol):
         """Forget a connection."""
         _stop(self._header)
         _stop(self._answer)
+        self._admitted.forget(self)
         super().connection_lost(exc)
 
     def _expect_header(self) -> None:
@@ -122,6 +143,12 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, work: Work) -> None:
         super().__init__(config)
         self.work = work
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen. The event loop takes its backlog for both, so the one of the system is set after it."""
+        await super().startup(sockets)
+        for listener in sockets or []:
+            listener.listen(BACKLOG)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to end; a second Ctrl-C ends at once."""
@@ -175,16 +202,17 @@ def run(settings: Settings, make_engine: MakeEngine, listener: socket.socket) ->
 def make_server(settings: Settings, engine: Engine) -> Server:
     """A server, ready to be run on a socket."""
     app = create_app(settings, engine)
+    admitted = Connections(settings.max_connections, settings.max_connections_per_address)
     config = uvicorn.Config(
         app,
-        http=partial(Protocol, settings),  # type: ignore[arg-type]
+        http=partial(Protocol, settings, admitted),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        backlog=BACKLOG,
+        backlog=TAKEN,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=math.ceil(settings.deadline + settings.transfer_timeout),
         h11_max_incomplete_event_size=LARGEST_HEADER,

@@ -46,7 +46,9 @@ class Settings:
     header_timeout: float = 10.0
     """Seconds within which a request's header must have come."""
     max_connections: int = 500
-    """Connections that one process holds; others are closed at once."""
+    """Connections that one process holds; the next one replaces the oldest that waits for its client."""
+    max_connections_per_address: int = 100
+    """Of those, from one client address, or one IPv6 network (/64); 0: no limit, as behind a reverse proxy."""
     max_per_client: int | None = None
     """Requests that one client (its API key, else its address) may have in one process at a time; the next gets 429."""
     max_body_megabytes: float = 64.0
@@ -92,6 +94,7 @@ class Settings:
         for name in ("deadline", "transfer_timeout", "header_timeout"):
             check_number(name, getattr(self, name), 0.05, 86_400)
         check_number("max_connections", self.max_connections, 1, 1_000_000, whole=True)
+        check_number("max_connections_per_address", self.max_connections_per_address, 0, 1_000_000, whole=True)
         check_number("max_body_megabytes", self.max_body_megabytes, 0.001, 2047)
         check_number("max_waiting_megabytes", self.max_waiting_megabytes, self.max_body_megabytes, 1_000_000)
         check_number("max_megapixels", self.max_megapixels, 1e-6, MAX_PIXELS / 1e6)

@@ -6,6 +6,7 @@ import asyncio
 import math
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -143,7 +144,7 @@ class Work:
         room = threading.Semaphore(AHEAD)
         loop = asyncio.get_running_loop()
 
-        def work() -> None:
+        def make() -> None:
             with closing(items):
                 wanted.check()
                 for item in items:
@@ -151,6 +152,13 @@ class Work:
                     while not room.acquire(timeout=0.5):
                         wanted.check()
                     wanted.check()
+
+        def work() -> None:
+            try:
+                make()
+            except BaseException as error:
+                clear_frames(error)
+                raise
 
         def finish(done: asyncio.Future[None]) -> None:
             self._slots.release()
@@ -173,7 +181,20 @@ class Work:
             raise Refused(504, f"the answer took longer than {self._settings.deadline:g} seconds: send less") from None
         finally:
             wanted.drop()
+            del future  # It has the error, whose traceback has this frame: together only the collector frees them.
 
     def close(self) -> None:
         """End the threads, once what they do is done."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def clear_frames(error: BaseException) -> None:
+    """Let go of what the functions held that an error and its causes came through: pages, tensors, pictures."""
+    seen: set[int] = set()
+    rest: list[BaseException | None] = [error]
+    while rest:
+        each = rest.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            traceback.clear_frames(each.__traceback__)
+            rest += [each.__cause__, each.__context__]

@@ -88,7 +88,9 @@ def _limits() -> Iterator[Setting]:
     )
     yield Setting("max_per_client", group=group, type=int, help="Requests of one client at a time; default: no limit.")
     yield Setting("max_body_megabytes", group=group, type=float, help="Of one request; default: 64.")
-    yield Setting("max_waiting_megabytes", group=group, type=float, help="Of all bodies together; default: 512.")
+    yield Setting(
+        "max_waiting_megabytes", group=group, type=float, help="Of all bodies and answers together; default: 512."
+    )
     yield Setting(
         "max_memory",
         group=group,

@@ -25,8 +25,8 @@ QUALITY = 95
 class PageAnswer:
     """One element of `ocrResults`, written."""
 
-    body: str
-    """JSON."""
+    body: bytes
+    """JSON in UTF-8."""
     size: tuple[int, int]
     """The (width, height) of the page as it was given."""
     count: int | None
@@ -34,7 +34,7 @@ class PageAnswer:
 
     def without_body(self) -> PageAnswer:
         """What is needed of it once it is sent."""
-        return replace(self, body="")
+        return replace(self, body=b"")
 
 
 def page_answer(result: OCRResult, *, visualize: bool, largest: tuple[int, int]) -> PageAnswer:
@@ -50,7 +50,7 @@ def page_answer(result: OCRResult, *, visualize: bool, largest: tuple[int, int])
         answer |= {name: jpeg(picture, largest) for name, picture in named.items() if picture is not None}
     height, width = result.source.image.shape[:2]
     body = json.dumps(answer, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return PageAnswer(body, (width, height), result.source.count)
+    return PageAnswer(body.encode(), (width, height), result.source.count)
 
 
 def _pruned(value: Any) -> Any:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from ocr_onnx import __version__
 from ocr_onnx.errors import OCRError
 from ocr_onnx.service import documentation, envelopes, keys, logs, refusals, wire
 from ocr_onnx.service.answers import PageAnswer
-from ocr_onnx.service.bodies import Asked, Bodies, take_apart
+from ocr_onnx.service.bodies import Asked, Bodies, Held
 from ocr_onnx.service.budget import Budget, default_budget
 from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.service.engine import Engine
@@ -29,11 +28,10 @@ from ocr_onnx.service.inference import Inference, Kind, kind_of
 from ocr_onnx.service.journal import CLIENT_GONE, Entry, Journal, entry_of
 from ocr_onnx.service.metrics import Metrics
 from ocr_onnx.service.refusals import ClientGoneError, Refused
+from ocr_onnx.service.sending import Lines, Whole, while_connected
 from ocr_onnx.service.settings import MEGABYTE, Settings
 from ocr_onnx.service.site import add_page
 from ocr_onnx.service.work import Wanted, Work
-
-T = TypeVar("T")
 
 ROUTES = frozenset({"/ocr", "/health", "/ready", "/metrics", "/openapi.json", "/"})
 
@@ -65,26 +63,28 @@ class Service:
             stack.enter_context(self.work.taken())
             self.work.refuse_if_full()
             stack.enter_context(self.work.of_client(client))
-            body = await stack.enter_async_context(self.bodies.receive(request, self.work))
+            held = stack.enter_context(self.bodies.held(self.work))
+            body = await self.bodies.receive(request, held)
             entry.received = len(body)
-            asked = await take_apart(request.headers, body)
-            body.clear()
+            asked = await self.bodies.take_apart(request.headers, body, held)
             entry.log_id = asked.ask.log_id or entry.log_id
             await stack.enter_async_context(self.work.admission())
-            kind, pages = await _while_connected(request.receive, self._begin(asked, stack))
+            kind, pages = await while_connected(request.receive, self._begin(asked, held))
             await stack.enter_async_context(aclosing(pages))
-            noted = _noted(pages, entry)
+            noted = _noted(pages, entry, held)
             if envelopes.LINES in request.headers.get("accept", ""):
-                first = await _while_connected(request.receive, anext(noted, None))
-                return Lines(stack.pop_all(), first, noted, kind)
-            found = await _while_connected(request.receive, _all(noted))
-            return await asyncio.to_thread(envelopes.whole, entry.log_id, found, kind)
+                first = await while_connected(request.receive, anext(noted, None))
+                return Lines(stack.pop_all(), held, first, noted, kind)
+            found = await while_connected(request.receive, _all(noted))
+            return Whole(stack.pop_all(), held, entry.log_id, found, kind)
 
-    async def _begin(self, asked: Asked, stack: AsyncExitStack) -> tuple[Kind, AsyncGenerator[PageAnswer, None]]:
+    async def _begin(self, asked: Asked, held: Held) -> tuple[Kind, AsyncGenerator[PageAnswer, None]]:
         """What a file is, and its pages."""
         wanted = Wanted(self.settings.deadline)
-        data = asked.data if asked.url is None else await self._fetched(asked.url, wanted)
-        stack.enter_context(self.bodies.keep(len(data) if asked.url else 0, self.work))
+        data = asked.data
+        if asked.url is not None:
+            data = await self._fetched(asked.url, wanted)
+            held.grow(len(data))
         items = self.inference.pages(data, asked.ask, wanted)
         return kind_of(data, asked.ask.file_type), self.work.stream(items, wanted)
 
@@ -94,78 +94,18 @@ class Service:
         return await self.fetchers.fetch(url, wanted)
 
 
-class Lines(Response):
-    """The pages as they come, a line each."""
-
-    def __init__(
-        self,
-        kept: AsyncExitStack,
-        first: PageAnswer | None,
-        rest: AsyncIterator[PageAnswer],
-        kind: Kind,
-    ) -> None:
-        super().__init__(media_type=envelopes.LINES)
-        del self.headers["content-length"]
-        self._kept, self._first, self._rest, self._kind = kept, first, rest, kind
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them."""
-        async with self._kept:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await _while_connected(receive, self._send(send, entry_of(scope).log_id))
-
-    async def _send(self, send: Send, log_id: str) -> None:
-        sent: list[PageAnswer] = []
-        try:
-            page = self._first
-            while page is not None:
-                await _more(send, envelopes.line(len(sent), page))
-                sent.append(page.without_body())
-                page = await anext(self._rest, None)
-            info = {"dataInfo": envelopes.data_info(sent, self._kind)}
-            last = envelopes.said(log_id, 0, envelopes.SUCCESS) | info
-        except (Refused, OCRError) as error:
-            refused = error if isinstance(error, Refused) else refusals.of(error)
-            last = envelopes.said(log_id, refused.status, refused.message)
-        await _more(send, envelopes.last_line(last))
-        await send({"type": "http.response.body", "body": b""})
-
-
-async def _more(send: Send, body: bytes) -> None:
-    await send({"type": "http.response.body", "body": body, "more_body": True})
-
-
-async def _noted(pages: AsyncIterator[PageAnswer], entry: Entry) -> AsyncGenerator[PageAnswer, None]:
-    """The same, counted."""
+async def _noted(pages: AsyncIterator[PageAnswer], entry: Entry, held: Held) -> AsyncGenerator[PageAnswer, None]:
+    """The same, counted. Raises Refused where they are too many to hold."""
     begin = time.monotonic()
     async for page in pages:
         entry.waited = time.monotonic() - begin if entry.waited is None else entry.waited
         entry.pages += 1
+        held.grow(len(page.body), answer=True)
         yield page
 
 
 async def _all(pages: AsyncIterator[PageAnswer]) -> list[PageAnswer]:
     return [page async for page in pages]
-
-
-async def _while_connected(receive: Receive, work: Awaitable[T]) -> T:
-    """What `work` gives. Raises ClientGoneError, and cancels it, where the client leaves. The body must have come."""
-
-    async def leave() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    task, left = asyncio.ensure_future(work), asyncio.ensure_future(leave())
-    left.add_done_callback(lambda done: done.cancelled() or task.cancel())
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if left.done():
-            raise ClientGoneError from None
-        raise
-    finally:
-        left.cancel()
-        task.cancel()
 
 
 def create_app(settings: Settings, engine: Engine) -> FastAPI:

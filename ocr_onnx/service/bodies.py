@@ -6,8 +6,8 @@ import asyncio
 import binascii
 import re
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 from fastapi import Request
@@ -19,7 +19,7 @@ from ocr_onnx.inputs import is_address
 from ocr_onnx.service import wire
 from ocr_onnx.service.metrics import Metrics
 from ocr_onnx.service.refusals import ClientGoneError, Refused
-from ocr_onnx.service.settings import Settings
+from ocr_onnx.service.settings import MEGABYTE, Settings
 from ocr_onnx.service.work import Work
 
 DATA_URL = re.compile(r"data:[^,;]*(;[^,;]*)*;base64,", re.IGNORECASE)
@@ -40,7 +40,12 @@ SPACE = b" \t\r\n\f\v"
 BLOCK = 2**20
 """Bytes of a form that are parsed before others have their turn."""
 
+LARGE = 2**20
+"""Bytes; larger bodies are parsed one at a time."""
+
 FORM, JSON = "multipart/form-data", "application/json"
+
+SMALLER = "send fewer pages, or ask for visualize false or application/x-ndjson"
 
 
 class Asked(NamedTuple):
@@ -59,16 +64,43 @@ class InMemory(MultiPartParser):
     spool_max_size = sys.maxsize
 
 
+class Held:
+    """The bytes of one request in memory: of its body, then its file, then its answer."""
+
+    def __init__(self, bodies: Bodies, work: Work) -> None:
+        self._bodies, self._work = bodies, work
+        self.size = 0
+
+    def resize(self, size: int) -> None:
+        """Set the count to what is held now, which may be above the limit."""
+        self._bodies.count(size - self.size)
+        self.size = size
+
+    def grow(self, more: int, *, answer: bool = False) -> None:
+        """Count more bytes, of an answer or what was sent. Raises Refused (503, 422) if that is too much together."""
+        self.resize(self.size + more)
+        self._bodies.check(self.size if answer else 0, self._work)
+
+
 class Bodies:
-    """All bodies that are in memory."""
+    """All bodies, files and answers that are in memory. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings, self._metrics = settings, metrics
         self._taken = 0
+        self._parsing = asyncio.Lock()
 
-    @asynccontextmanager
-    async def receive(self, request: Request, work: Work) -> AsyncGenerator[bytearray, None]:
-        """A request's body, counted for as long as it is needed.
+    @contextmanager
+    def held(self, work: Work) -> Iterator[Held]:
+        """The count of one request, until it is answered."""
+        held = Held(self, work)
+        try:
+            yield held
+        finally:
+            held.resize(0)
+
+    async def receive(self, request: Request, held: Held) -> bytearray:
+        """A request's body.
 
         Raises Refused: 413 where it is too large, 408 where it is too slow, 503 where too much is in memory.
         """
@@ -76,46 +108,40 @@ class Bodies:
         if announced.isdecimal() and int(announced) > self._settings.max_body:
             raise self._too_large()
         body = bytearray()
-        with self._counted() as count:
-            try:
-                async with asyncio.timeout(self._settings.transfer_timeout):
-                    async for block in _blocks(request):
-                        count(len(block))
-                        body += block
-                        self._check(len(body), work)
-            except TimeoutError:
-                seconds = self._settings.transfer_timeout
-                raise Refused(408, f"the request took longer than {seconds:g} seconds to arrive", close=True) from None
-            yield body
-
-    @contextmanager
-    def keep(self, length: int, work: Work) -> Iterator[None]:
-        """Count what else a request has in memory. Raises Refused (503) where that is too much."""
-        with self._counted() as count:
-            count(length)
-            self._check(length, work)
-            yield
-
-    @contextmanager
-    def _counted(self) -> Iterator[Callable[[int], None]]:
-        """What counts the bytes of one body, until it is no longer needed."""
-        taken = 0
-
-        def count(more: int) -> None:
-            nonlocal taken
-            taken += more
-            self._taken += more
-            self._metrics.waiting_bytes.inc(more)
-
         try:
-            yield count
-        finally:
-            count(-taken)
+            async with asyncio.timeout(self._settings.transfer_timeout):
+                async for block in _blocks(request):
+                    held.grow(len(block))
+                    body += block
+                    if len(body) > self._settings.max_body:
+                        raise self._too_large()
+        except TimeoutError:
+            seconds = self._settings.transfer_timeout
+            raise Refused(408, f"the request took longer than {seconds:g} seconds to arrive", close=True) from None
+        return body
 
-    def _check(self, length: int, work: Work) -> None:
-        if length > self._settings.max_body:
-            raise self._too_large()
-        if self._taken > self._settings.max_waiting:
+    async def take_apart(self, headers: Headers, body: bytearray, held: Held) -> Asked:
+        """What a body asks for; it is emptied. Raises what `take_apart` raises.
+
+        Parsing holds the body a second time, so large bodies are parsed one at a time.
+        """
+        async with self._parsing if len(body) > LARGE else nullcontext():
+            asked = await take_apart(headers, body)
+        body.clear()
+        held.resize(len(asked.data))
+        return asked
+
+    def count(self, more: int) -> None:
+        """Count bytes of a request."""
+        self._taken += more
+        self._metrics.waiting_bytes.inc(more)
+
+    def check(self, answer: int, work: Work) -> None:
+        """Raise Refused where too much is held: 422 by an answer alone, else 503."""
+        most = self._settings.max_waiting
+        if answer > most:
+            raise Refused(422, f"the answer has more than {most / MEGABYTE:g} MB: {SMALLER}")
+        if self._taken > most:
             self._metrics.refused.labels("bodies").inc()
             raise Refused(503, "the server has too much waiting: try again", retry_after=work.retry_after())
 
@@ -154,13 +180,17 @@ async def take_apart(headers: Headers, body: bytearray) -> Asked:
 def _of_json(body: bytearray) -> Asked:
     if sum(body.count(sign) for sign in (b",", b"[", b"{")) > VALUES:
         raise Refused(422, f"the body has more than {VALUES} values: send the fields of a request alone")
-    return _asked(wire.parse(bytes(body)))
+    ask = wire.parse(body)
+    body.clear()
+    return _asked(ask)
 
 
 async def _form(headers: Headers, body: bytearray) -> FormData:
     async def blocks() -> AsyncGenerator[bytes, None]:
-        for start in range(0, len(body), BLOCK):
-            yield bytes(body[start : start + BLOCK])
+        while body:
+            block = bytes(body[:BLOCK])
+            del body[:BLOCK]
+            yield block
             await asyncio.sleep(0)
 
     charset = parse_options_header(headers["Content-Type"])[1].get(b"charset", b"utf-8")
@@ -201,10 +231,17 @@ def decode(text: str) -> bytes:
     """Base64, with or without the beginning of a data URL; white space is passed over. Raises Refused (422)."""
     start = DATA_URL.match(text[:256])
     try:
-        encoded = text[start.end() if start else 0 :].encode("ascii").translate(None, SPACE)
-        data = binascii.a2b_base64(encoded, strict_mode=True)
-    except (ValueError, UnicodeEncodeError):
+        data = _unpacked(text[start.end() if start else 0 :])
+    except ValueError:
         raise Refused(422, NOT_BASE64) from None
     if not data:
         raise Refused(422, "file is empty")
     return data
+
+
+def _unpacked(text: str) -> bytes:
+    """Raises ValueError where it is no Base64. Only text with white space is copied."""
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except binascii.Error:
+        return binascii.a2b_base64(text.encode("ascii").translate(None, SPACE), strict_mode=True)

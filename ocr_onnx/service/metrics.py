@@ -48,7 +48,7 @@ class Metrics:
         )
         self.waiting_bytes = Gauge(
             "ocr_onnx_waiting_bytes",
-            "Bodies of requests in memory.",
+            "Bytes of bodies, files and answers in memory.",
             registry=registry,
             multiprocess_mode="livesum",
         )

@@ -66,10 +66,13 @@ class Protocol(H11Protocol):
         self._header: asyncio.TimerHandle | None = None
         self._answer: asyncio.TimerHandle | None = None
         self._parsing = 0.0
+        self._paused = 0.0
+        self._left = settings.transfer_timeout
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; one that is too many is cut once what has come on it is read."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # Writing pauses until all is sent, so that it is known what is not taken.
         self._admitted.add(self, self.client[0] if self.client else "")
         # The loop reads in its next turn what has already come, and in the turn after that the connections are counted.
         self.loop.call_soon(self.loop.call_soon, self._admitted.trim, self)
@@ -89,6 +92,7 @@ class Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         """The connection is idle again, unless the next request has already come."""
         super().on_response_complete()
+        self._left = self._settings.transfer_timeout
         self._admitted.answered(self)
 
     def data_received(self, data: bytes) -> None:
@@ -111,13 +115,15 @@ class Protocol(H11Protocol):
             self.transport.abort()
 
     def pause_writing(self) -> None:
-        """The client takes its answer slowly: it has its time."""
+        """The client does not take its answer: in all it may keep the server waiting for `transfer_timeout`."""
         super().pause_writing()
-        self._answer = self.loop.call_later(self._settings.transfer_timeout, self.transport.abort)
+        self._paused = self.loop.time()
+        self._answer = self.loop.call_later(max(self._left, 0), self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client has taken it."""
+        """The client has taken what was sent."""
         super().resume_writing()
+        self._left -= self.loop.time() - self._paused
         _stop(self._answer)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -42,7 +42,7 @@ class Settings:
     deadline: float = 120.0
     """Seconds from a request's arrival to its answer."""
     transfer_timeout: float = 60.0
-    """Seconds within which a request's body must have come, and an answer be taken."""
+    """Seconds within which a request's body must have come; seconds for which an answer may wait, in all, to be taken."""
     header_timeout: float = 10.0
     """Seconds within which a request's header must have come."""
     max_connections: int = 500
@@ -54,7 +54,7 @@ class Settings:
     max_body_megabytes: float = 64.0
     """Of one request's body, in units of 2**20 bytes."""
     max_waiting_megabytes: float = 512.0
-    """Of all bodies in one process together."""
+    """Of all bodies, files and unsent answers in one process together."""
     max_megapixels: float = 50.0
     """Of one page; PDF pages are rendered smaller instead."""
     max_memory: float | None = None
@@ -146,7 +146,7 @@ class Settings:
 
     @property
     def max_waiting(self) -> int:
-        """Of all bodies together, in bytes."""
+        """Of all bodies, files and unsent answers together, in bytes."""
         return round(self.max_waiting_megabytes * MEGABYTE)
 
     @property

@@ -173,7 +173,7 @@ class OCRAnswer(Answer):
     result: Result
 
 
-def parse(given: bytes | dict[str, Any]) -> OCRRequest:
+def parse(given: bytes | bytearray | dict[str, Any]) -> OCRRequest:
     """A request of its JSON, or of the fields of a form. Raises Refused (422), whose text is a list of what is wrong."""
     try:
         return OCRRequest.model_validate(given) if isinstance(given, dict) else OCRRequest.model_validate_json(given)
@@ -189,7 +189,7 @@ class _Named(BaseModel):
     log_id: str | None = Field(None, pattern=LOG_ID, alias="logId")
 
 
-def _log_id(given: bytes | dict[str, Any]) -> str | None:
+def _log_id(given: bytes | bytearray | dict[str, Any]) -> str | None:
     """What a request that cannot be understood calls itself, where that can be."""
     try:
         named = _Named.model_validate(given) if isinstance(given, dict) else _Named.model_validate_json(given)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,8 +27,10 @@ from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
 from ocr_onnx.detection import TextDetector
 from ocr_onnx.devices import CPU
 from ocr_onnx.errors import ImageTooLargeError
-from ocr_onnx.service import engine
+from ocr_onnx.service import engine, logs
 from ocr_onnx.service.inference import options_of
+from ocr_onnx.service.metrics import DIRECTORY
+from ocr_onnx.service.processes import MOST_DEATHS, PERIOD, Deaths, Processes
 from ocr_onnx.service.refusals import ClientGoneError
 from ocr_onnx.service.settings import Settings
 from ocr_onnx.service.wire import parse
@@ -300,6 +304,46 @@ def test_several_processes_serve_one_port_and_count_together() -> None:
         assert server.post().status_code == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+
+
+def test_processes_whose_parent_is_killed_end_and_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with command("--workers", "2", "--cpu_threads", "1") as (process, server, logged):
+        server.wait_until(lambda: len([line for line in logged if line["message"] == "listening"]) == 2)
+        children = [line["process"] for line in logged if line["message"] == "listening"]
+        assert [path.name.startswith("ocr-onnx-metrics-") for path in tmp_path.iterdir()] == [True]
+        process.kill()
+        server.wait_until(lambda: len([line for line in logged if line["message"] == "ended"]) == 2)
+        server.wait_until(lambda: not any(Path(f"/proc/{child}/fd").exists() for child in children))
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(httpx.ConnectError):
+            server.get("/health")
+
+
+def test_only_deaths_within_minutes_end_the_server() -> None:
+    deaths = Deaths()
+    for hour in range(2 * MOST_DEATHS):
+        deaths.note(hour * 3600.0)
+        assert not deaths.too_many(hour * 3600.0)
+    last = (2 * MOST_DEATHS - 1) * 3600.0
+    for second in range(1, MOST_DEATHS):
+        assert not deaths.too_many(last + second)
+        deaths.note(last + second)
+    assert deaths.too_many(last + MOST_DEATHS)
+    assert not deaths.too_many(last + PERIOD)
+
+
+def test_processes_that_die_again_and_again_end_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "configure", lambda: None)
+    handlers = [signal.getsignal(sig) for sig in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        assert Processes(partial(os._exit, 3), 2).run() != 0
+    finally:
+        os.environ.pop(DIRECTORY, None)
+        for sig, handler in zip((signal.SIGINT, signal.SIGTERM), handlers, strict=True):
+            signal.signal(sig, handler)
 
 
 def test_several_gpus_take_the_pages_in_turns() -> None:

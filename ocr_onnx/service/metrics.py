@@ -55,7 +55,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of it, in Prometheus's text format."""
-        if DIRECTORY not in os.environ:
+        if not os.path.isdir(os.environ.get(DIRECTORY, "")):  # noqa: PTH112 Path("") is the current folder.
             return generate_latest(self._registry)
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]

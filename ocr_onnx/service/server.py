@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import math
-import multiprocessing.connection
 import os
 import signal
 import socket
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any
 
 import uvicorn
-from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ocr_onnx import python_process
 from ocr_onnx.errors import OptionError
 from ocr_onnx.service import logs, sandbox
 from ocr_onnx.service.app import create_app
 from ocr_onnx.service.connections import Connections, Received
 from ocr_onnx.service.engine import Engine
-from ocr_onnx.service.metrics import DIRECTORY
+from ocr_onnx.service.processes import Processes
 from ocr_onnx.service.settings import Settings
 from ocr_onnx.service.work import Work
 
@@ -52,9 +46,6 @@ PIECE = 2**14
 
 PARSING = (0.5, 2.5e-7)
 """Processor seconds that parsing a request may take, and how many more a byte: chunks of a byte take four times as many."""
-
-MOST_DEATHS = 10
-"""Processes that are replaced; beyond that the fault is no accident."""
 
 
 class Protocol(H11Protocol):
@@ -173,9 +164,7 @@ def serve(settings: Settings, make_engine: MakeEngine) -> int:
         if settings.workers == 1:
             run(settings, make_engine, listener)
             return 0
-        with tempfile.TemporaryDirectory(prefix="ocr-onnx-metrics-") as directory:
-            os.environ[DIRECTORY] = directory
-            return Processes(settings, make_engine, listener).run()
+        return Processes(partial(run, settings, make_engine, listener), settings.workers).run()
 
 
 @contextmanager
@@ -224,41 +213,3 @@ def make_server(settings: Settings, engine: Engine) -> Server:
         h11_max_incomplete_event_size=LARGEST_HEADER,
     )
     return Server(config, app.state.service.work)
-
-
-class Processes:
-    """Several processes at one socket: one that dies is replaced, and all end together."""
-
-    def __init__(self, settings: Settings, make_engine: MakeEngine, listener: socket.socket) -> None:
-        self._start = partial(
-            python_process.multiprocessing_context().Process, target=run, args=(settings, make_engine, listener)
-        )
-        self._count = settings.workers
-        self._ending = threading.Event()
-
-    def run(self) -> int:
-        """Run them until told to end; returns 0 where all ended as they should."""
-        sandbox.protect_this_process()
-        logs.configure()
-        for sig in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sig, lambda *_: self._ending.set())
-        running = [self._begin() for _ in range(self._count)]
-        died = 0
-        while not self._ending.is_set() and died < MOST_DEATHS:
-            multiprocessing.connection.wait([process.sentinel for process in running], timeout=0.2)
-            for number, process in enumerate(running):
-                if process.exitcode is not None and not self._ending.is_set():
-                    logs.event("died", process=process.pid, code=process.exitcode)
-                    mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
-                    running[number] = self._begin()
-                    died += 1
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.join()
-        return max(int(died == MOST_DEATHS), *(abs(process.exitcode or 0) for process in running))
-
-    def _begin(self) -> SpawnProcess:
-        process = self._start()
-        process.start()
-        return process

@@ -133,13 +133,7 @@ class Work:
 
         Raises Refused: 503 where no thread or no memory came free before the deadline, 504 where the work took longer.
         """
-        try:
-            async with asyncio.timeout(max(wanted.end - time.monotonic(), 0)):
-                await self._slots.acquire()
-        except TimeoutError:
-            self._metrics.refused.labels("wait").inc()
-            text = "the server is too busy to answer in time: try again"
-            raise Refused(503, text, retry_after=self.retry_after()) from None
+        await self._acquire(wanted)
         made: asyncio.Queue[Item | object] = asyncio.Queue()
         room = threading.Semaphore(AHEAD)
         loop = asyncio.get_running_loop()
@@ -174,14 +168,28 @@ class Work:
                     yield item  # type: ignore[misc]
                 await future
         except (TimeoutError, ClientGoneError):
-            if wanted.waits_for_memory:
-                self._metrics.refused.labels("memory").inc()
-                text = "the server has too little memory free to read this now: try again"
-                raise Refused(503, text, retry_after=self.retry_after()) from None
-            raise Refused(504, f"the answer took longer than {self._settings.deadline:g} seconds: send less") from None
+            raise self._too_late(wanted) from None
         finally:
             wanted.drop()
             del future  # It has the error, whose traceback has this frame: together only the collector frees them.
+
+    async def _acquire(self, wanted: Wanted) -> None:
+        """Wait for a free thread. Raises Refused (503) at the deadline."""
+        try:
+            async with asyncio.timeout(max(wanted.end - time.monotonic(), 0)):
+                await self._slots.acquire()
+        except TimeoutError:
+            self._metrics.refused.labels("wait").inc()
+            text = "the server is too busy to answer in time: try again"
+            raise Refused(503, text, retry_after=self.retry_after()) from None
+
+    def _too_late(self, wanted: Wanted) -> Refused:
+        """The answer to a request that passed its deadline: 503 if it still waited for memory, else 504."""
+        if wanted.waits_for_memory:
+            self._metrics.refused.labels("memory").inc()
+            text = "the server has too little memory free to read this now: try again"
+            return Refused(503, text, retry_after=self.retry_after())
+        return Refused(504, f"the answer took longer than {self._settings.deadline:g} seconds: send less")
 
     def close(self) -> None:
         """End the threads, once what they do is done."""

@@ -21,7 +21,8 @@ import click
 
 from benchmarks import single_models
 from benchmarks.labelled import SETS, Labelled, Score, compare_boxes, compare_text
-from ocr_onnx import OCR, Models, OCROptions, OCRResult, store
+from ocr_onnx import OCR, Models, OCROptions, OCRResult
+from ocr_onnx.models import store
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "choosing-a-model.md"

@@ -22,10 +22,12 @@ from benchmarks.labelled import spread
 from benchmarks.machine import circumstances
 from benchmarks.peers import PICTURES, SIDE
 from benchmarks.providers import OPTIONS
-from ocr_onnx import OCR, OCRResult, sources, store
-from ocr_onnx.runtime import Session
-from ocr_onnx.shapes import BOUNDED, EACH, FEW, TOGETHER, Shapes
-from ocr_onnx.threads import cpu_count
+from ocr_onnx import OCR, OCRResult
+from ocr_onnx.inputs import sources
+from ocr_onnx.models import store
+from ocr_onnx.runtime.batching import BOUNDED, EACH, FEW, TOGETHER, Shapes
+from ocr_onnx.runtime.session import Session
+from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.types import Run, Tensor
 
 WAYS: Mapping[str, Shapes] = {

@@ -20,9 +20,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_onnx import OCR, Models, OCROptions, OCRResult, store
-from ocr_onnx.devices import Mode
-from ocr_onnx.placement import place
+from ocr_onnx import OCR, Models, OCROptions, OCRResult
+from ocr_onnx.models import store
+from ocr_onnx.runtime.providers import Mode
+from ocr_onnx.runtime.selection import place
 
 ROOT = Path(__file__).parents[1]
 OWN = ROOT / "tests" / "pages"
@@ -178,7 +179,7 @@ def narrowest(ocr: OCR, result: OCRResult, found: int) -> str:
         import onnxruntime
     except ModuleNotFoundError as missing:
         return f"unknown without {missing.name}"
-    from ocr_onnx import geometry, recognition
+    from ocr_onnx.stages import geometry, recognition
 
     model = onnx.load(store.find(Models().text_recognition))
     softmax = next(node.output[0] for node in reversed(model.graph.node) if node.op_type == "Softmax")

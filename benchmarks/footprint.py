@@ -20,9 +20,12 @@ import numpy as np
 from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import peak
-from ocr_onnx import OCR, memory, sources, store, zoo
-from ocr_onnx.runtime import Session
-from ocr_onnx.threads import cpu_count
+from ocr_onnx import OCR
+from ocr_onnx.inputs import sources
+from ocr_onnx.models import store, zoo
+from ocr_onnx.runtime import memory
+from ocr_onnx.runtime.session import Session
+from ocr_onnx.runtime.threads import cpu_count
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "benchmarks.md"

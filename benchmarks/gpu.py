@@ -32,11 +32,12 @@ from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Settings
-from ocr_onnx import OCR, DetectionOptions, Models, OCROptions, libraries
-from ocr_onnx.devices import Mode
-from ocr_onnx.placement import place
-from ocr_onnx.shapes import Batch, Shapes
-from ocr_onnx.threads import cpu_count
+from ocr_onnx import OCR, DetectionOptions, Models, OCROptions
+from ocr_onnx.runtime import libraries
+from ocr_onnx.runtime.batching import Batch, Shapes
+from ocr_onnx.runtime.providers import Mode
+from ocr_onnx.runtime.selection import place
+from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.types import Page, Run
 
 OPTIONS: Mapping[Mode, OCROptions] = {

@@ -94,7 +94,7 @@ def decoding(size: float, folder: Path, suffix: str) -> Callable[[], int]:
     """A file of a noisy gradient, read and decoded."""
     import cv2
 
-    from ocr_onnx import sources
+    from ocr_onnx.inputs import sources
 
     height, width = round((size * 1e6 / 1.5) ** 0.5), round((size * 1e6 * 1.5) ** 0.5)
     gradient = np.linspace(0, 200, width)[None, :, None] + np.zeros((height, 1, 3))

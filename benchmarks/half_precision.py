@@ -16,15 +16,16 @@ import click
 import numpy as np
 
 from benchmarks.verify_images import DETECTION, pictures, real_inputs
-from ocr_onnx import calibration, store, zoo
 from ocr_onnx.converters.precision import halve
 from ocr_onnx.converters.verify import run_onnx
-from ocr_onnx.detection import find_boxes
 from ocr_onnx.errors import ConversionError
-from ocr_onnx.metadata import ModelMetadata
-from ocr_onnx.recognition import ctc_decode
-from ocr_onnx.runtime import Session
-from ocr_onnx.threads import cpu_count
+from ocr_onnx.models import store, zoo
+from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.runtime.session import Session
+from ocr_onnx.runtime.threads import cpu_count
+from ocr_onnx.stages import calibration
+from ocr_onnx.stages.detection import find_boxes
+from ocr_onnx.stages.recognition import ctc_decode
 
 TARGET = Path(__file__).parents[1] / "docs" / "models-verified.md"
 HEADING = "## Half precision\n"
@@ -77,7 +78,7 @@ def recognition(data: Path, scratch: Path) -> str:
 
 
 def table(scratch: Path) -> Iterator[str]:
-    """Each model here as an engine is judged before it is kept (ocr_onnx.engines)."""
+    """Each model here as an engine is judged before it is kept (ocr_onnx.runtime.tensorrt)."""
     yield from ("| model | size | decisions on the sample page that differ | |", "|---|--:|--:|--:|")
     for name, spec in zoo.models().items():
         source, half = store.path_of(name), scratch / f"{name}.onnx"

@@ -24,15 +24,19 @@ from benchmarks import cold, records
 from benchmarks.accuracy import PAIRS
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import Clock
-from ocr_onnx import OCR, Models, OCROptions, geometry, pipeline, profiling, sources, store, zoo
-from ocr_onnx.detection import TextDetector
-from ocr_onnx.devices import CPU
-from ocr_onnx.metadata import Task
-from ocr_onnx.orientation import LineClassifier, PageClassifier
-from ocr_onnx.recognition import TextRecognizer
-from ocr_onnx.threads import cpu_count
+from ocr_onnx import OCR, Models, OCROptions, pipeline
+from ocr_onnx.inputs import sources
+from ocr_onnx.models import store, zoo
+from ocr_onnx.models.metadata import Task
+from ocr_onnx.runtime import profiling
+from ocr_onnx.runtime.providers import CPU
+from ocr_onnx.runtime.threads import cpu_count
+from ocr_onnx.stages import geometry
+from ocr_onnx.stages.detection import TextDetector
+from ocr_onnx.stages.orientation import LineClassifier, PageClassifier
+from ocr_onnx.stages.recognition import TextRecognizer
+from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.types import Image
-from ocr_onnx.unwarping import TextImageUnwarper
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "ocr_onnx" / "sample.png"

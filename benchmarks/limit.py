@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.operators import by_kind, multiply_adds
-from ocr_onnx import store
-from ocr_onnx.devices import CPU
-from ocr_onnx.modelfile import for_loading
-from ocr_onnx.runtime import Session, onnxruntime, session_options
-from ocr_onnx.threads import cpu_count, run_each
+from ocr_onnx.models import store
+from ocr_onnx.runtime.model_file import for_loading
+from ocr_onnx.runtime.providers import CPU
+from ocr_onnx.runtime.session import Session, onnxruntime, session_options
+from ocr_onnx.runtime.threads import cpu_count, run_each
 from ocr_onnx.types import Tensor
 
 ROOT = Path(__file__).parents[1]

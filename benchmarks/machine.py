@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from ocr_onnx import __version__
-from ocr_onnx.runtime import onnxruntime
-from ocr_onnx.threads import cpu_count
+from ocr_onnx.runtime.session import onnxruntime
+from ocr_onnx.runtime.threads import cpu_count
 
 
 def today() -> str:

@@ -20,7 +20,9 @@ import click
 from benchmarks import charts, records
 from benchmarks.labelled import SETS, Labelled, Score, compare_boxes, compare_text
 from benchmarks.machine import circumstances
-from ocr_onnx import OCR, DetectionOptions, OCROptions, RecognitionOptions, geometry, sources
+from ocr_onnx import OCR, DetectionOptions, OCROptions, RecognitionOptions
+from ocr_onnx.inputs import sources
+from ocr_onnx.stages import geometry
 from ocr_onnx.types import Page, TextLine
 
 STANDARD, OWN = OCROptions(), OCROptions(recognition=RecognitionOptions(padding="own"))

@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ocr_onnx.modelfile import for_loading
+from ocr_onnx.runtime.model_file import for_loading
 
 SAME_KIND = {"FusedMatMul": "MatMul", "FusedConv": "Conv", "FusedGemm": "Gemm"}
 

@@ -13,8 +13,8 @@ import click
 import paddle2onnx
 import yaml
 
-from ocr_onnx import zoo
 from ocr_onnx.converters.weights import fetch
+from ocr_onnx.models import zoo
 
 MODELS = ("PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec")
 

@@ -25,7 +25,7 @@ from benchmarks.labelled import SETS, Score, compare_boxes, compare_text, spread
 from benchmarks.machine import load, machine, today
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Settings
-from ocr_onnx.threads import cpu_count
+from ocr_onnx.runtime.threads import cpu_count
 
 SIDE = 960
 WARM_UP = 3

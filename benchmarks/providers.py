@@ -4,7 +4,7 @@
 
 Each picture of the race (benchmarks.peers) is read by each provider in turn, both orientation stages off, detection at most
 960 pixels a side. Times are parts of the CPU provider's, by the sums over all pictures, medians of the rounds. The last two
-columns are how TensorRT's engines are judged before they are kept (ocr_onnx.calibration): the share of decisions on the sample
+columns are how TensorRT's engines are judged before they are kept (ocr_onnx.stages.calibration): the share of decisions on the sample
 page that differ from the CPU's.
 """
 
@@ -23,9 +23,10 @@ from benchmarks.labelled import spread
 from benchmarks.machine import circumstances
 from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
-from ocr_onnx import OCR, DetectionOptions, OCROptions, sources
-from ocr_onnx.calibration import difference
-from ocr_onnx.devices import CPU_PROVIDER
+from ocr_onnx import OCR, DetectionOptions, OCROptions
+from ocr_onnx.inputs import sources
+from ocr_onnx.runtime.providers import CPU_PROVIDER
+from ocr_onnx.stages.calibration import difference
 from ocr_onnx.types import Page
 
 OPTIONS = without_orientation(OCROptions(detection=DetectionOptions(limit_side_len=SIDE, limit_type="max")))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks import records
-from ocr_onnx import zoo
-from ocr_onnx.zoo import ModelSpec
+from ocr_onnx.models import zoo
+from ocr_onnx.models.zoo import ModelSpec
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- models: make readme -->\n", "<!-- end -->\n"

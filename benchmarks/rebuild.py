@@ -27,13 +27,14 @@ import yaml
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ocr_onnx import detection, recognition, zoo
-from ocr_onnx.calibration import sample_page
 from ocr_onnx.converters.describe import IMAGENET_MEAN, IMAGENET_STD, LINE_SHAPE, RECOGNITION_SHAPE, usual
 from ocr_onnx.converters.weights import fetch
-from ocr_onnx.download import fetch_package
 from ocr_onnx.errors import ConversionError, IntegrityError
-from ocr_onnx.store import sha256
+from ocr_onnx.models import zoo
+from ocr_onnx.models.download import fetch_package
+from ocr_onnx.models.store import sha256
+from ocr_onnx.stages import detection, recognition
+from ocr_onnx.stages.calibration import sample_page
 from ocr_onnx.types import Tensor
 
 TRAINING_CODE = "unstructured-paddleocr==2.10.0"

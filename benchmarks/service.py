@@ -31,7 +31,7 @@ from benchmarks.processes import Server, free_port
 from benchmarks.runners.clients import Load
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Settings
-from ocr_onnx.threads import cpu_count
+from ocr_onnx.runtime.threads import cpu_count
 
 SIDE = 960
 LEVELS = (1, 8, 64)

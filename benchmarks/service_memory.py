@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.processes import Server, family, free_port, memory
-from ocr_onnx import sources
+from ocr_onnx.inputs import sources
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "deploying.md"

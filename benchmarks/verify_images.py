@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.labelled import spread
-from ocr_onnx import detection, geometry, orientation, recognition, sources, store
-from ocr_onnx.metadata import ModelMetadata
-from ocr_onnx.runtime import Session
-from ocr_onnx.threads import cpu_count
+from ocr_onnx.inputs import sources
+from ocr_onnx.models import store
+from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.runtime.session import Session
+from ocr_onnx.runtime.threads import cpu_count
+from ocr_onnx.stages import detection, geometry, orientation, recognition
 from ocr_onnx.types import Image, Tensor
 
 PICTURES = {

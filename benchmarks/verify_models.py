@@ -31,16 +31,16 @@ from onnx import numpy_helper
 from benchmarks import half_precision
 from benchmarks.rebuild import CLASSIFIER, NAMES, made_up
 from benchmarks.verify_images import real_inputs
-from ocr_onnx import zoo
 from ocr_onnx.converters import verify
-from ocr_onnx.converters.conversion import convert_model, import_onnx
 from ocr_onnx.converters.describe import describe_export
+from ocr_onnx.converters.export import convert_model, import_onnx
 from ocr_onnx.converters.paddle import PaddleModel
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.errors import ConversionError
-from ocr_onnx.metadata import ModelMetadata
-from ocr_onnx.protobuf import varint
-from ocr_onnx.zoo import ModelSpec
+from ocr_onnx.models import zoo
+from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.models.protobuf import varint
+from ocr_onnx.models.zoo import ModelSpec
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "models-verified.md"

@@ -12,22 +12,22 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocr_onnx.detection import DetectionOptions as DetectionOptions
     from ocr_onnx.errors import OCRError as OCRError
-    from ocr_onnx.inputs import InputOptions as InputOptions
-    from ocr_onnx.modules import DocImgOrientationClassification as DocImgOrientationClassification
-    from ocr_onnx.modules import TextDetection as TextDetection
-    from ocr_onnx.modules import TextImageUnwarping as TextImageUnwarping
-    from ocr_onnx.modules import TextLineOrientationClassification as TextLineOrientationClassification
-    from ocr_onnx.modules import TextRecognition as TextRecognition
-    from ocr_onnx.orientation import LineOrientationOptions as LineOrientationOptions
-    from ocr_onnx.orientation import PageOrientationOptions as PageOrientationOptions
-    from ocr_onnx.paddleocr import PaddleOCR as PaddleOCR
+    from ocr_onnx.inputs.options import InputOptions as InputOptions
+    from ocr_onnx.paddle.paddleocr import PaddleOCR as PaddleOCR
+    from ocr_onnx.paddle.single_models import DocImgOrientationClassification as DocImgOrientationClassification
+    from ocr_onnx.paddle.single_models import TextDetection as TextDetection
+    from ocr_onnx.paddle.single_models import TextImageUnwarping as TextImageUnwarping
+    from ocr_onnx.paddle.single_models import TextLineOrientationClassification as TextLineOrientationClassification
+    from ocr_onnx.paddle.single_models import TextRecognition as TextRecognition
     from ocr_onnx.pipeline import OCR as OCR
     from ocr_onnx.pipeline import Models as Models
     from ocr_onnx.pipeline import OCROptions as OCROptions
-    from ocr_onnx.recognition import RecognitionOptions as RecognitionOptions
     from ocr_onnx.results import OCRResult as OCRResult
+    from ocr_onnx.stages.detection import DetectionOptions as DetectionOptions
+    from ocr_onnx.stages.orientation import LineOrientationOptions as LineOrientationOptions
+    from ocr_onnx.stages.orientation import PageOrientationOptions as PageOrientationOptions
+    from ocr_onnx.stages.recognition import RecognitionOptions as RecognitionOptions
     from ocr_onnx.types import Orientation as Orientation
     from ocr_onnx.types import Page as Page
     from ocr_onnx.types import Text as Text
@@ -38,27 +38,27 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "DetectionOptions": "detection",
-    "DocImgOrientationClassification": "modules",
-    "InputOptions": "inputs",
-    "LineOrientationOptions": "orientation",
+    "DetectionOptions": "stages.detection",
+    "DocImgOrientationClassification": "paddle.single_models",
+    "InputOptions": "inputs.options",
+    "LineOrientationOptions": "stages.orientation",
     "Models": "pipeline",
     "OCR": "pipeline",
     "OCRError": "errors",
     "OCROptions": "pipeline",
     "OCRResult": "results",
     "Orientation": "types",
-    "PaddleOCR": "paddleocr",
+    "PaddleOCR": "paddle.paddleocr",
     "Page": "types",
-    "PageOrientationOptions": "orientation",
-    "RecognitionOptions": "recognition",
+    "PageOrientationOptions": "stages.orientation",
+    "RecognitionOptions": "stages.recognition",
     "Text": "types",
     "TextBox": "types",
-    "TextDetection": "modules",
-    "TextImageUnwarping": "modules",
+    "TextDetection": "paddle.single_models",
+    "TextImageUnwarping": "paddle.single_models",
     "TextLine": "types",
-    "TextLineOrientationClassification": "modules",
-    "TextRecognition": "modules",
+    "TextLineOrientationClassification": "paddle.single_models",
+    "TextRecognition": "paddle.single_models",
     "Word": "types",
 }
 

@@ -1,5 +1,5 @@
 """`python -m ocr_onnx` is the command `ocr-onnx`."""
 
-from ocr_onnx.cli import main
+from ocr_onnx.cli.main import main
 
 main(prog_name="ocr-onnx")

@@ -12,29 +12,32 @@ from typing import Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 
-from ocr_onnx import geometry, memory, shapes, sources, store
-from ocr_onnx.detection import DetectionOptions, TextDetector, largest_side
-from ocr_onnx.devices import Mode, Placement, ProviderLike
 from ocr_onnx.errors import InputError, ModelError, StageNotLoadedError
-from ocr_onnx.inputs import InputOptions
-from ocr_onnx.metadata import ModelMetadata, Task
-from ocr_onnx.orientation import (
+from ocr_onnx.inputs import sources
+from ocr_onnx.inputs.options import InputOptions
+from ocr_onnx.inputs.prefetch import one_ahead, spread
+from ocr_onnx.models import store
+from ocr_onnx.models.metadata import ModelMetadata, Task
+from ocr_onnx.results import OCRResult
+from ocr_onnx.runtime import batching, memory
+from ocr_onnx.runtime.profiling import timed
+from ocr_onnx.runtime.providers import Mode, Placement, ProviderLike
+from ocr_onnx.runtime.selection import place
+from ocr_onnx.runtime.session import Session
+from ocr_onnx.runtime.threads import cores, run_each
+from ocr_onnx.stages import geometry
+from ocr_onnx.stages.detection import DetectionOptions, TextDetector, largest_side
+from ocr_onnx.stages.orientation import (
     HALF_TURN,
     LineClassifier,
     LineOrientationOptions,
     PageClassifier,
     PageOrientationOptions,
 )
-from ocr_onnx.placement import place
-from ocr_onnx.profiling import timed
-from ocr_onnx.readahead import one_ahead, spread
-from ocr_onnx.recognition import RecognitionOptions, TextRecognizer
-from ocr_onnx.results import OCRResult
-from ocr_onnx.runtime import Session
-from ocr_onnx.threads import cores, run_each
+from ocr_onnx.stages.recognition import RecognitionOptions, TextRecognizer
+from ocr_onnx.stages.unwarping import TextImageUnwarper
+from ocr_onnx.stages.word_boxes import find_words
 from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
-from ocr_onnx.unwarping import TextImageUnwarper
-from ocr_onnx.words import find_words
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +154,7 @@ class OCR:
             chosen["textline_orientation"] = (names.textline_orientation, 1)
         loaded = load_all(chosen, where, threads, largest_side(self.options.detection))
         self.shapes = {
-            task: shapes.of(where, metadata, bounded=session.bounded) for task, (session, metadata) in loaded.items()
+            task: batching.of(where, metadata, bounded=session.bounded) for task, (session, metadata) in loaded.items()
         }
         """In which each model is given its inputs."""
 
@@ -338,9 +341,9 @@ def load(
     if placement.on_cpu:
         session = Session(path, placement, threads)
     else:
-        from ocr_onnx import engines
+        from ocr_onnx.runtime import tensorrt
 
-        session = engines.load(placement, path, threads, largest)
+        session = tensorrt.load(placement, path, threads, largest)
     logger.info("%s: %s on %s, %d threads a call", task, path, ", ".join(session.providers), threads)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task != task:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ocr_onnx import geometry
 from ocr_onnx.errors import UnmappableError
+from ocr_onnx.stages import geometry
 from ocr_onnx.types import Orientation, Page, Quad, TextBox, TextLine
 
 if TYPE_CHECKING:
@@ -55,31 +55,31 @@ class OCRResult:
     @property
     def json(self) -> dict[str, dict[str, Any]]:
         """The result as PaddleOCR names its parts, under the key `res`, in types that JSON knows."""
-        from ocr_onnx.exporting import to_dict
+        from ocr_onnx.outputs.saving import to_dict
 
         return {"res": to_dict(self)}
 
     @property
     def img(self) -> dict[str, PIL.Image.Image]:
         """`ocr_res_img`: the page with its boxes, and beside it the text in its place. `preprocessed_img`: before and after turning and unwarping."""
-        from ocr_onnx.rendering import pictures
+        from ocr_onnx.outputs.drawing import pictures
 
         return pictures(self)
 
     def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False) -> None:
         """Print `json`, indented, or on one line as a dictionary."""
-        from ocr_onnx.exporting import show
+        from ocr_onnx.outputs.saving import show
 
         show(self.json, indent, formatted=format_json, ensure_ascii=ensure_ascii)
 
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> Path:
         """Write `json` to a .json file, or to `<input's stem>_res.json` in a folder; returns the file."""
-        from ocr_onnx.exporting import save_json
+        from ocr_onnx.outputs.saving import save_json
 
         return save_json(self.json["res"], self.source, Path(save_path), indent, ensure_ascii=ensure_ascii)
 
     def save_to_img(self, save_path: str | Path) -> list[Path]:
         """Write `img` to a picture file, or to `<input's stem>_<key>.<suffix>` in a folder; returns the files."""
-        from ocr_onnx.exporting import save_pictures
+        from ocr_onnx.outputs.saving import save_pictures
 
         return save_pictures(self.img, self.source, Path(save_path))

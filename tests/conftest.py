@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import pypdfium2
 import pytest
 from numpy.typing import NDArray
 
-from ocr_onnx import OCR, sources
-from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx import OCR
+from ocr_onnx.inputs import sources
+from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.runtime.causes import Wheels
 
 PAGES = Path(__file__).parent / "pages"
 
@@ -70,3 +74,39 @@ def pdf(*sizes: tuple[int, int]) -> bytes:
 def near(found: Array, expected: PIL.Image.Image, tolerance: float) -> bool:
     difference = found.astype(int) - np.asarray(expected.convert("RGB"))[:, :, ::-1]
     return float(np.abs(difference).mean()) < tolerance
+
+
+def rc4(key: bytes, data: bytes) -> bytes:
+    state, j = list(range(256)), 0
+    for i in range(256):
+        j = (j + state[i] + key[i % len(key)]) % 256
+        state[i], state[j] = state[j], state[i]
+    i, j, out = 0, 0, bytearray()
+    for byte in data:
+        i = (i + 1) % 256
+        j = (j + state[i]) % 256
+        state[i], state[j] = state[j], state[i]
+        out.append(byte ^ state[(state[i] + state[j]) % 256])
+    return bytes(out)
+
+
+def locked_pdf(password: str) -> bytes:
+    """A page of 50 x 40 points that opens with a password: the standard handler, revision 2, RC4 of 40 bits."""
+    data = pdf((50, 40))
+    identity = bytes.fromhex(data.partition(b"/ID[<")[2].partition(b">")[0].decode())
+    padding = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
+    padded = (password.encode() + padding)[:32]
+    owner = rc4(hashlib.md5(padded, usedforsecurity=False).digest()[:5], padded)
+    key = hashlib.md5(padded + owner + struct.pack("<i", -4) + identity, usedforsecurity=False).digest()[:5]
+    user = rc4(key, padding)
+    trailer = f"/Encrypt<</Filter/Standard/V 1/R 2/P -4/O<{owner.hex()}>/U<{user.hex()}>>>"
+    return data.replace(b"/Root", trailer.encode() + b"/Root")
+
+
+CPU_WHEEL = Wheels({"onnxruntime": "1.32.0"}, ("AzureExecutionProvider", "CPUExecutionProvider"))
+
+GPU_WHEEL = Wheels(
+    {"onnxruntime-gpu": "1.31.1"},
+    ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
+    "13.0",
+)

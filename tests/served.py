@@ -18,9 +18,9 @@ from conftest import PAGES
 
 from ocr_onnx import OCROptions, OCRResult
 from ocr_onnx.service.engine import Check, Engine
+from ocr_onnx.service.scheduling import Work
 from ocr_onnx.service.server import Server, make_server
 from ocr_onnx.service.settings import Settings
-from ocr_onnx.service.work import Work
 from ocr_onnx.types import Image, Page, TextBox, TextLine, Word
 
 SIGN = (PAGES / "sign.png").read_bytes()

@@ -119,13 +119,13 @@ def loaded_by(statement: str) -> set[str]:
     return set(subprocess.check_output([sys.executable, "-c", script], text=True).split())
 
 
-@pytest.mark.parametrize("statement", ["import ocr_onnx", "import ocr_onnx.converters", "import ocr_onnx.cli"])
+@pytest.mark.parametrize("statement", ["import ocr_onnx", "import ocr_onnx.converters", "import ocr_onnx.cli.main"])
 def test_importing_loads_nothing_heavy(statement: str) -> None:
     assert not loaded_by(statement) & HEAVY
 
 
 def test_what_reads_a_picture_loads_nothing_for_pdfs_or_the_web() -> None:
-    assert not loaded_by("import ocr_onnx.paddleocr") & {"pypdfium2", "urllib.request", "ssl", "filelock"}
+    assert not loaded_by("import ocr_onnx.paddle.paddleocr") & {"pypdfium2", "urllib.request", "ssl", "filelock"}
 
 
 def test_importing_the_package_loads_few_modules() -> None:

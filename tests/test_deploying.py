@@ -21,13 +21,13 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from served import running
 
-from ocr_onnx.cli import main
-from ocr_onnx.cli_serve import serve
+from ocr_onnx.cli.main import main
+from ocr_onnx.cli.serve import serve
 from ocr_onnx.errors import OptionError
-from ocr_onnx.fonts import PACKAGES
+from ocr_onnx.models.store import HOME_VARIABLE
+from ocr_onnx.outputs.fonts import PACKAGES
 from ocr_onnx.service import keys
 from ocr_onnx.service.settings import Settings
-from ocr_onnx.store import HOME_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

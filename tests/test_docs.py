@@ -12,9 +12,11 @@ from conftest import PAGES
 
 import ocr_onnx
 from benchmarks import api, readme
-from ocr_onnx import PaddleOCR, paddle_parameters, zoo
-from ocr_onnx.cli import main
-from ocr_onnx.cli_run import run
+from ocr_onnx import PaddleOCR
+from ocr_onnx.cli.main import main
+from ocr_onnx.cli.run import run
+from ocr_onnx.models import zoo
+from ocr_onnx.paddle import parameters as parameters_module
 
 TEXT = readme.README.read_text("utf-8")
 MIGRATION = (api.PAGE.parent / "migrating-from-paddleocr.md").read_text("utf-8")
@@ -94,18 +96,18 @@ def parameters(method: str) -> set[str]:
 
 def test_every_parameter_is_in_the_table_of_what_differs_from_paddleocr() -> None:
     names = [name for name, *_ in ROWS]
-    old, idle = set(paddle_parameters.DEPRECATED), set(paddle_parameters.WITHOUT_EFFECT)
+    old, idle = set(parameters_module.DEPRECATED), set(parameters_module.WITHOUT_EFFECT)
     assert set(names) == parameters("__init__") | parameters("predict") | old | idle
     assert len(names) == len(set(names))
 
 
 def test_the_table_says_what_a_call_takes_what_is_old_and_what_has_no_effect() -> None:
     assert {name for name, call, *_ in ROWS if call} == parameters("predict") == parameters("predict_iter")
-    assert {name for name, _, here, _ in ROWS if here == "no effect"} == set(paddle_parameters.WITHOUT_EFFECT) - {
+    assert {name for name, _, here, _ in ROWS if here == "no effect"} == set(parameters_module.WITHOUT_EFFECT) - {
         "enable_hpi"
     }, "which has one with the pipeline, and none with a single model"
     old = {name: text.partition("deprecated: ")[2].strip("`") for name, *_, text in ROWS if "deprecated" in text}
-    assert old == paddle_parameters.DEPRECATED
+    assert old == parameters_module.DEPRECATED
 
 
 def test_every_key_of_a_result_is_in_the_table() -> None:

@@ -11,8 +11,8 @@ from conftest import PAGES
 
 from benchmarks import fidelity
 from ocr_onnx import OCR, DetectionOptions, OCROptions, RecognitionOptions
-from ocr_onnx.detection import TextDetector
-from ocr_onnx.sources import read_pages
+from ocr_onnx.inputs.sources import read_pages
+from ocr_onnx.stages.detection import TextDetector
 
 OPTIONS = [json.loads(line) for line in (PAGES / "options.jsonl").read_text("utf-8").splitlines()]
 IN_PIPELINE = [line for line in OPTIONS if "options" in line]

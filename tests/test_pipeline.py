@@ -16,9 +16,7 @@ import numpy as np
 import pytest
 from conftest import DETECTION, PAGE, PAGES, RECOGNITION, UNWARPING, pdf
 
-from ocr_onnx import OCR, InputOptions, OCROptions, OCRResult, RecognitionOptions, geometry
-from ocr_onnx.detection import DetectionOptions, TextDetector
-from ocr_onnx.devices import CPU, CUDA_PROVIDER, Placement, Provider
+from ocr_onnx import OCR, InputOptions, OCROptions, OCRResult, RecognitionOptions
 from ocr_onnx.errors import (
     ImageTooLargeError,
     InputNotFoundError,
@@ -28,12 +26,15 @@ from ocr_onnx.errors import (
     UnreadableImageError,
     UnsupportedInputError,
 )
-from ocr_onnx.orientation import PageClassifier
+from ocr_onnx.inputs.sources import read_pages
 from ocr_onnx.pipeline import AT_ONCE
-from ocr_onnx.recognition import TextRecognizer
-from ocr_onnx.sources import read_pages
+from ocr_onnx.runtime.providers import CPU, CUDA_PROVIDER, Placement, Provider
+from ocr_onnx.stages import geometry
+from ocr_onnx.stages.detection import DetectionOptions, TextDetector
+from ocr_onnx.stages.orientation import PageClassifier
+from ocr_onnx.stages.recognition import TextRecognizer
+from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.types import Image, Page, Run, Tensor, Text, TextBox
-from ocr_onnx.unwarping import TextImageUnwarper
 
 ON_GPU = replace(CPU, providers=(Provider(CUDA_PROVIDER),))
 

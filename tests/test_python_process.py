@@ -15,13 +15,14 @@ import pytest
 from conftest import PAGES
 
 import ocr_onnx
-from ocr_onnx import download, python_process, store
-from ocr_onnx.converters import environment, graph_tools
+from ocr_onnx import python_process
+from ocr_onnx.converters import environment, toolchain
 from ocr_onnx.converters.paddle import run_paddle
 from ocr_onnx.errors import ConversionError, OCRError
-from ocr_onnx.inputs import InputOptions
-from ocr_onnx.metadata import ModelMetadata
-from ocr_onnx.runtime import Session
+from ocr_onnx.inputs.options import InputOptions
+from ocr_onnx.models import download, store
+from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.runtime.session import Session
 from ocr_onnx.service.decoding import DecodeLimits, Decoder
 
 PACKAGE = Path(ocr_onnx.__file__).parent
@@ -69,10 +70,10 @@ def test_graph_tools_are_installed_without_running_the_current_folder(
     (wheel,) = index.iterdir()
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"ocr-onnx-nothing==1.0 --hash=sha256:{store.sha256(wheel)}\n", "utf-8")
-    monkeypatch.setattr(graph_tools, "LOCK", lock)
-    monkeypatch.setattr(graph_tools, "PACKAGES", ("ocr-onnx-nothing",))
-    graph_tools._fetch(graph_tools._folder())
-    assert list(graph_tools._folder().glob("*.dist-info"))
+    monkeypatch.setattr(toolchain, "LOCK", lock)
+    monkeypatch.setattr(toolchain, "PACKAGES", ("ocr-onnx-nothing",))
+    toolchain._fetch(toolchain._folder())
+    assert list(toolchain._folder().glob("*.dist-info"))
     assert not ran.exists()
 
 
@@ -82,7 +83,7 @@ def test_a_graph_is_rewritten_without_running_the_current_folder(ran: Path, tmp_
     path = store.find("PP-LCNet_x1_0_textline_ori")
     metadata = ModelMetadata.from_properties(Session(path).properties, str(path))
     with pytest.raises(ConversionError, match="DecodeError"):  # The onnx package's own.
-        graph_tools._run(source, tmp_path / "made.onnx", metadata)
+        toolchain._run(source, tmp_path / "made.onnx", metadata)
     assert not ran.exists()
 
 
@@ -110,7 +111,7 @@ def test_pictures_are_decoded_without_running_the_current_folder(ran: Path, monk
 
 def test_serving_processes_are_started_without_running_the_current_folder(ran: Path, tmp_path: Path) -> None:
     script = tmp_path / "ocr-onnx"
-    script.write_text("from ocr_onnx.cli import main\nif __name__ == '__main__':\n    main()\n", "utf-8")
+    script.write_text("from ocr_onnx.cli.main import main\nif __name__ == '__main__':\n    main()\n", "utf-8")
     command = [sys.executable, str(script), "serve", "--port", "0", "--workers", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
@@ -138,7 +139,7 @@ def test_a_program_that_embeds_python_is_not_started_again(
 def test_a_frozen_program_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     with pytest.raises(OCRError, match="embeds Python"):
-        python_process.function("ocr_onnx.cli")
+        python_process.function("ocr_onnx.cli.main")
 
 
 @pytest.mark.parametrize("name", ["python", "python3.14t", "pypy3.11", ".python3-wrapped", "Python", "graalpy"])

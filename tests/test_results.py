@@ -15,8 +15,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ocr_onnx import OCROptions, OCRResult, Page, TextBox, TextLine, Word, rendering
+from ocr_onnx import OCROptions, OCRResult, Page, TextBox, TextLine, Word
 from ocr_onnx.errors import OutputError
+from ocr_onnx.outputs import drawing
 from ocr_onnx.types import Orientation
 
 QUAD = np.array([[10, 20], [110, 20], [110, 50], [10, 50]], np.int32)
@@ -77,7 +78,7 @@ def test_words_are_there_where_they_were_asked_for(result: OCRResult) -> None:
 def test_text_in_a_polygon_is_written_into_the_rectangle_around_it(result: OCRResult) -> None:
     around = np.array([[20, 20], [100, 20], [110, 35], [100, 50], [20, 50], [10, 35]], np.int32)
     line = replace(result.lines[0], box=TextBox(around, 0.9))
-    picture = np.asarray(rendering.draw(replace(result, lines=(line,))))[:, 200:]
+    picture = np.asarray(drawing.draw(replace(result, lines=(line,))))[:, 200:]
     assert (picture[24:46, 24:96].min(axis=2) < 100).sum() > 50
 
 

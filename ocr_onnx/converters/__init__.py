@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from ocr_onnx.errors import ConversionError
 
 if TYPE_CHECKING:
-    from ocr_onnx.converters.conversion import Report as Report
     from ocr_onnx.converters.environment import Confirm
-    from ocr_onnx.converters.form import Form
-    from ocr_onnx.zoo import ModelSpec
+    from ocr_onnx.converters.export import Report as Report
+    from ocr_onnx.converters.export_options import Form
+    from ocr_onnx.models.zoo import ModelSpec
 
 
 def convert(
@@ -39,7 +39,7 @@ def convert(
 
     model = PaddleModel.at(directory, dictionary)
     versions()
-    from ocr_onnx.converters.conversion import convert_model
+    from ocr_onnx.converters.export import convert_model
 
     return convert_model(model, target, name=name, verify=verify, form=form)
 
@@ -50,7 +50,7 @@ def make(spec: ModelSpec, directory: Path, scratch: Path, *, confirm: Confirm | 
     An official ONNX form is rewritten as in graph_tools.finish, and lies in `scratch`; Paddle's formats are converted as in
     cache.cached, which says what is raised.
     """
-    from ocr_onnx.converters import graph_tools
+    from ocr_onnx.converters import toolchain
     from ocr_onnx.converters.cache import cached
     from ocr_onnx.converters.describe import describe_export
 
@@ -59,8 +59,8 @@ def make(spec: ModelSpec, directory: Path, scratch: Path, *, confirm: Confirm | 
     if not exports:
         return cached(directory, name=spec.name, dictionary=dictionary, confirm=confirm, command=command)
     made = scratch / f"{spec.name}.onnx"
-    graph_tools.ready(fetch=True)
-    graph_tools.finish(exports[0], made, describe_export(spec.name, spec.task, directory / "inference.yml"))
+    toolchain.ready(fetch=True)
+    toolchain.finish(exports[0], made, describe_export(spec.name, spec.task, directory / "inference.yml"))
     return made
 
 
@@ -70,11 +70,11 @@ def take_in(source: Path, target: Path, *, name: str | None = None, dictionary: 
     Recognition takes its characters from the yml, from `dictionary` or from the file's own metadata. Raises
     ConversionError where there are none, ModelNotFoundError where nobody knows what it is.
     """
-    from ocr_onnx import zoo
-    from ocr_onnx.converters import graph_tools
+    from ocr_onnx.converters import toolchain
     from ocr_onnx.converters.describe import charset_of_export, describe_yml, usual
     from ocr_onnx.converters.paddle import PaddleModel
-    from ocr_onnx.runtime import Session
+    from ocr_onnx.models import zoo
+    from ocr_onnx.runtime.session import Session
 
     yml = source.with_name("inference.yml")
     if yml.is_file():
@@ -94,4 +94,4 @@ def take_in(source: Path, target: Path, *, name: str | None = None, dictionary: 
                 f"{source} has no dictionary: give it an inference.yml, or say --dict FILE (a character a line) to ocr-onnx models import"
             )
         metadata = replace(metadata, charset=charset)
-    graph_tools.finish(source, target, metadata)
+    toolchain.finish(source, target, metadata)

@@ -10,10 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ocr_onnx import __version__, converters, store
-from ocr_onnx.converters import environment, graph_tools, simple
+from ocr_onnx import __version__, converters
+from ocr_onnx.converters import environment, legacy, toolchain
 from ocr_onnx.converters.environment import Confirm
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
+from ocr_onnx.models import store
 
 
 def cached(
@@ -32,15 +33,15 @@ def cached(
     what the error tells to run where it does not. Raises ModelNotFoundError where a file is missing, ConversionError and DownloadError.
     """
     model = PaddleModel.at(directory, dictionary)
-    extra = find_spec("paddle") is not None and graph_tools.installed()
-    by_core = not extra and simple.takes(model)
+    extra = find_spec("paddle") is not None and toolchain.installed()
+    by_core = not extra and legacy.takes(model)
     checksums = model.checksums
 
     def kept() -> Path:
         if extra:
             by: Mapping[str, Any] = installed_versions()
         elif by_core:
-            by = {"core": simple.CORE, "rewritten": graph_tools.ready(fetch=False), **installed_versions()}
+            by = {"core": legacy.CORE, "rewritten": toolchain.ready(fetch=False), **installed_versions()}
         else:
             by = environment.versions()
         return _kept([by, name, checksums])
@@ -50,7 +51,7 @@ def cached(
             converters.convert(directory, made, name=name, dictionary=dictionary)
         elif by_core:
             raw = made.with_name("raw.onnx")
-            graph_tools.finish(raw, made, simple.export_old(model, raw, name))
+            toolchain.finish(raw, made, legacy.export_old(model, raw, name))
         else:
             retry = command or f"ocr-onnx convert --isolated --yes {directory}"
             python = environment.ensure(f"converting {name or directory}", retry, confirm)
@@ -59,7 +60,7 @@ def cached(
             environment.run(python, "convert", *given, "--", directory)
 
     if by_core and not kept().is_file():
-        graph_tools.ready(fetch=True)
+        toolchain.ready(fetch=True)
     return _once(kept(), convert)
 
 
@@ -67,7 +68,7 @@ def cached_export(source: Path, name: str | None = None) -> Path:
     """The file that says what it is, made of somebody's ONNX export once; see take_in."""
     yml = source.with_name("inference.yml")
     files = [store.sha256(file) for file in (source, yml) if file.is_file()]
-    target = _kept([graph_tools.ready(fetch=False), installed_versions(), name or source.stem, files])
+    target = _kept([toolchain.ready(fetch=False), installed_versions(), name or source.stem, files])
     return _once(target, lambda made: converters.take_in(source, made, name=name))
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
-from ocr_onnx.detection import DetectionOptions
 from ocr_onnx.errors import ConversionError
-from ocr_onnx.metadata import ModelMetadata, Task
+from ocr_onnx.models.metadata import ModelMetadata, Task
+from ocr_onnx.stages.detection import DetectionOptions
 
 HALF = (0.5, 0.5, 0.5)
 """Recognition's mean and standard deviation: fixed in the reference's code, absent from inference.yml."""

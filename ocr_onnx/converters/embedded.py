@@ -14,13 +14,13 @@ from pathlib import Path
 import click
 import onnx
 
-from ocr_onnx import zoo
 from ocr_onnx.converters import convert
-from ocr_onnx.converters.blanks import PROOF, check_proof
-from ocr_onnx.converters.conversion import Report, import_onnx
 from ocr_onnx.converters.describe import describe_export
+from ocr_onnx.converters.export import Report, import_onnx
+from ocr_onnx.converters.passes.blank_bound import PROOF, check_proof
 from ocr_onnx.converters.weights import fetch
-from ocr_onnx.modelfile import for_loading
+from ocr_onnx.models import zoo
+from ocr_onnx.runtime.model_file import for_loading
 
 
 def build(spec: zoo.ModelSpec, target: Path, cache: Path) -> Report:

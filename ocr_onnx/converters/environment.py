@@ -14,9 +14,10 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ocr_onnx import download, python_process, store, zoo
+from ocr_onnx import python_process
 from ocr_onnx.converters.paddle import PACKAGES
 from ocr_onnx.errors import ConversionError
+from ocr_onnx.models import download, store, zoo
 
 logger = logging.getLogger(__name__)
 

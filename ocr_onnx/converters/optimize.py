@@ -6,11 +6,11 @@ import onnx
 import onnx.version_converter
 import onnxslim
 
-from ocr_onnx.converters.classes import best_classes
-from ocr_onnx.converters.form import Form
+from ocr_onnx.converters.export_options import Form
 from ocr_onnx.converters.graph import AXES, Graph
-from ocr_onnx.converters.neck import simplify_neck
-from ocr_onnx.converters.scalars import fold_scalars, shifts_in_blocks
+from ocr_onnx.converters.passes.affine_folding import fold_scalars, shifts_in_blocks
+from ocr_onnx.converters.passes.argmax_head import best_classes
+from ocr_onnx.converters.passes.db_neck import simplify_neck
 from ocr_onnx.errors import ConversionError
 
 

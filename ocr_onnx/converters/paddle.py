@@ -19,9 +19,9 @@ import yaml
 from numpy.typing import NDArray
 
 from ocr_onnx import python_process
-from ocr_onnx.converters.params import check_weights
+from ocr_onnx.converters.paddle_params import check_weights
 from ocr_onnx.errors import ConversionError, ModelNotFoundError
-from ocr_onnx.store import sha256
+from ocr_onnx.models.store import sha256
 from ocr_onnx.types import Tensor
 
 PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxslim")

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from ocr_onnx.converters import verify
-from ocr_onnx.converters.alternatives import Alternative, contents
-from ocr_onnx.converters.bounds import PREFIX, SHARES
-from ocr_onnx.converters.conversion import Report
+from ocr_onnx.converters.export import Report
+from ocr_onnx.converters.passes.valid_region import PREFIX, SHARES
+from ocr_onnx.converters.replacements import Alternative, contents
 from ocr_onnx.errors import ConversionError, ModelError
-from ocr_onnx.metadata import PROPERTY, ModelMetadata
-from ocr_onnx.modelfile import for_loading, has_bounds
-from ocr_onnx.recognition import best_classes
-from ocr_onnx.store import place
+from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
+from ocr_onnx.models.store import place
+from ocr_onnx.runtime.model_file import for_loading, has_bounds
+from ocr_onnx.stages.recognition import best_classes
 
 logger = logging.getLogger(__name__)
 

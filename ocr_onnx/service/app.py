@@ -15,22 +15,22 @@ from starlette.responses import Response
 
 from ocr_onnx import __version__
 from ocr_onnx.errors import OCRError
-from ocr_onnx.service import documentation, envelopes, keys, logs, refusals, wire
-from ocr_onnx.service.answers import PageAnswer
+from ocr_onnx.service import documentation, envelopes, keys, logs, messages, refusals
+from ocr_onnx.service.access_log import CLIENT_GONE, Entry, Journal, entry_of
 from ocr_onnx.service.bodies import Asked, Bodies, Held
 from ocr_onnx.service.budget import Budget, default_budget
 from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.service.engine import Engine
-from ocr_onnx.service.entrance import guard
 from ocr_onnx.service.fetchers import Fetchers
 from ocr_onnx.service.inference import Inference, Kind, kind_of
-from ocr_onnx.service.journal import CLIENT_GONE, Entry, Journal, entry_of
 from ocr_onnx.service.metrics import Metrics
+from ocr_onnx.service.origin import guard
+from ocr_onnx.service.page_answers import PageAnswer
+from ocr_onnx.service.page_route import add_page
 from ocr_onnx.service.refusals import ClientGoneError, Refused
+from ocr_onnx.service.scheduling import Wanted, Work
 from ocr_onnx.service.sending import Lines, Whole, while_connected
 from ocr_onnx.service.settings import MEGABYTE, Settings
-from ocr_onnx.service.site import add_page
-from ocr_onnx.service.work import Wanted, Work
 
 ROUTES = frozenset({"/ocr", "/health", "/ready", "/metrics", "/openapi.json", "/"})
 
@@ -146,7 +146,7 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    answers: dict[int | str, dict[str, Any]] = {200: {"model": wire.Answer}}
+    answers: dict[int | str, dict[str, Any]] = {200: {"model": messages.Answer}}
     plain: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
     secured: dict[str, Any] = (
         {"security": [{name: []} for name in documentation.SECURITY]} if service.keys.asked_for else {}

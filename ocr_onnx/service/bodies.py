@@ -15,12 +15,12 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ocr_onnx.inputs import is_address
-from ocr_onnx.service import wire
+from ocr_onnx.inputs.options import is_address
+from ocr_onnx.service import messages
 from ocr_onnx.service.metrics import Metrics
 from ocr_onnx.service.refusals import ClientGoneError, Refused
+from ocr_onnx.service.scheduling import Work
 from ocr_onnx.service.settings import MEGABYTE, Settings
-from ocr_onnx.service.work import Work
 
 DATA_URL = re.compile(r"data:[^,;]*(;[^,;]*)*;base64,", re.IGNORECASE)
 
@@ -51,7 +51,7 @@ SMALLER = "send fewer pages, or ask for visualize false or application/x-ndjson"
 class Asked(NamedTuple):
     """A request, taken apart."""
 
-    ask: wire.OCRRequest
+    ask: messages.OCRRequest
     """Without `file`, which may be large."""
     data: bytes
     """The file; empty where it is to be fetched."""
@@ -180,7 +180,7 @@ async def take_apart(headers: Headers, body: bytearray) -> Asked:
 def _of_json(body: bytearray) -> Asked:
     if sum(body.count(sign) for sign in (b",", b"[", b"{")) > VALUES:
         raise Refused(422, f"the body has more than {VALUES} values: send the fields of a request alone")
-    ask = wire.parse(body)
+    ask = messages.parse(body)
     body.clear()
     return _asked(ask)
 
@@ -212,15 +212,15 @@ def _of_form(form: FormData) -> Asked:
             fields[name] = int(value) if name == "fileType" and value in {"0", "1"} else value
     upload = form.get("file")
     if not isinstance(upload, UploadFile):
-        return _asked(wire.parse(fields))
-    ask = wire.parse(fields | {"file": "an upload"})
+        return _asked(messages.parse(fields))
+    ask = messages.parse(fields | {"file": "an upload"})
     data = upload.file.read()
     if not data:
         raise Refused(422, "file is empty")
     return Asked(ask, data, None)
 
 
-def _asked(ask: wire.OCRRequest) -> Asked:
+def _asked(ask: messages.OCRRequest) -> Asked:
     without = ask.model_copy(update={"file": ""})
     if is_address(ask.file):
         return Asked(without, b"", ask.file)

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ocr_onnx import memory
 from ocr_onnx.errors import NotEnoughMemoryError
-from ocr_onnx.service.work import Wanted
+from ocr_onnx.runtime import memory
+from ocr_onnx.service.scheduling import Wanted
 
 SHARE = 0.8
 """Of the memory left at the start, for pages; the rest is for bodies, answers and decoding."""

@@ -31,9 +31,9 @@ from typing import Any
 import cv2
 import PIL.Image
 
-from ocr_onnx.documents import PDF_SIGNATURE, read_file
 from ocr_onnx.errors import NotEnoughMemoryError, OCRError, UnreadableImageError
-from ocr_onnx.inputs import InputOptions
+from ocr_onnx.inputs.documents import PDF_SIGNATURE, read_file
+from ocr_onnx.inputs.options import InputOptions
 from ocr_onnx.service import sandbox
 from ocr_onnx.types import Page
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ocr_onnx.service import wire
+from ocr_onnx.service import messages
 from ocr_onnx.service.envelopes import LINES
 
 TITLE = "ocr-onnx"
@@ -38,7 +38,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The answers that are errors."""
     return {
         status: {
-            "model": wire.Answer,
+            "model": messages.Answer,
             "description": REASONS[status],
             **({"headers": RETRY} if status in {429, 503} else {}),
         }
@@ -49,17 +49,17 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def answers() -> dict[int | str, dict[str, Any]]:
     """Those of POST /ocr."""
     lines = {"schema": {"type": "string", "description": "A line a page: {page, result}; the last: logId to dataInfo."}}
-    success = {"model": wire.OCRAnswer, "description": "The pages, read.", "content": {LINES: lines}}
+    success = {"model": messages.OCRAnswer, "description": "The pages, read.", "content": {LINES: lines}}
     return {200: success, **refusals(*REASONS)}
 
 
 def body() -> dict[str, Any]:
     """The body of POST /ocr, as JSON or as a form."""
-    schema = wire.OCRRequest.model_json_schema(by_alias=True)
+    schema = messages.OCRRequest.model_json_schema(by_alias=True)
     upload = {"type": "string", "format": "binary", "description": "The file, or any form of `file` in JSON."}
     form = {**schema, "title": "OCRForm", "properties": {**schema["properties"], "file": upload}}
     form.pop("examples", None)
-    example = {"a picture": {"value": {"file": wire.WHITE, "fileType": 1, "visualize": False}}}
+    example = {"a picture": {"value": {"file": messages.WHITE, "fileType": 1, "visualize": False}}}
     content = {
         "application/json": {"schema": schema, "examples": example},
         "multipart/form-data": {"schema": form},

@@ -10,13 +10,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ocr_onnx import detection, unwarping
-from ocr_onnx.detection import DetectionOptions, TextDetector
 from ocr_onnx.errors import ImageTooLargeError
-from ocr_onnx.geometry import covered
-from ocr_onnx.metadata import ModelMetadata
+from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.pipeline import OCR, OCROptions
 from ocr_onnx.results import OCRResult
+from ocr_onnx.stages import detection, unwarping
+from ocr_onnx.stages.detection import DetectionOptions, TextDetector
+from ocr_onnx.stages.geometry import covered
 from ocr_onnx.types import Image, Page, Run, Tensor, TextBox
 
 Check = Callable[[], None]

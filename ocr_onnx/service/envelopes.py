@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from starlette.responses import Response
 
-from ocr_onnx.service.answers import PageAnswer
+from ocr_onnx.service.page_answers import PageAnswer
 from ocr_onnx.service.refusals import Refused
 
 JSON, LINES = "application/json", "application/x-ndjson"

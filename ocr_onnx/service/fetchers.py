@@ -7,12 +7,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from ocr_onnx.inputs.http import Deadline
 from ocr_onnx.service.fetching import fetch
 from ocr_onnx.service.metrics import Metrics
 from ocr_onnx.service.refusals import Refused
+from ocr_onnx.service.scheduling import Wanted, Work
 from ocr_onnx.service.settings import Settings
-from ocr_onnx.service.work import Wanted, Work
-from ocr_onnx.web import Deadline
 
 THREADS = 8
 """Addresses that one process fetches at a time."""

@@ -21,11 +21,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
-from ocr_onnx.download import OFFLINE_VARIABLE, offline
 from ocr_onnx.errors import FetchRefusedError, InputDownloadError, InputError, OptionError
-from ocr_onnx.inputs import InputOptions, is_address
+from ocr_onnx.inputs.http import Connector, Deadline, follow
+from ocr_onnx.inputs.options import InputOptions, is_address
+from ocr_onnx.models.download import OFFLINE_VARIABLE, offline
 from ocr_onnx.options import check_number
-from ocr_onnx.web import Connector, Deadline, follow
 
 logger = logging.getLogger(__name__)
 

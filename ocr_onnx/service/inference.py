@@ -8,16 +8,16 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ocr_onnx.documents import PDF_SIGNATURE
-from ocr_onnx.inputs import InputOptions
+from ocr_onnx.inputs.documents import PDF_SIGNATURE
+from ocr_onnx.inputs.options import InputOptions
 from ocr_onnx.pipeline import OCROptions
-from ocr_onnx.service import wire
-from ocr_onnx.service.answers import PageAnswer, page_answer
+from ocr_onnx.service import messages
 from ocr_onnx.service.budget import Budget
 from ocr_onnx.service.engine import Engine
 from ocr_onnx.service.metrics import Metrics
+from ocr_onnx.service.page_answers import PageAnswer, page_answer
+from ocr_onnx.service.scheduling import Wanted
 from ocr_onnx.service.settings import Settings
-from ocr_onnx.service.work import Wanted
 from ocr_onnx.types import Page
 
 Kind = Literal["image", "pdf"]
@@ -39,7 +39,7 @@ class Inference:
     decode: Decode
     budget: Budget
 
-    def pages(self, data: bytes, ask: wire.OCRRequest, wanted: Wanted) -> Generator[PageAnswer, None, None]:
+    def pages(self, data: bytes, ask: messages.OCRRequest, wanted: Wanted) -> Generator[PageAnswer, None, None]:
         """Every page of a file, read and written. Raises a kind of OCRError, and what `wanted.check` raises."""
         options = options_of(ask, self.engine.options, self.settings)
         visualize = self.settings.visualize if ask.visualize is None else ask.visualize
@@ -63,7 +63,7 @@ def kind_of(data: bytes, file_type: int | None) -> Kind:
     return "pdf" if file_type == PDF else "image"
 
 
-def options_of(ask: wire.OCRRequest, base: OCROptions, settings: Settings) -> OCROptions:
+def options_of(ask: messages.OCRRequest, base: OCROptions, settings: Settings) -> OCROptions:
     """What a request goes through: what it says, else what the server is set to; never more than the server allows."""
     detection: dict[str, Any] = _given(
         limit_side_len=ask.text_det_limit_side_len,

@@ -14,10 +14,10 @@ from starlette.types import Receive, Scope, Send
 
 from ocr_onnx.errors import OCRError
 from ocr_onnx.service import envelopes, refusals
-from ocr_onnx.service.answers import PageAnswer
+from ocr_onnx.service.access_log import CLIENT_GONE, entry_of
 from ocr_onnx.service.bodies import Held
 from ocr_onnx.service.inference import Kind
-from ocr_onnx.service.journal import CLIENT_GONE, entry_of
+from ocr_onnx.service.page_answers import PageAnswer
 from ocr_onnx.service.refusals import ClientGoneError, Refused
 
 T = TypeVar("T")

@@ -23,8 +23,8 @@ from ocr_onnx.service.app import create_app
 from ocr_onnx.service.connections import Connections, Received
 from ocr_onnx.service.engine import Engine
 from ocr_onnx.service.processes import Processes
+from ocr_onnx.service.scheduling import Work
 from ocr_onnx.service.settings import Settings
-from ocr_onnx.service.work import Work
 
 MakeEngine = Callable[[], Engine]
 """Loads the models; called in each process."""

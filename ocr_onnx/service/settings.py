@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ocr_onnx.errors import OptionError
-from ocr_onnx.inputs import MAX_PIXELS
+from ocr_onnx.inputs.options import MAX_PIXELS
 from ocr_onnx.options import check_number
+from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.service.fetching import FetchPolicy
-from ocr_onnx.threads import cpu_count
 
 MEGABYTE = 2**20
 

@@ -19,8 +19,8 @@ import paddleocr
 import yaml
 from paddleocr import PaddleOCR, TextDetection
 
-from ocr_onnx import zoo
 from ocr_onnx.converters.weights import fetch
+from ocr_onnx.models import zoo
 
 HERE = Path(__file__).parent
 SAMPLE = HERE.parents[1] / "ocr_onnx" / "sample.png"

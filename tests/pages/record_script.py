@@ -18,9 +18,9 @@ from typing import Any
 
 import yaml
 
-from ocr_onnx import zoo
 from ocr_onnx.converters.paddle import PaddleModel
 from ocr_onnx.converters.weights import fetch
+from ocr_onnx.models import zoo
 
 HERE = Path(__file__).parent
 MODELS = ["PP-LCNet_x1_0_doc_ori", *(f"PP-OCRv{v}_mobile_{task}" for v in (3, 4, 5) for task in ("det", "rec"))]

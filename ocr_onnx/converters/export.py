@@ -1,0 +1,155 @@
+"""From a Paddle directory to one ONNX file: export, optimize, describe, verify, and only then put it in place."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from ocr_onnx.converters.describe import describe
+from ocr_onnx.converters.export_options import Form
+from ocr_onnx.converters.legacy import check_classes
+from ocr_onnx.converters.optimize import optimize
+from ocr_onnx.converters.paddle import PaddleModel, installed_versions
+from ocr_onnx.converters.passes.blank_bound import blank_features, find_table, skip_blanks
+from ocr_onnx.converters.passes.fpn_finest import compose_finest
+from ocr_onnx.converters.passes.pad_columns import skip_padding
+from ocr_onnx.converters.passes.valid_region import HEIGHT, WIDTH, keep_bounds
+from ocr_onnx.converters.replacements import Alternative, contents
+from ocr_onnx.converters.verify import (
+    WITHOUT_BOUNDS,
+    Agreement,
+    Inputs,
+    Outputs,
+    check_alike,
+    check_numbers,
+    compare,
+    keeps_bounds,
+    padded,
+    run_onnx,
+    sample_inputs,
+)
+from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
+from ocr_onnx.models.store import place, sha256
+from ocr_onnx.runtime.model_file import PRODUCER, for_loading
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a conversion did."""
+
+    metadata: ModelMetadata
+    target: Path
+    nodes: tuple[int, int]
+    """Operators before and after optimization."""
+    opset: int
+    agreement: Agreement | None
+    """How the file compares with its source; None if that was not asked for."""
+
+    def __str__(self) -> str:
+        size = f"{self.target.stat().st_size / 1e6:.1f} MB"
+        before, after = self.nodes
+        verified = "not verified" if self.agreement is None else str(self.agreement)
+        name = f"{self.metadata.name} ({self.metadata.task})"
+        shape = "x".join(map(str, self.metadata.static_shape or self.metadata.input_shape)) or "any size"
+        known = f"{self.metadata.precision}, input {shape}{' only' if self.metadata.static_shape else ''}"
+        known += f", {len(self.metadata.charset)} characters" if self.metadata.charset else ""
+        return f"{name}, {known}: {before} -> {after} operators, opset {self.opset}, {size}; {verified}"
+
+
+def convert_model(
+    model: PaddleModel, target: Path, *, name: str | None = None, verify: bool = True, form: Form | None = None
+) -> Report:
+    """Convert a Paddle model to the file `target`: see ocr_onnx.converters.convert."""
+    form = Form() if form is None else form
+    with tempfile.TemporaryDirectory() as scratch:
+        raw = Path(scratch, "raw.onnx")
+        model.export(raw, form.opset)
+        exported = onnx.load(raw)
+        rank = len(exported.graph.output[0].type.tensor_type.shape.dim)
+        metadata = replace(describe(model, rank, name), static_shape=form.static)
+        return _finish(exported, target, metadata, model.infer if verify else None, form)
+
+
+def import_onnx(source: Path, target: Path, metadata: ModelMetadata) -> Report:
+    """Take in an ONNX export, of Paddle's core or somebody's; what comes out is compared with what came in."""
+    metadata = replace(
+        metadata,
+        source=metadata.source or {source.name: sha256(source)},
+        converter={**metadata.converter, **installed_versions()},
+    )
+    return _finish(onnx.load(source), target, metadata, lambda inputs: run_onnx(source, inputs))
+
+
+def _finish(
+    exported: onnx.ModelProto,
+    target: Path,
+    metadata: ModelMetadata,
+    reference: Callable[[Inputs], Outputs] | None,
+    form: Form | None = None,
+) -> Report:
+    """Optimize, clear of denormal numbers, stamp, compare with `reference`, put in place."""
+    before = len(exported.graph.node)
+    classes = exported.graph.output[0].type.tensor_type.shape.dim
+    check_classes(metadata, classes[-1].dim_value or None if classes else None)
+    recognition, detection = (metadata.task == task for task in ("text_recognition", "text_detection"))
+    model = optimize(exported, reduce_classes=recognition, free_size=detection and _has_fixed_size(exported), form=form)
+    model.producer_name = PRODUCER
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch, "model.onnx")
+        alternatives, for_gpu = _for_cpu(model, metadata, Path(scratch)), _for_gpu(model, metadata)
+        made.write_bytes(contents(model, alternatives, for_gpu))
+        inputs = sample_inputs(metadata)
+        # An exporter can finish without a word and have written what does not load, or answers with no numbers.
+        found = run_onnx(made, inputs)
+        check_numbers(metadata, found)
+        agreement = None if reference is None else compare(metadata, reference(inputs), found)
+        if alternatives:
+            file, elsewhere = made.read_bytes(), Path(scratch, "elsewhere.onnx")
+            onnx.checker.check_model(onnx.load_from_string(for_loading(file)), full_check=True)
+            elsewhere.write_bytes(for_loading(file, on_cpu=False))
+            if recognition:
+                inputs = padded(inputs)
+                found = run_onnx(made, inputs)
+            check_alike(metadata, run_onnx(elsewhere, inputs), found)
+        if for_gpu is not None and not keeps_bounds(metadata, made, sample_inputs(metadata)):
+            made.write_bytes(contents(model, alternatives))
+        place(made, target)
+    return Report(metadata, target, (before, len(model.graph.node)), model.opset_import[0].version, agreement)
+
+
+def _for_cpu(model: onnx.ModelProto, metadata: ModelMetadata, scratch: Path) -> list[Alternative]:
+    """What a CPU is given in place of some nodes."""
+    if metadata.static_shape:
+        return []
+    if metadata.task == "text_detection":
+        return compose_finest(model)
+    if metadata.task != "text_recognition":
+        return []
+    found = skip_padding(model)
+    if (table := find_table(model)) is not None:
+        found += skip_blanks(model, table, blank_features(model, table, metadata, scratch))
+    return found
+
+
+def _for_gpu(model: onnx.ModelProto, metadata: ModelMetadata) -> Alternative | None:
+    """What a GPU is given in place of all nodes."""
+    axes = {"text_detection": (HEIGHT, WIDTH), "text_recognition": (WIDTH,)}.get(metadata.task)
+    if axes is None or metadata.static_shape:
+        return None
+    found = keep_bounds(model, axes)
+    if found is None:
+        logger.warning(WITHOUT_BOUNDS, metadata.name, "what becomes of a picture's end is not known of all its nodes")
+    return found
+
+
+def _has_fixed_size(model: onnx.ModelProto) -> bool:
+    return any(side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim[2:])

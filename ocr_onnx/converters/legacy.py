@@ -1,0 +1,86 @@
+"""Without Paddle and without the onnx package: models of the older format exported, and exports described, as they are."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+from ocr_onnx.converters.describe import describe
+from ocr_onnx.converters.paddle import PaddleModel, run_paddle
+from ocr_onnx.converters.paddle_params import check_weights
+from ocr_onnx.errors import ConversionError
+from ocr_onnx.models import store
+from ocr_onnx.models.download import fetch_package
+from ocr_onnx.models.metadata import ModelMetadata, stamped
+from ocr_onnx.runtime.session import Session
+
+CORE = "paddle2onnx==1.3.1"
+"""The last whose core converts the older format without Paddle."""
+
+CORE_WHEELS = {
+    (3, 11): {
+        "438abb3117a045386fbeee4f3bfdcb4dcf4ff50975490be899def17d9a697e87",  # manylinux_2_17_x86_64
+        "3d222c3862ec010687c0e1179a547233f3caa36bde93dec189453aa184a319d6",  # manylinux_2_17_aarch64
+        "e7b60c963de241fd493fd57dbfd64f6cde633c5c043fd3bc0d8733d36a4410b0",  # macosx_12_0_universal2
+        "f3ae071d64f1d90aebf25a540d7609517f93fc6f0ad6c5f4a1bdc2bc5c26fc6d",  # win_amd64
+    },
+    (3, 12): {
+        "ddae52e3672145f262a1dd64ed109ce5f6952b21df0f9e35018d07db1ff71b2a",  # manylinux_2_17_x86_64
+        "7f1b2eb9ba64340d6c1a305fb79ae29f608992e411b9bdeff589994d4c31a44f",  # manylinux_2_17_aarch64
+        "a79dd16d0fe29ac9a434b925660f65dd5893adde9db3527ce41850e72c428ea3",  # macosx_12_0_universal2
+        "0b125615c4a9a27020f398835392d254b9875fae1fb7dac94f9f3872e03a69ca",  # win_amd64
+    },
+}
+"""The sha256 of its wheels, for each Python: their compiled code is loaded."""
+
+OPSET = "17"
+
+
+def stamp(raw: Path, target: Path, metadata: ModelMetadata) -> None:
+    """Write an ONNX model with its description; raises ConversionError where its classes are not those described."""
+    check_classes(metadata, Session(raw).output_shape[-1])
+    metadata = replace(metadata, source=metadata.source or {raw.name: store.sha256(raw)})
+    target.write_bytes(stamped(raw.read_bytes(), metadata))
+
+
+def takes(model: PaddleModel) -> bool:
+    """Whether a model can be made here: it is of the older format, and the core has wheels for this Python."""
+    return model.graph.suffix == ".pdmodel" and sys.version_info[:2] in CORE_WHEELS
+
+
+def export_old(model: PaddleModel, raw: Path, name: str | None) -> ModelMetadata:
+    """Convert a model of the older format (inference.pdmodel) to the ONNX file `raw`, which does not say what it is; what it is."""
+    check_weights(model.params)
+    run_paddle("export_old", core(), model.graph, model.params, raw, OPSET)
+    if not raw.is_file() or raw.stat().st_size == 0:
+        raise ConversionError(f"{model.graph} is no model of Paddle's older format, or it is damaged")
+    tool, version = CORE.split("==")
+    return replace(describe(model, len(Session(raw).output_shape), name), converter={tool: version})
+
+
+def core() -> Path:
+    """The compiled core of paddle2onnx 1.3.1, fetched from the Python index if it is not there yet (4 MB)."""
+    folder = store.home() / ".packages"
+    wheel = fetch_package(CORE, folder, CORE_WHEELS[sys.version_info[:2]])
+    with zipfile.ZipFile(wheel) as archive:
+        (member,) = [m for m in archive.namelist() if "paddle2onnx_cpp2py_export" in m and m.endswith((".so", ".pyd"))]
+    with store.writing(folder), tempfile.TemporaryDirectory(dir=folder) as scratch:
+        # Each time anew, so that what is loaded is of the wheel that was just checked.
+        made = store.extract_member(wheel, member, Path(scratch, Path(member).name))
+        return made.replace(folder / made.name)
+
+
+def check_classes(metadata: ModelMetadata, classes: int | str | None) -> None:
+    """Refuse a dictionary that does not belong to the model: its texts would be wrong without a word."""
+    named = metadata.labels or ("blank", *metadata.charset)
+    if metadata.task in {"text_detection", "image_unwarping"} or not isinstance(classes, int):
+        return
+    if classes != len(named):
+        counted = " (the blank and the space counted)" if metadata.charset else ""
+        raise ConversionError(
+            f"{metadata.name} has {classes} classes and its dictionary or inference.yml names {len(named)}{counted}: "
+            "the two are not of one model"
+        )

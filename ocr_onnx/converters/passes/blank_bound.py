@@ -1,0 +1,303 @@
+"""Recognition on a CPU: steps that are surely blank are found without computing the logits of all classes.
+
+Most steps of a line are CTC's blank, and the table of PP-OCRv5's 18385 classes takes a sixth of recognition's time. With
+features x of a step and the rows w of the table (the bias is one more row, and one more feature that is 1), a step is
+blank where (w_blank - w_j) x > 0 for each other class j. That is proved for all classes together:
+
+- The classes of EXACT rows that are often high, or lie far out, are computed.
+- All others lie in an ellipsoid, { c + A u : |u| <= 1 }, so that w_j x <= c x + |A' x|.
+- For some directions d of unit length |A' d| the exact bound of them, at d, is known; it is linear along d. For any
+  x = a d + r with a >= 0 follows w_j x <= a bound(d) + c r + |A' r|; for x near d that is far less.
+
+The ellipsoid is the one for which the mean |A' x|^2 over blank steps is least, by multiplicative updates of the weights of
+its points as for the minimum-volume ellipsoid (Titterington, 1978; Todd, Minimum-Volume Ellipsoids, 2016). What the sample
+page's lines give decides how often a step is proved blank, and never which: `check_proof` holds the constants to the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from ocr_onnx.converters.passes.argmax_head import NEVER
+from ocr_onnx.converters.replacements import Alternative, renamed
+from ocr_onnx.errors import ConversionError
+from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.runtime.model_file import for_loading
+from ocr_onnx.runtime.session import Session
+from ocr_onnx.runtime.threads import cpu_count
+from ocr_onnx.stages import recognition
+from ocr_onnx.stages.calibration import lines_of, looks, sample_page
+
+Matrix = NDArray[np.float64]
+
+OUTPUTS = ["index", "probability"]
+"""What a graph with a table answers with; on a CPU the probability of a step that is proved blank is 0."""
+
+PROOF = "blank/"
+"""What the names of its constants begin with."""
+
+EXACT, DIRECTIONS = 768, 64
+"""How many classes are computed, and along how many directions the bound of the others is exact."""
+
+HIGH = 98
+"""A class is often high where this percentile of its logits is, over blank steps."""
+
+SAMPLE = 2000
+"""Blank steps that are gone by: as many serve as well."""
+
+ROUGH, FINE = 5, 20
+"""Rounds of updates for the first ellipsoid, which says what lies far out, and for the second."""
+
+ROUNDS = 15
+"""Of the search for directions."""
+
+SLACK = 0.1
+"""A step is blank where its logit is proved to be higher by more: rounding in float32 comes to less than a tenth of this."""
+
+MARGIN = 1.001
+"""How much wider the ellipsoid is made: its constants are rounded to float32."""
+
+WIDER = 1 + 1e-4
+"""How much longer the square of |A' x| is taken to be: what directions are not of unit length, and rounding."""
+
+ENOUGH = 0.5
+"""The share of the sample's blank steps that must be proved to be, or the search costs more than it spares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Where a graph multiplies the features of steps with the table of classes."""
+
+    features: str
+    """(batch, step, feature)."""
+    node: int
+    """The number of that node; all after it are the end of the graph."""
+    weights: NDArray[np.float32]
+    """(feature, class), the blank first, without classes that only fill a block."""
+
+
+def find_table(model: onnx.ModelProto) -> Table | None:
+    """The table that `classes.best_classes` made; None in a graph without."""
+    graph = model.graph
+    number = next(
+        (i for i, n in enumerate(graph.node) if n.op_type == "MatMul" and n.input[0].endswith("/with_one")), 0
+    )
+    node = graph.node[number]
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    if not number or [output.name for output in graph.output] != OUTPUTS:
+        return None
+    table = numpy_helper.to_array(weights[node.input[1]])
+    return Table(node.input[0], number, table[:, table[-1] > NEVER])
+
+
+def blank_features(model: onnx.ModelProto, table: Table, metadata: ModelMetadata, scratch: Path) -> Matrix:
+    """The features of blank steps, (step, feature), on the sample page's lines: whole and cut off, in several looks."""
+    telling = onnx.ModelProto()
+    telling.CopyFrom(model)
+    telling.graph.output.append(helper.make_tensor_value_info(table.features, TensorProto.FLOAT, None))
+    path = scratch / "features.onnx"
+    onnx.save(telling, path)
+    run = Session(path, threads=cpu_count())
+    found = []
+    for line in lines_of(sample_page()):
+        for image in (line, line[:, : max(line.shape[1] // 4, line.shape[0])]):
+            for look in looks(image):
+                width = recognition.padded_widths([look], 1, metadata.input_shape)[0]
+                index, _, features = run(recognition.preprocess(look, width, metadata.input_shape))
+                found.append(features[index == recognition.BLANK])
+    every = np.concatenate(found).astype(np.float64)
+    return every[:: -(-len(every) // SAMPLE) or 1]
+
+
+def skip_blanks(model: onnx.ModelProto, table: Table, features: Matrix) -> list[Alternative]:
+    """What a CPU is given for the end of a graph; nothing where too little can be proved.
+
+    `features` are of blank steps, (step, feature).
+    """
+    if len(features) < DIRECTIONS:
+        return []
+    matrix, gains = _proof(table.weights, features)
+    sizes = np.array([len(matrix), 1, DIRECTIONS, matrix.shape[1] - len(matrix) - 1 - DIRECTIONS], np.int64)
+    if _share_proved(features, matrix, gains, sizes) < ENOUGH:
+        return []
+    constants: dict[str, NDArray[Any]] = {
+        "blank/matrix": matrix,
+        "blank/gains": gains,
+        "blank/sizes": sizes,
+        "blank/wider": np.array(WIDER, np.float32),
+        "blank/slack": np.array(SLACK, np.float32),
+        "blank/first": np.array([0], np.int64),
+        "blank/last": np.array([-1], np.int64),
+    }
+    end = model.graph.node[table.node :]
+    nodes = [*_find_open(table.features), *_for_open(end), *_put_back()]
+    return [Alternative(table.node, len(model.graph.node), nodes, constants)]
+
+
+def check_proof(model: bytes) -> int:
+    """How many classes a file proves to be lower than the blank without computing them; 0 where it has no such part.
+
+    Raises ConversionError where what it holds them to be is not so.
+    """
+    whole, cpu = (onnx.load_from_string(for_loading(model, on_cpu=on_cpu)) for on_cpu in (False, True))
+    held = {t.name: numpy_helper.to_array(t) for t in cpu.graph.initializer if t.name.startswith(PROOF)}
+    if not held:
+        return 0
+    table = find_table(whole)
+    if table is None:
+        raise ConversionError("a graph that proves steps to be blank has no table of classes")
+    matrix = held["blank/matrix"].astype(np.float64)
+    shape, toward, along, exact = np.split(matrix, np.cumsum(held["blank/sizes"])[:-1], axis=1)
+    blank, *others = table.weights.astype(np.float64).T
+    computed = {column.astype(np.float32).tobytes() for column in exact.T}
+    rest = np.array([row for row in others if (blank - row).astype(np.float32).tobytes() not in computed])
+    center, units = blank - toward[:, 0], np.linalg.solve(shape, along).T
+    far = _distances(rest, center, shape).max()
+    over = (held["blank/gains"] - _exact_bounds(rest, center, shape, units)).max()
+    skew = np.abs(np.linalg.norm(units, axis=1) - 1).max()
+    if not (far <= 1 and over <= SLACK / 100 and skew <= (WIDER - 1) / 4):
+        raise ConversionError(
+            f"the proof of blank steps does not hold: {far:.6f} of 1, {over:.2g} over, {skew:.2g} skewed"
+        )
+    return len(rest)
+
+
+def _proof(weights: NDArray[np.float32], features: Matrix) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(matrix, gains): features @ matrix is, side by side, A' x, (w_blank - c) x, a for each direction, exact logits' gaps."""
+    blank, *others = weights.astype(np.float64).T
+    rows = np.array(others)
+    spread = np.cov(features.T)
+    kept = np.ones(len(rows), bool)
+    kept[np.argsort(-np.percentile(features @ rows.T, HIGH, axis=0))[: EXACT // 2]] = False
+    center, shape = _ellipsoid(rows[kept], spread, ROUGH)
+    kept[np.flatnonzero(kept)[np.argsort(-_distances(rows[kept], center, shape))[: EXACT // 2]]] = False
+
+    center, shape = _ellipsoid(rows[kept], spread, FINE)
+    # As the graph has it: the ellipsoid is made to hold all classes after its constants are rounded.
+    toward = (blank - center).astype(np.float32)
+    center = blank - toward
+    rounded = (shape * _distances(rows[kept], center, shape).max() * MARGIN).astype(np.float32)
+    shape = rounded.astype(np.float64)
+
+    units = _directions(features @ shape)
+    gains = _exact_bounds(rows[kept], center, shape, units)
+    parts = [rounded, toward[:, np.newaxis], shape @ units.T, (blank - rows[~kept]).T]
+    return np.concatenate(parts, axis=1).astype(np.float32), gains.astype(np.float32)
+
+
+def _distances(rows: Matrix, center: Matrix, shape: Matrix) -> Matrix:
+    """Of rows from the center, in radii of the ellipsoid."""
+    return np.asarray(np.linalg.norm(np.linalg.solve(shape, (rows - center).T), axis=0))
+
+
+def _exact_bounds(rows: Matrix, center: Matrix, shape: Matrix, units: Matrix) -> Matrix:
+    """The least (center - row) d at the features d with A' d = unit, for each."""
+    return np.asarray(((center - rows) @ np.linalg.solve(shape.T, units.T)).min(axis=0))
+
+
+def _share_proved(
+    features: Matrix, matrix: NDArray[np.float32], gains: NDArray[np.float32], sizes: NDArray[np.int64]
+) -> float:
+    """The share of steps that the graph will prove to be blank."""
+    shaped, toward, along, gaps = np.split(features @ matrix, np.cumsum(sizes)[:-1], axis=1)
+    along = np.maximum(along, 0)
+    beside = np.sqrt(np.maximum((shaped**2).sum(axis=1, keepdims=True) * WIDER - along**2, 0))
+    of_others = (along * gains - beside).max(axis=1) + toward[:, 0]
+    return float((np.minimum(of_others, gaps.min(axis=1)) > SLACK).mean())
+
+
+def _ellipsoid(points: Matrix, spread: Matrix, rounds: int) -> tuple[Matrix, Matrix]:
+    """(center, A) of an ellipsoid about most of `points`, small where `spread` is large; how small is left open."""
+    values, vectors = np.linalg.eigh(spread)
+    scale = (vectors * np.sqrt(np.maximum(values, values.max() * 1e-4))) @ vectors.T
+    scaled = points @ scale
+    weights = np.full(len(points), 1 / len(points))
+    for number in range(rounds + 1):
+        center = weights @ scaled
+        around = scaled - center
+        values, vectors = np.linalg.eigh((around * weights[:, np.newaxis]).T @ around)
+        values = np.maximum(values, values.max() * 1e-12)
+        if number < rounds:
+            weights *= ((around @ (vectors * values**-0.25)) ** 2).sum(axis=1)
+            weights /= weights.sum()
+    return np.linalg.solve(scale, center), np.linalg.solve(scale, vectors * values**0.25)
+
+
+def _directions(points: Matrix) -> Matrix:
+    """Unit vectors that points lie near, by k-means, which begins with the points farthest from those taken before."""
+    points = points / np.linalg.norm(points, axis=1, keepdims=True)
+    taken = [points.mean(axis=0)]
+    for _ in range(DIRECTIONS - 1):
+        taken.append(points[(points @ np.array(taken).T).max(axis=1).argmin()])
+    units = np.array(taken)
+    for _ in range(ROUNDS):
+        nearest = (points @ units.T).argmax(axis=1)
+        means = [points[nearest == k].mean(axis=0) if (nearest == k).any() else units[k] for k in range(DIRECTIONS)]
+        units = np.array(means)
+        units /= np.linalg.norm(units, axis=1, keepdims=True)
+    return units
+
+
+def _find_open(features: str) -> list[NodeProto]:
+    """The features of the steps that are not proved blank, (1, number of them, feature), and where they stand.
+
+    A step whose features are no numbers is not proved blank.
+    """
+    return [
+        helper.make_node("MatMul", [features, "blank/matrix"], ["blank/products"]),
+        helper.make_node(
+            "Split",
+            ["blank/products", "blank/sizes"],
+            ["blank/shaped", "blank/toward", "blank/any_along", "blank/gaps"],
+            axis=-1,
+        ),
+        helper.make_node("ReduceSumSquare", ["blank/shaped"], ["blank/square"], axes=[-1]),
+        helper.make_node("Mul", ["blank/square", "blank/wider"], ["blank/whole"]),
+        helper.make_node("Relu", ["blank/any_along"], ["blank/along"]),
+        helper.make_node("Mul", ["blank/along", "blank/along"], ["blank/part"]),
+        helper.make_node("Sub", ["blank/whole", "blank/part"], ["blank/rest"]),
+        helper.make_node("Sqrt", ["blank/rest"], ["blank/beside"]),
+        helper.make_node("Mul", ["blank/along", "blank/gains"], ["blank/gained"]),
+        helper.make_node("Sub", ["blank/gained", "blank/beside"], ["blank/each"]),
+        helper.make_node("ReduceMax", ["blank/each"], ["blank/best"], axes=[-1]),
+        helper.make_node("Add", ["blank/best", "blank/toward"], ["blank/of_others"]),
+        helper.make_node("ReduceMin", ["blank/gaps"], ["blank/of_exact"], axes=[-1]),
+        helper.make_node("Min", ["blank/of_others", "blank/of_exact"], ["blank/higher"]),
+        helper.make_node("Greater", ["blank/higher", "blank/slack"], ["blank/proved"]),
+        helper.make_node("Not", ["blank/proved"], ["blank/open_steps"]),
+        helper.make_node("Squeeze", ["blank/open_steps", "blank/last"], ["blank/open"]),
+        helper.make_node("NonZero", ["blank/open"], ["blank/numbers"]),
+        helper.make_node("Transpose", ["blank/numbers"], ["blank/places"]),
+        helper.make_node("GatherND", [features, "blank/places"], ["blank/rows"]),
+        helper.make_node("Unsqueeze", ["blank/rows", "blank/first"], ["blank/line"]),
+    ]
+
+
+def _for_open(end: Sequence[NodeProto]) -> list[NodeProto]:
+    """The end of the graph, with the features of open steps in place of all."""
+    copies = renamed(end, {name: f"blank/{name}" for node in end for name in node.output})
+    copies[0].input[0] = "blank/line"
+    return copies
+
+
+def _put_back() -> list[NodeProto]:
+    """Each open step's answer at its place, 0 at all others."""
+    zeros = {
+        name: numpy_helper.from_array(np.zeros(1, kind)) for name, kind in (("index", "int64"), ("probability", "f"))
+    }
+    nodes = [helper.make_node("Shape", ["blank/open"], ["blank/shape"])]
+    for name, value in zeros.items():
+        nodes += [
+            helper.make_node("ConstantOfShape", ["blank/shape"], [f"blank/no_{name}"], value=value),
+            helper.make_node("Squeeze", [f"blank/{name}", "blank/first"], [f"blank/each_{name}"]),
+            helper.make_node("ScatterND", [f"blank/no_{name}", "blank/places", f"blank/each_{name}"], [name]),
+        ]
+    return nodes

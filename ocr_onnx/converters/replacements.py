@@ -1,0 +1,76 @@
+"""Nodes that a CPU, or a GPU, is given in place of others, and the file that holds both: see ocr_onnx.runtime.model_file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+from onnx import AttributeProto, NodeProto, numpy_helper
+
+from ocr_onnx.runtime.denormals import without_denormals
+from ocr_onnx.runtime.model_file import FOR_CPU, FOR_GPU, in_place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alternative:
+    """What computes the same as some of a graph's nodes, by means that pay on a CPU alone, or a GPU."""
+
+    first: int
+    after: int
+    """It stands for the nodes from `first` to before `after`."""
+    nodes: Sequence[NodeProto]
+    constants: Mapping[str, NDArray[Any]]
+
+
+def is_open(model: onnx.ModelProto, opset: int, prefix: str) -> bool:
+    """Whether all that reads a tensor can be seen, in a graph of at least this opset, and names with `prefix` are free."""
+    within = any(
+        each.type in {AttributeProto.GRAPH, AttributeProto.GRAPHS}
+        for node in model.graph.node
+        for each in node.attribute
+    )
+    taken = any(name.startswith(prefix) for node in model.graph.node for name in node.output)
+    return model.opset_import[0].version >= opset and not within and not taken
+
+
+def contents(
+    model: onnx.ModelProto, alternatives: Iterable[Alternative] = (), for_gpu: Alternative | None = None
+) -> bytes:
+    """A model's file, without weights that are almost nothing. Raises ValueError where two alternatives overlap."""
+    parts, done = [], 0
+    for each in sorted(alternatives, key=attrgetter("first")):
+        if not done <= each.first < each.after:
+            raise ValueError(f"two alternatives for node {each.first}, or one for no node")
+        parts.append(_part(FOR_CPU, each))
+        done = each.after
+    if for_gpu is not None:
+        parts.append(_part(FOR_GPU, for_gpu))
+    return b"".join([*parts, _bytes(model)])
+
+
+def _part(number: int, alternative: Alternative) -> bytes:
+    part = onnx.ModelProto()
+    part.graph.node.extend(alternative.nodes)
+    constants = alternative.constants.items()
+    part.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants)
+    return in_place(number, alternative.first, alternative.after, _bytes(part))
+
+
+def renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> list[NodeProto]:
+    """Copies that read and write other tensors."""
+    copies = []
+    for node in nodes:
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copy.input[:] = [names.get(name, name) for name in node.input]
+        copy.output[:] = [names.get(name, name) for name in node.output]
+        copies.append(copy)
+    return copies
+
+
+def _bytes(model: onnx.ModelProto) -> bytes:
+    return without_denormals(model.SerializeToString(deterministic=True))

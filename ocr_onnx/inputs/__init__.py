@@ -1,0 +1,1 @@
+"""From a path, an address, bytes or an array to pages."""

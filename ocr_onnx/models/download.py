@@ -1,0 +1,174 @@
+"""Fetching files: resumed where they broke off, bounded in size and time, checked before they are used.
+
+Proxies and certificates are those of the environment (HTTPS_PROXY, SSL_CERT_FILE).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from ocr_onnx import python_process
+from ocr_onnx.errors import DownloadError, IntegrityError
+from ocr_onnx.models.store import MAX_BYTES, sha256, writing
+
+logger = logging.getLogger(__name__)
+
+OFFLINE_VARIABLE = "OCR_ONNX_OFFLINE"
+"""Environment variable: if set to 1, nothing is ever fetched."""
+
+TIMEOUT = 30
+"""Seconds without a byte after which a connection is given up."""
+
+ATTEMPTS = 5
+PAUSE = 1.0
+"""Seconds before the second attempt; twice as many before each further one."""
+
+CHUNK = 2**18
+
+NOT_FOUND = 404
+PARTIAL = 206
+
+Progress = Callable[[int, "int | None"], None]
+"""Told how many bytes are there, and how many there will be, if that is known."""
+
+
+def offline() -> bool:
+    """Whether the user forbids all fetching."""
+    return os.environ.get(OFFLINE_VARIABLE, "").lower() in {"1", "true", "yes"}
+
+
+def fetch_url(url: str, target: Path, *, expected: str | None = None, progress: Progress | None = None) -> str:
+    """Fetch an address to a file and return its sha256, which must be `expected` if that is given.
+
+    What broke off is kept as TARGET.part and continued, by a later process only if `expected` tells that it fits
+    together. Raises DownloadError, or IntegrityError where the checksum is another; the file is then not there.
+    """
+    part = target.with_name(f"{target.name}.part")
+    if expected is None:
+        part.unlink(missing_ok=True)
+    resumed = part.exists()
+    _fetch_all(url, part, progress)
+    found = sha256(part)
+    if expected is not None and found != expected:
+        part.unlink()
+        if resumed:
+            # What an earlier process left may have been of another file.
+            return fetch_url(url, target, expected=expected, progress=progress)
+        raise IntegrityError(f"{url} has the sha256 {found}, not {expected}: it was changed on its way, or replaced")
+    part.replace(target)
+    return found
+
+
+def _fetch_all(url: str, part: Path, progress: Progress | None) -> None:
+    """Fetch until the end, with pauses between attempts."""
+    import http.client
+    import urllib.error
+
+    validator: str | None = None
+    for attempt in range(ATTEMPTS):
+        try:
+            validator = _fetch_some(url, part, validator, progress)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and part.exists():
+                return
+            if error.code < http.client.INTERNAL_SERVER_ERROR:
+                raise DownloadError(f"{url} answers {error.code} {error.reason}") from error
+            problem: Exception = error
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, socket.gaierror):
+                raise DownloadError(f"{url}: the host is not known here; check the network and HTTPS_PROXY") from error
+            problem = error
+        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            problem = error
+        else:
+            return
+        logger.info("%s: %s; attempt %d of %d", url, problem, attempt + 1, ATTEMPTS)
+        if attempt + 1 < ATTEMPTS:
+            time.sleep(PAUSE * 2**attempt)
+    raise DownloadError(f"{url} cannot be fetched: {problem}; check the network, HTTPS_PROXY and the address")
+
+
+def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress | None) -> str | None:
+    """Fetch from where `part` ends; returns the server's validator of the contents, for the next attempt."""
+    import http.client
+    import urllib.request
+
+    there = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "ocr-onnx"}
+    if there:
+        headers["Range"] = f"bytes={there}-"
+        if validator is not None:
+            headers["If-Range"] = validator
+    if not url.startswith(("https://", "http://")):
+        raise DownloadError(f"{url} is no web address")
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 checked above
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+        if response.status != PARTIAL:
+            there = 0
+        length = response.headers.get("Content-Length")
+        total = None if length is None else there + int(length)
+        with writing(part):
+            file = part.open("ab" if there else "wb", buffering=0)
+        with file:
+            while block := response.read(CHUNK):
+                there += len(block)
+                if there > MAX_BYTES:
+                    raise DownloadError(f"{url} sends more than {MAX_BYTES} bytes: it is no model")
+                with writing(part):
+                    file.write(block)
+                if progress is not None:
+                    progress(there, total)
+        if total is not None and there < total:
+            raise http.client.IncompleteRead(b"", total - there)
+        validator = response.headers.get("ETag")
+        return validator if validator is not None and validator.startswith('"') else None
+
+
+def fetch_package(requirement: str, folder: Path, sha256s: Collection[str] = ()) -> Path:
+    """The wheel of NAME==VERSION from the Python index, by pip with the user's own settings, kept in `folder`.
+
+    `sha256s` are the checksums of its wheels, one for each platform; without them any wheel of that name is taken. Raises
+    DownloadError, or IntegrityError where the index gives a wheel with another checksum.
+    """
+    name, version = requirement.replace("-", "_").split("==")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for kept in folder.glob(f"{name}-{version}-*.whl"):
+        if not sha256s or sha256(kept) in sha256s:
+            return kept
+    if offline():
+        raise DownloadError(f"{requirement} is not in {folder}, and {OFFLINE_VARIABLE} is set: put its wheel there")
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        _download_package(requirement, scratch)
+        wheel = next(Path(scratch).glob("*.whl"), None)
+        if wheel is None:
+            raise DownloadError(f"pip downloaded no wheel of {requirement}: see its settings with 'pip config list'")
+        if sha256s and (found := sha256(wheel)) not in sha256s:
+            raise IntegrityError(
+                f"{wheel.name} has the sha256 {found}, which is none of those published: see which index pip asks with "
+                "'pip config list'"
+            )
+        return wheel.replace(folder / wheel.name)
+
+
+def _download_package(requirement: str, folder: str) -> None:
+    """Have pip download a wheel; raises DownloadError with the end of what it says."""
+    command = python_process.isolated(
+        "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", requirement
+    )
+    command += ["--dest", folder, "--disable-pip-version-check"]
+    for attempt in range(ATTEMPTS):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+        if attempt + 1 < ATTEMPTS:
+            time.sleep(PAUSE * 2**attempt)
+    raise DownloadError(f"pip could not download {requirement}: {done.stderr[-1000:]}")

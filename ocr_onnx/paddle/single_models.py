@@ -1,0 +1,297 @@
+"""PaddleOCR's classes for single models: made, called and read as there.
+
+from ocr_onnx import TextDetection  # in place of: from paddleocr import TextDetection
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, TypeVar, Unpack
+
+import numpy as np
+
+from ocr_onnx import pipeline
+from ocr_onnx.converters import pull
+from ocr_onnx.errors import ModelError, OptionError
+from ocr_onnx.inputs import sources
+from ocr_onnx.models.metadata import Task
+from ocr_onnx.options import check_number
+from ocr_onnx.outputs import saving
+from ocr_onnx.paddle.parameters import plain, refuse, take_without_effect
+from ocr_onnx.paddle.results import PaddleResult
+from ocr_onnx.runtime import batching
+from ocr_onnx.runtime.providers import ProviderLike
+from ocr_onnx.runtime.selection import place
+from ocr_onnx.runtime.threads import cores
+from ocr_onnx.stages.detection import DetectionOptions, TextDetector
+from ocr_onnx.stages.orientation import preprocess_line, preprocess_page
+from ocr_onnx.stages.recognition import RecognitionOptions, TextRecognizer
+from ocr_onnx.stages.unwarping import TextImageUnwarper
+from ocr_onnx.types import Image, Page, Tensor
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+Options = TypeVar("Options", DetectionOptions, RecognitionOptions)
+
+SCORE_DIGITS = 5
+"""To which PaddleX rounds the scores of classes."""
+
+
+class Common(TypedDict, total=False):
+    """The parameters that every class takes, all by name.
+
+    `device` is cpu (None, too), gpu, gpu:N or auto; `providers`, which PaddleOCR lacks, names ONNX Runtime's in its place, as
+    in OCR. Those from `engine` on choose among Paddle's engines, and have no effect.
+    """
+
+    model_name: str | None
+    model_dir: str | os.PathLike[str] | None
+    device: str | None
+    providers: Sequence[ProviderLike]
+    cpu_threads: int | None
+    engine: str | None
+    engine_config: Mapping[str, Any] | None
+    enable_hpi: bool | None
+    use_tensorrt: bool
+    precision: Literal["fp32", "fp16"]
+    enable_mkldnn: bool
+    mkldnn_cache_capacity: int
+    enable_cinn: bool
+
+
+class DetectionParameters(Common, total=False):
+    """Those of TextDetection; None: as the model's own file says."""
+
+    limit_side_len: int | None
+    limit_type: Literal["min", "max"] | None
+    thresh: float | None
+    box_thresh: float | None
+    unclip_ratio: float | None
+    max_side_limit: int | None
+    input_shape: tuple[int, int, int] | None
+
+
+class ModuleResult(PaddleResult):
+    """What a model gives for one picture; `img` is `{"res": …}`, and `json` leaves out the picture given in."""
+
+    def __init__(self, page: Page, found: Mapping[str, Any], picture: Callable[[], PIL.Image.Image]) -> None:
+        whole = {"input_path": saving.written_path(page), "page_index": page.index, **found}
+        super().__init__(page, whole, partial(_named, picture))
+
+
+class _ArrayResult(ModuleResult):
+    """One whose `img` is an array in PaddleOCR: (height, width, 3), red-green-blue."""
+
+    @property
+    def img(self) -> dict[str, Any]:
+        """`{"res": ...}`: the result drawn."""
+        return {name: np.asarray(picture, np.uint8) for name, picture in self._pictures().items()}
+
+
+class Module(ABC):
+    """What the classes for single models have in common; they take the parameters of `Common`.
+
+    Raises OptionError for an unknown name or a value out of range, a kind of ModelError where the model is not to be
+    had, DeviceUnavailableError where the device is not there.
+    """
+
+    task: ClassVar[Task]
+    default: ClassVar[str]
+    """The model taken where none is named: embedded, so that no download is needed; PaddleOCR's own is larger."""
+    threaded: ClassVar[bool] = True
+    """Whether one call of the model may use all cores."""
+
+    def __init__(self, **common: Unpack[Common]) -> None:
+        refuse(common.keys() - Common.__annotations__.keys())
+        take_without_effect(dict(common))
+        self.threads = cores(plain(common.get("cpu_threads")))
+        name, folder = common.get("model_name"), common.get("model_dir")
+        where = place(common.get("device"), common.get("providers", ()))
+        if where.others:
+            raise OptionError(f"device is {common.get('device')!r}: a single model runs on one GPU, such as gpu:1")
+        chosen = pull.obtain(name or self.default) if folder is None else pull.from_directory(Path(folder), name)
+        session, metadata = pipeline.load(chosen, self.task, where, self.threads if self.threaded else 1)
+        if name is not None and metadata.name != name:
+            raise ModelError(f"{chosen} holds {metadata.name}, not {name}: name that, or another model_dir")
+        self.run, self.metadata, self.shapes = session, metadata, batching.of(where, metadata, bounded=session.bounded)
+
+    def predict(
+        self,
+        input: sources.Source,  # noqa: A002
+        batch_size: int | None = None,
+        **overrides: Any,
+    ) -> list[ModuleResult]:
+        """The result of every picture of `input`, as `sources.Source` lists what it may be.
+
+        `overrides` are the constructor's own parameters for this call. Raises a kind of InputError for what cannot be
+        read.
+        """
+        return list(self.predict_iter(input, batch_size, **overrides))
+
+    def predict_iter(
+        self,
+        input: sources.Source,  # noqa: A002
+        batch_size: int | None = None,
+        **overrides: Any,
+    ) -> Iterator[ModuleResult]:
+        """As `predict`, one batch at a time; recognition pads the pictures of a batch to one width."""
+        size = 1 if batch_size is None else plain(batch_size)
+        check_number("batch_size", size, 1, whole=True)
+        given = {name: value for name, value in overrides.items() if value is not None}
+        for pages in _batches(sources.read_pages(input), size):
+            yield from self._read(pages, given)
+
+    def close(self) -> None:  # noqa: B027
+        """Do nothing: a model holds memory alone, which goes with it."""
+
+    @abstractmethod
+    def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
+        """The results of one batch."""
+
+
+class TextDetection(Module):
+    """Where text stands: `dt_polys`, (n, 4, 2) points in pixels, in no particular order, and `dt_scores`.
+
+    Thresholds not given are those of the model's own file, and the size is what PaddleX gives that model by itself:
+    both can differ from the pipeline's.
+    """
+
+    task, default = "text_detection", "PP-OCRv5_mobile_det"
+
+    def __init__(self, **given: Unpack[DetectionParameters]) -> None:
+        own = {name: value for name, value in given.items() if name not in Common.__annotations__}
+        refuse(own.keys() - DetectionParameters.__annotations__.keys())
+        common: Any = {name: value for name, value in given.items() if name not in own}
+        super().__init__(**common)
+        self.options = _replaced(DetectionOptions.of(self.metadata), own)
+
+    def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
+        from ocr_onnx.outputs import drawing
+
+        options = _replaced(self.options, overrides).completed(self.metadata)
+        for page in pages:
+            boxes = TextDetector(self.run, self.metadata)(page.image, options)
+            quads = [box.quad for box in boxes]
+            # Polygons have different numbers of corners, and are a list in PaddleOCR too.
+            polys = np.array(quads, np.int32).reshape(-1, 4, 2) if options.box_type != "poly" else quads
+            found = {"input_img": page.image, "dt_polys": polys, "dt_scores": [box.score for box in boxes]}
+            yield _ArrayResult(page, found, partial(drawing.boxed, page.image, quads))
+
+
+class TextRecognition(Module):
+    """What stands in pictures of one line each: `rec_text` and `rec_score`."""
+
+    task, default, threaded = "text_recognition", "PP-OCRv5_mobile_rec", False
+
+    def __init__(self, *, input_shape: tuple[int, int, int] | None = None, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.options = _replaced(RecognitionOptions(), {"input_shape": input_shape})
+
+    def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
+        from ocr_onnx.outputs import drawing
+
+        options = replace(_replaced(self.options, overrides), batch_size=len(pages))
+        texts = TextRecognizer(self.run, self.metadata, self.threads, self.shapes)(
+            [page.image for page in pages], options
+        )
+        for page, read in zip(pages, texts, strict=True):
+            caption = f"{read.text} ({read.score:.3f})"
+            found = {"input_img": page.image, "rec_text": read.text, "rec_score": read.score}
+            yield ModuleResult(page, found, partial(drawing.captioned, page.image, caption))
+
+
+class _Classification(Module):
+    """The likeliest `topk` classes: `class_ids` (1, topk), `scores` (topk) and `label_names`."""
+
+    def __init__(self, *, topk: int | None = None, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.topk = _checked_topk(1 if topk is None else topk)
+
+    def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
+        from ocr_onnx.outputs import drawing
+
+        refuse(overrides.keys() - {"topk"})
+        topk = _checked_topk(overrides.get("topk", self.topk))
+        for page in pages:
+            scores = self.run(self._preprocess(page.image))[0][0]
+            best = scores.argsort()[-topk:][::-1].astype(np.int32)
+            names = [self.metadata.labels[k] for k in best]
+            found = {
+                "input_img": page.image[:, :, ::-1],
+                "class_ids": best[np.newaxis],
+                "scores": np.around(scores[best], SCORE_DIGITS),
+                "label_names": names,
+            }
+            caption = f"{names[0]} ({scores[best[0]]:.3f})"
+            yield ModuleResult(page, found, partial(drawing.captioned, page.image, caption))
+
+    @abstractmethod
+    def _preprocess(self, image: Image) -> Tensor:
+        """What the model takes."""
+
+
+class DocImgOrientationClassification(_Classification):
+    """By how many degrees a page must be turned counter-clockwise to stand upright: 0, 90, 180 or 270."""
+
+    task, default = "doc_orientation", "PP-LCNet_x1_0_doc_ori"
+
+    def _preprocess(self, image: Image) -> Tensor:
+        return preprocess_page(image, self.metadata)
+
+
+class TextLineOrientationClassification(_Classification):
+    """Whether a line of text stands on its head: 0_degree or 180_degree."""
+
+    task, default = "textline_orientation", "PP-LCNet_x1_0_textline_ori"
+
+    def _preprocess(self, image: Image) -> Tensor:
+        return preprocess_line(image, self.metadata)
+
+
+class TextImageUnwarping(Module):
+    """A bent page made flat: `doctr_img`, (height, width, 3), red-green-blue as in PaddleOCR."""
+
+    task, default = "image_unwarping", "UVDoc"
+
+    def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
+        from ocr_onnx.outputs import drawing
+
+        refuse(overrides)
+        for page in pages:
+            flat = TextImageUnwarper(self.run, self.metadata)(page.image)
+            found = {"input_img": page.image, "doctr_img": flat[:, :, ::-1]}
+            yield _ArrayResult(page, found, partial(drawing.to_pil, flat))
+
+
+def _replaced(options: Options, given: Mapping[str, Any]) -> Options:
+    """The options with what is given and not None; OptionError for a name that they do not have."""
+    known = {name: plain(value) for name, value in given.items() if value is not None}
+    refuse(known.keys() - {f.name for f in fields(options)})
+    return replace(options, **known)
+
+
+def _checked_topk(value: int) -> int:
+    topk: int = plain(value)
+    check_number("topk", topk, 1, whole=True)
+    return topk
+
+
+def _batches(pages: Iterable[Page], size: int) -> Iterator[list[Page]]:
+    batch: list[Page] = []
+    for page in pages:
+        batch.append(page)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _named(picture: Callable[[], PIL.Image.Image]) -> dict[str, PIL.Image.Image]:
+    return {"res": picture()}

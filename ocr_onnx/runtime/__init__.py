@@ -1,0 +1,1 @@
+"""ONNX Runtime: sessions, execution providers, batching, threads and memory."""

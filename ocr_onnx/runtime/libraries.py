@@ -1,0 +1,62 @@
+"""Shared libraries that execution providers need, and what the loader says of them."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ocr_onnx.runtime.providers import CUDA_PROVIDER, TENSORRT_PROVIDER, TENSORRT_RTX_PROVIDER
+
+DRIVER = "libcuda.so.1"
+"""What NVIDIA's driver brings; all others come with packages."""
+
+CUDA = ("libcudart.so.{cuda}", "libcublas.so.{cuda}", "libcublasLt.so.{cuda}", "libcurand.so.10", "libcudnn.so.9")
+TENSORRT = ("libnvinfer.so.10", "libnvonnxparser.so.10")
+
+NEEDED = {
+    CUDA_PROVIDER: (DRIVER, *CUDA),
+    TENSORRT_PROVIDER: (DRIVER, *CUDA, *TENSORRT),
+    TENSORRT_RTX_PROVIDER: (DRIVER,),
+}
+"""By provider, of the wheels for CUDA 12 and 13. cuDNN is loaded at the first convolution, and every model has some."""
+
+
+def needed(provider: str, cuda: str = "") -> list[str]:
+    """The libraries of a provider in a wheel made for a version of CUDA, such as 13.0; on Linux alone they are known."""
+    if sys.platform != "linux":
+        return []
+    return [name.format(cuda=cuda.partition(".")[0]) for name in NEEDED.get(provider, ())]
+
+
+def missing(names: Iterable[str]) -> dict[str, str]:
+    """Those that cannot be loaded, each with the loader's message; the others are loaded then."""
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            ctypes.CDLL(name)
+        except OSError as error:
+            found[name] = str(error)
+    return found
+
+
+def tensorrt_version(load: Callable[[str], Any] = ctypes.CDLL) -> str:
+    """The version of TensorRT, such as 10.13.2; empty where it is not here."""
+    try:
+        number: int = load(TENSORRT[0]).getInferLibVersion()
+    except OSError:
+        return ""
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+
+def gpu_name(index: int, load: Callable[[str], Any] = ctypes.CDLL) -> str:
+    """What NVIDIA's driver calls a GPU; empty where there is no driver, or no such GPU."""
+    try:
+        driver = load(DRIVER)
+    except OSError:
+        return ""
+    device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+    failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), index)
+    failed = failed or driver.cuDeviceGetName(name, len(name), device)
+    return "" if failed else name.value.decode("utf-8", "replace")

@@ -1,0 +1,274 @@
+"""Text detection: a picture to the boxes of its text, by DB (Differentiable Binarization, arXiv:1911.08947)."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import pyclipper
+from numpy.typing import NDArray
+
+from ocr_onnx.errors import OptionError
+from ocr_onnx.models import zoo
+from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.options import check_number, check_shape
+from ocr_onnx.runtime import memory
+from ocr_onnx.runtime.profiling import timed
+from ocr_onnx.stages.geometry import CORNERS, rectangle
+from ocr_onnx.stages.normalization import normalize
+from ocr_onnx.types import Image, Run, Tensor, TextBox
+
+logger = logging.getLogger(__name__)
+
+STRIDE = 32
+"""The network halves its input five times."""
+
+USUAL_MEMORY = 210
+"""Bytes that the mobile detectors take for each pixel of their input, at most (docs/benchmarks.md)."""
+
+TINY = 64
+"""A picture whose width and height together are less than this is padded to STRIDE first."""
+
+MIN_SIDE = 3
+"""A region with a shorter side than this, in pixels of the probability map, is dropped; after unclipping, + 2."""
+
+FIT = 0.002
+"""A polygon leaves a region's outline by no more than this part of its length."""
+
+DILATION = np.ones((2, 2), np.uint8)
+
+OFFICIAL = re.compile(r"PP-OCRv[3-6]_[a-z]+_det")
+"""The names of the models that the reference by itself gives pictures of at most LONG pixels; others, of at least SHORT."""
+
+LONG, SHORT = 960, 736
+
+LEFT_TO_MODEL = ("input_shape", "max_candidates", "score_mode", "use_dilation", "box_type")
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionOptions:
+    """How a picture is resized for detection, and which regions count as text."""
+
+    limit_side_len: int = 64
+    limit_type: Literal["min", "max"] = "min"
+    """`min`: the shorter side is enlarged to limit_side_len at least; `max`: the longer is reduced to it at most."""
+    max_side_limit: int = 4000
+    """No side of the resized picture is longer than this, in pixels."""
+    thresh: float = 0.3
+    """A pixel of the map above this is text."""
+    box_thresh: float = 0.6
+    """A box whose mean in the map is below this is dropped."""
+    unclip_ratio: float = 1.5
+    """How far a region is grown: by area * unclip_ratio / perimeter."""
+    input_shape: tuple[int, int, int] | None = None
+    """(3, height, width) to which a picture is stretched, whatever the limits; None: as the model says, else by these."""
+    max_candidates: int | None = None
+    """No more regions than this are looked at; None: as the model says, else 1000."""
+    score_mode: Literal["fast", "slow"] | None = None
+    """`fast`: a box's score is the mean inside the box; `slow`: inside its region. None: as the model says, else fast."""
+    use_dilation: bool | None = None
+    """Widen each region by a pixel first; None: as the model says, else no."""
+    box_type: Literal["quad", "poly"] | None = None
+    """`quad`: rectangles; `poly`: polygons of as many corners as it takes. None: as the model says, else quad."""
+
+    def __post_init__(self) -> None:
+        check_number("limit_side_len", self.limit_side_len, 1, whole=True)
+        check_number("max_side_limit", self.max_side_limit, 1, whole=True)
+        check_number("thresh", self.thresh, 0, 1)
+        check_number("box_thresh", self.box_thresh, 0, 1)
+        check_number("unclip_ratio", self.unclip_ratio, 0, 100)
+        if self.limit_type not in {"min", "max"}:
+            raise OptionError(f"limit_type is {self.limit_type!r}: it must be 'min' or 'max'")
+        if self.input_shape is not None:
+            check_shape("input_shape", self.input_shape)
+        if self.max_candidates is not None:
+            check_number("max_candidates", self.max_candidates, 1, whole=True)
+        if self.score_mode not in {None, "fast", "slow"}:
+            raise OptionError(f"score_mode is {self.score_mode!r}: it must be 'fast' or 'slow'")
+        if self.box_type not in {None, "quad", "poly"}:
+            raise OptionError(f"box_type is {self.box_type!r}: it must be 'quad' or 'poly'")
+
+    @classmethod
+    def of(cls, metadata: ModelMetadata) -> DetectionOptions:
+        """What a model is used with by itself: its own thresholds, and the size that the reference's TextDetection gives it."""
+        post: dict[str, Any] = dict(metadata.postprocess)
+        usual = LONG if OFFICIAL.fullmatch(metadata.name) else SHORT
+        return cls(
+            limit_side_len=post.get("resize_long", usual),
+            limit_type="max" if usual == LONG else "min",
+            thresh=post.get("thresh", 0.3),
+            box_thresh=post.get("box_thresh", 0.6),
+            unclip_ratio=post.get("unclip_ratio", 2.0),
+        )
+
+    def completed(self, metadata: ModelMetadata) -> DetectionOptions:
+        """These options, what is None in them as the model says."""
+        says: dict[str, Any] = {"max_candidates": 1000} | dict(metadata.postprocess)
+        if metadata.input_shape:
+            says["input_shape"] = metadata.input_shape
+        return replace(
+            self, **{name: says[name] for name in LEFT_TO_MODEL if name in says and getattr(self, name) is None}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TextDetector:
+    """Finds text. One may serve many threads."""
+
+    run: Run
+    metadata: ModelMetadata
+
+    def __call__(self, image: Image, options: DetectionOptions = DetectionOptions()) -> list[TextBox]:
+        """The boxes of the text in `image`, in its pixels and no particular order."""
+        options = options.completed(self.metadata)
+        check_memory(image, options, self.metadata)
+        tensor = preprocess(image, options, self.metadata)
+        probability = self.run(tensor)[0][0, 0]
+        return find_boxes(probability, image.shape[1::-1], options)
+
+
+def input_size(size: tuple[int, int], options: DetectionOptions) -> tuple[int, int]:
+    """The (width, height) that a picture of this (width, height) is given to the network in."""
+    shape = options.input_shape
+    return resized(size, options) if shape is None else (shape[2], shape[1])
+
+
+def largest_side(options: DetectionOptions) -> int:
+    """No side of what the network is given is longer than this, in pixels."""
+    if options.input_shape is not None:
+        return max(options.input_shape[1:])
+    limits = [options.max_side_limit] + [options.limit_side_len] * (options.limit_type == "max")
+    return max(round(min(limits) / STRIDE) * STRIDE, STRIDE)
+
+
+def working_memory(size: tuple[int, int], options: DetectionOptions, metadata: ModelMetadata) -> int:
+    """The bytes that the network takes for a picture of this (width, height)."""
+    spec = zoo.models().get(metadata.name)
+    bytes_per_pixel = USUAL_MEMORY if spec is None or spec.memory is None else spec.memory
+    return math.prod(input_size(size, options)) * bytes_per_pixel
+
+
+def check_memory(image: Image, options: DetectionOptions, metadata: ModelMetadata) -> None:
+    """Raise NotEnoughMemoryError where the network's working memory would pass what this process may take."""
+    width, height = input_size(image.shape[1::-1], options)
+    needed = working_memory(image.shape[1::-1], options, metadata)
+    if needed < memory.WORTH_ASKING:
+        return
+    allowed = memory.left() or needed
+    side = int(max(width, height) * min(allowed / needed, 1) ** 0.5 * 0.95) // STRIDE * STRIDE
+    cure = f"limit_side_len {side} with limit_type 'max' would do" if allowed < needed else "limit_side_len reduces it"
+    memory.require(needed, f"detection at {width} x {height}", cure)
+
+
+@timed("detection: resize, normalize")
+def preprocess(image: Image, options: DetectionOptions, metadata: ModelMetadata) -> Tensor:
+    """Resize, to multiples of STRIDE where no shape is given, and normalize: (1, 3, height, width)."""
+    height, width = image.shape[:2]
+    if height + width < TINY:
+        padded = np.zeros((max(STRIDE, height), max(STRIDE, width), 3), np.uint8)
+        padded[:height, :width] = image
+        image, (height, width) = padded, padded.shape[:2]
+    size = input_size((width, height), options)
+    if size != (width, height):
+        image = np.asarray(cv2.resize(image, size), np.uint8)
+    return normalize(image, metadata)[np.newaxis]
+
+
+def resized(size: tuple[int, int], options: DetectionOptions) -> tuple[int, int]:
+    """The (width, height) that a picture of `size` is given to the network in."""
+    longer, shorter, limit = max(size), min(size), options.limit_side_len
+    ratio = 1.0
+    if options.limit_type == "max" and longer > limit:
+        ratio = limit / longer
+    elif options.limit_type == "min" and shorter < limit:
+        ratio = limit / shorter
+    width, height = (int(side * ratio) for side in size)
+    if max(width, height) > options.max_side_limit:
+        ratio = options.max_side_limit / max(width, height)
+        logger.info("detection at %d x %d would pass max_side_limit %d", width, height, options.max_side_limit)
+        width, height = int(width * ratio), int(height * ratio)
+    # Python rounds halves to even, and so does the reference.
+    return max(round(width / STRIDE) * STRIDE, STRIDE), max(round(height / STRIDE) * STRIDE, STRIDE)
+
+
+@timed("detection: find boxes")
+def find_boxes(probability: NDArray[np.float32], size: tuple[int, int], options: DetectionOptions) -> list[TextBox]:
+    """Read a probability map (height, width) into boxes on a picture of `size` (width, height)."""
+    mask = (probability > options.thresh).astype(np.uint8)
+    if options.use_dilation:
+        mask = np.asarray(cv2.dilate(mask, DILATION), np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    limits = np.array(size, np.float64)
+    scale = limits / probability.shape[::-1]
+    read = read_polygon if options.box_type == "poly" else read_box
+    boxes = []
+    for contour in contours[: options.max_candidates]:
+        found = read(probability, np.asarray(contour, np.int32).reshape(-1, 2), options)
+        if found is not None:
+            points, score = found
+            boxes.append(TextBox(np.clip(np.rint(points * scale), 0, limits).astype(np.int32), score))
+    return boxes
+
+
+def read_box(
+    probability: NDArray[np.float32], contour: NDArray[np.int32], options: DetectionOptions
+) -> tuple[NDArray[np.float32], float] | None:
+    """The rectangle around a region of the map, grown, and its score; None where it is too small or too unlikely."""
+    corners, side = rectangle(contour)
+    if side < MIN_SIDE:
+        return None
+    score = mean_inside(probability, contour if options.score_mode == "slow" else corners)
+    if score < options.box_thresh:
+        return None
+    grown = unclip(corners, options.unclip_ratio)
+    if not grown:
+        return None
+    corners, side = rectangle(grown[0])
+    return None if side < MIN_SIDE + 2 else (corners, score)
+
+
+def read_polygon(
+    probability: NDArray[np.float32], contour: NDArray[np.int32], options: DetectionOptions
+) -> tuple[NDArray[np.int32], float] | None:
+    """The polygon around a region of the map, grown, and its score; None where it is too small or too unlikely."""
+    fit = FIT * cv2.arcLength(contour, closed=True)
+    corners = np.asarray(cv2.approxPolyDP(contour, fit, closed=True), np.int32).reshape(-1, 2)
+    if len(corners) < CORNERS:
+        return None
+    score = mean_inside(probability, corners)
+    if score < options.box_thresh:
+        return None
+    grown = unclip(corners, options.unclip_ratio)
+    if len(grown) != 1 or rectangle(grown[0])[1] < MIN_SIDE + 2:
+        return None
+    return grown[0], score
+
+
+def mean_inside(probability: NDArray[np.float32], corners: NDArray[np.float32] | NDArray[np.int32]) -> float:
+    """The mean of the map inside a polygon, its corners taken to whole pixels toward the bounding box's corner."""
+    height, width = probability.shape
+    left, top = (max(0, min(math.floor(v), n - 1)) for v, n in zip(corners.min(axis=0), (width, height), strict=True))
+    right, bottom = (
+        max(0, min(math.ceil(v), n - 1)) for v, n in zip(corners.max(axis=0), (width, height), strict=True)
+    )
+    mask = np.zeros((bottom - top + 1, right - left + 1), np.uint8)
+    inside = (corners - np.array([left, top], np.float32)).astype(np.int32)
+    cv2.fillPoly(mask, [inside], [1])
+    return float(cv2.mean(probability[top : bottom + 1, left : right + 1], mask)[0])
+
+
+def unclip(corners: NDArray[np.float32] | NDArray[np.int32], ratio: float) -> list[NDArray[np.int32]]:
+    """Grow a polygon by area * ratio / perimeter on every side, rounding its corners: (n, 2) points, of each piece.
+
+    DB learns shrunken regions. Clipper works on whole numbers, so the corners are cut to them first, as in the
+    reference.
+    """
+    distance = cv2.contourArea(corners) * ratio / cv2.arcLength(corners, closed=True)
+    offset = pyclipper.PyclipperOffset()
+    offset.AddPath(corners.astype(np.int64).tolist(), pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
+    return [np.array(path, np.int32).reshape(-1, 2) for path in offset.Execute(distance)]

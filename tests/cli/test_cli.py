@@ -1,0 +1,210 @@
+"""The command line: its output, to the letter, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import PIL.Image
+import pytest
+from click.testing import CliRunner, Result
+from conftest import PAGES
+
+from ocr_onnx import __version__
+from ocr_onnx.cli.main import main
+
+SIGN = "FERRY TERMINAL\n渡轮码头\nGate 7 →\n"
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for name, command in group.commands.items():
+        found.append((*path, name))
+        if isinstance(command, click.Group):
+            found += commands(command, (*path, name))
+    return found
+
+
+def test_text_is_printed_line_by_line() -> None:
+    result = invoke("run", PAGES / "sign.png")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, SIGN, "")
+
+
+def test_json_is_one_list_of_pages() -> None:
+    result = invoke("run", PAGES / "sign.png", PAGES / "blank.png", "--format", "json")
+    pages = json.loads(result.stdout)
+    assert [page["rec_texts"] for page in pages] == [SIGN.splitlines(), []]
+
+
+def test_json_lines_are_one_page_a_line() -> None:
+    result = invoke("run", PAGES / "sign.png", PAGES / "blank.png", "--format", "jsonl")
+    assert [json.loads(line)["rec_texts"] for line in result.stdout.splitlines()] == [SIGN.splitlines(), []]
+
+
+def test_what_cannot_be_read_is_one_line_and_the_rest_is_read(tmp_path: Path) -> None:
+    (tmp_path / "fake.png").write_text("text")
+    result = invoke("run", tmp_path / "nowhere.png", tmp_path / "fake.png", PAGES / "sign.png")
+    assert result.exit_code == 1
+    assert result.stdout == SIGN
+    assert result.stderr == (
+        f"Error: {tmp_path}/nowhere.png does not exist\n"
+        f"Error: {tmp_path}/fake.png is no PDF and no picture of a known format (BMP, DIB, GIF, JPEG, PNG, PPM, SUN, TIFF, WEBP), or its beginning is damaged\n"
+    )
+
+
+def test_a_folder_is_read_past_its_bad_files(tmp_path: Path) -> None:
+    for name in ("1.png", "3.png"):
+        (tmp_path / name).write_bytes((PAGES / "sign.png").read_bytes())
+    (tmp_path / "2.png").write_bytes(b"")
+    result = invoke("run", tmp_path)
+    assert (result.exit_code, result.stdout) == (1, SIGN * 2)
+    assert "2.png is empty" in result.stderr
+
+
+def test_results_are_saved_under_paddleocrs_names(tmp_path: Path) -> None:
+    result = invoke("run", PAGES / "sign.png", "--save_path", tmp_path / "out")
+    assert result.exit_code == 0
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["sign_ocr_res_img.png", "sign_preprocessed_img.png", "sign_res.json"]
+
+
+def test_inputs_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    for name in ("p.png", "a/p.png", "b/p.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes((PAGES / "tiny.png").read_bytes())
+    out = tmp_path / "out"
+    result = invoke("run", tmp_path / "in", "--save-path", out)
+    found = [json.loads(p.read_text())["input_path"] for p in out.rglob("*.json")]
+    assert sorted(found) == sorted(str(p) for p in (tmp_path / "in").rglob("*.png"))
+    assert result.stderr.count("has files of that name") == 2
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = invoke("run", PAGES / "tiny.png", "--save-path", tmp_path / "file" / "out")
+    assert result.exit_code == 1
+    assert "cannot be written: Not a directory" in result.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_one_line(unbuffered: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "ocr_onnx", "run", str(PAGES / "sign.png")]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    assert done.returncode == 1
+    assert done.stderr == "Error: standard output cannot be written: No space left on device\n"
+
+
+def test_text_is_utf_8_whatever_the_locale() -> None:
+    command = [sys.executable, "-m", "ocr_onnx", "run", str(PAGES / "sign.png")]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=True)
+    assert done.stdout.decode() == SIGN
+
+
+def test_a_language_whose_model_is_not_here_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OCR_ONNX_HOME", str(tmp_path))
+    result = invoke("run", PAGES / "sign.png", "--lang", "ko")
+    assert result.exit_code == 1
+    assert "PP-OCRv5_server_det could not be had" in result.stderr
+    assert "ocr-onnx models pull --accept-new PP-OCRv5_server_det" in result.stderr
+    assert "all of them: PP-OCRv5_server_det korean_PP-OCRv5_mobile_rec" in result.stderr
+
+
+def test_a_models_name_wins_over_the_version() -> None:
+    names = (
+        "--text_detection_model_name",
+        "PP-OCRv5_mobile_det",
+        "--text-recognition-model-name",
+        "PP-OCRv5_mobile_rec",
+    )
+    assert invoke("run", PAGES / "sign.png", "--ocr_version", "PP-OCRv4", *names).stdout == SIGN
+
+
+def test_languages_are_listed() -> None:
+    assert "ka           PP-OCRv3\n" in invoke("models", "langs").stdout
+
+
+def test_progress_is_shown_on_a_terminal_and_taken_away(tmp_path: Path) -> None:
+    frames = [PIL.Image.open(PAGES / "tiny.png").convert("RGB")] * 2
+    frames[0].save(tmp_path / "pages.tiff", save_all=True, append_images=frames[1:])
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "ocr_onnx", "run", str(tmp_path / "pages.tiff"), str(PAGES / "tiny.png")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=end, text=True, check=True)
+    os.close(end)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert f"1 of 2: {tmp_path}/pages.tiff, 1 of 2 pages" in shown
+    assert f"2 of 2: {PAGES}/tiny.png" in shown
+    assert shown.endswith("\r\x1b[K")
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_an_unknown_device_is_one_line() -> None:
+    result = invoke("run", PAGES / "sign.png", "--device", "tpu")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: device is 'tpu': it must be 'cpu', 'gpu', 'gpu:N', 'gpu:0,1' or 'auto'\n"
+
+
+def test_no_input_is_a_usage_error() -> None:
+    result = invoke("run")
+    assert result.exit_code == 2
+    assert "Missing INPUT" in result.stderr
+
+
+def test_models_are_listed() -> None:
+    lines = invoke("models", "list").stdout.splitlines()
+    assert lines[0].split() == ["PP-LCNet_x1_0_doc_ori", "doc_orientation", "PP-LCNet", "embedded"]
+    records = json.loads(invoke("models", "list", "--json").stdout)
+    assert [record["name"] for record in records] == [line.split()[0] for line in lines]
+
+
+def test_converting_what_is_no_model_is_one_line(tmp_path: Path) -> None:
+    result = invoke("convert", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {tmp_path} holds neither inference.json nor inference.pdmodel: export the model\n"
+
+
+@pytest.mark.parametrize("path", commands(main), ids=" ".join)
+def test_every_command_has_help(path: tuple[str, ...]) -> None:
+    result = invoke(*path, "--help")
+    assert result.exit_code == 0
+    assert len(result.stdout.split("\n\n")[1].strip()) > 10
+
+
+def test_the_version_is_the_packages() -> None:
+    assert invoke("--version").stdout == f"ocr-onnx, version {__version__}\n"
+
+
+def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("ocr_onnx.paddle.paddleocr.OCR", broken)
+    assert isinstance(invoke("run", PAGES / "sign.png").exception, ZeroDivisionError)
+
+
+def test_standard_output_holds_results_alone(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "ocr_onnx",
+        "-v",
+        "run",
+        str(PAGES / "blank.png"),
+        str(tmp_path / "x"),
+        "--format",
+        "jsonl",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["rec_texts"] == []

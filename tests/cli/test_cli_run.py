@@ -1,0 +1,241 @@
+"""The options of `ocr-onnx run`: the shell examples of PaddleOCR's documentation, its names, and those of our own."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import PIL.Image
+import pytest
+from click.testing import CliRunner, Result
+from conftest import PAGES, locked_pdf, pdf
+
+from ocr_onnx import InputOptions, OCROptions, PaddleOCR
+from ocr_onnx.cli.main import main
+from ocr_onnx.cli.run import run
+from ocr_onnx.cli.settings import OWN_GROUP, Setting
+from ocr_onnx.models import store
+from ocr_onnx.paddle import pipeline_yaml
+from ocr_onnx.stages.detection import DetectionOptions
+
+SIGN = "FERRY TERMINAL\n渡轮码头\nGate 7 →\n"
+HOME = Path(__file__).parents[2] / ".cache" / "models"
+SETTINGS = [parameter for parameter in run.params if isinstance(parameter, Setting)]
+SHOWN = [setting for setting in SETTINGS if not setting.hidden]
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["run", *map(str, arguments)])
+
+
+def pages_of(*arguments: object) -> list[dict[str, Any]]:
+    result = invoke(*arguments, "--format", "jsonl")
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The pages, served."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    serve = functools.partial(Quiet, directory=str(PAGES))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_providers_are_named_in_place_of_a_device() -> None:
+    result = invoke(PAGES / "sign.png", "--provider", "CPUExecutionProvider")
+    assert (result.exit_code, result.stdout) == (0, SIGN)
+    result = invoke(PAGES / "sign.png", "--provider", "CPUExecutionProvider", "--device", "cpu")
+    assert (result.exit_code, result.stderr) == (1, "Error: device and providers are both given: give one of them\n")
+    result = invoke(PAGES / "sign.png", "--provider", "NoSuchProvider:a=1")
+    assert result.stderr.startswith("Error: NoSuchProvider is not in the ONNX Runtime installed: ")
+    result = invoke(PAGES / "sign.png", "--provider", "NoSuchProvider:a")
+    assert "must be 'NAME' or 'NAME:key=value,key=value'" in result.stderr
+
+
+def test_the_first_example_reads_an_address_and_saves(address: str, tmp_path: Path) -> None:
+    off = ("use_doc_orientation_classify", "use_doc_unwarping", "use_textline_orientation")
+    switches = [word for name in off for word in (f"--{name}", "False")]
+    target = tmp_path / "output"
+    result = invoke("-i", f"{address}/sign.png", *switches, "--save_path", target, "--device", "cpu")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, SIGN, "")
+    assert sorted(path.name for path in target.iterdir()) == ["sign_ocr_res_img.png", "sign_res.json"]
+    written = json.loads((target / "sign_res.json").read_text("utf-8"))
+    assert written["input_path"] == f"{address}/sign.png"
+    assert written["textline_orientation_angles"] == [-1, -1, -1]
+
+
+def test_the_second_example_chooses_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCR_ONNX_HOME", str(HOME))
+    result = invoke("-i", PAGES / "sign.png", "--ocr_version", "PP-OCRv4")
+    assert (result.exit_code, result.stdout.splitlines()[:2]) == (0, ["FERRYTERMINAL", "渡轮码头"])
+
+
+def test_the_example_of_a_models_folder_with_its_name(tmp_path: Path) -> None:
+    name = "PP-OCRv5_mobile_det"
+    (tmp_path / "inference.onnx").write_bytes(Path(store.path_of(name)).read_bytes())
+    model = ("--text_detection_model_dir", tmp_path)
+    assert invoke("-i", PAGES / "sign.png", *model).stdout == SIGN
+    assert invoke("-i", PAGES / "sign.png", "--text_detection_model_name", name, *model).stdout == SIGN
+
+
+def test_the_example_of_a_pipeline_file(tmp_path: Path) -> None:
+    file = tmp_path / "PaddleOCR.yaml"
+    PaddleOCR(text_rec_score_thresh=0.5, use_textline_orientation=False).export_paddlex_config_to_yaml(file)
+    (page,) = pages_of("-i", PAGES / "sign.png", "--paddlex_config", file)
+    assert page["text_rec_score_thresh"] == 0.5
+    assert page["model_settings"]["use_textline_orientation"] is False
+
+
+@pytest.mark.parametrize("words", [("--use_textline_orientation",), ("--use-textline-orientation", "True")])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_switch_may_stand_bare_wherever_it_stands(words: tuple[str, ...], first: bool) -> None:
+    page = ("-i", PAGES / "sign.png")
+    result = invoke(*words, *page) if first else invoke(*page, *words)
+    assert (result.exit_code, result.stdout) == (0, SIGN)
+
+
+def test_three_numbers_give_a_shape() -> None:
+    shapes = ("--text_det_input_shape", 3, 640, 640, "--text-rec-input-shape", 3, 48, 320)
+    assert invoke("-i", PAGES / "sign.png", *shapes).stdout.splitlines()[0] == "FERRY TERMINAL"
+
+
+def test_old_names_are_taken_and_named() -> None:
+    result = invoke("-i", PAGES / "sign.png", "--det_db_thresh", "0.4", "--use_angle_cls", "False", "--format", "json")
+    assert json.loads(result.stdout)[0]["text_det_params"]["thresh"] == 0.4
+    assert result.stderr == (
+        "WARNING: --det_db_thresh is deprecated: its name is --text_det_thresh\n"
+        "WARNING: --use_angle_cls is deprecated: its name is --use_textline_orientation\n"
+    )
+
+
+def test_an_old_name_beside_the_new_is_a_usage_error() -> None:
+    result = invoke("-i", PAGES / "sign.png", "--det_db_thresh", "0.4", "--text_det_thresh", "0.3")
+    assert result.exit_code == 2
+    assert "give --text_det_thresh alone" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["--pdf_pages", "--pdf-pages"])
+def test_pages_of_a_pdf_can_be_chosen(tmp_path: Path, name: str) -> None:
+    (tmp_path / "three.pdf").write_bytes(pdf((50, 50), (60, 50), (70, 50)))
+    assert [page["page_index"] for page in pages_of(tmp_path / "three.pdf", name, "1,3-")] == [0, 2]
+
+
+def test_pages_are_rendered_at_the_scale_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "page.pdf").write_bytes(pdf((50, 40)))
+    result = invoke(tmp_path / "page.pdf", "--pdf_scale", 3, "--save-path", tmp_path)
+    assert result.exit_code == 0
+    beside_its_texts = (2 * 150, 120)
+    with PIL.Image.open(tmp_path / "page_0_ocr_res_img.png") as picture:
+        assert picture.size == beside_its_texts
+
+
+def test_a_password_comes_from_an_option_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "locked.pdf"
+    file.write_bytes(locked_pdf("sesame"))
+    assert "give its password as pdf_password" in invoke(file).stderr
+    assert len(pages_of(file, "--pdf-password", "sesame")) == 1
+    monkeypatch.setenv("OCR_ONNX_PDF_PASSWORD", "sesame")
+    assert len(pages_of(file)) == 1
+
+
+def test_a_picture_with_too_many_pixels_is_refused() -> None:
+    result = invoke(PAGES / "sign.png", "--max-megapixels", 0.001)
+    assert result.exit_code == 1
+    assert "has 640 x 420 pixels, and 1000 is the limit" in result.stderr
+
+
+def test_pages_that_are_no_pages_are_one_line() -> None:
+    result = invoke(PAGES / "sign.png", "--pdf_pages", "x")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: pdf_pages is 'x': give pages counted from 1, such as '1-3,7,20-'\n"
+
+
+def test_the_help_says_the_defaults_that_are_true() -> None:
+    tree = pipeline_yaml.default()
+    defaults: dict[str, Any] = dict.fromkeys(pipeline_yaml.PLACES, tree)
+    for name, place in pipeline_yaml.PLACES.items():
+        for key in place:
+            defaults[name] = defaults[name].get(key) if isinstance(defaults[name], dict) else None
+    reading = InputOptions()
+    defaults |= {name: getattr(reading, name) for name in ("pdf_scale", "max_megapixels")} | {"return_word_box": False}
+    stated = {s.name: found[1] for s in SHOWN if (found := re.search(r"[Dd]efault: (.+)\.$", s.help or ""))}
+    for name in ("pdf_pages", "cpu_threads"):
+        assert stated.pop(name) == "all"
+    assert (stated.pop("device"), stated.pop("mode")) == ("cpu", "standard")
+    assert stated.pop("build_missing") == str(inspect.signature(PaddleOCR).parameters["build_missing"].default)
+    assert stated.pop("text_rec_padding") == OCROptions().recognition.padding
+    assert stated == {name: str(defaults[name]) for name in stated}
+    assert len(stated) == 19
+
+
+@pytest.mark.parametrize("columns", ["80", "100"])
+def test_the_help_is_grouped_and_fits(columns: str) -> None:
+    text = CliRunner(env={"COLUMNS": columns}).invoke(main, ["run", "--help"]).stdout
+    titles = re.findall(r"^(\S.*):$", text, re.MULTILINE)
+    assert titles[0] == OWN_GROUP
+    assert len(titles) == 6
+    assert max(map(len, text.splitlines())) <= int(columns)
+    for setting in SETTINGS:
+        assert (f"--{setting.name} " in text) is not setting.hidden
+
+
+def test_each_setting_may_be_written_either_way() -> None:
+    for setting in SETTINGS:
+        assert setting.opts[0] == f"--{setting.name}"
+        assert setting.opts[-1] == f"--{str(setting.name).replace('_', '-')}"
+
+
+def test_what_fast_means_is_what_the_help_says() -> None:
+    (page,) = pages_of(PAGES / "sign.png", "--preset", "fast")
+    found = DetectionOptions(**{k: page["text_det_params"][k] for k in ("limit_side_len", "limit_type")})
+    (preset,) = [setting for setting in SHOWN if setting.name == "preset"]
+    assert isinstance(preset, click.Option)
+    assert f"text_det_limit_side_len {found.limit_side_len}, text_det_limit_type {found.limit_type}" in str(preset.help)
+
+
+def test_what_high_performance_means_is_what_the_help_says() -> None:
+    fast = OCROptions.high_performance()
+    (mode,) = [setting for setting in SHOWN if setting.name == "mode"]
+    assert (
+        f"(text_det_limit_side_len {fast.detection.limit_side_len}, text_det_limit_type {fast.detection.limit_type}, "
+        f"text_rec_padding {fast.recognition.padding})"
+    ) in str(mode.help)
+    (page,) = pages_of(PAGES / "sign.png", "--mode", "high-performance", "--text-det-limit-side-len", "640")
+    assert (page["text_det_params"]["limit_side_len"], page["text_det_params"]["limit_type"]) == (640, "max")
+    result = invoke(PAGES / "sign.png", "--mode", "standard", "--enable_hpi")
+    assert (result.exit_code, "--mode and --enable_hpi are one option" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("ocr-onnx run --text_det_b", "plain,--text_det_box_thresh"),
+        ("ocr-onnx run page", "file,page"),
+        ("ocr-onnx run -i page", "file,page"),
+        ("ocr-onnx run --text_detection_model_dir mod", "file,mod"),
+    ],
+)
+def test_bash_completes_options_and_files(words: str, completed: str) -> None:
+    asked = {"_OCR_ONNX_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    command = [sys.executable, "-m", "ocr_onnx"]
+    found = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[0] == completed

@@ -1,0 +1,195 @@
+"""What `ocr-onnx doctor` says of this machine, and of others whose answers were recorded."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner, Result
+from conftest import CPU_WHEEL, GPU_WHEEL
+
+from ocr_onnx.cli.diagnosis import Fact, Report, examine
+from ocr_onnx.cli.main import main
+from ocr_onnx.errors import OptionError
+from ocr_onnx.models import store, zoo
+from ocr_onnx.runtime import libraries, session, threads
+
+SECTIONS = [
+    "versions",
+    "onnxruntime",
+    "providers",
+    "libraries",
+    "models",
+    "threads",
+    "fonts",
+    "paths",
+    "service",
+    "asked for",
+]
+EMBEDDED = [spec.name for spec in zoo.models().values() if spec.embedded]
+no_driver = pytest.mark.skipif(not libraries.missing([libraries.DRIVER]), reason="this machine has NVIDIA's driver")
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["doctor", *map(str, arguments)])
+
+
+def of(report: Report, section: str) -> dict[str, Fact]:
+    return {fact.name: fact for fact in report.facts if fact.section == section}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for models of its own."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv(store.HOME_VARIABLE, str(folder))
+    return folder
+
+
+@pytest.fixture
+def gpu_wheel(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What onnxruntime-gpu answered on a machine without a GPU, on top of the real module."""
+    answers = {
+        "__version__": "1.31.1",
+        "cuda_version": GPU_WHEEL.cuda,
+        "get_available_providers": lambda: list(GPU_WHEEL.providers),
+    }
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(**(vars(session.onnxruntime()) | answers)))
+    session.onnxruntime.cache_clear()
+    yield
+    session.onnxruntime.cache_clear()
+
+
+def test_the_cpu_works_and_the_models_of_the_package_are_whole() -> None:
+    report = examine()
+    assert (report.works, str(report.placement)) == (True, "CPUExecutionProvider (the default)")
+    assert of(report, "providers")["CPUExecutionProvider"].value == "works"
+    models = of(report, "models")
+    assert list(models) == EMBEDDED
+    assert all(fact.value.startswith("verified, ") for fact in models.values())
+    assert of(report, "threads")["used"].value == str(threads.cpu_count())
+
+
+def test_a_fact_is_a_line_and_what_is_asked_for_comes_last() -> None:
+    result = invoke()
+    lines = result.stdout.splitlines()
+    assert (result.exit_code, lines[0], lines[-2]) == (0, "versions", "asked for")
+    assert lines[-1] == "  device cpu  works: CPUExecutionProvider (the default)"
+    assert all(line in SECTIONS or line[:2] in {"  ", "? ", "! "} for line in lines)
+
+
+@no_driver
+def test_a_gpu_that_cannot_work_is_a_problem_with_its_cure_and_exit_code_1() -> None:
+    result = invoke("--device", "gpu")
+    *_, asked, why = result.stdout.splitlines()
+    assert (result.exit_code, asked) == (1, "! device gpu  does not work")
+    assert "CUDAExecutionProvider" in why
+    assert " install " in why
+
+
+@no_driver
+def test_auto_works_everywhere() -> None:
+    result = invoke("--device", "auto")
+    assert result.exit_code == 0
+    assert "device auto  works: CPUExecutionProvider (device auto: no GPU works here: " in result.stdout
+
+
+def test_providers_are_asked_for_by_name() -> None:
+    assert invoke("--provider", "CPUExecutionProvider").exit_code == 0
+    result = invoke("--provider", "NoSuchExecutionProvider")
+    assert (result.exit_code, "NoSuchExecutionProvider is not in" in result.stdout) == (1, True)
+
+
+def test_a_device_that_nobody_knows_is_an_error() -> None:
+    with pytest.raises(OptionError, match="device is 'tpu'"):
+        examine("tpu")
+
+
+def test_the_json_has_every_fact_and_the_placement() -> None:
+    found = json.loads(invoke("--json").stdout)
+    assert found.keys() == {"works", "facts", "placement"}
+    assert found["works"] is True
+    assert found["placement"] == {
+        "providers": [{"name": "CPUExecutionProvider", "options": {}}],
+        "reason": "the default",
+        "mode": "standard",
+        "build_missing": False,
+        "others": [],
+    }
+    assert all(fact.keys() == {"section", "name", "value", "state", "why"} for fact in found["facts"])
+    assert {fact["section"] for fact in found["facts"]} >= set(SECTIONS) - {"libraries"}
+    assert json.loads(invoke("--json", "--provider", "NoSuchProvider").stdout)["placement"] is None
+
+
+@no_driver
+def test_a_wheel_for_gpus_is_told_which_libraries_are_missing(gpu_wheel: None) -> None:
+    report = examine("gpu")
+    assert not report.works
+    assert of(report, "libraries")["libcuda.so.1"] == Fact(
+        "libraries", "libcuda.so.1", "missing: cannot open shared object file: No such file or directory", "note"
+    )
+    assert "libnvinfer.so.10" in of(report, "libraries")
+    providers = of(report, "providers")
+    assert [name for name, fact in providers.items() if fact.state == "ok"][:1] == ["CPUExecutionProvider"]
+    assert providers["CUDAExecutionProvider"].why.startswith("CUDAExecutionProvider cannot start: there is no NVIDIA")
+    assert of(report, "onnxruntime")["made for CUDA"].value == "13.0"
+
+
+def test_a_wheel_for_cpus_needs_no_libraries() -> None:
+    assert not any(libraries.needed(name) for name in CPU_WHEEL.providers)
+
+
+def test_two_wheels_at_once_are_noted_and_the_cpu_works_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        info = tmp_path / f"{name.replace('-', '_')}-1.31.1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.31.1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    report = examine()
+    package = of(report, "onnxruntime")["package"]
+    assert (package.state, package.value) == ("note", "onnxruntime 1.31.1 and onnxruntime-gpu 1.31.1")
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu, then" in package.why
+    assert report.works
+
+
+def test_a_model_that_is_not_what_was_pulled_is_noted(home: Path) -> None:
+    (home / "mine.onnx").write_bytes(b"no model")
+    report = examine()
+    mine = of(report, "models")["mine"]
+    assert (mine.state, mine.value, report.works) == ("note", "damaged", True)
+    assert "mine.onnx has no receipt" in mine.why
+
+
+def test_without_onnx_runtime_the_rest_is_told_and_the_exit_code_is_1() -> None:
+    script = """
+import sys
+sys.modules["onnxruntime"] = None
+from ocr_onnx.cli.main import main
+main(["doctor"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "! package  none\n    ONNX Runtime is not installed: pip install 'ocr-onnx[cpu]'" in done.stdout
+    assert "verified, " in done.stdout
+
+
+def test_a_package_that_cannot_be_imported_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyclipper", None)
+    report = examine()
+    fact = of(report, "versions")["pyclipper"]
+    assert (fact.state, fact.value, report.works) == ("problem", "cannot be imported", False)
+    assert "pip install --force-reinstall pyclipper" in fact.why
+
+
+def test_secrets_of_the_environment_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCR_ONNX_PDF_PASSWORD", "open sesame")
+    monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
+    output = invoke("--json").stdout
+    assert "open sesame" not in output
+    assert '"OCR_ONNX_OFFLINE"' in output

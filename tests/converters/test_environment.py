@@ -1,0 +1,422 @@
+"""Paddle in an environment of its own: asked for, made whole or not at all, used once a model.
+
+Paddle is played by a wheel of a few lines: its "weights" are an ONNX file, which it passes on and runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from ocr_onnx.cli.main import main
+from ocr_onnx.converters import cache, environment
+from ocr_onnx.errors import ConversionError, DownloadError
+from ocr_onnx.models import store
+from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.runtime.session import Session
+
+pytestmark = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Paddle's part borrows the packages from here")
+
+NAME = "PP-LCNet_x0_25_textline_ori"
+YML = {
+    "Global": {"model_name": NAME},
+    "PreProcess": {"transform_ops": [{"ResizeImage": {"size": [160, 80]}}, {"NormalizeImage": {}}]},
+    "PostProcess": {"Topk": {"topk": 1, "label_list": ["0_degree", "180_degree"]}},
+}
+EXPORT = """
+import pathlib
+HEADER = 27
+def export(model, params, target, **_):
+    with pathlib.Path(params).with_name("conversions").open("a") as count:
+        print(model, file=count)
+    pathlib.Path(target).write_bytes(pathlib.Path(params).read_bytes()[HEADER:])
+"""
+INFERENCE = """
+import onnxruntime
+HEADER = 27
+class Config:
+    def __init__(self, model, params):
+        self.params = params
+    def disable_gpu(self): pass
+    def disable_mkldnn(self): pass
+class Handle:
+    def copy_from_cpu(self, tensor): self.tensor = tensor
+    def copy_to_cpu(self): return self.tensor
+class create_predictor:
+    def __init__(self, config):
+        self.session = onnxruntime.InferenceSession(open(config.params, "rb").read()[HEADER:])
+        self.given, self.answered = Handle(), Handle()
+    def get_input_names(self): return [self.session.get_inputs()[0].name]
+    def get_output_names(self): return [self.session.get_outputs()[0].name]
+    def get_input_handle(self, name): return self.given
+    def get_output_handle(self, name): return self.answered
+    def run(self):
+        (self.answered.tensor,) = self.session.run(None, {self.get_input_names()[0]: self.given.tensor})
+"""
+
+
+def lock_of(folder: Path) -> Path:
+    """Requirements as ours are, but of one wheel: Paddle as above, and the packages of this environment."""
+    wheel = folder / "fake_paddle-1.0-py3-none-any.whl"
+    files = {
+        "paddle/__init__.py": "",
+        "paddle/inference.py": INFERENCE,
+        "paddle2onnx/__init__.py": EXPORT,
+        "borrowed.pth": sysconfig.get_path("purelib"),
+        "fake_paddle-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: fake-paddle\nVersion: 1.0\n",
+        "fake_paddle-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "fake_paddle-1.0.dist-info/RECORD"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+        archive.writestr(record, "".join(f"{name},,\n" for name in [*files, record]))
+    lock = folder / "requirements.lock"
+    lock.write_text(f"fake-paddle @ {wheel.as_uri()} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    return lock
+
+
+def one_tensor(content: bytes) -> bytes:
+    """Weights of one tensor of bytes, as Paddle writes them; it begins after 27 bytes."""
+    shape = bytes([0x08, 20, 0x10, *(len(content) >> shift & 0x7F | 0x80 for shift in (0, 7, 14)), len(content) >> 21])
+    return struct.pack("<IQIi", 0, 0, 0, len(shape)) + shape + content
+
+
+def model_at(directory: Path) -> Path:
+    """A model in the newer format, as far as the Paddle above cares."""
+    directory.mkdir(parents=True)
+    graph = onnx.load(store.find("PP-LCNet_x1_0_textline_ori"))
+    del graph.metadata_props[:]
+    (directory / "inference.json").write_text("{}")
+    (directory / "inference.pdiparams").write_bytes(one_tensor(graph.SerializeToString()))
+    (directory / "inference.yml").write_text(yaml.safe_dump(YML))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def lock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lock_of(tmp_path_factory.mktemp("lock"))
+
+
+@pytest.fixture
+def home(lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for models, and the small requirements."""
+    monkeypatch.setattr(environment, "LOCK", lock)
+    monkeypatch.setenv("OCR_ONNX_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("OCR_ONNX_OFFLINE", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def tools(lock: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment, made once for all tests that only use it."""
+    place = tmp_path_factory.mktemp("made")
+    script(lock, "environment.ensure('a test', '', lambda _: True)", home=place).communicate()
+    return place / "tools"
+
+
+@pytest.fixture
+def made(home: Path, tools: Path) -> Path:
+    """A folder for models with an environment in it."""
+    home.mkdir()
+    (home / "tools").symlink_to(tools)
+    return home
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return model_at(tmp_path / NAME)
+
+
+@pytest.fixture
+def host(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A web server that has the model."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("OCR_ONNX_HOST", f"http://127.0.0.1:{server.server_address[1]}/{{name}}/{{file}}")
+    for variable in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+def script(lock: Path, text: str, *, home: Path | None = None, terminal: int | None = None) -> subprocess.Popen[str]:
+    """A process with the small requirements and no host but the one in the environment variable."""
+    before = f"""
+from pathlib import Path
+from ocr_onnx import cli, zoo
+from ocr_onnx.converters import cache, environment
+environment.LOCK = Path({str(lock)!r})
+zoo.zoo().hosts.clear()
+"""
+    settings = {**os.environ, **({"OCR_ONNX_HOME": str(home)} if home else {})}
+    given = subprocess.DEVNULL if terminal is None else terminal
+    told = subprocess.PIPE if terminal is None else terminal
+    command = [sys.executable, "-c", before + text]
+    return subprocess.Popen(command, text=True, env=settings, stdin=given, stdout=told, stderr=told)
+
+
+def on_a_terminal(lock: Path, text: str, answer: str) -> str:
+    """What a process shows on a terminal where somebody types `answer`."""
+    ours, theirs = os.openpty()
+    process = script(lock, text, terminal=theirs)
+    os.close(theirs)
+    os.write(ours, answer.encode())
+    shown = b""
+    try:
+        while block := os.read(ours, 65536):
+            shown += block
+    except OSError:  # the other end was closed
+        pass
+    os.close(ours)
+    process.wait(timeout=60)
+    return shown.decode().replace("\r\n", "\n")
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def conversions(directory: Path) -> int:
+    count = directory / "conversions"
+    return len(count.read_text().splitlines()) if count.exists() else 0
+
+
+def described(path: Path) -> ModelMetadata:
+    return ModelMetadata.from_properties(Session(path).properties, str(path))
+
+
+def agree(_: str) -> bool:
+    return True
+
+
+def never(question: str) -> bool:
+    raise AssertionError(question)
+
+
+PULL = f"cli.main(['models', 'pull', {NAME!r}, '--accept-new'])"
+
+
+# Asking.
+
+
+@pytest.mark.usefixtures("host")
+def test_at_a_terminal_it_is_asked_and_then_made(home: Path, lock: Path) -> None:
+    shown = on_a_terminal(lock, PULL, "y\n")
+    assert f"Converting {NAME} needs Paddle; make an environment for it in {home / 'tools'}? About " in shown
+    assert " MB of downloads, " in shown
+    assert "GB on disk [y/N]: " in shown
+    assert shown.endswith(f"{NAME}: {home / NAME}.onnx\n")
+    assert store.verify(NAME)
+    receipt = store.receipt(NAME)
+    assert receipt is not None
+    assert described(home / f"{NAME}.onnx").source == receipt.files
+
+
+@pytest.mark.usefixtures("host")
+def test_whoever_says_no_is_told_what_else_there_is(home: Path, lock: Path) -> None:
+    shown = on_a_terminal(lock, PULL, "\n")
+    assert f"Error: converting {NAME} needs Paddle: 'ocr-onnx models pull {NAME} --yes --accept-new' makes" in shown
+    assert "pip install 'ocr-onnx[convert,cpu]'" in shown
+    assert not (home / "tools").exists()
+    assert not store.path_of(NAME).exists()
+
+
+@pytest.mark.usefixtures("home")
+def test_where_nobody_can_be_asked_nothing_is_made(model: Path) -> None:
+    result = invoke("models", "import", model, "--name", "mine")
+    assert result.exit_code == 1
+    assert f"'ocr-onnx models import --yes --name mine {model}' makes an environment for it" in result.stderr
+    assert not environment._tools().exists()
+    result = invoke("convert", model, "--isolated", "-o", "a file.onnx", "--no-verify")
+    command = f"ocr-onnx convert --isolated --yes -o 'a file.onnx' --no-verify -- {model}"
+    assert f"{command}' makes an environment" in result.stderr
+    with pytest.raises(ConversionError, match="'ocr-onnx convert --isolated --yes"):
+        cache.cached(model)
+    assert not environment._tools().exists()
+
+
+@pytest.mark.usefixtures("home")
+def test_offline_it_is_neither_asked_nor_made(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
+    with pytest.raises(ConversionError, match="OCR_ONNX_OFFLINE forbids"):
+        cache.cached(model, confirm=never)
+    assert not environment._tools().exists()
+
+
+@pytest.mark.usefixtures("home")
+def test_offline_the_core_for_the_older_format_is_not_fetched(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
+    (model / "inference.json").rename(model / "inference.pdmodel")
+    with pytest.raises(DownloadError, match=r"paddle2onnx==1\.3\.1 is not in .*OCR_ONNX_OFFLINE is set"):
+        cache.cached(model, confirm=never)
+
+
+# Using it.
+
+
+def test_a_folder_is_converted_once(made: Path, model: Path, tmp_path: Path) -> None:
+    first = cache.cached(model, confirm=never)
+    assert first.parent == made / "converted"
+    assert described(first).name == NAME
+    assert cache.cached(model, confirm=never) == first
+    shutil.copytree(model, tmp_path / "elsewhere")
+    assert cache.cached(tmp_path / "elsewhere", confirm=never) == first
+    assert conversions(model) == conversions(tmp_path / "elsewhere") == 1
+    renamed = cache.cached(model, name="my_textline_ori", confirm=never)
+    assert described(renamed).name == "my_textline_ori"
+    assert conversions(model) == 2
+    (model / "inference.yml").write_text(yaml.safe_dump(YML) + "# changed\n")
+    assert cache.cached(model, confirm=never) not in {first, renamed}
+    assert conversions(model) == 3
+
+
+def test_what_was_converted_needs_no_environment_any_more(made: Path, model: Path) -> None:
+    first = cache.cached(model, confirm=never)
+    (made / "tools").unlink()
+    assert cache.cached(model, confirm=never) == first
+    assert invoke("models", "import", model).stdout == f"{made / NAME}.onnx\n"
+    assert conversions(model) == 1
+
+
+@pytest.mark.usefixtures("made")
+def test_the_older_format_goes_there_too_where_its_core_has_no_wheel(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
+    (model / "inference.json").rename(model / "inference.pdmodel")
+    assert described(cache.cached(model, confirm=never)).name == NAME
+    assert "inference.pdmodel" in (model / "conversions").read_text()
+
+
+@pytest.mark.usefixtures("made")
+def test_what_is_wrong_with_a_model_is_said_as_if_it_were_converted_here(model: Path) -> None:
+    post = {"Topk": {"topk": 1, "label_list": ["0", "90", "180"]}}
+    (model / "inference.yml").write_text(yaml.safe_dump({**YML, "PostProcess": post}))
+    with pytest.raises(ConversionError, match=rf"^{NAME} has 2 classes and its dictionary .* names 3"):
+        cache.cached(model)
+    assert not (store.home() / "converted").exists()
+
+
+@pytest.mark.usefixtures("made")
+def test_an_environment_that_fails_says_what_it_says(tmp_path: Path) -> None:
+    failing = tmp_path / "python"
+    failing.write_text("#!/bin/sh\necho 'no module named this' >&2\nkill -ABRT $$\n")
+    failing.chmod(0o755)
+    with pytest.raises(ConversionError, match=r"failed with -6:\nno module named this"):
+        environment.run(failing, "convert")
+
+
+@pytest.mark.usefixtures("made")
+def test_converting_apart_takes_the_same_options(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "onnx.py").write_text("raise AssertionError('a file of the user')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = invoke("convert", "--isolated", model.name, "--name", "my_textline_ori", "--no-verify")
+    assert result.stdout.startswith("my_textline_ori.onnx: my_textline_ori (textline_orientation), fp32")
+    assert result.stdout.endswith("not verified\n")
+    assert described(tmp_path / "my_textline_ori.onnx").name == "my_textline_ori"
+
+
+@pytest.mark.usefixtures("made")
+def test_it_runs_this_very_package() -> None:
+    python = environment.find()
+    assert python is not None
+    assert environment.run(python, "models", "path", "PP-OCRv5_mobile_det") == f"{store.find('PP-OCRv5_mobile_det')}\n"
+
+
+def test_one_whose_python_is_gone_is_not_used(home: Path) -> None:
+    folder = home / "tools" / f"{environment._name()}-old"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(home / "removed")
+    (folder / environment.WHOLE).touch()
+    assert environment.find() is None
+
+
+# Making it.
+
+
+@pytest.mark.usefixtures("home")
+def test_one_that_cannot_be_made_leaves_nothing(lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forged = tmp_path / "forged.lock"
+    forged.write_text(lock.read_text().partition("sha256:")[0] + "sha256:" + "0" * 64)
+    monkeypatch.setattr(environment, "LOCK", forged)
+    with pytest.raises(ConversionError, match=r"could be made; (.|\n)*THESE PACKAGES DO NOT MATCH THE HASHES"):
+        environment.ensure("a test", "", agree)
+    assert not list(environment._tools().iterdir())
+
+
+def works(python: Path) -> bool:
+    return not subprocess.run([python, "-c", "import paddle2onnx, paddle.inference"], check=False).returncode
+
+
+def test_making_killed_at_any_moment_leaves_nothing_that_passes_for_whole(home: Path, lock: Path) -> None:
+    chance = random.Random(0)
+    make = "environment.ensure('a test', '', lambda _: True)"
+    for _ in range(2):
+        process = script(lock, make)
+        time.sleep(chance.uniform(0.5, 6.0))
+        process.kill()
+        process.communicate()
+        found = environment.find()
+        assert found is None or works(found)
+        if found is not None:
+            shutil.rmtree(home / "tools")
+    done = script(lock, make)
+    assert (*done.communicate(timeout=60), done.returncode) == ("", "", 0)
+    found = environment.find()
+    assert found is not None
+    assert works(found)
+
+
+def test_two_processes_make_one_environment_and_convert_once(home: Path, lock: Path, model: Path) -> None:
+    text = f"print(cache.cached(Path({str(model)!r}), confirm=lambda _: True))"
+    processes = [script(lock, text) for _ in range(2)]
+    results = [(*process.communicate(timeout=90), process.returncode) for process in processes]
+    (file,) = (home / "converted").iterdir()
+    assert results == [(f"{file}\n", "", 0)] * 2
+    assert conversions(model) == 1
+    assert len(list((home / "tools").iterdir())) == 1
+
+
+def test_of_several_pythons_one_that_works_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
+
+    def put(folder: str, text: str) -> str:
+        file = tmp_path / folder / "python3.11"
+        file.parent.mkdir()
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
+        return str(file.parent)
+
+    broken = put("shims", "echo 'python3.11: command not found' >&2; exit 127")
+    monkeypatch.setenv("PATH", broken)
+    with pytest.raises(ConversionError, match=r"no python3\.11 on the PATH works: install it"):
+        environment._base()
+    working = put("bin", f'exec {sys.executable} "$@"')
+    monkeypatch.setenv("PATH", os.pathsep.join([broken, working]))
+    assert environment._base() == str(Path(working, "python3.11"))

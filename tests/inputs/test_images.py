@@ -1,0 +1,329 @@
+"""Pictures, good and bad: each is read, or is one of our errors with its cause and its cure."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import struct
+import zlib
+from contextlib import suppress
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import PIL.ImageCms
+import pytest
+from conftest import PAGES, RGB, encoded, near, only, pdf
+
+from ocr_onnx import InputOptions
+from ocr_onnx.errors import (
+    ImageTooLargeError,
+    InputError,
+    UnreadableImageError,
+    UnsupportedInputError,
+)
+from ocr_onnx.inputs import headers, images, sources
+from ocr_onnx.inputs import options as options_module
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "GIF", "PPM", "WEBP"])
+def test_lossless_formats_keep_every_pixel(form: str) -> None:
+    gray = RGB.convert("L").quantize(16).convert("RGB")
+    data = encoded(gray, form, **({"lossless": True} if form == "WEBP" else {}))
+    assert near(only(data), gray, 1e-9)
+
+
+def test_a_jpeg_is_turned_as_its_exif_data_says() -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    assert only(encoded(RGB, "JPEG", exif=exif)).shape == (900, 520, 3)
+
+
+def test_cmyk_is_read() -> None:
+    assert near(only(encoded(RGB.convert("CMYK"), "JPEG", quality=95)), RGB, 8)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA"])
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_every_mode_is_read(mode: str, form: str) -> None:
+    assert near(only(encoded(RGB.convert(mode), form)), RGB, 6)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_sixteen_bits_are_cut_to_eight_and_not_clipped(suffix: str) -> None:
+    wide = np.linspace(0, 65535, 100 * 60, dtype=np.uint16).reshape(60, 100)
+    _, data = cv2.imencode(suffix, wide)
+    found = only(data.tobytes())
+    assert np.abs(found[:, :, 0].astype(int) - wide // 256).max() <= 1
+
+
+def test_sixteen_bit_arrays_are_cut_to_eight() -> None:
+    assert (only(np.full((4, 5), 0x8FFF, np.uint16)) == 0x8F).all()
+
+
+def test_gray_arrays_become_three_equal_channels() -> None:
+    gray = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    for array in (gray, gray[:, :, np.newaxis]):
+        found = only(array)
+        assert found.shape == (10, 20, 3)
+        assert (found == gray[:, :, np.newaxis]).all()
+
+
+def test_views_are_read_as_they_look() -> None:
+    array = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
+    np.testing.assert_array_equal(only(array[::-1, ::2]), array[::-1, ::2])
+
+
+def test_transparency_is_ignored_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    picture = RGB.convert("RGBA")
+    picture.putalpha(PIL.Image.new("L", picture.size, 10))
+    assert near(only(encoded(picture, "PNG")), RGB, 1e-9)
+    assert near(only(np.asarray(picture)[:, :, [2, 1, 0, 3]]), RGB, 1e-9)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert "partly transparent" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["TIFF", "WEBP", "GIF"])
+def test_transparency_is_said_whatever_the_format(form: str, caplog: pytest.LogCaptureFixture) -> None:
+    picture = RGB.convert("RGBA")
+    picture.paste((0, 0, 0, 0), (0, 0, 50, 50))
+    only(encoded(picture, form))
+    assert "partly transparent" in caplog.text
+
+
+def test_a_full_alpha_channel_is_not_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    only(encoded(RGB.convert("RGBA"), "PNG"))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP"])
+def test_of_an_animation_the_first_frame_is_read_and_said_so(form: str, caplog: pytest.LogCaptureFixture) -> None:
+    frames = [RGB, RGB.transpose(PIL.Image.Transpose.ROTATE_180)]
+    data = encoded(frames[0], form, save_all=True, append_images=frames[1:], duration=100)
+    assert near(only(data), RGB, 8)
+    assert "animation of 2 frames" in caplog.text
+
+
+# What cannot be read.
+
+BROKEN = {
+    "empty": (b"", "is empty"),
+    "text": (b"not a picture, though it is called one", "no PDF and no picture"),
+    "half a JPEG": (encoded(RGB, "JPEG")[:9000], "cut short"),
+    "half a PNG": (encoded(RGB, "PNG")[:9000], "cut short"),
+    "half a WebP": (encoded(RGB, "WEBP")[:3000], "damaged|cut short"),
+    "half a BMP": (encoded(RGB, "BMP")[:90000], "damaged|cut short"),
+    "half a GIF": (encoded(RGB, "GIF")[:3000], "damaged|cut short"),
+    "half a TIFF": (encoded(RGB, "TIFF")[:90000], "damaged|cut short"),
+    "PNG header only": (encoded(RGB, "PNG")[:33], "cut short"),
+    "JPEG header only": (b"\xff\xd8\xff\xe0", "cut short"),
+    "PDF without pages": (b"%PDF-1.7\n%%EOF", "cannot be opened as a PDF"),
+    "half a PDF": (pdf((50, 50))[:200], "cannot be opened as a PDF"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_damaged_bytes_are_named(kind: str) -> None:
+    data, cause = BROKEN[kind]
+    with pytest.raises(UnreadableImageError, match=cause):
+        only(data)
+
+
+def test_pixels_of_32_bits_are_refused() -> None:
+    with pytest.raises(UnreadableImageError, match="save it with 8 bits"):
+        only(encoded(PIL.Image.fromarray(np.zeros((9, 9), np.float32)), "TIFF"))
+
+
+@pytest.mark.parametrize("form", ["JPEG2000", "EPS", "ICO", "PCX"])
+def test_other_formats_are_refused_by_name(form: str) -> None:
+    with pytest.raises(UnreadableImageError, match="no picture of a known format"):
+        only(encoded(RGB, form))
+
+
+def test_a_jpeg_cut_off_after_its_thumbnail_is_noticed() -> None:
+    thumbnail = encoded(RGB.resize((90, 52)), "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    whole = encoded(RGB, "JPEG")
+    assert only(whole[:2] + segment + whole[2:]).shape == (520, 900, 3)
+    with pytest.raises(UnreadableImageError, match="cut short"):
+        only(whole[:2] + segment + whole[2:9000])
+
+
+def test_what_follows_a_jpegs_end_does_no_harm() -> None:
+    assert near(only(encoded(RGB, "JPEG", quality=95) + b"\0" * 200_000), RGB, 4)
+
+
+def test_a_corrupt_middle_of_a_png_is_noticed() -> None:
+    data = bytearray(encoded(RGB, "PNG"))
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    with pytest.raises(UnreadableImageError):
+        only(bytes(data))
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    parts = [struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks]
+    with pytest.raises(ImageTooLargeError, match=str(options_module.MAX_PIXELS)):
+        only(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+WIDE = PIL.Image.new("L", (60, 4), 200)
+
+TWO_SIZES = {
+    "a comment in a PBM's number": b"P4\n90#90\n 1\n" + b"\xff" * 2000,
+    "a comment after a PGM's number": b"P5\n90#90\n 1 255\n" + b"\xff" * 9000,
+    "two headers in a PNG": encoded(WIDE, "PNG")[:33] + encoded(WIDE.crop((0, 0, 60, 2)), "PNG")[8:],
+    "two frame headers in a JPEG": encoded(WIDE, "JPEG").replace(
+        b"\xff\xc0", b"\xff\xc0\0\x0b\x08\x23\x23\x23\x23\1\1\x11\0\xff\xc0"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TWO_SIZES)
+def test_opencv_is_not_given_a_header_that_can_be_read_in_two_ways(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def imdecode(*_: object) -> None:
+        raise AssertionError("OpenCV decodes it")
+
+    monkeypatch.setattr(cv2, "imdecode", imdecode)
+    with suppress(UnreadableImageError), PIL.Image.open(io.BytesIO(TWO_SIZES[kind])) as picture:
+        assert only(TWO_SIZES[kind]).shape[1::-1] == picture.size
+
+
+def test_a_size_that_opencv_finds_by_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((520, 901, 3), np.uint8))
+    with pytest.raises(UnreadableImageError, match="two sizes are read, 900 x 520 and"):
+        only(encoded(RGB, "PNG"))
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "PPM", "WEBP", "JPEG", "SUN", "MPO"])
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_opencv_decodes_ordinary_files(form: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_pillow(*_: object) -> None:
+        raise AssertionError("Pillow decodes it")
+
+    picture = RGB.convert(mode)
+    monkeypatch.setattr(images, "by_pillow", by_pillow)
+    data = cv2.imencode(".ras", np.asarray(picture.convert("RGB")))[1].tobytes() if form == "SUN" else None
+    assert only(data or encoded(picture.convert("L") if form == "MPO" else picture, form)).shape == (520, 900, 3)
+
+
+@pytest.mark.parametrize("header", [b"P5 60 4 65535 ", b"P5\n# made\n# by hand\n60\n#\n\t4 65535\n"])
+def test_netpbm_of_sixteen_bits_is_read(header: bytes) -> None:
+    assert (only(header + b"\x8f\xff" * 240) == 0x8F).all()
+
+
+def test_webp_of_every_kind_has_its_size_read() -> None:
+    for options in ({"lossless": True}, {"lossless": False}, {"exif": b"Exif\0\0"}):
+        data = encoded(RGB.crop((0, 0, 333, 77)), "WEBP", **options)
+        assert headers.size_for_opencv(data, "WEBP") == (333, 77)
+
+
+def test_an_array_of_too_many_pixels_is_refused() -> None:
+    with pytest.raises(ImageTooLargeError, match="reduce it"):
+        only(np.broadcast_to(np.zeros((), np.uint8), (20_000, 20_000)))
+
+
+@pytest.mark.parametrize(
+    ("array", "cause"),
+    [
+        (np.full((9, 9, 3), np.nan), "float64.*astype"),
+        (np.zeros((9, 9, 3), np.float32), "float32.*astype"),
+        (np.zeros((9, 9, 3), np.int64), "int64.*astype"),
+        (np.zeros((9, 9), bool), "bool.*astype"),
+        (np.zeros((9, 9, 2), np.uint8), r"shape \(9, 9, 2\)"),
+        (np.zeros((1, 9, 9, 3), np.uint8), r"shape \(1, 9, 9, 3\)"),
+        (np.zeros(9, np.uint8), r"shape \(9,\)"),
+        (np.zeros((0, 0, 3), np.uint8), "0 x 0"),
+        (np.zeros((5, 0), np.uint8), "0 x 5"),
+        (np.array([object()]), "object.*astype"),
+    ],
+    ids=str,
+)
+def test_arrays_that_are_no_pictures_are_refused(array: Any, cause: str) -> None:
+    with pytest.raises(UnsupportedInputError, match=cause):
+        only(array)
+
+
+def test_every_cut_of_a_picture_gives_the_picture_or_our_error() -> None:
+    small = RGB.resize((90, 52))
+    messages: set[str] = set()
+    for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"):
+        data = encoded(small, form)
+        for length in range(0, len(data), max(1, len(data) // 40)):
+            try:
+                image = only(data[:length])
+            except InputError as error:
+                messages.add(str(error))
+            else:
+                assert image.shape == (52, 90, 3)
+    assert len(messages) > 5
+    assert not any(re.search(r"0x[0-9a-f]{6}|Traceback", message) for message in messages)
+
+
+def test_megapixels_can_be_limited_further() -> None:
+    options = InputOptions(max_megapixels=0.000_9)
+    for source in (np.zeros((30, 31), np.uint8), PIL.Image.new("L", (31, 30)), encoded(RGB, "PNG")):
+        with pytest.raises(ImageTooLargeError, match="900 is the limit"):
+            list(sources.read_pages(source, options))
+
+
+# Pillow's pictures.
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"]
+)
+def test_pillows_pictures_are_read_in_every_mode(mode: str) -> None:
+    if mode == "LAB":
+        rgb, lab = PIL.ImageCms.createProfile("sRGB"), PIL.ImageCms.createProfile("LAB")
+        picture = PIL.ImageCms.profileToProfile(RGB, rgb, lab, outputMode="LAB")
+    else:
+        # Not every mode can be made at once.
+        step = {"PA": "P", "RGBa": "RGBA"}.get(mode, "RGB")
+        picture = RGB.convert(step).convert(mode)
+    assert picture is not None
+    assert picture.mode == mode
+    assert near(only(picture), RGB, 6)
+
+
+def test_transparent_gray_of_pillow_is_read() -> None:
+    assert near(only(RGB.convert("LA").convert("La")), RGB.convert("L"), 1)
+
+
+def test_sixteen_bits_of_pillow_are_cut_to_eight() -> None:
+    assert (only(PIL.Image.fromarray(np.full((4, 5), 0x8FFF, np.uint16))) == 0x8F).all()
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pictures_of_pillow_with_32_bits_are_refused(mode: str) -> None:
+    with pytest.raises(UnreadableImageError, match="save it with 8 bits"):
+        only(PIL.Image.new(mode, (9, 9)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pillows_pictures_are_turned_as_their_files_are(orientation: int) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(RGB, "JPEG", exif=exif, quality=95)
+    by_file, by_pillow = only(data), only(PIL.Image.open(io.BytesIO(data)))
+    assert by_file.shape == by_pillow.shape
+    assert np.abs(by_file.astype(int) - by_pillow).mean() < 1
+
+
+def test_a_picture_of_pillow_is_left_as_it_was_and_named_by_its_file() -> None:
+    with PIL.Image.open(PAGES / "tiny.png") as picture:
+        before = (picture.mode, picture.size)
+        (page,) = sources.read_pages(picture)
+        assert page.path == str(PAGES / "tiny.png")
+        assert (picture.mode, picture.size) == before
+    assert next(sources.read_pages(RGB)).path is None
+
+
+def test_a_closed_picture_of_pillow_is_refused() -> None:
+    picture = PIL.Image.open(PAGES / "tiny.png")
+    picture.close()
+    with pytest.raises(UnreadableImageError, match=r"tiny\.png"):
+        only(picture)

@@ -1,0 +1,239 @@
+"""What a caller can give: files, folders, bytes, arrays, and lists of them."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from conftest import PAGES, only, pdf
+
+from ocr_onnx import InputOptions, Page
+from ocr_onnx.errors import (
+    InputError,
+    InputNotFoundError,
+    UnreadableImageError,
+    UnsupportedInputError,
+)
+from ocr_onnx.inputs import sources
+
+
+def test_a_path_and_its_bytes_are_the_same_picture() -> None:
+    path = PAGES / "letter.png"
+    np.testing.assert_array_equal(only(path), only(path.read_bytes()))
+    np.testing.assert_array_equal(only(path), only(str(path)))
+
+
+def test_a_page_says_where_it_came_from() -> None:
+    (page,) = sources.read_pages(PAGES / "letter.png")
+    assert (page.path, page.index, page.count) == (str(PAGES / "letter.png"), None, None)
+
+
+def test_a_name_in_chinese_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "登机牌 é.png"
+    path.write_bytes((PAGES / "letter.png").read_bytes())
+    assert only(path).shape == (520, 900, 3)
+
+
+def test_a_folder_is_read_below_too_and_in_natural_order(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    for name in ("page10.png", "page9.png", "b/page1.png", "notes.txt"):
+        (tmp_path / name).write_bytes((PAGES / "tiny.png").read_bytes())
+    found = [Path(str(page.path)).relative_to(tmp_path).as_posix() for page in sources.read_pages(tmp_path)]
+    assert found == ["b/page1.png", "page9.png", "page10.png"]
+
+
+def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError, match="no picture or PDF"):
+        only(tmp_path)
+
+
+def test_an_array_that_is_filled_anew_does_not_change_the_page_before() -> None:
+    frame = np.zeros((5, 6, 3), np.uint8)
+
+    def frames() -> Any:
+        for level in (10, 20):
+            frame[:] = level
+            yield frame
+
+    assert [int(page.image.max()) for page in list(sources.read_pages(frames()))] == [10, 20]
+
+
+def test_lists_are_read_one_after_the_other() -> None:
+    pages = list(sources.read_pages([PAGES / "tiny.png", np.zeros((5, 6, 3), np.uint8)]))
+    assert [page.image.shape for page in pages] == [(20, 42, 3), (5, 6, 3)]
+
+
+def test_reading_is_lazy() -> None:
+    taken = iter([PAGES / "tiny.png", PAGES / "nowhere.png"])
+    pages = sources.read_pages(taken)
+    assert isinstance(next(pages), Page)
+    assert next(taken) == PAGES / "nowhere.png"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError, match=r"nowhere\.png does not exist"):
+        only(tmp_path / "nowhere.png")
+
+
+def test_a_path_that_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UnreadableImageError, match="no file that can be read whole"):
+        only(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize(("path", "cause"), [("", "is empty"), ("a\0b.png", "null"), ("x" * 5000, "too long")])
+def test_impossible_paths_are_refused(path: str, cause: str) -> None:
+    with pytest.raises(InputError, match=cause):
+        only(path)
+
+
+@pytest.mark.parametrize("thing", [None, 7, 1.5, {"image": "page.png"}])
+def test_other_objects_are_refused(thing: object) -> None:
+    with pytest.raises(UnsupportedInputError, match=type(thing).__name__):
+        only(thing)
+
+
+# Patterns.
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """A folder with pages, some below, and notes."""
+    for name in (
+        "page10.png",
+        "page9.png",
+        "page9.txt",
+        "sub/deep/page1.PNG",
+        "sub/page2.tif",
+        ".hidden.png",
+        "[1].png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((PAGES / "tiny.png").read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("page*", ["page9.png", "page10.png"]),
+        ("page?.*", ["page9.png"]),
+        ("[p]age1[0-9].png", ["page10.png"]),
+        ("*/*.tif", ["sub/page2.tif"]),
+        ("**/page*", ["page9.png", "page10.png", "sub/deep/page1.PNG", "sub/page2.tif"]),
+        ("sub/**", ["sub/deep/page1.PNG", "sub/page2.tif"]),
+        ("[1].png", ["[1].png"]),
+    ],
+)
+def test_a_pattern_gives_pictures_in_natural_order(scans: Path, pattern: str, found: list[str]) -> None:
+    pages = sources.read_pages(scans / pattern)
+    assert [Path(str(page.path)).relative_to(scans).as_posix() for page in pages] == found
+
+
+@pytest.mark.parametrize("pattern", ["*.jpg", "*.txt", "nowhere/**", "[2].png"])
+def test_a_pattern_that_matches_nothing_is_an_error(scans: Path, pattern: str) -> None:
+    with pytest.raises(InputNotFoundError, match="matches no picture or PDF"):
+        only(scans / pattern)
+
+
+# File objects.
+
+
+def test_an_open_file_is_read_named_and_left_open() -> None:
+    with (PAGES / "tiny.png").open("rb") as file:
+        (page,) = sources.read_pages(file)
+        assert not file.closed
+    assert page.path == str(PAGES / "tiny.png")
+    np.testing.assert_array_equal(page.image, only(PAGES / "tiny.png"))
+
+
+def test_bytes_in_memory_have_no_name() -> None:
+    (page,) = sources.read_pages(io.BytesIO((PAGES / "tiny.png").read_bytes()))
+    assert page.path is None
+
+
+def test_a_document_in_a_zip_file_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("in/a.pdf", pdf((50, 50), (50, 50)))
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive, archive.open("in/a.pdf") as file:
+        assert [(p.path, p.index) for p in sources.read_pages(file)] == [("in/a.pdf", 0), ("in/a.pdf", 1)]
+
+
+def test_a_pipe_that_gives_a_little_at_a_time_is_read_to_its_end() -> None:
+    class Trickle(io.RawIOBase):
+        left = (PAGES / "tiny.png").read_bytes()
+
+        def read(self, _: int = -1, /) -> bytes:
+            block, self.left = self.left[:7], self.left[7:]
+            return block
+
+    assert only(Trickle()).shape == (20, 42, 3)
+
+
+def test_of_an_endless_file_no_more_is_read_than_is_allowed() -> None:
+    class Endless:
+        given = 0
+
+        def read(self, size: int) -> bytes:
+            self.given += size
+            return bytes(size)
+
+    file = Endless()
+    with pytest.raises(UnreadableImageError, match="more than 5000000 bytes: raise max_bytes"):
+        list(sources.read_pages(file, InputOptions(max_bytes=5_000_000)))
+    assert file.given < 7_000_000
+
+
+closed = io.BytesIO(b"text")
+closed.close()
+
+
+@pytest.mark.parametrize(
+    ("file", "cause"),
+    [
+        (io.StringIO("text"), "gives str and no bytes: open it with mode 'rb'"),
+        (io.BytesIO(), r"nothing left to read: seek\(0\)"),
+        (io.BytesIO(b"text"), "no PDF and no picture"),
+        (closed, "cannot be read: I/O operation on closed file"),
+    ],
+    ids=["text", "empty", "no picture", "closed"],
+)
+def test_file_objects_that_give_no_picture_are_refused(file: Any, cause: str) -> None:
+    with pytest.raises(InputError, match=cause):
+        only(file)
+
+
+# Mixtures.
+
+
+def test_everything_can_stand_together() -> None:
+    path = PAGES / "tiny.png"
+    data = path.read_bytes()
+    mixed: list[sources.Source] = [
+        path,
+        str(path),
+        data,
+        bytearray(data),
+        memoryview(data),
+        io.BytesIO(data),
+        PIL.Image.open(path),
+        only(path),
+    ]
+    several: list[sources.Source] = [mixed, (data,), iter([path])]
+    pages = list(sources.read_pages(each for each in several))
+    assert [page.image.shape for page in pages] == [(20, 42, 3)] * 10
+
+
+def test_a_folder_is_opened_file_by_file(scans: Path) -> None:
+    pages = sources.read_pages(scans)
+    next(pages)
+    (scans / "page10.png").write_bytes(b"changed since")
+    found: list[str | None] = []
+    with pytest.raises(UnreadableImageError, match=r"page10\.png"):
+        found.extend(page.path for page in pages)

@@ -1,0 +1,142 @@
+"""Addresses: what is fetched, where they may point, and where fetching stops. All against a real server."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import PAGES, only
+from webserver import PNG, Request, serving
+
+from ocr_onnx import InputOptions
+from ocr_onnx.errors import DownloadError, InputDownloadError, InputError, UnreadableImageError, UnsupportedInputError
+from ocr_onnx.inputs import sources
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server."""
+    for variable in ("http_proxy", "HTTP_PROXY", "OCR_ONNX_OFFLINE"):
+        monkeypatch.delenv(variable, raising=False)
+    with serving() as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def refusal(url: str, options: InputOptions | None = None) -> str:
+    with pytest.raises(InputDownloadError) as caught:
+        list(sources.read_pages(url, options))
+    return str(caught.value)
+
+
+def test_a_picture_is_fetched_and_named_by_its_address(host: str) -> None:
+    (page,) = sources.read_pages(f"{host}/picture.png?size=1 2#top")
+    assert page.image.shape == only(PNG).shape
+    assert page.path == f"{host}/picture.png?size=1 2#top"
+    assert Request.asked == ["/picture.png?size=1%202"]
+
+
+def test_the_pages_of_a_document_are_fetched_once(host: str) -> None:
+    assert [page.index for page in sources.read_pages(f"{host}/document")] == [0, 1]
+    assert len(Request.asked) == 1
+
+
+def test_addresses_stand_among_other_inputs(host: str) -> None:
+    assert len(list(sources.read_pages([PAGES / "tiny.png", f"{host}/picture", PNG]))) == 3
+
+
+def test_nothing_is_fetched_before_its_turn(host: str) -> None:
+    pages = sources.read_pages([f"{host}/picture", f"{host}/document"])
+    next(pages)
+    assert Request.asked == ["/picture"]
+
+
+def test_a_name_in_chinese_is_asked_for(host: str) -> None:
+    assert "answers 404" in refusal(f"{host}/登机牌.png")
+    assert Request.asked == ["/%E7%99%BB%E6%9C%BA%E7%89%8C.png"]
+
+
+def test_offline_nothing_is_asked(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
+    assert "OCR_ONNX_OFFLINE is set: unset it, or give a file" in refusal(f"{host}/picture")
+    assert Request.asked == []
+
+
+def test_redirects_are_followed_so_many_times(host: str) -> None:
+    assert only(f"{host}/to?{host}/to?/picture").shape == only(PNG).shape
+    with pytest.raises(InputDownloadError, match="points on more than 1 times"):
+        list(sources.read_pages(f"{host}/to?{host}/to?/picture", InputOptions(max_redirects=1)))
+
+
+def test_redirects_in_a_round_end(host: str) -> None:
+    assert "points on more than 5 times" in refusal(f"{host}/round?0")
+    assert len(Request.asked) == 6
+
+
+@pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/a.png", "data:image/png;base64,AAAA"])
+def test_redirects_out_of_the_web_are_refused(host: str, target: str) -> None:
+    assert f"points to {target}, and only http and https" in refusal(f"{host}/to?{target}")
+
+
+def test_redirects_from_https_to_http_are_refused() -> None:
+    from ocr_onnx.inputs import http
+
+    assert http._redirected("http://a/b", "https://a/c") == "https://a/c"
+    with pytest.raises(InputDownloadError, match="never https to http"):
+        http._redirected("https://a/b", "http://a/c")
+
+
+@pytest.mark.parametrize("path", ["endless", "liar"])
+def test_too_many_bytes_are_refused(host: str, path: str) -> None:
+    assert "more than 300000 bytes: raise max_bytes" in refusal(f"{host}/{path}", InputOptions(max_bytes=300_000))
+
+
+@pytest.mark.parametrize("path", ["slow", "drip"])
+def test_a_server_that_gives_a_byte_now_and_then_is_given_up_in_time(host: str, path: str) -> None:
+    begin = time.monotonic()
+    assert "took longer than 0.5 seconds" in refusal(f"{host}/{path}", InputOptions(download_timeout=0.5))
+    assert time.monotonic() - begin < 4
+
+
+def test_a_broken_download_is_no_picture(host: str) -> None:
+    assert "cannot be fetched: IncompleteRead" in refusal(f"{host}/short")
+
+
+def test_an_error_is_told_with_its_number(host: str) -> None:
+    assert "answers 404 Not Found: check the address" in refusal(f"{host}/nowhere.png")
+
+
+def test_what_is_no_picture_is_told_as_of_a_file(host: str) -> None:
+    with pytest.raises(UnreadableImageError, match=r"/text is no PDF and no picture"):
+        only(f"{host}/text")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://127.0.0.1:1/a.png", "http://127.0.0.1:port/a.png", "http://[/a.png", "http://a..b/"]
+)
+def test_impossible_addresses_are_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OCR_ONNX_OFFLINE", raising=False)
+    assert "cannot be fetched" in refusal(url)
+
+
+@pytest.mark.parametrize("url", ["ftp://host/a.png", "file:///etc/hosts", "s3://bucket/a.png"])
+def test_other_schemes_are_refused(url: str) -> None:
+    with pytest.raises(UnsupportedInputError, match="is not fetched: give a path, or an http or https address"):
+        only(url)
+
+
+def test_the_error_is_of_both_kinds(host: str) -> None:
+    for kind in (InputError, DownloadError):
+        with pytest.raises(kind):
+            only(f"{host}/nowhere.png")
+
+
+def test_results_of_addresses_have_plain_names(tmp_path: Path, host: str, caplog: pytest.LogCaptureFixture) -> None:
+    from ocr_onnx.outputs.saving import stem
+
+    with caplog.at_level(logging.WARNING):
+        (page,) = sources.read_pages(f"{host}/picture.png?signature=a/b.c")
+    assert stem(page) == "picture"
+    assert not caplog.records

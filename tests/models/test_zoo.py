@@ -1,0 +1,110 @@
+"""The zoo's records, the files behind them, and what a model file says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ocr_onnx import OCR, Models
+from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError
+from ocr_onnx.models import store, zoo
+from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
+from ocr_onnx.runtime.session import Session
+
+EMBEDDED = [spec.name for spec in zoo.models().values() if spec.embedded]
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_an_embedded_model_is_what_its_record_says(name: str) -> None:
+    spec = zoo.models()[name]
+    metadata = ModelMetadata.from_properties(Session(store.find(name)).properties, name)
+    assert (metadata.name, metadata.task) == (spec.name, spec.task)
+    assert metadata.source == spec.mirrors[0].files
+    assert set(metadata.converter) == {"onnx", "onnxslim", "paddle2onnx", "paddlepaddle"}
+
+
+def test_a_recognition_model_carries_its_characters() -> None:
+    metadata = ModelMetadata.from_properties(Session(store.find("PP-OCRv5_mobile_rec")).properties, "rec")
+    assert len(metadata.charset) == 18384
+    assert metadata.charset[-1] == " "
+    assert {"a", "登", "ほ", "€"} <= set(metadata.charset)
+
+
+def test_a_misspelled_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ModelNotFoundError, match="did you mean 'PP-OCRv5_mobile_det'"):
+        store.find("PP-OCRv5_mobil_det")
+
+
+def test_a_name_like_no_other_is_answered_with_the_list() -> None:
+    with pytest.raises(ModelNotFoundError, match="models list"):
+        store.find("zzz")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"mine\.onnx does not exist"):
+        store.find(str(tmp_path / "mine.onnx"))
+
+
+def test_a_model_may_be_a_file(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.onnx"
+    mine.write_bytes(store.find("PP-LCNet_x1_0_doc_ori").read_bytes())
+    ocr = OCR(models=Models(doc_orientation=mine))
+    assert ocr.classify_page is not None
+    assert ocr.classify_page.metadata.name == "PP-LCNet_x1_0_doc_ori"
+
+
+def test_a_model_in_the_wrong_place_is_refused() -> None:
+    with pytest.raises(ModelError, match="PP-OCRv5_mobile_rec does text_recognition, not text_detection"):
+        OCR(models=Models(text_detection="PP-OCRv5_mobile_rec"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"task": "translation"}, {"mirrors": [{}]}, {"surprise": 1}, {"verified": "yes"}], ids=str
+)
+def test_malformed_records_are_refused(change: dict[str, object]) -> None:
+    record = {
+        "task": "text_detection",
+        "family": "PP-OCRv5",
+        "licence": "Apache-2.0",
+        "verified": "none",
+        "mirrors": [{"package": "a==1", "directory": "d", "files": {}}],
+    }
+    zoo._spec("good", dict(record))
+    with pytest.raises(ModelError, match=r"the record of bad (has surprise|is malformed)"):
+        zoo._spec("bad", record | change)
+
+
+def test_a_foreign_model_says_how_to_make_it_ours() -> None:
+    with pytest.raises(ModelError, match="ocr-onnx convert"):
+        ModelMetadata.from_properties({"author": "somebody"}, "theirs.onnx")
+
+
+@pytest.mark.parametrize("text", ['{"format": 99, "task": "text_detection"}', '{"format": 1, "task": "dance"}'])
+def test_a_record_of_another_version_is_refused(text: str) -> None:
+    with pytest.raises(ModelError, match="another version"):
+        ModelMetadata.from_properties({PROPERTY: text}, "new.onnx")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", "7", '{"format": 1, "task": "text_detection"}'])
+def test_a_damaged_record_is_refused(text: str) -> None:
+    with pytest.raises(ModelError, match="convert it anew"):
+        ModelMetadata.from_properties({PROPERTY: text}, "bad.onnx")
+
+
+def test_detection_cannot_be_left_out() -> None:
+    with pytest.raises(OptionError, match="a model is named None"):
+        OCR(models=Models(text_detection=None))  # type: ignore[arg-type]
+
+
+def test_a_record_says_nothing_of_later_fields_it_does_not_need() -> None:
+    record = ModelMetadata("x", "textline_orientation", "BGR", 1.0, (0.5,), (0.5,))
+    assert "keep_ratio" not in record.to_json()
+    kept = replace(record, keep_ratio=True)
+    assert ModelMetadata.from_properties({PROPERTY: kept.to_json()}, "x") == kept
+
+
+def test_a_record_survives_its_journey_through_a_file() -> None:
+    before = ModelMetadata("x", "text_recognition", "BGR", 1.0, (0.5,), (0.5,), (3, 48, 320), charset=("é", "登", " "))
+    assert ModelMetadata.from_properties({PROPERTY: before.to_json()}, "x") == before

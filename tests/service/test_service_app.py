@@ -1,0 +1,254 @@
+"""Routes besides the wire, keys, settings, logs, and that every error has the form of an answer."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from served import Running, base64_of, read, running
+
+from ocr_onnx import OCRResult
+from ocr_onnx.cli.main import main
+from ocr_onnx.errors import InputNotFoundError, ModelError, NotEnoughMemoryError, OptionError, StageNotLoadedError
+from ocr_onnx.service import keys, logs
+from ocr_onnx.service.settings import Settings, of_serving_block
+
+KEY, OTHER = "first-key-of-tests", "second-key-of-tests"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with running() as server:
+        yield server
+
+
+@pytest.mark.parametrize(("path", "text"), [("/health", "Healthy"), ("/ready", "Ready")])
+def test_probes_answer(server: Running, path: str, text: str) -> None:
+    answer = server.get(path)
+    assert (answer.status_code, answer.json()["errorCode"], answer.json()["errorMsg"]) == (200, 0, text)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/ocr", 405),
+        ("POST", "/health", 405),
+        ("DELETE", "/ocr", 405),
+        ("GET", "/docs", 404),
+    ],
+)
+def test_what_is_not_served_is_answered_in_the_same_form(server: Running, method: str, path: str, status: int) -> None:
+    answer = httpx.request(method, server.url + path)
+    assert (answer.status_code, answer.json()["errorCode"]) == (status, status)
+    assert list(answer.json()) == ["logId", "errorCode", "errorMsg"]
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_answers_do_not_name_the_server_and_are_not_kept(server: Running) -> None:
+    headers = server.post().headers
+    assert "server" not in headers
+    assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
+
+
+def test_the_page_can_be_left_out(server: Running) -> None:
+    assert server.get("/").headers["Content-Type"].startswith("text/html")
+    with running(page=False) as bare:
+        assert bare.get("/").status_code == 404
+
+
+def test_metrics_count_requests_and_pages() -> None:
+    with running() as server:
+        server.post()
+        server.post(file="AAAA")
+        server.get("/no/such/page")
+        lines = set(server.get("/metrics").text.splitlines())
+    assert 'ocr_onnx_requests_total{route="/ocr",status="200"} 1.0' in lines
+    assert 'ocr_onnx_requests_total{route="/ocr",status="422"} 1.0' in lines
+    assert 'ocr_onnx_requests_total{route="other",status="404"} 1.0' in lines
+    assert {"ocr_onnx_pages_total 1.0", "ocr_onnx_requests_admitted 0.0", "ocr_onnx_waiting_bytes 0.0"} <= lines
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    file = tmp_path_factory.mktemp("keys") / "keys.txt"
+    file.write_text(f"# of tests\n{KEY}\n\n{OTHER}\n")
+    with running(api_key_file=file) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": f"Bearer {KEY}"}, 200),
+        ({"authorization": f"bearer {OTHER}"}, 200),
+        ({"X-API-Key": KEY}, 200),
+        ({"X-API-Key": KEY + "x"}, 401),
+        ({"X-API-Key": ""}, 401),
+        ({"X-API-Key": "# of tests"}, 401),
+        ({"Authorization": f"Basic {KEY}"}, 401),
+        ({"Authorization": "Bearer"}, 401),
+    ],
+)
+def test_a_server_with_keys_asks_for_one(locked: Running, headers: dict[str, str], status: int) -> None:
+    assert locked.post(headers).status_code == status
+    assert locked.get("/metrics", **headers).status_code == status
+    assert locked.get("/health").status_code == 200
+
+
+def test_a_refused_key_is_not_repeated_and_the_way_to_give_one_is_named(locked: Running) -> None:
+    answer = locked.post({"X-API-Key": "a-wrong-key-of-somebody"})
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert "a-wrong-key" not in answer.text
+
+
+@pytest.mark.parametrize("content", ["", "# nothing\n", "short\n", "a key with spaces in it\n", "schlüsselschlüssel\n"])
+def test_a_file_without_good_keys_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "keys.txt"
+    file.write_text(content, "utf-8")
+    with pytest.raises(OptionError, match="key"):
+        keys.load(file)
+    with pytest.raises(InputNotFoundError, match="does not exist"):
+        keys.load(tmp_path / "none.txt")
+
+
+def failing(error: Exception) -> Any:
+    def read(*_: object) -> OCRResult:
+        raise error
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (NotEnoughMemoryError("this process may take 17 MB more"), 422, "too large for this server"),
+        (StageNotLoadedError("use_doc_unwarping was off when this was made"), 422, "useDocUnwarping is true"),
+        (ModelError("/srv/models/secret.onnx cannot be run"), 500, "Internal server error"),
+        (ZeroDivisionError("of a secret document"), 500, "Internal server error"),
+    ],
+)
+def test_what_goes_wrong_inside_is_told_without_details(error: Exception, status: int, text: str) -> None:
+    with running(failing(error)) as server:
+        answer = server.post(logId="it")
+        assert (answer.status_code, answer.json()["errorCode"], answer.json()["logId"]) == (status, status, "it")
+        assert answer.json()["errorMsg"].startswith(text) or text in answer.json()["errorMsg"]
+        assert not {"secret", "17 MB"} & set(answer.text.split())
+        assert server.get("/health").status_code == 200
+
+
+def test_lines_that_break_off_end_with_the_error() -> None:
+    def read_first(page: Any, options: Any, check: Any) -> OCRResult:
+        if page.index:
+            raise NotEnoughMemoryError("no")
+        return read(page, options, check)
+
+    from conftest import pdf
+
+    with running(read_first) as server:
+        answer = server.post({"Accept": "application/x-ndjson"}, file=base64_of(pdf((50, 60), (50, 60))))
+    first, last = [json.loads(line) for line in answer.text.splitlines()]
+    assert (answer.status_code, first["page"], last["errorCode"], "dataInfo" in last) == (200, 0, 422, False)
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What is logged, as lines of JSON."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logs.JsonLines())
+    ours, uvicorns = logging.getLogger("ocr_onnx.service"), logging.getLogger("uvicorn.error")
+    for log in (ours, uvicorns):
+        log.addHandler(handler)
+    level = ours.level
+    ours.setLevel(logging.INFO)
+    yield written
+    ours.setLevel(level)
+    for log in (ours, uvicorns):
+        log.removeHandler(handler)
+
+
+def test_each_request_is_a_line_in_the_log_without_what_it_held(lines: io.StringIO) -> None:
+    with running() as server:
+        server.post(logId="order-7")
+        server.post(logId="order-8", file="c2VjcmV0")
+        httpx.get(f"{server.url}/c2VjcmV0?a=c2VjcmV0", headers={"X-Other": "c2VjcmV0"})
+    logged = [json.loads(line) for line in lines.getvalue().splitlines()]
+    requests = [line for line in logged if line["message"] == "request"]
+    assert [(r["logId"], r["route"], r["status"], r["pages"]) for r in requests[:2]] == [
+        ("order-7", "/ocr", 200, 1),
+        ("order-8", "/ocr", 422, 0),
+    ]
+    assert requests[2]["route"] == "other"
+    assert "c2VjcmV0" not in lines.getvalue()
+    assert "page None" not in lines.getvalue()
+
+
+def test_of_a_bug_the_log_has_the_place_and_not_the_text(lines: io.StringIO) -> None:
+    with running(failing(ZeroDivisionError("of a secret document"))) as server:
+        server.post()
+    (line,) = [json.loads(each) for each in lines.getvalue().splitlines() if "error" in json.loads(each)]
+    assert line["error"] == "ZeroDivisionError"
+    assert any("test_service_app.py" in place for place in line["raised"])
+    assert "secret" not in lines.getvalue()
+
+
+def test_the_serving_block_of_a_pipeline_file_is_honored() -> None:
+    extra = {"max_num_input_imgs": None, "max_output_img_size": [300, 400], "file_storage": None, "url_expires_in": -1}
+    found = of_serving_block({"visualize": False, "return_urls": None, "extra": extra})
+    assert found == {"visualize": False, "max_pages": None, "max_output_size": (300, 400)}
+    assert Settings(**found).max_pages is None
+    assert of_serving_block(None) == of_serving_block({}) == of_serving_block({"extra": None}) == {}
+    for wrong in (3, {"extra": 4}):
+        with pytest.raises(OptionError, match="Serving"):
+            of_serving_block(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"port": 70_000},
+        {"workers": 0},
+        {"threads": 0},
+        {"deadline": 0},
+        {"deadline": float("nan")},
+        {"max_pages": 0},
+        {"max_side": 5000},
+        {"max_body_megabytes": 3000},
+        {"max_waiting_megabytes": 1},
+        {"max_output_size": 3},
+        {"max_output_size": (0, 10)},
+        {"visualize": "no"},
+        {"allow_url": ("http://a b",)},
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        Settings(**wrong)
+
+
+def test_the_command_refuses_what_cannot_be_before_it_loads_models(tmp_path: Path) -> None:
+    file = tmp_path / "OCR.yaml"
+    file.write_text("Serving: 3\n")
+    for arguments in (["--port", "70000"], ["--paddlex_config", str(file)], ["--allow-url", "http://a b"]):
+        result = CliRunner().invoke(main, ["serve", *arguments])
+        assert (result.exit_code, result.output.startswith("Error: ")) == (1, True), result.output
+
+
+def test_addresses_are_fetched_from_allowed_hosts_alone(server: Running) -> None:
+    refused = server.post(file="http://example.com/a.png")
+    assert (refused.status_code, "--allow-url" in refused.json()["errorMsg"]) == (422, True)
+    with running() as files, running(allow_url=(f"127.0.0.1:{files.port}",)) as open_server:
+        answer = open_server.post(file=f"http://127.0.0.1:{files.port}/page/icon.svg")
+        assert (answer.status_code, "no picture" in answer.json()["errorMsg"]) == (422, True)
+        other = open_server.post(file="http://127.0.0.1:1/a.png")
+        assert other.status_code == 422

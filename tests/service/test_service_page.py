@@ -1,0 +1,74 @@
+"""How the page's files are served."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from ocr_onnx.service import page_route
+
+FILES = page_route.load_files()
+
+
+APP = FastAPI()
+page_route.add_page(APP)
+
+
+def ask(path: str, method: str = "GET", **headers: str) -> httpx.Response:
+    async def answer() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(APP), base_url="http://here") as client:
+            return await client.request(method, path, headers=headers)
+
+    return asyncio.run(answer())
+
+
+@pytest.mark.parametrize("path", ["/", *(f"/page/{name}" for name in FILES)])
+def test_every_file_is_served_as_what_it_is_and_under_the_policy(path: str) -> None:
+    answer = ask(path)
+    file = FILES[path.removeprefix("/page/") if path != "/" else "index.html"]
+    assert (answer.status_code, answer.content) == (200, file.content)
+    assert answer.headers["content-type"] == file.media_type
+    assert answer.headers["content-security-policy"] == (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert ask(path, "HEAD").headers["content-length"] == str(len(file.content))
+
+
+def test_what_a_browser_has_already_is_not_sent_again() -> None:
+    tag = ask("/page/page.js").headers["etag"]
+    for known in (tag, f'"other", W/{tag}'):
+        answer = ask("/page/page.js", **{"If-None-Match": known})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    assert ask("/page/page.js", **{"If-None-Match": '"other"'}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "..%2Fsite.py", "%2e%2e/site.py", "page/page.js"])
+def test_nothing_else_is_served(name: str) -> None:
+    assert ask(f"/page/{name}").status_code == 404
+
+
+def test_every_file_that_the_page_names_is_there_and_none_lies_elsewhere() -> None:
+    text = FILES["index.html"].content.decode()
+    named = {name.removeprefix("page/") for name in re.findall(r'(?:href|src)="([^"]+)"', text)}
+    for name, file in FILES.items():
+        if name.endswith(".js"):
+            named |= set(re.findall(r'from "\./([^"]+)"', file.content.decode()))
+    assert named == FILES.keys() - {"index.html"}
+
+
+def test_the_page_is_small() -> None:
+    assert sum(len(file.content) for file in FILES.values()) < 43_000
+
+
+def test_no_text_becomes_markup() -> None:
+    scripts = b"".join(file.content for name, file in FILES.items() if name.endswith(".js"))
+    assert not re.search(rb"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|srcdoc", scripts)

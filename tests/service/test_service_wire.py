@@ -1,0 +1,293 @@
+"""The wire: every field of the request, its default and null; every part of the answers."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import PIL.Image
+import pytest
+from conftest import encoded, pdf
+from served import SIGN, Running, base64_of, problems, running
+
+from ocr_onnx import OCROptions
+from ocr_onnx.service.messages import WHITE, OCRAnswer, OCRRequest
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with running() as server:
+        yield server
+
+
+def frames(count: int) -> bytes:
+    first, *rest = [PIL.Image.new("RGB", (30 + i, 20), "white") for i in range(count)]
+    return encoded(first, "TIFF", save_all=True, append_images=rest)
+
+
+def picture(text: str) -> PIL.Image.Image:
+    return PIL.Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
+
+
+def test_a_request_of_a_file_alone_gets_the_servers_settings(server: Running) -> None:
+    answer = server.post()
+    assert answer.status_code == 200
+    expected = dataclasses.replace(
+        OCROptions(), detection=dataclasses.replace(OCROptions().detection, max_candidates=1000)
+    )
+    assert server.seen[-1] == expected
+
+
+FIELDS: dict[str, tuple[Any, str]] = {
+    "useDocOrientationClassify": (False, "use_doc_orientation_classify"),
+    "useDocUnwarping": (True, "use_doc_unwarping"),
+    "useTextlineOrientation": (False, "use_textline_orientation"),
+    "textDetLimitSideLen": (960, "detection.limit_side_len"),
+    "textDetLimitType": ("max", "detection.limit_type"),
+    "textDetThresh": (0.0, "detection.thresh"),
+    "textDetBoxThresh": (0.0, "detection.box_thresh"),
+    "textDetUnclipRatio": (0.0, "detection.unclip_ratio"),
+    "textRecScoreThresh": (0.5, "recognition.score_thresh"),
+    "returnWordBox": (True, "return_word_box"),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_option_reaches_the_pipeline_and_null_is_the_servers_own(server: Running, name: str) -> None:
+    value, place = FIELDS[name]
+
+    def seen() -> object:
+        found: object = server.seen[-1]
+        for step in place.split("."):
+            found = getattr(found, step)
+        return found
+
+    assert server.post(**{name: None}).status_code == 200
+    usual = seen()
+    assert server.post(**{name: value}).status_code == 200
+    assert (seen(), usual != value) == (value, True)
+
+
+def test_every_field_of_the_request_is_tested() -> None:
+    named = {field.alias for field in OCRRequest.model_fields.values()}
+    assert named == {*FIELDS, "file", "fileType", "visualize", "logId"}
+
+
+def test_an_answer_has_what_the_page_says(server: Running) -> None:
+    content = server.post(returnWordBox=True).json()
+    OCRAnswer.model_validate(content)
+    assert list(content) == ["logId", "errorCode", "errorMsg", "result"]
+    assert (content["errorCode"], content["errorMsg"]) == (0, "Success")
+    assert uuid.UUID(content["logId"]).version == 4
+    assert list(content["result"]) == ["ocrResults", "dataInfo"]
+    assert content["result"]["dataInfo"] == {"width": 640, "height": 420, "type": "image"}
+    (page,) = content["result"]["ocrResults"]
+    assert list(page) == ["prunedResult"]
+    pruned = page["prunedResult"]
+    assert (pruned["rec_texts"], pruned["text_word"]) == (["page None"], [["page"]])
+    assert not {"input_path", "page_index"} & {*pruned, *pruned["doc_preprocessor_res"]}
+
+
+def test_pictures_are_sent_unless_a_request_or_the_server_says_no(server: Running) -> None:
+    (page,) = server.post(visualize=None).json()["result"]["ocrResults"]
+    sizes = {name: picture(page[name]).size for name in ("ocrImage", "docPreprocessingImage", "inputImage")}
+    assert sizes == {"ocrImage": (1280, 420), "docPreprocessingImage": (1280, 420), "inputImage": (640, 420)}
+    assert {picture(page[name]).format for name in sizes} == {"JPEG"}
+    (page,) = server.post(visualize=True, useDocOrientationClassify=False).json()["result"]["ocrResults"]
+    assert set(page) == {"prunedResult", "ocrImage", "inputImage"}
+    with running(visualize=False, max_output_size=(100, 200)) as quiet:
+        (page,) = quiet.post(visualize=None).json()["result"]["ocrResults"]
+        assert list(page) == ["prunedResult"]
+        (page,) = quiet.post(visualize=True).json()["result"]["ocrResults"]
+        assert picture(page["ocrImage"]).size == (200, 66)
+        assert picture(page["inputImage"]).size == (152, 100)
+
+
+def test_the_first_ten_pages_of_a_document_are_read(server: Running) -> None:
+    content = server.post(file=base64_of(pdf(*[(50, 60)] * 12)), fileType=0).json()["result"]
+    assert [page["prunedResult"]["rec_texts"] for page in content["ocrResults"]] == [[f"page {i}"] for i in range(10)]
+    assert content["dataInfo"] == {"numPages": 10, "pages": [{"width": 100, "height": 120}] * 10, "type": "pdf"}
+    with running(max_pages=None) as whole:
+        content = whole.post(file=base64_of(pdf(*[(50, 60)] * 12)), fileType=0).json()["result"]
+        assert content["dataInfo"]["numPages"] == 12
+
+
+def test_a_document_of_one_page_is_still_a_document(server: Running) -> None:
+    content = server.post(file=base64_of(pdf((50, 60)))).json()["result"]
+    assert content["dataInfo"] == {"numPages": 1, "pages": [{"width": 100, "height": 120}], "type": "pdf"}
+
+
+def test_the_pages_of_a_tiff_are_read(server: Running) -> None:
+    content = server.post(file=base64_of(frames(2)), fileType=1).json()["result"]
+    sizes = [{"width": 30, "height": 20}, {"width": 31, "height": 20}]
+    assert content["dataInfo"] == {"numPages": 2, "pages": sizes, "type": "tiff"}
+    single = server.post(file=base64_of(frames(1)), fileType=1).json()["result"]["dataInfo"]
+    assert single == {"width": 30, "height": 20, "type": "image"}
+
+
+@pytest.mark.parametrize(("data", "kind"), [(SIGN, 0), (pdf((50, 60)), 1)])
+def test_a_file_must_be_what_file_type_says(server: Running, data: bytes, kind: int) -> None:
+    answer = server.post(file=base64_of(data), fileType=kind)
+    assert (answer.status_code, "fileType" in answer.json()["errorMsg"]) == (422, True)
+
+
+@pytest.mark.parametrize("kind", [0, 1, None])
+def test_a_file_without_a_type_is_told_by_its_contents(server: Running, kind: int | None) -> None:
+    data = pdf((50, 60)) if kind == 0 else SIGN
+    assert server.post(file=base64_of(data), fileType=kind).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "form", ["data:image/png;base64,{}", "DATA:;base64,{}", "\n{}\n", "data:image/png;a=b;base64,{}"]
+)
+def test_base64_may_come_as_a_data_address_or_in_lines(server: Running, form: str) -> None:
+    assert server.post(file=form.format(base64_of(SIGN))).status_code == 200
+    assert server.post(file=base64.encodebytes(SIGN).decode()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "file", ["====", "äöü", "AAA", "AA=A", "_-_-", "/etc/passwd", "file:///etc/passwd", "a" * 5, "\x00"]
+)
+def test_what_is_no_base64_is_refused(server: Running, file: str) -> None:
+    answer = server.post(file=file)
+    assert (answer.status_code, answer.json()["errorMsg"].startswith("file is neither Base64")) == (422, True)
+
+
+@pytest.mark.parametrize("file", ["  ", "data:;base64,"])
+def test_an_empty_file_is_refused(server: Running, file: str) -> None:
+    assert server.post(file=file).json()["errorMsg"] == "file is empty"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("file", None, "string_type"),
+        ("file", "", "string_too_short"),
+        ("fileType", 2, "literal_error"),
+        ("useDocUnwarping", "maybe", "bool_parsing"),
+        ("textDetLimitSideLen", 4001, "less_than_equal"),
+        ("textDetLimitSideLen", 0, "greater_than_equal"),
+        ("textDetLimitSideLen", 1.5, "int_from_float"),
+        ("textDetLimitType", "foo", "literal_error"),
+        ("textDetThresh", 1.1, "less_than_equal"),
+        ("textDetBoxThresh", -0.1, "greater_than_equal"),
+        ("textDetUnclipRatio", 1e9, "less_than_equal"),
+        ("textRecScoreThresh", 2, "less_than_equal"),
+        ("logId", "../../etc/passwd", "string_pattern_mismatch"),
+        ("logId", "a\r\nSet-Cookie: x", "string_pattern_mismatch"),
+        ("logId", "a\n", "string_pattern_mismatch"),
+        ("logId", "", "string_pattern_mismatch"),
+        ("logId", "a" * 65, "string_pattern_mismatch"),
+    ],
+)
+def test_values_out_of_range_are_refused(server: Running, name: str, value: object, problem: str) -> None:
+    assert problems(server.post(None, **{name: value})) == {f"body.{name}": problem}
+
+
+def test_a_refusal_repeats_nothing_of_the_request(server: Running) -> None:
+    answer = server.post(textDetLimitType="s3cret", useDocUnwarping="s3cret")
+    assert "s3cret" not in answer.text
+    assert set(problems(answer)) == {"body.textDetLimitType", "body.useDocUnwarping"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"null", b'{"file": "\xff"}', b'{"file": "\\ud800"}', b"[" * 100_000, b'{"file": NaN}', b"\x00"],
+    ids=repr,
+)
+def test_what_is_no_json_object_is_refused(server: Running, body: bytes) -> None:
+    answer = httpx.post(f"{server.url}/ocr", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, list(answer.json())) == (422, ["logId", "errorCode", "errorMsg"])
+    assert server.answers_at_once()
+
+
+def test_unknown_fields_are_ignored(server: Running) -> None:
+    assert server.post(other={"deep": [1]}, useTable=True).status_code == 200
+
+
+def test_log_id_comes_back_also_with_a_refusal(server: Running) -> None:
+    assert server.post(logId="Order_7.a-b").json()["logId"] == "Order_7.a-b"
+    assert server.post(logId="mine", textDetThresh=7).json()["logId"] == "mine"
+    assert server.post(logId="mine", file="AAAA").json()["logId"] == "mine"
+    assert uuid.UUID(server.post(logId="../x").json()["logId"])
+
+
+def test_a_form_may_carry_the_file_as_an_upload(server: Running) -> None:
+    fields = {
+        "visualize": "false",
+        "logId": "form",
+        "textDetThresh": "0.4",
+        "useDocUnwarping": "",
+        "textDetLimitType": "null",
+    }
+    answer = httpx.post(f"{server.url}/ocr", data=fields, files={"file": ("../../a.png", SIGN)})
+    assert (answer.status_code, answer.json()["logId"]) == (200, "form")
+    assert (server.seen[-1].detection.thresh, server.seen[-1].use_doc_unwarping) == (0.4, False)
+    typed = httpx.post(f"{server.url}/ocr", data={"fileType": "0", "visualize": "0"}, files={"file": pdf((50, 60))})
+    assert typed.json()["result"]["dataInfo"]["type"] == "pdf"
+    text = httpx.post(f"{server.url}/ocr", data={"visualize": "false"}, files={"file": (None, base64_of(SIGN))})
+    assert text.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=a", b"x"),
+        ("multipart/form-data; boundary=a", b"--a\r\n\r\n--a--"),
+        (
+            "multipart/form-data; boundary=a",
+            b'--a\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n\r\n--a--\r\n',
+        ),
+        (
+            "multipart/form-data; boundary=a",
+            b'--a\r\nContent-Disposition: form-data; name="other"\r\n\r\n1\r\n--a--\r\n',
+        ),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_refused(server: Running, kind: str, body: bytes) -> None:
+    answer = httpx.post(f"{server.url}/ocr", content=body, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["errorCode"]) == (422, 422)
+
+
+@pytest.mark.parametrize("headers", [{"Content-Type": "text/plain"}, {"Content-Encoding": "gzip"}])
+def test_other_kinds_of_bodies_are_not_read(server: Running, headers: dict[str, str]) -> None:
+    assert httpx.post(f"{server.url}/ocr", content=b"{}", headers=headers).status_code == 415
+
+
+def test_lines_come_page_by_page(server: Running) -> None:
+    answer = server.post({"Accept": "application/x-ndjson"}, file=base64_of(pdf(*[(50, 60)] * 3)), logId="lines")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/x-ndjson")
+    *pages, last = [json.loads(line) for line in answer.text.splitlines()]
+    assert [(page["page"], page["result"]["prunedResult"]["rec_texts"]) for page in pages] == [
+        (i, [f"page {i}"]) for i in range(3)
+    ]
+    assert last == {
+        "logId": "lines",
+        "errorCode": 0,
+        "errorMsg": "Success",
+        "dataInfo": {"numPages": 3, "pages": [{"width": 100, "height": 120}] * 3, "type": "pdf"},
+    }
+
+
+def test_a_request_for_lines_that_fails_at_once_has_its_status(server: Running) -> None:
+    assert server.post({"Accept": "application/x-ndjson"}, file="AAAA").status_code == 422
+
+
+def test_the_example_of_the_document_works(server: Running) -> None:
+    document = server.get("/openapi.json").json()
+    content = document["paths"]["/ocr"]["post"]["requestBody"]["content"]
+    (example,) = content["application/json"]["examples"].values()
+    assert httpx.post(f"{server.url}/ocr", json=example["value"]).status_code == 200
+    assert np.asarray(picture(WHITE)).min() == 255
+    assert set(content) == {"application/json", "multipart/form-data"}
+    assert set(document["paths"]["/ocr"]["post"]["responses"]) == {
+        *("200", "400", "401", "403", "408", "413", "415", "421", "422", "429", "500", "503", "504")
+    }

@@ -1,0 +1,367 @@
+"""Load: what waits, what is refused, deadlines, clients that leave, and how the server ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from conftest import PAGES, pdf
+from served import SIGN, Running, base64_of, read, running, wait_for
+
+from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
+from ocr_onnx.errors import ImageTooLargeError
+from ocr_onnx.inputs.sources import read_pages
+from ocr_onnx.runtime.providers import CPU
+from ocr_onnx.service import engine, logs
+from ocr_onnx.service.inference import options_of
+from ocr_onnx.service.messages import parse
+from ocr_onnx.service.metrics import DIRECTORY
+from ocr_onnx.service.processes import MOST_DEATHS, PERIOD, Deaths, Processes
+from ocr_onnx.service.refusals import ClientGoneError
+from ocr_onnx.service.scheduling import Wanted
+from ocr_onnx.service.settings import Settings
+from ocr_onnx.stages.detection import TextDetector
+from ocr_onnx.types import Page, Run, Tensor
+
+
+class Gate:
+    """An engine that waits until it may go on, and asks meanwhile whether it is still wanted."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.at_work = threading.Semaphore(0)
+        self.left = threading.Event()
+
+    def read(self, page: Page, options: OCROptions, check: Callable[[], None]) -> OCRResult:
+        self.at_work.release()
+        while not self.may.wait(0.01):
+            try:
+                check()
+            except ClientGoneError:
+                self.left.set()
+                raise
+        return read(page, options)
+
+
+@contextmanager
+def posting(server: Running, count: int) -> Iterator[list[httpx.Response]]:
+    """So many requests at a time; their answers are there at the end."""
+    answers: list[httpx.Response] = []
+    with ThreadPoolExecutor(count) as pool:
+        sent = [pool.submit(server.post) for _ in range(count)]
+        yield answers
+        answers += [each.result() for each in sent]
+
+
+def test_what_is_above_the_bound_is_refused_with_a_time_to_wait() -> None:
+    gate = Gate()
+    with running(gate.read, threads=2, queue_size=3) as server:
+        with posting(server, 5) as answers:
+            server.wait_until(lambda: server.work.admitted == 5)
+            refused = server.post()
+            assert (refused.status_code, refused.json()["errorCode"]) == (503, 503)
+            assert 1 <= int(refused.headers["Retry-After"]) <= 60
+            assert server.get("/ready").status_code == 200
+            gate.may.set()
+        assert {answer.status_code for answer in answers} == {200}
+        assert server.post().status_code == 200
+
+
+def test_one_client_may_have_so_many_requests() -> None:
+    gate = Gate()
+    with running(gate.read, max_per_client=2) as server:
+        with posting(server, 2) as answers:
+            server.wait_until(lambda: server.work.admitted == 2)
+            refused = server.post()
+            assert (refused.status_code, "Retry-After" in refused.headers) == (429, True)
+            gate.may.set()
+        assert {answer.status_code for answer in answers} == {200}
+        assert server.post().status_code == 200
+
+
+def test_work_past_its_deadline_is_answered_so_and_ended() -> None:
+    gate = Gate()
+    with running(gate.read, deadline=0.5) as server:
+        assert server.post().status_code == 504
+        assert gate.left.wait(20)
+        gate.may.set()
+        assert server.post().status_code == 200
+
+
+def test_what_waits_past_its_deadline_is_told_to_come_again() -> None:
+    gate = Gate()
+
+    def stubborn(page: Page, options: OCROptions, _: Callable[[], None]) -> OCRResult:
+        return gate.read(page, options, lambda: None)
+
+    with running(stubborn, deadline=0.5) as server:
+        with posting(server, 1) as first:
+            assert gate.at_work.acquire(timeout=20)
+            refused = server.post()
+        assert [answer.status_code for answer in first] == [504]
+        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+        gate.may.set()
+        server.wait_until(lambda: server.post().status_code == 200)
+
+
+def test_a_client_that_leaves_ends_its_work() -> None:
+    gate = Gate()
+    with running(gate.read) as server:
+        body = json.dumps({"file": base64_of(SIGN)}).encode()
+        head = f"POST /ocr HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection = server.raw(head.encode() + body)
+        assert gate.at_work.acquire(timeout=20)
+        connection.close()
+        assert gate.left.wait(20)
+        server.wait_until(lambda: server.work.admitted == server.work.open == 0)
+        gate.may.set()
+        assert server.answers_at_once()
+
+
+def test_a_client_that_leaves_amid_lines_ends_its_work() -> None:
+    gate = Gate()
+
+    def second_waits(page: Page, options: OCROptions, check: Callable[[], None]) -> OCRResult:
+        return gate.read(page, options, check) if page.index else read(page, options)
+
+    with running(second_waits) as server:
+        content = {"file": base64_of(pdf(*[(50, 60)] * 3)), "visualize": False}
+        headers = {"Accept": "application/x-ndjson"}
+        with httpx.stream("POST", f"{server.url}/ocr", json=content, headers=headers, timeout=30) as answer:
+            assert json.loads(next(answer.iter_lines()))["page"] == 0
+        assert gate.left.wait(20)
+        server.wait_until(lambda: server.work.admitted == server.work.open == 0)
+
+
+def test_a_request_that_waits_and_is_left_takes_no_thread() -> None:
+    gate = Gate()
+    with running(gate.read) as server:
+        with posting(server, 1) as answers:
+            assert gate.at_work.acquire(timeout=20)
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{server.url}/ocr", json={"file": base64_of(SIGN)}, timeout=0.3)
+            server.wait_until(lambda: server.work.admitted == 1)
+            gate.may.set()
+        assert [answer.status_code for answer in answers] == [200]
+        assert len(server.seen) == 1
+
+
+def test_bodies_in_memory_are_bounded_together() -> None:
+    gate = Gate()
+    with running(gate.read, max_body_megabytes=0.05, max_waiting_megabytes=0.05) as server:
+        with posting(server, 1) as answers:
+            assert gate.at_work.acquire(timeout=20)
+            refused = server.post(other="x" * 20_000)
+            assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+            gate.may.set()
+        assert [answer.status_code for answer in answers] == [200]
+        assert server.post(other="x" * 20_000).status_code == 200
+
+
+def test_the_engine_asks_before_each_run_of_a_model(ocr: OCR) -> None:
+    asked: list[int] = []
+    result = engine.of(ocr, ocr.options).read(next(pages()), ocr.options, lambda: asked.append(1))
+    assert [line.text for line in result.lines] == [line.text for line in ocr.predict(SIGN)[0].lines]
+    assert len(asked) >= 1 + 1 + 1 + len(result.lines)
+    gone = Wanted(60)
+    gone.drop()
+    with pytest.raises(ClientGoneError):
+        engine.of(ocr, ocr.options).read(next(pages()), ocr.options, gone.check)
+
+
+def pages() -> Iterator[Page]:
+    return read_pages(SIGN)
+
+
+def test_boxes_that_cover_the_page_many_times_are_refused(ocr: OCR) -> None:
+    def frames(batch: Tensor) -> tuple[Any, ...]:
+        answer = np.zeros((1, 1, *batch.shape[2:]), np.float32)
+        for inset in range(0, 300, 4):
+            answer[0, 0, inset : 640 - inset, inset : 640 - inset] = (inset // 4) % 2
+        return (answer,)
+
+    detector = TextDetector(frames, ocr.detect.metadata)
+    page, options = np.zeros((640, 640, 3), np.uint8), DetectionOptions(box_thresh=0, unclip_ratio=3)
+    assert len(detector(page, options)) > 40
+    with pytest.raises(ImageTooLargeError, match="textDetUnclipRatio"):
+        engine.BoundedDetector(frames, ocr.detect.metadata)(page, options)
+
+
+def test_of_a_page_of_a_hundred_thousand_lines_so_many_are_read(ocr: OCR) -> None:
+    def spots(batch: Tensor) -> tuple[Any, ...]:
+        answer = np.zeros((1, 1, *batch.shape[2:]), np.float32)
+        for top in range(6):
+            for left in range(6):
+                answer[0, 0, 2 + top :: 10, 2 + left :: 10] = 1
+        return (answer,)
+
+    options = options_of(parse({"file": "a"}), OCROptions(), Settings()).detection
+    page = np.zeros((3200, 3200, 3), np.uint8)
+    begin = time.monotonic()
+    boxes = engine.BoundedDetector(spots, ocr.detect.metadata)(
+        page, replace(options, limit_type="max", limit_side_len=3200)
+    )
+    assert (page.shape[0] // 10) ** 2 > 100_000
+    assert len(boxes) == Settings().max_lines
+    assert time.monotonic() - begin < 5
+
+
+def test_told_to_end_twice_a_server_still_answers_what_it_took() -> None:
+    gate = Gate()
+    with running(gate.read) as server:
+        assert server.server is not None
+        with posting(server, 1) as answers:
+            gate.at_work.acquire()
+            for _ in range(2):
+                server.server.handle_exit(signal.SIGTERM, None)
+            assert server.get("/ready").status_code == 503
+            gate.may.set()
+        assert [answer.status_code for answer in answers] == [200]
+
+
+@contextmanager
+def command(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Running, list[dict[str, Any]]]]:
+    """`ocr-onnx serve` in a process of its own."""
+    words = [sys.executable, "-m", "ocr_onnx", "serve", "--port", "0", *arguments]
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    logged: list[dict[str, Any]] = []
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            logged.append(json.loads(line))
+            if logged[-1]["message"] == "listening":
+                break
+        reader = threading.Thread(target=lambda: logged.extend(map(json.loads, process.stderr or ())))
+        reader.start()
+        port = next(line["port"] for line in logged if "port" in line)
+        wait_for(port)
+        yield process, Running(port, None), logged  # type: ignore[arg-type]
+        process.wait(60)
+        reader.join(20)
+    finally:
+        process.terminate()
+        process.wait(60)
+        process.stderr.close()
+
+
+def test_sigterm_under_load_answers_what_was_taken_refuses_what_comes_and_ends_with_0() -> None:
+    body = json.dumps({"file": base64_of((PAGES / "letter.png").read_bytes()), "visualize": False}).encode()
+    outcomes: list[int | str] = []
+    ended = threading.Event()
+
+    def load(url: str) -> None:
+        with httpx.Client(timeout=60, headers={"Content-Type": "application/json"}) as client:
+            while not ended.is_set():
+                try:
+                    outcomes.append(client.post(url, content=body).status_code)
+                except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):
+                    # Nobody listens any more; who was just about to be listened to sees the connection end.
+                    outcomes.append("refused")
+                    return
+
+    with command() as (process, server, logged), ThreadPoolExecutor(6) as pool:
+        sent = [pool.submit(load, f"{server.url}/ocr") for _ in range(6)]
+        try:
+            server.wait_until(lambda: outcomes.count(200) >= 3)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(60)
+            ended.set()
+        for each in sent:
+            each.result()
+    assert code == 0
+    assert set(outcomes) == {200, 503, "refused"}
+    answered = [line for line in logged if line["message"] == "request" and line["status"] == 200]
+    assert len(answered) == outcomes.count(200)
+
+
+def test_several_processes_serve_one_port_and_count_together() -> None:
+    with command("--workers", "2", "--cpu_threads", "1") as (process, server, logged):
+        server.wait_until(lambda: len([line for line in logged if line["message"] == "listening"]) == 2)
+        texts = {server.post().json()["result"]["ocrResults"][0]["prunedResult"]["rec_texts"][0] for _ in range(6)}
+        assert texts == {"FERRY TERMINAL"}
+        assert "ocr_onnx_pages_total 6.0" in server.get("/metrics").text
+        children = {line["process"] for line in logged if line["message"] == "listening"}
+        os.kill(min(children), signal.SIGKILL)
+        server.wait_until(lambda: len([line for line in logged if line["message"] == "listening"]) == 3)
+        assert server.post().status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+def test_processes_whose_parent_is_killed_end_and_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with command("--workers", "2", "--cpu_threads", "1") as (process, server, logged):
+        server.wait_until(lambda: len([line for line in logged if line["message"] == "listening"]) == 2)
+        children = [line["process"] for line in logged if line["message"] == "listening"]
+        assert [path.name.startswith("ocr-onnx-metrics-") for path in tmp_path.iterdir()] == [True]
+        process.kill()
+        server.wait_until(lambda: len([line for line in logged if line["message"] == "ended"]) == 2)
+        server.wait_until(lambda: not any(Path(f"/proc/{child}/fd").exists() for child in children))
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(httpx.ConnectError):
+            server.get("/health")
+
+
+def test_only_deaths_within_minutes_end_the_server() -> None:
+    deaths = Deaths()
+    for hour in range(2 * MOST_DEATHS):
+        deaths.note(hour * 3600.0)
+        assert not deaths.too_many(hour * 3600.0)
+    last = (2 * MOST_DEATHS - 1) * 3600.0
+    for second in range(1, MOST_DEATHS):
+        assert not deaths.too_many(last + second)
+        deaths.note(last + second)
+    assert deaths.too_many(last + MOST_DEATHS)
+    assert not deaths.too_many(last + PERIOD)
+
+
+def test_processes_that_die_again_and_again_end_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "configure", lambda: None)
+    handlers = [signal.getsignal(sig) for sig in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        assert Processes(partial(os._exit, 3), 2).run() != 0
+    finally:
+        os.environ.pop(DIRECTORY, None)
+        for sig, handler in zip((signal.SIGINT, signal.SIGTERM), handlers, strict=True):
+            signal.signal(sig, handler)
+
+
+def test_several_gpus_take_the_pages_in_turns() -> None:
+    two = OCR(
+        OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False),
+        device=replace(CPU, others=(CPU,)),
+    )
+    seen: list[int] = []
+    for number, each in enumerate((two, *two.others)):
+        run = each.detect.run
+
+        def noted(tensor: Tensor, number: int = number, run: Run = run) -> tuple[Any, ...]:
+            seen.append(number)
+            return run(tensor)
+
+        each.detect = replace(each.detect, run=noted)
+    reading = engine.of(two, two.options)
+    (page,) = pages()
+    texts = [reading.read(page, two.options, lambda: None).text for _ in range(4)]
+    assert seen == [0, 1, 0, 1]
+    assert len(set(texts)) == 1

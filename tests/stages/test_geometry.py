@@ -1,0 +1,173 @@
+"""Corners, crops, turns and reading order."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocr_onnx.stages.geometry import crop, reading_order, rectangle, rotate, turned_back
+from ocr_onnx.types import Quad, TextBox
+
+small = st.integers(0, 60)
+quads = st.tuples(small, small, st.integers(1, 40), st.integers(1, 40), st.floats(-3, 3)).map(
+    lambda v: turned(v[0], v[1], v[2], v[3], v[4])
+)
+
+
+def turned(x: int, y: int, width: int, height: int, angle: float) -> Quad:
+    """A rectangle turned about its corner."""
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) @ matrix.T
+    return np.asarray(np.rint(corners + [x + 60, y + 60]), np.int32)
+
+
+def box(x: int, y: int) -> TextBox:
+    return TextBox(np.array([[x, y], [x + 5, y], [x + 5, y + 5], [x, y + 5]], np.int32), 1.0)
+
+
+def test_polygons_come_by_their_highest_point() -> None:
+    low, high = (
+        TextBox(np.array([[0, y + 9], [9, y], [30, y], [39, y + 9], [9, y + 20]], np.int32), 1.0) for y in (8, 4)
+    )
+    assert reading_order([low, high]) == [high, low]
+
+
+def paddle_order(boxes: list[TextBox]) -> list[TextBox]:
+    """PaddleX's SortQuadBoxes, step by step."""
+    out = sorted(boxes, key=lambda b: (b.quad[0][1], b.quad[0][0]))
+    for i in range(len(out) - 1):
+        for j in range(i, -1, -1):
+            first, second = out[j].quad[0], out[j + 1].quad[0]
+            if abs(int(second[1]) - int(first[1])) < 10 and second[0] < first[0]:
+                out[j], out[j + 1] = out[j + 1], out[j]
+            else:
+                break
+    return out
+
+
+def paddle_corners(points: np.ndarray) -> np.ndarray:
+    """PaddleX's get_mini_boxes, step by step."""
+    found = sorted(cv2.boxPoints(cv2.minAreaRect(points)), key=lambda p: p[0])
+    one, four = (0, 1) if found[1][1] > found[0][1] else (1, 0)
+    two, three = (2, 3) if found[3][1] > found[2][1] else (3, 2)
+    return np.array([found[one], found[two], found[three], found[four]])
+
+
+@given(quads)
+def test_corners_are_ordered_as_in_the_reference(quad: Quad) -> None:
+    corners, side = rectangle(quad)
+    np.testing.assert_array_equal(corners, paddle_corners(quad))
+    assert side == pytest.approx(min(cv2.minAreaRect(quad)[1]))
+
+
+def test_of_two_corners_at_one_height_the_second_comes_first() -> None:
+    points = np.array([[0, 0], [10, 0], [10, 4], [0, 4]], np.int32)
+    np.testing.assert_array_equal(rectangle(points)[0], paddle_corners(points))
+
+
+@given(st.lists(st.tuples(small, st.integers(0, 40)), max_size=30))
+def test_reading_order_is_the_references(corners: list[tuple[int, int]]) -> None:
+    boxes = [box(x, y) for x, y in corners]
+    assert reading_order(boxes) == paddle_order(boxes)
+
+
+def test_a_line_reads_left_to_right_though_its_boxes_stand_unevenly() -> None:
+    boxes = [box(200, 100), box(20, 107), box(100, 98), box(10, 130)]
+    assert [b.quad[0, 0] for b in reading_order(boxes)] == [20, 100, 200, 10]
+
+
+def test_order_of_nothing_is_nothing() -> None:
+    assert reading_order([]) == []
+
+
+@given(quads)
+def test_a_crop_has_the_size_of_its_box(quad: Quad) -> None:
+    image = np.full((220, 220, 3), 200, np.uint8)
+    cut = crop(image, quad)
+    corners = paddle_corners(quad)
+    width = int(max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[2] - corners[3])))
+    height = int(max(np.linalg.norm(corners[0] - corners[3]), np.linalg.norm(corners[1] - corners[2])))
+    expected = (width, height) if width and height / width >= 1.5 and height else (height, width)
+    assert cut.shape[:2] == expected
+    assert cut.size == 0 or (cut == 200).all()
+
+
+def test_an_upright_box_is_cut_out_as_it_is() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
+    quad = np.array([[10, 20], [50, 20], [50, 40], [10, 40]], np.int32)
+    np.testing.assert_array_equal(crop(image, quad), image[20:40, 10:50])
+
+
+def warped(image: np.ndarray, quad: Quad) -> np.ndarray:
+    """PaddleX's get_rotate_crop_image, step by step."""
+    corners = paddle_corners(quad)
+    width = int(max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[2] - corners[3])))
+    height = int(max(np.linalg.norm(corners[0] - corners[3]), np.linalg.norm(corners[1] - corners[2])))
+    upright = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    matrix = cv2.getPerspectiveTransform(corners, upright)
+    cut = cv2.warpPerspective(image, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.rot90(cut) if height / width >= 1.5 else np.asarray(cut)
+
+
+@given(st.tuples(st.integers(0, 200), st.integers(0, 150), st.integers(1, 300), st.integers(1, 250)))
+def test_a_straight_box_is_cut_out_as_a_warp_would(sides: tuple[int, int, int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (160, 210, 3), np.uint8)
+    left, top, width, height = sides
+    right, bottom = min(left + width, 210), min(top + height, 160)
+    quad = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.int32)
+    cut = crop(image, quad)
+    assert not np.may_share_memory(cut, image)
+    # Of a box a little tilted by rounding, a pixel wide, nothing may be left.
+    if cut.size:
+        np.testing.assert_array_equal(cut, warped(image, quad))
+
+
+@given(quads, st.integers(-80, 20))
+def test_any_box_is_cut_out_as_the_reference_does(quad: Quad, shift: int) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    moved = quad + np.int32(shift)
+    cut = crop(image, moved)
+    if cut.size:
+        np.testing.assert_array_equal(cut, warped(image, moved))
+
+
+def test_a_tall_box_is_turned_counter_clockwise() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (90, 60, 3), np.uint8)
+    quad = np.array([[10, 20], [30, 20], [30, 60], [10, 60]], np.int32)
+    np.testing.assert_array_equal(crop(image, quad), np.rot90(image[20:60, 10:30]))
+
+
+def test_a_box_without_height_gives_an_empty_crop() -> None:
+    quad = np.array([[10, 20], [30, 20], [30, 20], [10, 20]], np.int32)
+    assert crop(np.zeros((90, 60, 3), np.uint8), quad).size == 0
+
+
+@pytest.mark.parametrize(
+    ("angle", "shift"), [(0, (0, 0)), (90, (1, 0)), (180, (1, 1)), (270, (0, 1))], ids=["0", "90", "180", "270"]
+)
+def test_turning_is_an_exact_turn_shifted_by_a_black_edge(angle: int, shift: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(1, 255, (40, 70, 3), np.uint8)
+    exact = np.rot90(image, angle // 90)
+    found = rotate(image, angle)
+    rows, columns = shift
+    assert found.shape == exact.shape
+    np.testing.assert_array_equal(found[rows:, columns:], exact[: exact.shape[0] - rows, : exact.shape[1] - columns])
+    assert not found[:rows].any()
+    assert not found[:, :columns].any()
+
+
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+def test_what_was_turned_can_be_found_where_it_was(angle: int) -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[11, 23] = 255
+    y, x = np.argwhere(rotate(image, angle)[:, :, 0])[0]
+    quad = np.array([[x, y]], np.int32)
+    assert turned_back(quad, angle, (60, 40)).tolist() == [[23, 11]]
+
+
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+def test_a_turned_picture_lies_row_by_row_in_memory(angle: int) -> None:
+    assert rotate(np.zeros((40, 60, 3), np.uint8), angle).flags.c_contiguous

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ocr_onnx import OCR, Models, OCROptions, OCRResult
 from ocr_onnx.models import store
-from ocr_onnx.runtime.providers import Mode
+from ocr_onnx.runtime.provider_specs import Mode
 from ocr_onnx.runtime.selection import place
 
 ROOT = Path(__file__).parents[1]

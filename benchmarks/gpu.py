@@ -35,7 +35,7 @@ from benchmarks.runners.protocol import Settings
 from ocr_onnx import OCR, DetectionOptions, Models, OCROptions
 from ocr_onnx.runtime import libraries
 from ocr_onnx.runtime.batching import Batch, Shapes
-from ocr_onnx.runtime.providers import Mode
+from ocr_onnx.runtime.provider_specs import Mode
 from ocr_onnx.runtime.selection import place
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.types import Page, Run

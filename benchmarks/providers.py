@@ -25,7 +25,7 @@ from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
 from ocr_onnx import OCR, DetectionOptions, OCROptions
 from ocr_onnx.inputs import sources
-from ocr_onnx.runtime.providers import CPU_PROVIDER
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER
 from ocr_onnx.stages.calibration import difference
 from ocr_onnx.types import Page
 

@@ -33,6 +33,7 @@ from ocr_onnx.errors import ConversionError, IntegrityError
 from ocr_onnx.models import zoo
 from ocr_onnx.models.download import fetch_package
 from ocr_onnx.models.store import sha256
+from ocr_onnx.options import DetectionOptions
 from ocr_onnx.stages import detection, recognition
 from ocr_onnx.stages.calibration import sample_page
 from ocr_onnx.types import Tensor
@@ -257,7 +258,7 @@ def calibrate(model: Any, batch: Tensor) -> None:
 
 def page() -> Tensor:
     """The sample page as detection is given it."""
-    options = detection.DetectionOptions(640, "max")
+    options = DetectionOptions(640, "max")
     return detection.preprocess(sample_page(), options, usual("sample", "text_detection"))
 
 

@@ -10,6 +10,7 @@ from benchmarks.labelled import spread
 from ocr_onnx.inputs import sources
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.options import DetectionOptions
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.stages import detection, geometry, orientation, recognition
@@ -38,7 +39,7 @@ GROUP = 6
 EMBEDDED = "PP-OCRv5_mobile_det"
 """Finds the crops."""
 
-DETECTION = detection.DetectionOptions(SIDE, "max")
+DETECTION = DetectionOptions(SIDE, "max")
 
 
 def real_inputs(metadata: ModelMetadata, data: Path) -> Mapping[str, Tensor]:

@@ -1,4 +1,4 @@
-"""PaddleOCR's text models on ONNX Runtime, where no Paddle is installed.
+"""Run PaddleOCR's text models on ONNX Runtime, without installing Paddle.
 
 from ocr_onnx import OCR
 
@@ -12,46 +12,78 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocr_onnx.errors import OCRError as OCRError
-    from ocr_onnx.inputs.options import InputOptions as InputOptions
-    from ocr_onnx.paddle.paddleocr import PaddleOCR as PaddleOCR
-    from ocr_onnx.paddle.single_models import DocImgOrientationClassification as DocImgOrientationClassification
-    from ocr_onnx.paddle.single_models import TextDetection as TextDetection
-    from ocr_onnx.paddle.single_models import TextImageUnwarping as TextImageUnwarping
-    from ocr_onnx.paddle.single_models import TextLineOrientationClassification as TextLineOrientationClassification
-    from ocr_onnx.paddle.single_models import TextRecognition as TextRecognition
-    from ocr_onnx.pipeline import OCR as OCR
-    from ocr_onnx.pipeline import Models as Models
-    from ocr_onnx.pipeline import OCROptions as OCROptions
-    from ocr_onnx.results import OCRResult as OCRResult
-    from ocr_onnx.stages.detection import DetectionOptions as DetectionOptions
-    from ocr_onnx.stages.orientation import LineOrientationOptions as LineOrientationOptions
-    from ocr_onnx.stages.orientation import PageOrientationOptions as PageOrientationOptions
-    from ocr_onnx.stages.recognition import RecognitionOptions as RecognitionOptions
-    from ocr_onnx.types import Orientation as Orientation
-    from ocr_onnx.types import Page as Page
-    from ocr_onnx.types import Text as Text
-    from ocr_onnx.types import TextBox as TextBox
-    from ocr_onnx.types import TextLine as TextLine
-    from ocr_onnx.types import Word as Word
+    from ocr_onnx.errors import OCRError
+    from ocr_onnx.options import (
+        DetectionOptions,
+        InputOptions,
+        LineOrientationOptions,
+        Models,
+        OCROptions,
+        PageOrientationOptions,
+        RecognitionOptions,
+    )
+    from ocr_onnx.paddle.paddleocr import PaddleOCR
+    from ocr_onnx.paddle.single_models import (
+        DocImgOrientationClassification,
+        TextDetection,
+        TextImageUnwarping,
+        TextLineOrientationClassification,
+        TextRecognition,
+    )
+    from ocr_onnx.pipeline import OCR
+    from ocr_onnx.results import OCRResult
+    from ocr_onnx.types import (
+        Orientation,
+        Page,
+        Text,
+        TextBox,
+        TextLine,
+        Word,
+    )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-_HOMES = {
-    "DetectionOptions": "stages.detection",
+__all__ = [
+    "OCR",
+    "DetectionOptions",
+    "DocImgOrientationClassification",
+    "InputOptions",
+    "LineOrientationOptions",
+    "Models",
+    "OCRError",
+    "OCROptions",
+    "OCRResult",
+    "Orientation",
+    "PaddleOCR",
+    "Page",
+    "PageOrientationOptions",
+    "RecognitionOptions",
+    "Text",
+    "TextBox",
+    "TextDetection",
+    "TextImageUnwarping",
+    "TextLine",
+    "TextLineOrientationClassification",
+    "TextRecognition",
+    "Word",
+    "__version__",
+]
+
+_MODULES = {
+    "DetectionOptions": "options",
     "DocImgOrientationClassification": "paddle.single_models",
-    "InputOptions": "inputs.options",
-    "LineOrientationOptions": "stages.orientation",
-    "Models": "pipeline",
+    "InputOptions": "options",
+    "LineOrientationOptions": "options",
+    "Models": "options",
     "OCR": "pipeline",
     "OCRError": "errors",
-    "OCROptions": "pipeline",
+    "OCROptions": "options",
     "OCRResult": "results",
     "Orientation": "types",
     "PaddleOCR": "paddle.paddleocr",
     "Page": "types",
-    "PageOrientationOptions": "stages.orientation",
-    "RecognitionOptions": "stages.recognition",
+    "PageOrientationOptions": "options",
+    "RecognitionOptions": "options",
     "Text": "types",
     "TextBox": "types",
     "TextDetection": "paddle.single_models",
@@ -61,16 +93,14 @@ _HOMES = {
     "TextRecognition": "paddle.single_models",
     "Word": "types",
 }
-
-__all__ = ["__version__"]
-__all__ += list(_HOMES)
+"""The module below ocr_onnx that defines each public name."""
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used, so that importing the package loads neither cv2 nor ONNX Runtime."""
-    if name not in _HOMES:
+    """Import a public name at its first use, so that importing the package loads neither cv2 nor ONNX Runtime."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'ocr_onnx' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"ocr_onnx.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"ocr_onnx.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

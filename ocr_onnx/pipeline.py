@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar, overload
@@ -14,27 +14,22 @@ import numpy as np
 
 from ocr_onnx.errors import InputError, ModelError, StageNotLoadedError
 from ocr_onnx.inputs import sources
-from ocr_onnx.inputs.options import InputOptions
 from ocr_onnx.inputs.prefetch import one_ahead, spread
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata, Task
+from ocr_onnx.options import DetectionOptions, Models, OCROptions
 from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import batching, memory
 from ocr_onnx.runtime.profiling import timed
-from ocr_onnx.runtime.providers import Mode, Placement, ProviderLike
+from ocr_onnx.runtime.provider_specs import Mode
+from ocr_onnx.runtime.providers import Placement, ProviderLike
 from ocr_onnx.runtime.selection import place
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cores, run_each
 from ocr_onnx.stages import geometry
-from ocr_onnx.stages.detection import DetectionOptions, TextDetector, largest_side
-from ocr_onnx.stages.orientation import (
-    HALF_TURN,
-    LineClassifier,
-    LineOrientationOptions,
-    PageClassifier,
-    PageOrientationOptions,
-)
-from ocr_onnx.stages.recognition import RecognitionOptions, TextRecognizer
+from ocr_onnx.stages.detection import TextDetector, largest_side
+from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
+from ocr_onnx.stages.recognition import TextRecognizer
 from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.stages.word_boxes import find_words
 from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
@@ -51,48 +46,6 @@ CROP_BYTES = 3
 
 AT_ONCE = 4
 """Pages that are read side by side for each GPU: it waits less for what the cores do before and after a run."""
-
-
-@dataclass(frozen=True, slots=True)
-class OCROptions:
-    """What a page goes through."""
-
-    use_doc_orientation_classify: bool = True
-    """Turn pages upright."""
-    use_doc_unwarping: bool = False
-    """Make bent pages flat. It harms flat ones."""
-    use_textline_orientation: bool = True
-    """Turn lines that stand on their heads."""
-    return_word_box: bool = False
-    """Say of each line where its words stand."""
-    page_orientation: PageOrientationOptions = field(default_factory=PageOrientationOptions)
-    detection: DetectionOptions = field(default_factory=DetectionOptions)
-    line_orientation: LineOrientationOptions = field(default_factory=LineOrientationOptions)
-    recognition: RecognitionOptions = field(default_factory=RecognitionOptions)
-    input: InputOptions = field(default_factory=InputOptions)
-    """How pictures and documents are read."""
-
-    @classmethod
-    def high_performance(cls) -> OCROptions:
-        """Faster, at another reading of some lines; docs/performance.md has what each part gains and costs.
-
-        Detection sees large pages reduced, and recognition sees each line a little narrower and padded by itself.
-        """
-        return cls(
-            detection=DetectionOptions(limit_side_len=1280, limit_type="max"),
-            recognition=RecognitionOptions(padding="own"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """Which models do it: official names, or paths of .onnx files. A stage that is off needs none."""
-
-    text_detection: str | Path = "PP-OCRv5_mobile_det"
-    text_recognition: str | Path = "PP-OCRv5_mobile_rec"
-    doc_orientation: str | Path = "PP-LCNet_x1_0_doc_ori"
-    doc_unwarping: str | Path = "UVDoc"
-    textline_orientation: str | Path = "PP-LCNet_x1_0_textline_ori"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -342,8 +295,9 @@ def load(
         session = Session(path, placement, threads)
     else:
         from ocr_onnx.runtime import tensorrt
+        from ocr_onnx.stages import calibration
 
-        session = tensorrt.load(placement, path, threads, largest)
+        session = tensorrt.load(placement, path, threads, largest, calibration.difference)
     logger.info("%s: %s on %s, %d threads a call", task, path, ", ".join(session.providers), threads)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task != task:

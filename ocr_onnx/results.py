@@ -1,4 +1,4 @@
-"""What a page was read to: records to work with, and their shapes as dictionary, file and picture."""
+"""The result of reading a page: the record, and its forms as dictionary, file and picture."""
 
 from __future__ import annotations
 
@@ -8,78 +8,69 @@ from typing import TYPE_CHECKING, Any
 
 from ocr_onnx.errors import UnmappableError
 from ocr_onnx.stages import geometry
-from ocr_onnx.types import Orientation, Page, Quad, TextBox, TextLine
+from ocr_onnx.types import Quad, RecognizedPage
 
 if TYPE_CHECKING:
     import PIL.Image
 
-    from ocr_onnx.pipeline import OCROptions
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OCRResult:
-    """One page, read. Coordinates are those of `page.image`."""
-
-    source: Page
-    """The page as it was given."""
-    page: Page
-    """The page as it was read: turned upright and made flat, where that was asked for."""
-    orientation: Orientation | None
-    """How it stood; None where that stage was off."""
-    boxes: tuple[TextBox, ...]
-    """All that detection found, in reading order."""
-    lines: tuple[TextLine, ...]
-    """What was read in them, less what lies below score_thresh."""
-    options: OCROptions
-
-    @property
-    def angle(self) -> int | None:
-        """By how many degrees the page was turned counter-clockwise; None where that stage was off."""
-        return None if self.orientation is None else self.orientation.angle
+class OCRResult(RecognizedPage):
+    """One page with its text. Coordinates are pixels of `page.image`."""
 
     def on_source(self, quad: Quad) -> Quad:
-        """Points (x, y) of `page.image`, such as a box's corners, as points of `source.image`.
+        """Map points (x, y) of `page.image`, such as a box's corners, to points of `source.image`.
 
-        Raises UnmappableError where the page was unwarped: there is no way back.
+        Raises UnmappableError if the page was unwarped, which has no inverse.
         """
         if self.options.use_doc_unwarping:
-            raise UnmappableError("the page was unwarped, and its points cannot be found on the input: turn that off")
+            raise UnmappableError("the page was unwarped, and its points cannot be mapped back: turn unwarping off")
         height, width = self.source.image.shape[:2]
         return geometry.turned_back(quad, self.angle or 0, (width, height))
 
-    @property
-    def text(self) -> str:
-        """The lines' text, one line each; lines in which nothing was read are left out."""
-        return "\n".join(line.text for line in self.lines if line.text)
+    def to_dict(self) -> dict[str, Any]:
+        """The result in types that JSON has: page size, rotation, and the lines with text, score, quad and words."""
+        from ocr_onnx.outputs.native import to_dict
+
+        return to_dict(self)
 
     @property
     def json(self) -> dict[str, dict[str, Any]]:
-        """The result as PaddleOCR names its parts, under the key `res`, in types that JSON knows."""
-        from ocr_onnx.outputs.saving import to_dict
+        """The result under PaddleOCR's names, below the key `res`, in types that JSON has."""
+        from ocr_onnx.outputs.paddle import to_dict
 
         return {"res": to_dict(self)}
 
     @property
     def img(self) -> dict[str, PIL.Image.Image]:
-        """`ocr_res_img`: the page with its boxes, and beside it the text in its place. `preprocessed_img`: before and after turning and unwarping."""
+        """`ocr_res_img`: the page with its boxes beside the text in its place. `preprocessed_img`: before and after rotation and unwarping."""
         from ocr_onnx.outputs.drawing import pictures
 
         return pictures(self)
 
     def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False) -> None:
-        """Print `json`, indented, or on one line as a dictionary."""
+        """Print `json`, indented, or as a dictionary on one line."""
         from ocr_onnx.outputs.saving import show
 
         show(self.json, indent, formatted=format_json, ensure_ascii=ensure_ascii)
 
+    def save(self, path: str | Path, format: str | None = None) -> Path:  # noqa: A002 the command line's word
+        """Write the result to a file and return its path; the format follows from the suffix if not given.
+
+        Raises OptionError for an unknown format or suffix, and OutputError if the file cannot be written.
+        """
+        from ocr_onnx.outputs import formats
+
+        return formats.save(self, Path(path), format)
+
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> Path:
-        """Write `json` to a .json file, or to `<input's stem>_res.json` in a folder; returns the file."""
+        """Write `json` to a .json file, or to `<input's stem>_res.json` in a folder; return the file's path."""
         from ocr_onnx.outputs.saving import save_json
 
         return save_json(self.json["res"], self.source, Path(save_path), indent, ensure_ascii=ensure_ascii)
 
     def save_to_img(self, save_path: str | Path) -> list[Path]:
-        """Write `img` to a picture file, or to `<input's stem>_<key>.<suffix>` in a folder; returns the files."""
+        """Write `img` to an image file, or to `<input's stem>_<key>.<suffix>` in a folder; return the files' paths."""
         from ocr_onnx.outputs.saving import save_pictures
 
         return save_pictures(self.img, self.source, Path(save_path))

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ocr_onnx.options import OCROptions
+
 Image: TypeAlias = NDArray[np.uint8]
 """A picture: (height, width, 3), blue-green-red, 0 to 255."""
 
@@ -29,6 +31,19 @@ class Orientation(NamedTuple):
     """The degrees by which to turn it counter-clockwise so that it stands upright."""
     score: float
     """The probability of that, 0 to 1."""
+
+
+class Difference(NamedTuple):
+    """How many decisions of two runs of a model differ."""
+
+    differing: int
+    decisions: int
+    """Texts of lines, pixels of text, orientations of pages or lines."""
+
+    @property
+    def share(self) -> float:
+        """The differing part of the decisions, 0 to 1."""
+        return self.differing / self.decisions
 
 
 class Columns(NamedTuple):
@@ -95,3 +110,30 @@ class Page:
     """Its number in a PDF or TIFF, from 0; None for a single picture."""
     count: int | None = None
     """How many pages that file has."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecognizedPage:
+    """One page with its text. Coordinates are pixels of `page.image`."""
+
+    source: Page
+    """The page as it was given."""
+    page: Page
+    """The page as it was recognized: rotated upright and unwarped if those stages were on."""
+    orientation: Orientation | None
+    """The page's orientation; None if that stage was off."""
+    boxes: tuple[TextBox, ...]
+    """All boxes that detection found, in reading order."""
+    lines: tuple[TextLine, ...]
+    """The recognized lines, without those below score_thresh."""
+    options: OCROptions
+
+    @property
+    def angle(self) -> int | None:
+        """The degrees by which the page was rotated counter-clockwise; None if that stage was off."""
+        return None if self.orientation is None else self.orientation.angle
+
+    @property
+    def text(self) -> str:
+        """The text of the lines, one line each, without empty lines."""
+        return "\n".join(line.text for line in self.lines if line.text)

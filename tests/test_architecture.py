@@ -1,4 +1,4 @@
-"""What may import what, and what importing costs."""
+"""Which package may import which, and the cost of importing."""
 
 from __future__ import annotations
 
@@ -12,106 +12,120 @@ import pytest
 import ocr_onnx
 
 PACKAGE = Path(ocr_onnx.__file__).parent
-MODULES = sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("service/*.py")])
 
-LAYERS = [
-    {
-        "types",
-        "errors",
-        "protobuf",
-        "metadata",
-        "options",
-        "inputs",
-        "paddle_parameters",
-        "profiling",
-        "python_process",
-    },
-    {
-        "geometry",
-        "normalization",
-        "images",
-        "documents",
-        "readahead",
-        "denormals",
-        "modelfile",
-        "devices",
-        "threads",
-        "runtime",
-        "plugins",
-        "libraries",
-        "causes",
-        "placement",
-        "shapes",
-        "memory",
-        "zoo",
-        "store",
-        "download",
-        "languages",
-        "fonts",
-    },
-    {"web"},
-    {"sources"},
-    {"detection", "recognition", "orientation", "unwarping", "words"},
-    {"results"},
-    {"calibration"},
-    {"engines"},
-    {"pipeline"},
-    {"rendering", "exporting", "config"},
-    {"converters"},
-    {"pull", "triton"},
-    {"paddle_results"},
-    {"paddleocr", "modules"},
-    {"service", "doctor"},
-    {"cli_models", "cli_settings", "cli_run", "cli_doctor"},
-    {"cli_serve", "cli_build"},
-    {"cli", "__main__"},
-]
+LAYERS = (
+    ("errors", "options", "python_process", "types"),
+    ("models",),
+    ("runtime",),
+    ("inputs",),
+    ("stages",),
+    ("outputs",),
+    ("results",),
+    ("pipeline",),
+    ("converters",),
+    ("paddle",),
+    ("service",),
+    ("cli", "__main__"),
+)
+"""Packages and top-level modules, lowest first: each imports only from its own layer and from those before it."""
+
 HEAVY = {"cv2", "numpy", "onnxruntime", "PIL", "pypdfium2", "onnx", "paddle", "yaml", "platformdirs"}
 
-
-def layer(module: str) -> int:
-    return next(i for i, names in enumerate(LAYERS) if module in names)
-
-
-def name_of(path: Path) -> str:
-    """How LAYERS names a module: those of the service have one name."""
-    return path.stem if path.parent == PACKAGE else path.parent.name
+Imports = dict[str, set[str]]
+"""The modules below ocr_onnx that each module imports, anywhere in its file, by dotted names without `ocr_onnx.`."""
 
 
-def imports(path: Path, *, deferred: bool) -> set[str]:
-    """The modules imported at the top of a file, or anywhere in it; those for the type checker left out."""
-    tree = ast.parse(path.read_text("utf-8"))
-    nodes = ast.walk(tree) if deferred else tree.body
+def module_files(package: Path) -> dict[str, Path]:
+    """The files of a package by the dotted names of their modules."""
+    files = {path: path.relative_to(package).with_suffix("").parts for path in package.rglob("*.py")}
+    return {".".join(parts).removesuffix(".__init__"): path for path, parts in files.items()}
+
+
+def imported(path: Path, known: set[str]) -> set[str]:
+    """What one file imports of the package, deferred imports and imports for the type checker included."""
     found: set[str] = set()
-    for node in nodes:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            found |= {
+                alias.name.removeprefix("ocr_onnx.") for alias in node.names if alias.name.startswith("ocr_onnx.")
+            }
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ocr_onnx":
+            base = str(node.module).removeprefix("ocr_onnx").removeprefix(".")
+            names = [f"{base}.{alias.name}".removeprefix(".") for alias in node.names]
+            found |= {name if name in known else base for name in names}
+    return {name for name in found if name in known}
+
+
+def all_imports(package: Path) -> Imports:
+    files = module_files(package)
+    return {module: imported(path, set(files)) - {module} for module, path in files.items()}
+
+
+def upward(imports: Imports) -> list[str]:
+    """The imports that go up in LAYERS. The package's own __init__ lists the public names and may import them all."""
+    layer = {name: number for number, names in enumerate(LAYERS) for name in names}
+    return [
+        f"{module} -> {other}"
+        for module, others in sorted(imports.items())
+        for other in sorted(others)
+        if module != "__init__" and layer[other.split(".")[0]] > layer[module.split(".")[0]]
+    ]
+
+
+def mutual(imports: Imports) -> list[str]:
+    """The pairs of modules that import each other."""
+    return [
+        f"{module} <-> {other}"
+        for module, others in sorted(imports.items())
+        for other in sorted(others)
+        if module < other and module in imports[other]
+    ]
+
+
+def third_party(path: Path) -> set[str]:
+    """The top-level packages that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            found.add(node.module.split(".")[0])
     return found
 
 
-@pytest.mark.parametrize("path", [m for m in MODULES if m.stem != "__init__"], ids=lambda p: p.stem)
-def test_modules_import_only_what_lies_below_them(path: Path) -> None:
-    module = name_of(path)
-    ours = {name.split(".")[1] for name in imports(path, deferred=False) if name.startswith("ocr_onnx.")}
-    known = {name for names in LAYERS for name in names}
-    for name in (ours & known) - {module}:
-        assert layer(name) <= layer(module), f"{module} imports {name}"
+def importers(of: set[str]) -> list[str]:
+    return sorted(module for module, path in module_files(PACKAGE).items() if third_party(path) & of)
 
 
-def test_only_the_runtime_imports_onnx_runtime() -> None:
-    users = [m.stem for m in MODULES if any(n.split(".")[0] == "onnxruntime" for n in imports(m, deferred=True))]
-    assert users == ["runtime"]
+def test_packages_import_only_from_layers_below_them() -> None:
+    assert upward(all_imports(PACKAGE)) == []
 
 
-def test_paddle_is_imported_by_its_own_process_alone() -> None:
-    users = [
-        path.stem
-        for path in PACKAGE.rglob("*.py")
-        if any(name.split(".")[0] in {"paddle", "paddle2onnx"} for name in imports(path, deferred=True))
-    ]
-    assert users == ["paddle_process"]
+def test_no_two_modules_import_each_other() -> None:
+    assert mutual(all_imports(PACKAGE)) == []
+
+
+def test_an_import_that_goes_up_is_found_where_it_is_deferred_too(tmp_path: Path) -> None:
+    for name in ("stages", "cli"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    (tmp_path / "stages" / "detection.py").write_text("def f():\n    from ocr_onnx.cli import run\n", "utf-8")
+    (tmp_path / "cli" / "run.py").write_text("from ocr_onnx.stages import detection\n", "utf-8")
+    found = all_imports(tmp_path)
+    assert upward(found) == ["stages.detection -> cli.run"]
+    assert mutual(found) == ["cli.run <-> stages.detection"]
+
+
+def test_the_top_of_the_package_has_at_most_eight_modules() -> None:
+    assert len([path for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")]) <= 8
+
+
+def test_only_one_module_imports_onnx_runtime() -> None:
+    assert importers({"onnxruntime"}) == ["runtime.session"]
+
+
+def test_only_the_process_for_paddle_imports_paddle() -> None:
+    assert importers({"paddle", "paddle2onnx"}) == ["converters.paddle_process"]
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -124,7 +138,7 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     assert not loaded_by(statement) & HEAVY
 
 
-def test_what_reads_a_picture_loads_nothing_for_pdfs_or_the_web() -> None:
+def test_what_reads_an_image_loads_nothing_for_pdfs_or_the_web() -> None:
     assert not loaded_by("import ocr_onnx.paddle.paddleocr") & {"pypdfium2", "urllib.request", "ssl", "filelock"}
 
 
@@ -133,7 +147,7 @@ def test_importing_the_package_loads_few_modules() -> None:
     assert len(ours) < 10, ours
 
 
-def test_importing_says_nothing_and_changes_nothing() -> None:
+def test_importing_prints_nothing_and_changes_no_global_state() -> None:
     script = """
 import logging, os, warnings, numpy as np, cv2
 before = (dict(os.environ), np.get_printoptions(), cv2.getNumThreads(), list(warnings.filters), logging.root.handlers[:])
@@ -146,7 +160,7 @@ assert before == after
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_what_is_exported_exists() -> None:
+def test_every_public_name_exists() -> None:
     for name in ocr_onnx.__all__:
         assert getattr(ocr_onnx, name) is not None
     assert set(dir(ocr_onnx)) == set(ocr_onnx.__all__)
@@ -154,7 +168,7 @@ def test_what_is_exported_exists() -> None:
         _ = ocr_onnx.Ocr
 
 
-def test_every_error_is_documented_in_the_tree() -> None:
+def test_every_error_is_listed_in_the_tree_of_errors() -> None:
     from ocr_onnx import errors
 
     classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.OCRError)]

@@ -27,10 +27,12 @@ from ocr_onnx.errors import (
     UnsupportedInputError,
 )
 from ocr_onnx.inputs.sources import read_pages
+from ocr_onnx.options import DetectionOptions
 from ocr_onnx.pipeline import AT_ONCE
-from ocr_onnx.runtime.providers import CPU, CUDA_PROVIDER, Placement, Provider
+from ocr_onnx.runtime.provider_specs import CUDA_PROVIDER
+from ocr_onnx.runtime.providers import CPU, Placement, Provider
 from ocr_onnx.stages import geometry
-from ocr_onnx.stages.detection import DetectionOptions, TextDetector
+from ocr_onnx.stages.detection import TextDetector
 from ocr_onnx.stages.orientation import PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer
 from ocr_onnx.stages.unwarping import TextImageUnwarper

@@ -1,25 +1,26 @@
-"""The command `ocr-onnx build`: TensorRT's engines made ahead, with the options that the pipeline will run with."""
+"""The command `ocr-onnx build`: build TensorRT engines ahead, with the options that the pipeline will run with."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocr_onnx.cli.run import parameters
-from ocr_onnx.cli.settings import Run, all_settings
+from ocr_onnx.cli.options import Run, pipeline_settings
+from ocr_onnx.cli.run import request
 
-OF_RUN_ALONE = frozenset({"save_path", "pdf_pages", "pdf_password", "pdf_scale", "max_megapixels", "build_missing"})
-"""What has no part in making a pipeline, or goes without saying here."""
+if TYPE_CHECKING:
+    from ocr_onnx.paddle.assembly import Request
 
 
 @click.command(cls=Run)
 def build(**given: Any) -> None:
-    """Have TensorRT compile the models of a pipeline, for this machine's GPU, and keep what it makes.
+    """Build and keep TensorRT engines of a pipeline's models for this machine's GPU.
 
-    The options are those of 'run': give those that you will run with, as the mode and the limits of detection decide for
-    which shapes it compiles. Without --provider it takes the TensorRT that is here. It takes minutes. What decides
-    otherwise than the CPU on more than one case in fifty of a sample page is refused.
+    Give the options that you will use with 'run': the mode and the limits of detection decide for which input shapes
+    engines are built. Without --provider the installed TensorRT is used. Building takes minutes. An engine whose
+    results differ from the CPU's on more than 2 % of the sample page's lines, pixels or orientations is rejected.
 
     \b
     Examples:
@@ -28,25 +29,25 @@ def build(**given: Any) -> None:
     """
     from ocr_onnx.runtime import tensorrt
 
-    settings = parameters(given)
-    providers = tensorrt.on(settings.pop("device", None), settings["providers"])
+    wanted = request(given)
+    providers = tensorrt.on(wanted.device, wanted.providers)
     before, known = tensorrt.written(), tensorrt.compared()
-    _make(settings | {"providers": providers})
+    _make(replace(wanted, device=None, providers=providers, build_missing=True))
     after = tensorrt.written()
     made = [path for path, size in after.items() if before.get(path) != size]
     outcomes = [outcome for folder, outcome in tensorrt.compared().items() if folder not in known]
     for line in [f"{path}  {after[path] / 1e6:.1f} MB" for path in made] + outcomes:
         click.echo(line)
     if not made and not outcomes:
-        click.echo(f"Nothing was built: the engines are in {tensorrt.root()}.")
+        click.echo(f"No engine was built: the engines are in {tensorrt.root()}.")
     click.echo("Run with: " + " ".join(f"--provider {provider}" for provider in providers))
 
 
-def _make(settings: dict[str, Any]) -> None:
-    """Make the pipeline and run it on every shape; some is written when it is let go."""
-    from ocr_onnx.paddle.paddleocr import PaddleOCR
+def _make(wanted: Request) -> None:
+    """Make the pipeline and run it on every input shape; some engines are written when it is freed."""
+    from ocr_onnx.paddle.assembly import assemble
 
-    PaddleOCR(**settings, build_missing=True).engine.warm_up()
+    assemble(wanted).engine.warm_up()
 
 
-build.params += [setting for setting in all_settings() if setting.name not in OF_RUN_ALONE]
+build.params += [setting for setting in pipeline_settings() if setting.name != "build_missing"]

@@ -16,7 +16,8 @@ from ocr_onnx.models import store
 from ocr_onnx.outputs import fonts
 from ocr_onnx.runtime import libraries, plugins, session, threads
 from ocr_onnx.runtime.causes import Wheels
-from ocr_onnx.runtime.providers import CPU_PROVIDER, Placement, ProviderLike
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER
+from ocr_onnx.runtime.providers import Placement, ProviderLike
 from ocr_onnx.runtime.selection import place, preload, try_out, wheels
 from ocr_onnx.service import sandbox
 

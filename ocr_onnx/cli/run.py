@@ -1,31 +1,30 @@
-"""The command `ocr-onnx run`: every parameter of PaddleOCR as an option, and what becomes of each page."""
+"""The command `ocr-onnx run`: read the inputs, print the results, save them."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocr_onnx.cli.settings import READING, Run, all_settings
+from ocr_onnx.cli.options import Run, input_settings, pipeline_settings, save_path_setting
 from ocr_onnx.errors import InputError, OutputError
+from ocr_onnx.options import PRESETS
+from ocr_onnx.outputs.formats import FORMATS
+from ocr_onnx.paddle.parameters import DEPRECATED, WITHOUT_EFFECT
 
 if TYPE_CHECKING:
-    from ocr_onnx.inputs.options import InputOptions
-    from ocr_onnx.pipeline import OCR, OCROptions
+    from ocr_onnx.options import OCROptions
+    from ocr_onnx.paddle.assembly import Request
+    from ocr_onnx.pipeline import OCR
     from ocr_onnx.results import OCRResult
 
-Format = Literal["text", "json", "jsonl"]
-
-FAST = {"text_det_limit_side_len": 960, "text_det_limit_type": "max"}
-"""What `--preset fast` means."""
+INPUTS = tuple(str(setting.name) for setting in input_settings())
 
 
 @click.command(cls=Run)
@@ -36,21 +35,21 @@ FAST = {"text_det_limit_side_len": 960, "text_det_limit_type": "max"}
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "jsonl"]),
+    type=click.Choice(list(FORMATS)),
     default="text",
-    help="text: line by line (default); json: one list of all pages; jsonl: one page a line, as it is done.",
+    help=f"{'; '.join(f'{writer.name}: {writer.help}' for writer in FORMATS.values())}. Default: text.",
 )
 @click.option(
     "--profile",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Print where the time went, on standard error, and write a trace (JSON) for chrome://tracing or Perfetto.",
+    help="Print the time of each step on standard error, and write a trace (JSON) for chrome://tracing or Perfetto.",
 )
-def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path: Path | None, **settings: Any) -> None:
-    """Read pictures, PDFs, folders and patterns of them, and addresses.
+def run(inputs: tuple[str, ...], more: tuple[str, ...], form: str, save_path: Path | None, **settings: Any) -> None:
+    """Read the text of images, PDFs, folders, file patterns and web addresses.
 
-    An input that cannot be read is reported, and the others are still read; the exit code is then 1. Options may be
-    written with dashes as well: --save-path is --save_path. PaddleOCR's old names, and those of its parameters that
-    mean nothing here, are taken too.
+    An input that cannot be read is reported, the others are still read, and the exit code is 1. Options may be
+    written with dashes as well: --save-path is --save_path. PaddleOCR's old option names are accepted, and those of
+    its options that have no effect here.
 
     \b
     Examples:
@@ -59,72 +58,64 @@ def run(inputs: tuple[str, ...], more: tuple[str, ...], form: Format, save_path:
       ocr-onnx run report.pdf --pdf_pages 1-3,7 --save_path output
       ocr-onnx run -i page.png --use_textline_orientation False --preset fast
     """
-    # NumPy would otherwise start threads for linear algebra when it is imported, and nothing here is large enough for them.
+    # NumPy would otherwise start threads for linear algebra at its import; no array here is large enough for them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from ocr_onnx.paddle.paddleocr import PaddleOCR
+    from ocr_onnx.paddle.assembly import assemble, with_values
 
     if not inputs and not more:
-        raise click.UsageError("Missing INPUT: name a picture, a PDF or a folder.")
-    reading = _input_options(settings)
+        raise click.UsageError("Missing INPUT: name an image, a PDF or a folder.")
+    reading = {name: settings.pop(name) for name in INPUTS}
     trace = settings.pop("profile")
-    ocr = PaddleOCR(**parameters(settings))
-    options = replace(ocr.options, input=reading)
-    failed = False
-    pages: list[dict[str, object]] = []
-    taken: dict[Path, str] = {}
+    made = assemble(request(settings))
+    options = with_values(made.options, reading)
+    failures: list[InputError] = []
     with _profiled(trace):
-        for result in _read_all(ocr.engine, options, (*inputs, *more)):
-            if isinstance(result, InputError):
-                failed = True
-                click.echo(f"Error: {result}", err=True)
-                continue
-            if save_path is not None:
-                _save(result, save_path, taken)
-            if form == "text":
-                _print(result.text)
-            elif form == "jsonl":
-                _print(json.dumps(result.json["res"], ensure_ascii=False))
-            else:
-                pages.append(result.json["res"])
-    if form == "json":
-        _print(json.dumps(pages, ensure_ascii=False, indent=4))
-    sys.exit(int(failed))
+        results = _succeeding(_read_all(made.engine, options, (*inputs, *more)), failures)
+        for piece in FORMATS[form].write(_saved(results, save_path)):
+            _print(piece)
+    sys.exit(int(bool(failures)))
 
 
-run.params += all_settings()
+run.params += [save_path_setting(), *input_settings(), *pipeline_settings()]
 
 
-def _input_options(settings: dict[str, Any]) -> InputOptions:
-    """What was given of how inputs are read, taken out of the settings."""
-    from ocr_onnx.inputs.options import InputOptions
+def request(given: Mapping[str, Any]) -> Request:
+    """The pipeline that the options of the command line ask for; those that are None or empty were not given."""
+    from ocr_onnx.paddle import pipeline_yaml
+    from ocr_onnx.paddle.assembly import PARAMETERS, Request
+    from ocr_onnx.paddle.parameters import take_without_effect
 
-    given = {name: settings.pop(name) for name in READING}
-    return InputOptions(**{name: value for name, value in given.items() if value is not None})
+    values = _present_names({name: value for name, value in given.items() if value is not None})
+    mode, hpi = values.pop("mode", None), values.pop("enable_hpi", None)
+    if mode is not None and hpi is not None:
+        raise click.UsageError("--mode and --enable_hpi are the same option: use --mode only.")
+    take_without_effect({name: values.pop(name) for name in values.keys() & WITHOUT_EFFECT.keys()})
+    values = {**PRESETS.get(values.pop("preset", ""), {}), **values}
+    options = {name: values.pop(name) for name in values.keys() & PARAMETERS}
+    config = values.pop("paddlex_config", None)
+    return Request(
+        options,
+        None if config is None else pipeline_yaml.load(config),
+        high_performance=hpi if mode is None else mode == "high-performance",
+        providers=values.pop("provider", ()),
+        **values,
+    )
 
 
-def parameters(settings: dict[str, Any]) -> dict[str, Any]:
-    """PaddleOCR's parameters: what was given, under its present names, and what the preset says where nothing was."""
-    from ocr_onnx.paddle.parameters import DEPRECATED
-
-    given = {name: value for name, value in settings.items() if value is not None}
-    given["providers"] = given.pop("provider")
+def _present_names(given: dict[str, Any]) -> dict[str, Any]:
+    """The same without PaddleOCR's old names."""
     for old in sorted(given.keys() & DEPRECATED.keys()):
         new = DEPRECATED[old]
         click.echo(f"WARNING: --{old} is deprecated: its name is --{new}", err=True)
         if new in given:
-            raise click.UsageError(f"--{old} and --{new} are one option: give --{new} alone.")
+            raise click.UsageError(f"--{old} and --{new} are the same option: use --{new} only.")
         given[new] = given.pop(old)
-    mode = given.pop("mode", None)
-    if mode is not None:
-        if "enable_hpi" in given:
-            raise click.UsageError("--mode and --enable_hpi are one option: give --mode alone.")
-        given["enable_hpi"] = mode == "high-performance"
-    return (FAST if given.pop("preset", None) == "fast" else {}) | given
+    return given
 
 
 @contextmanager
 def _profiled(trace: Path | None) -> Iterator[None]:
-    """Where a trace is asked for, write it and print the table."""
+    """Write a trace and print the table, if a file for the trace is given."""
     if trace is None:
         yield
         return
@@ -137,20 +128,39 @@ def _profiled(trace: Path | None) -> Iterator[None]:
 
 
 def _print(text: str) -> None:
-    """Print to standard output; raises OutputError where it is full. A closed pipe is click's to handle."""
+    """Print to standard output; raises OutputError if the disk is full. click handles a closed pipe."""
     try:
-        click.echo(text)
+        click.echo(text, nl=False)
     except BrokenPipeError:
         raise
     except OSError as error:
-        # What is left of it would be written at the end of the program, which would fail again, with a message of Python's.
+        # The rest would be written when Python ends, which would fail again, with a message of Python's.
         with Path(os.devnull).open("w") as nowhere, suppress(OSError, ValueError):
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 
+def _succeeding(outcomes: Iterable[OCRResult | InputError], failures: list[InputError]) -> Iterator[OCRResult]:
+    """The results; errors are reported on standard error and added to `failures`."""
+    for outcome in outcomes:
+        if isinstance(outcome, InputError):
+            failures.append(outcome)
+            click.echo(f"Error: {outcome}", err=True)
+        else:
+            yield outcome
+
+
+def _saved(results: Iterable[OCRResult], folder: Path | None) -> Iterator[OCRResult]:
+    """The results, each written into the folder first if there is one."""
+    taken: dict[Path, str] = {}
+    for result in results:
+        if folder is not None:
+            _save(result, folder, taken)
+        yield result
+
+
 def _save(result: OCRResult, folder: Path, taken: dict[Path, str]) -> None:
-    """Write a page's files; where another input of that name was written before, into a numbered folder beside it."""
+    """Write a page's files; if another input has written files of that name, into a numbered subfolder."""
     from ocr_onnx.outputs.saving import stem
 
     source, name = str(result.source.path), stem(result.source)
@@ -165,7 +175,7 @@ def _save(result: OCRResult, folder: Path, taken: dict[Path, str]) -> None:
 
 
 def _read_all(engine: OCR, options: OCROptions, inputs: Sequence[str]) -> Iterator[OCRResult | InputError]:
-    """Every page of every input, or why it cannot be read, with progress on a terminal."""
+    """Every page of every input, or the error of an input, with progress on a terminal."""
     from ocr_onnx.inputs import sources
 
     paths: list[str] = []
@@ -191,6 +201,6 @@ def _read_all(engine: OCR, options: OCROptions, inputs: Sequence[str]) -> Iterat
 
 
 def _progress(text: str) -> None:
-    """Show on a terminal what is being done, in one line that is written over; nothing takes it away."""
+    """Overwrite the progress line, if standard error is a terminal."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{text}", err=True, nl=False)

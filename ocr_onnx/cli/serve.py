@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocr_onnx.cli.run import parameters
-from ocr_onnx.cli.settings import Run, Setting, all_settings
+from ocr_onnx.cli.options import Run, Setting, pipeline_settings
+from ocr_onnx.cli.run import request
 from ocr_onnx.errors import OCRError
 
 if TYPE_CHECKING:
+    from ocr_onnx.paddle.assembly import Request
     from ocr_onnx.service.engine import Engine
     from ocr_onnx.service.settings import Settings
-
-OF_RUN_ALONE = frozenset({"save_path", "pdf_pages", "pdf_password", "max_megapixels", "pdf_scale"})
-"""What concerns files, or has another default here."""
 
 MISSING = "the service is not installed: pip install 'ocr-onnx[serve,cpu]'"
 
@@ -132,23 +131,23 @@ def serve(paddlex_config: str | None, **given: Any) -> None:
     if chosen.get("max_pages") == 0:
         chosen["max_pages"] = None
     known = settings.Settings(**chosen)
-    pipeline = parameters(given) | ({} if paddlex_config is None else {"paddlex_config": paddlex_config})
-    sys.exit(server.serve(known, partial(make_engine, known, pipeline)))
+    wanted = request({**given, "paddlex_config": paddlex_config})
+    sys.exit(server.serve(known, partial(make_engine, known, wanted)))
 
 
-def make_engine(settings: Settings, pipeline: dict[str, Any]) -> Engine:
-    """Load the models, and warm a GPU up before the service listens; several processes share the cores."""
-    from ocr_onnx.paddle.paddleocr import PaddleOCR
+def make_engine(settings: Settings, wanted: Request) -> Engine:
+    """Load the models, and warm up a GPU before the service listens; several processes share the cores."""
+    from ocr_onnx.paddle.assembly import assemble
     from ocr_onnx.runtime.threads import cpu_count
     from ocr_onnx.service import engine
 
-    share = {} if settings.workers == 1 else {"cpu_threads": max(cpu_count() // settings.workers, 1)}
-    ocr = PaddleOCR(**(share | pipeline))
-    if ocr.engine.placement.on_gpu:
-        ocr.engine.warm_up()
-    return engine.of(ocr.engine, ocr.options)
+    if settings.workers > 1 and wanted.cpu_threads is None:
+        wanted = replace(wanted, cpu_threads=max(cpu_count() // settings.workers, 1))
+    made = assemble(wanted)
+    if made.engine.placement.on_gpu:
+        made.engine.warm_up()
+    return engine.of(made.engine, made.options)
 
 
 SERVICE = [*_listening(), *_limits()]
-serve.params += [setting for setting in all_settings() if setting.name not in OF_RUN_ALONE]
-serve.params += SERVICE
+serve.params += [*pipeline_settings(), *SERVICE]

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING
 from ocr_onnx.errors import ConversionError
 
 if TYPE_CHECKING:
-    from ocr_onnx.converters.environment import Confirm
     from ocr_onnx.converters.export import Report as Report
     from ocr_onnx.converters.export_options import Form
-    from ocr_onnx.models.zoo import ModelSpec
 
 
 def convert(
@@ -42,26 +40,6 @@ def convert(
     from ocr_onnx.converters.export import convert_model
 
     return convert_model(model, target, name=name, verify=verify, form=form)
-
-
-def make(spec: ModelSpec, directory: Path, scratch: Path, *, confirm: Confirm | None, command: str) -> Path:
-    """Make a model of the zoo from its published files in `directory`, with what is installed.
-
-    An official ONNX form is rewritten as in graph_tools.finish, and lies in `scratch`; Paddle's formats are converted as in
-    cache.cached, which says what is raised.
-    """
-    from ocr_onnx.converters import toolchain
-    from ocr_onnx.converters.cache import cached
-    from ocr_onnx.converters.describe import describe_export
-
-    exports = sorted(directory.glob("*.onnx"))
-    dictionary = next((path for path in directory.glob("*.txt")), None)
-    if not exports:
-        return cached(directory, name=spec.name, dictionary=dictionary, confirm=confirm, command=command)
-    made = scratch / f"{spec.name}.onnx"
-    toolchain.ready(fetch=True)
-    toolchain.finish(exports[0], made, describe_export(spec.name, spec.task, directory / "inference.yml"))
-    return made
 
 
 def take_in(source: Path, target: Path, *, name: str | None = None, dictionary: Path | None = None) -> None:

@@ -15,6 +15,7 @@ from ocr_onnx.converters import environment, legacy, toolchain
 from ocr_onnx.converters.environment import Confirm
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.models import store
+from ocr_onnx.models.zoo import ModelSpec
 
 
 def cached(
@@ -62,6 +63,24 @@ def cached(
     if by_core and not kept().is_file():
         toolchain.ready(fetch=True)
     return _once(kept(), convert)
+
+
+def make(spec: ModelSpec, directory: Path, scratch: Path, *, confirm: Confirm | None, command: str) -> Path:
+    """Make a model of the zoo from its published files in `directory`, with what is installed.
+
+    An official ONNX form is rewritten as in graph_tools.finish, and lies in `scratch`; Paddle's formats are converted as in
+    `cached`, which says what is raised.
+    """
+    exports = sorted(directory.glob("*.onnx"))
+    dictionary = next((path for path in directory.glob("*.txt")), None)
+    if not exports:
+        return cached(directory, name=spec.name, dictionary=dictionary, confirm=confirm, command=command)
+    made = scratch / f"{spec.name}.onnx"
+    toolchain.ready(fetch=True)
+    from ocr_onnx.converters.describe import describe_export
+
+    toolchain.finish(exports[0], made, describe_export(spec.name, spec.task, directory / "inference.yml"))
+    return made
 
 
 def cached_export(source: Path, name: str | None = None) -> Path:

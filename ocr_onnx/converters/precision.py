@@ -21,6 +21,7 @@ from ocr_onnx.errors import ConversionError, ModelError
 from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.models.store import place
 from ocr_onnx.runtime.model_file import for_loading, has_bounds
+from ocr_onnx.runtime.session import float16_converter
 from ocr_onnx.stages.recognition import best_classes
 
 logger = logging.getLogger(__name__)
@@ -65,9 +66,7 @@ def halve(source: Path, target: Path) -> Report:
 
 def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
     """A graph in half precision; how much of a picture lies within its bounds stays in float32."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-    from onnxruntime.transformers.onnx_model import OnnxModel
-
+    convert_float_to_float16, OnnxModel = float16_converter()  # noqa: N806 a class
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     shares = [node for node in copy.graph.node if node.output[0].startswith(PREFIX) and node.output[0].endswith(SHARES)]

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ocr_onnx import converters
+from ocr_onnx.converters import cache
 from ocr_onnx.converters.cache import cached, cached_export
 from ocr_onnx.converters.environment import Confirm
 from ocr_onnx.converters.weights import fetch
@@ -189,7 +190,7 @@ def _make(spec: ModelSpec, origin: Origin, folder: Path, *, confirm: Confirm | N
     fetched = {path.name: store.sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
     largest = max(fetched, key=lambda name: (folder / name).stat().st_size)
     with tempfile.TemporaryDirectory() as scratch:
-        made = converters.make(spec, folder, Path(scratch), confirm=confirm, command=command)
+        made = cache.make(spec, folder, Path(scratch), confirm=confirm, command=command)
         published = origin.checksums.get(largest, store.UNKNOWN)
         return store.install(made, store.Receipt(spec.name, store.sha256(made), origin.where, published, fetched))
 

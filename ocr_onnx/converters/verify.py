@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ocr_onnx.errors import ConversionError, ModelError
 from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.options import DetectionOptions
 from ocr_onnx.runtime.batching import BEYOND, NO_STEP
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cpu_count
@@ -203,7 +204,7 @@ def _real(metadata: ModelMetadata, page: Image) -> Iterator[Tensor]:
     if metadata.task == "text_detection":
         for image in turned:
             for limit in (320, 640, 960):
-                yield detection.preprocess(image, detection.DetectionOptions(limit, "max"), metadata)
+                yield detection.preprocess(image, DetectionOptions(limit, "max"), metadata)
     elif metadata.task == "image_unwarping":
         noise = np.random.default_rng(0)
         for image in turned:

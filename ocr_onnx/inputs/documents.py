@@ -14,7 +14,7 @@ import PIL.Image
 
 from ocr_onnx.errors import InputNotFoundError, UnreadableImageError
 from ocr_onnx.inputs.images import FORMATS, by_pillow, check_size, check_whole, decode, from_array, undamaged
-from ocr_onnx.inputs.options import InputOptions
+from ocr_onnx.options import InputOptions
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.types import Image, Page
 

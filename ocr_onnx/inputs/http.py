@@ -18,8 +18,9 @@ from typing import Any, Self
 from urllib.parse import quote, urljoin, urlsplit
 
 from ocr_onnx.errors import InputDownloadError, InputError
-from ocr_onnx.inputs.options import InputOptions, is_address
+from ocr_onnx.inputs.addresses import is_address
 from ocr_onnx.models.download import CHUNK, OFFLINE_VARIABLE, offline
+from ocr_onnx.options import InputOptions
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ocr_onnx.errors import ImageTooLargeError, UnreadableImageError, UnsupportedInputError
 from ocr_onnx.inputs.headers import jpeg_scan, size_for_opencv
-from ocr_onnx.inputs.options import MAX_PIXELS
+from ocr_onnx.options import MAX_PIXELS
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.types import Image
 

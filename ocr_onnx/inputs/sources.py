@@ -15,9 +15,10 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from ocr_onnx.errors import InputError, InputNotFoundError, UnreadableImageError, UnsupportedInputError
+from ocr_onnx.inputs.addresses import is_address
 from ocr_onnx.inputs.documents import read_file
 from ocr_onnx.inputs.images import from_array, from_pillow
-from ocr_onnx.inputs.options import InputOptions, is_address
+from ocr_onnx.options import InputOptions
 from ocr_onnx.types import Page
 
 

@@ -59,6 +59,11 @@ class ModelMetadata:
     converter: Mapping[str, str] = field(default_factory=dict)
     """The packages that made it and their versions."""
 
+    @property
+    def black(self) -> tuple[float, ...]:
+        """A black pixel as the model takes it, in each of its channels."""
+        return tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+
     def to_json(self) -> str:
         """The record as the file's metadata holds it."""
         silent = {f.name for f in fields(self) if f.name in LATER and getattr(self, f.name) == f.default}

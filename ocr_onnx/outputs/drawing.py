@@ -17,10 +17,9 @@ from bidi.algorithm import get_display
 from numpy.typing import NDArray
 
 from ocr_onnx.outputs import fonts
-from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import memory
 from ocr_onnx.stages.geometry import SHORT, rectangle
-from ocr_onnx.types import Image, Quad
+from ocr_onnx.types import Image, Quad, RecognizedPage
 
 Mask = NDArray[np.uint8]
 """How much ink lies on each pixel: (height, width), 0 to 255."""
@@ -87,7 +86,7 @@ class Setting(NamedTuple):
     right_to_left: bool
 
 
-def pictures(result: OCRResult, largest: Size | None = None) -> dict[str, PIL.Image.Image]:
+def pictures(result: RecognizedPage, largest: Size | None = None) -> dict[str, PIL.Image.Image]:
     """The pictures of a result by PaddleOCR's names; each fits into `largest`, or is of the page's own resolution.
 
     Raises NotEnoughMemoryError where a picture would pass the process's memory limit.
@@ -98,7 +97,7 @@ def pictures(result: OCRResult, largest: Size | None = None) -> dict[str, PIL.Im
     return named
 
 
-def draw(result: OCRResult, largest: Size | None = None) -> PIL.Image.Image:
+def draw(result: RecognizedPage, largest: Size | None = None) -> PIL.Image.Image:
     """The page with its boxes on the left; on the right, on white, the recognized text, each line in its box.
 
     The page is scaled down first if the picture would not fit into `largest`.

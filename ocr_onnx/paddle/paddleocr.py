@@ -7,44 +7,25 @@ What differs from the original is listed in docs/migrating-from-paddleocr.md.
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from ocr_onnx.errors import ModelError
 from ocr_onnx.inputs import sources
-from ocr_onnx.models import languages, store, zoo
-from ocr_onnx.models.metadata import Task
-from ocr_onnx.outputs import saving
+from ocr_onnx.options import OCROptions
+from ocr_onnx.outputs import paddle as paddle_format
 from ocr_onnx.paddle import pipeline_yaml
+from ocr_onnx.paddle.assembly import PARAMETERS, Request, assemble, with_values
 from ocr_onnx.paddle.parameters import plain, refuse, take_deprecated, take_without_effect
 from ocr_onnx.paddle.results import PaddleResult
-from ocr_onnx.pipeline import OCR, Models, OCROptions
+from ocr_onnx.pipeline import OCR
 from ocr_onnx.results import OCRResult
-from ocr_onnx.runtime.providers import Mode, ProviderLike
-from ocr_onnx.runtime.selection import place
+from ocr_onnx.runtime.providers import ProviderLike
 from ocr_onnx.types import Quad
-
-logger = logging.getLogger(__name__)
-
-THRESHOLDS = ("thresh", "box_thresh", "unclip_ratio")
-"""What a detection model's own file says, where a directory is given and no value."""
-
-ROLES: Mapping[Task, str] = {
-    "text_detection": "text_detection",
-    "text_recognition": "text_recognition",
-    "doc_orientation": "doc_orientation_classify",
-    "image_unwarping": "doc_unwarping",
-    "textline_orientation": "textline_orientation",
-}
-"""What the parameters of each task begin with."""
 
 
 class Result(PaddleResult):
@@ -111,47 +92,33 @@ class PaddleOCR:
         paddlex_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         **others: Any,
     ) -> None:
-        given = {name: value for name, value in locals().items() if name in pipeline_yaml.PLACES}
+        given = {name: value for name, value in locals().items() if name in PARAMETERS}
         take_deprecated(given, others)
         take_without_effect(others)
         refuse(others)
-        if lang is not None or ocr_version is not None:
-            _take_language(given, lang, ocr_version)
-        base = (
-            pipeline_yaml.default(high_performance=bool(enable_hpi))
-            if paddlex_config is None
-            else pipeline_yaml.load(paddlex_config)
-        )
-        _leave_to_the_model(base, given)
-        self._config = pipeline_yaml.changed(base, given)
-        # Before models are fetched for it.
-        mode: Mode = "high-performance" if pipeline_yaml.high_performance(self._config) else "standard"
-        placement = place(device, providers, mode, build_missing=build_missing)
-        self._engine = OCR(
-            pipeline_yaml.options(self._config),
-            models=_models(self._config),
-            device=placement,
-            cpu_threads=plain(cpu_threads),
-        )
-        self._finish_config(given)
-        if paddlex_config is None and all(
-            pipeline_yaml.stage(self._config, t) == pipeline_yaml.stage(base, t) for t in ROLES
-        ):
-            logger.info(
-                "the embedded PP-OCRv5 mobile models are used; PaddleOCR's own default is PP-OCRv5_server_det and "
-                "PP-OCRv5_server_rec: ocr-onnx models pull --accept-new PP-OCRv5_server_det PP-OCRv5_server_rec, then "
-                "ocr_version='PP-OCRv5'"
+        self._assembly = assemble(
+            Request(
+                given,
+                None if paddlex_config is None else pipeline_yaml.load(paddlex_config),
+                high_performance=plain(enable_hpi),
+                device=device,
+                providers=providers,
+                build_missing=build_missing,
+                cpu_threads=cpu_threads,
+                lang=lang,
+                ocr_version=ocr_version,
             )
+        )
 
     @property
     def engine(self) -> OCR:
         """The pipeline behind it."""
-        return self._engine
+        return self._assembly.engine
 
     @property
     def options(self) -> OCROptions:
         """What a call without arguments does."""
-        return pipeline_yaml.options(self._config)
+        return self._assembly.options
 
     def predict(
         self,
@@ -169,7 +136,7 @@ class PaddleOCR:
         return_word_box: bool | None = None,
     ) -> list[Result]:
         """Read every page of `input`; a parameter that is not None wins over the constructor's for this call."""
-        given = {name: value for name, value in locals().items() if name in pipeline_yaml.PLACES}
+        given = {name: value for name, value in locals().items() if name in PARAMETERS}
         return list(self._read(input, given))
 
     def predict_iter(
@@ -188,7 +155,7 @@ class PaddleOCR:
         return_word_box: bool | None = None,
     ) -> Generator[Result, None, None]:
         """As `predict`, page by page; to close it ends the reading ahead."""
-        given = {name: value for name, value in locals().items() if name in pipeline_yaml.PLACES}
+        given = {name: value for name, value in locals().items() if name in PARAMETERS}
         return self._read(input, given)
 
     def ocr(self, img: sources.Source, **parameters: Any) -> list[Result]:
@@ -198,7 +165,7 @@ class PaddleOCR:
 
     def export_paddlex_config_to_yaml(self, yaml_path: str | os.PathLike[str]) -> None:
         """Write the pipeline file that makes this pipeline again, here and in PaddleX."""
-        pipeline_yaml.save(self._config, yaml_path)
+        pipeline_yaml.save(self._assembly.config, yaml_path)
 
     def close(self) -> None:
         """Nothing to be done: models are freed with the object."""
@@ -210,21 +177,7 @@ class PaddleOCR:
         self.close()
 
     def _read(self, source: sources.Source, given: Mapping[str, Any]) -> Generator[Result, None, None]:
-        chosen = pipeline_yaml.options(pipeline_yaml.changed(self._config, given))
-        return _results(self._engine.predict_iter(source, chosen))
-
-    def _finish_config(self, given: Mapping[str, Any]) -> None:
-        """Write into the tree what was left to the models to say: their names, and detection's thresholds."""
-        metadata = self._engine.metadata()
-        for task, known in metadata.items():
-            name = pipeline_yaml.stage(self._config, task).name
-            if name is not None and name != known.name:
-                raise ModelError(f"{ROLES[task]}_model_name is {name!r}, and the model says that it is {known.name!r}")
-            self._config = pipeline_yaml.changed(self._config, {f"{ROLES[task]}_model_name": known.name})
-        if given["text_detection_model_dir"] is not None:
-            asked = metadata["text_detection"].postprocess
-            own = {f"text_det_{key}": asked.get(key) for key in THRESHOLDS if given[f"text_det_{key}"] is None}
-            self._config = pipeline_yaml.changed(self._config, own)
+        return _results(self.engine.predict_iter(source, with_values(self.options, given)))
 
 
 def _results(records: Iterator[OCRResult]) -> Generator[Result, None, None]:
@@ -234,7 +187,7 @@ def _results(records: Iterator[OCRResult]) -> Generator[Result, None, None]:
 
 def in_memory(record: OCRResult) -> dict[str, Any]:
     """The result's dictionary with boxes as arrays, and with the page before and after, as PaddleOCR hands it out."""
-    written = saving.to_dict(record)
+    written = paddle_format.to_dict(record)
     pictures = {"input_img": record.source.image, "output_img": record.page.image}
     polys = [line.box.quad for line in record.lines]
     if record.options.return_word_box:
@@ -243,7 +196,7 @@ def in_memory(record: OCRResult) -> dict[str, Any]:
         "doc_preprocessor_res": written.get("doc_preprocessor_res", {}) | pictures,
         "dt_polys": [_narrow(box.quad) for box in record.boxes],
         "rec_polys": [_narrow(quad) for quad in polys],
-        "rec_boxes": _narrow(np.array([saving.bounds(quad) for quad in polys], np.int32)),
+        "rec_boxes": _narrow(np.array([paddle_format.bounds(quad) for quad in polys], np.int32)),
     }
 
 
@@ -251,51 +204,3 @@ def _narrow(points: Quad) -> Any:
     """As int16, as the original has it, where that holds them."""
     fits = points.size == 0 or np.abs(points).max() <= np.iinfo(np.int16).max
     return points.astype(np.int16) if fits else points
-
-
-def _take_language(given: dict[str, Any], lang: str | None, ocr_version: str | None) -> None:
-    """Choose models by language and version; where models are named, those win, as in the original."""
-    detection, recognition = languages.models_for(lang, ocr_version)
-    named = [f"{stage}_model_{what}" for stage in ("text_detection", "text_recognition") for what in ("name", "dir")]
-    if any(given[name] is not None for name in named):
-        logger.warning("lang and ocr_version have no effect where models are named")
-        return
-    given |= {"text_detection_model_name": detection, "text_recognition_model_name": recognition}
-
-
-def _leave_to_the_model(base: pipeline_yaml.Config, given: Mapping[str, Any]) -> None:
-    """Where a directory is given without a name, take the default's name out of the tree."""
-    for task, role in ROLES.items():
-        if given[f"{role}_model_dir"] is not None and given[f"{role}_model_name"] is None:
-            pipeline_yaml.forget_name(base, task)
-
-
-def _models(tree: pipeline_yaml.Config) -> Models:
-    """The files of all stages that are on, fetched or converted where that is needed."""
-    options = pipeline_yaml.options(tree)
-    off: dict[Task, bool] = {
-        "doc_orientation": not options.use_doc_orientation_classify,
-        "image_unwarping": not options.use_doc_unwarping,
-        "textline_orientation": not options.use_textline_orientation,
-    }
-    stages = {task: pipeline_yaml.stage(tree, task) for task in ROLES if not off.get(task, False)}
-    names = [stage.name for stage in stages.values() if stage.directory is None and stage.name is not None]
-    missing = [name for name in names if name in zoo.models() and not store.path_of(name).is_file()]
-    if missing:
-        from ocr_onnx.converters import pull
-
-        pull.obtain_all(missing)
-    files = {task: _file(stage) for task, stage in stages.items()}
-    fields = {"image_unwarping": "doc_unwarping"}
-    return replace(Models(), **{fields.get(task, task): file for task, file in files.items()})
-
-
-def _file(stage: pipeline_yaml.Stage) -> str | Path:
-    """The file of a stage's model."""
-    if stage.directory is not None:
-        from ocr_onnx.converters import pull
-
-        return pull.from_directory(Path(stage.directory), stage.name)
-    if stage.name is None:
-        raise ModelError("a stage of the pipeline file has neither model_name nor model_dir: give one")
-    return store.find(stage.name)

@@ -9,8 +9,6 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from ocr_onnx.errors import OptionError
 
 logger = logging.getLogger(__name__)
@@ -73,7 +71,7 @@ def plain(value: Any) -> Any:
         return [plain(each) for each in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def refuse(unknown: Iterable[str]) -> None:

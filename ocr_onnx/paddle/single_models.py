@@ -20,17 +20,17 @@ from ocr_onnx.converters import pull
 from ocr_onnx.errors import ModelError, OptionError
 from ocr_onnx.inputs import sources
 from ocr_onnx.models.metadata import Task
-from ocr_onnx.options import check_number
-from ocr_onnx.outputs import saving
+from ocr_onnx.options import DetectionOptions, RecognitionOptions, check_number
+from ocr_onnx.outputs import paddle as paddle_format
 from ocr_onnx.paddle.parameters import plain, refuse, take_without_effect
 from ocr_onnx.paddle.results import PaddleResult
 from ocr_onnx.runtime import batching
 from ocr_onnx.runtime.providers import ProviderLike
 from ocr_onnx.runtime.selection import place
 from ocr_onnx.runtime.threads import cores
-from ocr_onnx.stages.detection import DetectionOptions, TextDetector
+from ocr_onnx.stages.detection import TextDetector, completed, options_of
 from ocr_onnx.stages.orientation import preprocess_line, preprocess_page
-from ocr_onnx.stages.recognition import RecognitionOptions, TextRecognizer
+from ocr_onnx.stages.recognition import TextRecognizer
 from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.types import Image, Page, Tensor
 
@@ -81,7 +81,7 @@ class ModuleResult(PaddleResult):
     """What a model gives for one picture; `img` is `{"res": …}`, and `json` leaves out the picture given in."""
 
     def __init__(self, page: Page, found: Mapping[str, Any], picture: Callable[[], PIL.Image.Image]) -> None:
-        whole = {"input_path": saving.written_path(page), "page_index": page.index, **found}
+        whole = {"input_path": paddle_format.written_path(page), "page_index": page.index, **found}
         super().__init__(page, whole, partial(_named, picture))
 
 
@@ -169,12 +169,12 @@ class TextDetection(Module):
         refuse(own.keys() - DetectionParameters.__annotations__.keys())
         common: Any = {name: value for name, value in given.items() if name not in own}
         super().__init__(**common)
-        self.options = _replaced(DetectionOptions.of(self.metadata), own)
+        self.options = _replaced(options_of(self.metadata), own)
 
     def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
         from ocr_onnx.outputs import drawing
 
-        options = _replaced(self.options, overrides).completed(self.metadata)
+        options = completed(_replaced(self.options, overrides), self.metadata)
         for page in pages:
             boxes = TextDetector(self.run, self.metadata)(page.image, options)
             quads = [box.quad for box in boxes]

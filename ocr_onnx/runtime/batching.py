@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime.providers import Placement
 from ocr_onnx.runtime.threads import run_each
-from ocr_onnx.stages.normalization import normalize
 from ocr_onnx.types import Run, Tensor
 
 Result = TypeVar("Result")
@@ -127,7 +126,7 @@ class Shapes:
         """
         if not self.sides or metadata.input_shape or metadata.static_shape:
             return run
-        filling = BEYOND if self.bounded else normalize(np.zeros((1, 1, 3), np.uint8), metadata)
+        filling = BEYOND if self.bounded else np.array(metadata.black, np.float32).reshape(3, 1, 1)
 
         def padded(tensor: Tensor) -> tuple[NDArray[Any], ...]:
             height, width = tensor.shape[2:]

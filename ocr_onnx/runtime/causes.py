@@ -6,26 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ocr_onnx.runtime.libraries import DRIVER
-from ocr_onnx.runtime.providers import CUDA_PROVIDER, OPENVINO_PROVIDER, TENSORRT_PROVIDER, TENSORRT_RTX_PROVIDER
-
-OWN_BUILD = {
-    CUDA_PROVIDER: "'ocr-onnx[gpu]'",
-    TENSORRT_PROVIDER: "'ocr-onnx[gpu]'",
-    "DmlExecutionProvider": "onnxruntime-directml",
-    "MIGraphXExecutionProvider": "onnxruntime-migraphx",
-    "QNNExecutionProvider": "onnxruntime-qnn",
-}
-"""What to install in place of the present ONNX Runtime, by provider."""
-
-PLUGINS = {
-    OPENVINO_PROVIDER: "onnxruntime-ep-openvino",
-    TENSORRT_RTX_PROVIDER: "onnxruntime-ep-nv-tensorrt-rtx-cu13",
-    "WebGpuExecutionProvider": "onnxruntime-ep-webgpu",
-}
-"""What to install beside it."""
-
-OF_OTHER_SYSTEMS = {"CoreMLExecutionProvider": "macOS"}
+from ocr_onnx.runtime.provider_specs import DRIVER, SPECS, spec_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +33,19 @@ class Wheels:
 
 def of_absence(name: str, wheels: Wheels) -> str:
     """Why ONNX Runtime has no provider of that name, and the cure."""
-    if name in PLUGINS:
-        return f"{name} is a plug-in that is not installed: pip install {PLUGINS[name]}"
+    known = spec_of(name)
+    if known.plugin:
+        return f"{name} is a plug-in that is not installed: pip install {known.plugin}"
     has = f"{name} is not in the ONNX Runtime installed: {wheels} has {', '.join(wheels.providers)}"
-    if name in OWN_BUILD:
+    if known.build:
         remove = " ".join(wheels.distributions)
-        cure = f"pip uninstall -y {remove}, then pip install {OWN_BUILD[name]}"
+        cure = f"pip uninstall -y {remove}, then pip install {known.build}"
         return f"{wheels.conflict}, so that {name} is lost: {cure}" if wheels.conflict else f"{has}: {cure}"
-    if name in OF_OTHER_SYSTEMS:
-        return f"{has}: it is for {OF_OTHER_SYSTEMS[name]}"
-    known = {each.lower(): each for each in (*wheels.providers, *OWN_BUILD, *PLUGINS, *OF_OTHER_SYSTEMS)}
-    near = difflib.get_close_matches(name.lower(), known, 1)
-    return f"{has}{f'; did you mean {known[near[0]]}?' if near else ': choose one of these'}"
+    if known.system:
+        return f"{has}: it is for {known.system}"
+    names = {each.lower(): each for each in (*wheels.providers, *SPECS)}
+    near = difflib.get_close_matches(name.lower(), names, 1)
+    return f"{has}{f'; did you mean {names[near[0]]}?' if near else ': choose one of these'}"
 
 
 def of_missing(name: str, missing: Mapping[str, str], wheels: Wheels) -> str:

@@ -7,27 +7,14 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ocr_onnx.runtime.providers import CUDA_PROVIDER, TENSORRT_PROVIDER, TENSORRT_RTX_PROVIDER
-
-DRIVER = "libcuda.so.1"
-"""What NVIDIA's driver brings; all others come with packages."""
-
-CUDA = ("libcudart.so.{cuda}", "libcublas.so.{cuda}", "libcublasLt.so.{cuda}", "libcurand.so.10", "libcudnn.so.9")
-TENSORRT = ("libnvinfer.so.10", "libnvonnxparser.so.10")
-
-NEEDED = {
-    CUDA_PROVIDER: (DRIVER, *CUDA),
-    TENSORRT_PROVIDER: (DRIVER, *CUDA, *TENSORRT),
-    TENSORRT_RTX_PROVIDER: (DRIVER,),
-}
-"""By provider, of the wheels for CUDA 12 and 13. cuDNN is loaded at the first convolution, and every model has some."""
+from ocr_onnx.runtime.provider_specs import DRIVER, TENSORRT_LIBRARIES, spec_of
 
 
 def needed(provider: str, cuda: str = "") -> list[str]:
     """The libraries of a provider in a wheel made for a version of CUDA, such as 13.0; on Linux alone they are known."""
     if sys.platform != "linux":
         return []
-    return [name.format(cuda=cuda.partition(".")[0]) for name in NEEDED.get(provider, ())]
+    return [name.format(cuda=cuda.partition(".")[0]) for name in spec_of(provider).libraries]
 
 
 def missing(names: Iterable[str]) -> dict[str, str]:
@@ -44,7 +31,7 @@ def missing(names: Iterable[str]) -> dict[str, str]:
 def tensorrt_version(load: Callable[[str], Any] = ctypes.CDLL) -> str:
     """The version of TensorRT, such as 10.13.2; empty where it is not here."""
     try:
-        number: int = load(TENSORRT[0]).getInferLibVersion()
+        number: int = load(TENSORRT_LIBRARIES[0]).getInferLibVersion()
     except OSError:
         return ""
     return f"{number // 10000}.{number // 100 % 100}.{number % 100}"

@@ -5,74 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from ocr_onnx.errors import OptionError
-
-Mode: TypeAlias = Literal["standard", "high-performance"]
-
-CPU_PROVIDER = "CPUExecutionProvider"
-CUDA_PROVIDER = "CUDAExecutionProvider"
-OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
-TENSORRT_PROVIDER = "TensorrtExecutionProvider"
-TENSORRT_RTX_PROVIDER = "NvTensorRTRTXExecutionProvider"
-
-ON_GPU = frozenset(
-    {
-        CUDA_PROVIDER,
-        TENSORRT_PROVIDER,
-        TENSORRT_RTX_PROVIDER,
-        "CoreMLExecutionProvider",
-        "DmlExecutionProvider",
-        "MIGraphXExecutionProvider",
-        "WebGpuExecutionProvider",
-    }
-)
-"""Providers that want few calls of much work, one after the other, and not one on each core."""
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, Mode, spec_of
 
 DEVICES = "'cpu', 'gpu', 'gpu:N', 'gpu:0,1' or 'auto'"
-
-THREADS = "{threads}"
-"""In the value of an option: as many threads as a call of the session may use."""
-
-PLACE = "device"
-"""An option of ours, of any plug-in provider: which of the devices it offers, from 0; `ocr-onnx doctor` lists them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What a provider is set to where nobody says otherwise."""
-
-    provider: str
-    key: str
-    value: str
-    mode: Mode | None = None
-    """None: in both."""
-    since: tuple[int, int] = (0, 0)
-    """ONNX Runtime's version from which on it holds."""
-    before: tuple[int, int] = (99, 0)
-    """And the first for which it no longer does."""
-
-
-OPTIONS = (
-    # An arena that doubles takes most of a GPU's memory after a few sizes of page.
-    Option(CUDA_PROVIDER, "arena_extend_strategy", "kSameAsRequested"),
-    # EXHAUSTIVE times every algorithm at every new size. Since 1.20 DEFAULT means cuDNN's fallback engines, which are
-    # slow, and HEURISTIC asks cuDNN which is best; before, HEURISTIC searched and DEFAULT took one algorithm at once:
-    # https://github.com/microsoft/onnxruntime/issues/22705
-    Option(CUDA_PROVIDER, "cudnn_conv_algo_search", "HEURISTIC", since=(1, 20)),
-    Option(CUDA_PROVIDER, "cudnn_conv_algo_search", "DEFAULT", before=(1, 20)),
-    # TensorFloat-32 multiplies with 10 bits of mantissa, not 23.
-    Option(CUDA_PROVIDER, "use_tf32", "0", mode="standard"),
-    Option(CUDA_PROVIDER, "use_tf32", "1", mode="high-performance"),
-    # By itself it computes in bfloat16 where the processor can, which was slower here and changes texts (docs/devices.md).
-    Option(
-        OPENVINO_PROVIDER,
-        "load_config",
-        f'{{"CPU": {{"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": "{THREADS}"}}}}',
-    ),
-)
-"""Those of CUDA follow its documentation and reports of others: they were not measured on a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +19,7 @@ class Provider:
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
-    """Its own; what is not here is as OPTIONS, then ONNX Runtime, has it."""
+    """Its own; others are as SPECS, then ONNX Runtime, has them."""
 
     @classmethod
     def parse(cls, text: str) -> Provider:
@@ -93,9 +31,9 @@ class Provider:
         return cls(name, {key: value for key, _, value in pairs})
 
     def complete(self, mode: Mode, version: tuple[int, int]) -> Provider:
-        """The same with OPTIONS for what it does not say."""
-        fitting = (o for o in OPTIONS if o.provider == self.name and o.mode in {None, mode})
-        usual = {o.key: o.value for o in fitting if o.since <= version < o.before}
+        """The same with the options of its spec that it does not set."""
+        fitting = (option for option in spec_of(self.name).options if option.mode in {None, mode})
+        usual = {option.key: option.value for option in fitting if option.since <= version < option.before}
         return Provider(self.name, usual | dict(self.options))
 
     def __str__(self) -> str:
@@ -172,8 +110,8 @@ class Placement:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the first choice is one of ON_GPU."""
-        return self.providers[0].name in ON_GPU
+        """Whether the first choice is a GPU provider."""
+        return spec_of(self.providers[0].name).gpu
 
     def __str__(self) -> str:
         devices = (", ".join(map(str, each.providers)) for each in (self, *self.others))

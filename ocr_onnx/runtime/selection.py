@@ -15,7 +15,8 @@ from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
 from ocr_onnx.models import store
 from ocr_onnx.runtime import causes, libraries, plugins, session
 from ocr_onnx.runtime.causes import Wheels
-from ocr_onnx.runtime.providers import CPU, CPU_PROVIDER, Device, Mode, Placement, Provider, ProviderLike, provider
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, Mode
+from ocr_onnx.runtime.providers import CPU, Device, Placement, Provider, ProviderLike, provider
 
 TRIAL = "PP-LCNet_x1_0_textline_ori"
 """The embedded model that is run to see whether a provider works: small, and of convolutions, as all of them."""
@@ -125,7 +126,7 @@ def _require_built_in(name: str, installed: Wheels) -> None:
     """As `require`, of what the wheel has, or another library of this process has plugged in."""
     if name not in installed.providers:
         raise DeviceUnavailableError(causes.of_absence(name, installed))
-    if name in libraries.NEEDED and name not in session.plugged_in():
+    if libraries.needed(name) and name not in session.plugged_in():
         preload()
         if lost := libraries.missing(libraries.needed(name, installed.cuda)):
             raise DeviceUnavailableError(causes.of_missing(name, lost, installed))

@@ -24,7 +24,8 @@ from ocr_onnx.errors import (
 )
 from ocr_onnx.runtime.model_file import for_loading, has_bounds
 from ocr_onnx.runtime.profiling import span
-from ocr_onnx.runtime.providers import CPU, CPU_PROVIDER, CUDA_PROVIDER, PLACE, THREADS, Placement, Provider
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, DEVICE_NUMBER, THREADS
+from ocr_onnx.runtime.providers import CPU, Placement, Provider
 from ocr_onnx.types import Tensor
 
 if TYPE_CHECKING:
@@ -141,10 +142,10 @@ def _open(contents: bytes, providers: Sequence[Provider], threads: int) -> Any:
         if name in plugged:
             # Where CUDA is a plug-in too, gpu:1 is the second device that it offers.
             number = pairs.pop("device_id", "0") if name == CUDA_PROVIDER else "0"
-            place = pairs.pop(PLACE, number)
+            place = pairs.pop(DEVICE_NUMBER, number)
             if not place.isdecimal() or int(place) >= len(plugged[name]):
                 raise OptionError(
-                    f"{name} offers {len(plugged[name])} devices, counted from 0: {PLACE}={place} is none"
+                    f"{name} offers {len(plugged[name])} devices, counted from 0: {DEVICE_NUMBER}={place} is none"
                 )
             options.add_provider_for_devices([plugged[name][int(place)]], pairs)
         else:
@@ -263,6 +264,15 @@ def onnxruntime() -> ModuleType:
         )
     module: ModuleType = ort
     return module
+
+
+def float16_converter() -> tuple[Any, Any]:
+    """ONNX Runtime's function `convert_float_to_float16` and its class `OnnxModel`; both need the package onnx."""
+    onnxruntime()
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    return convert_float_to_float16, OnnxModel
 
 
 def version() -> tuple[int, int]:

@@ -9,35 +9,36 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from ocr_onnx.errors import DeviceUnavailableError, EngineRefusedError, OptionError
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime import batching, libraries, plugins, selection
 from ocr_onnx.runtime.batching import Shape
-from ocr_onnx.runtime.providers import (
+from ocr_onnx.runtime.provider_specs import (
     CPU_PROVIDER,
     CUDA_PROVIDER,
-    PLACE,
+    ENGINE_FOLDER,
     TENSORRT_PROVIDER,
     TENSORRT_RTX_PROVIDER,
-    Device,
-    Placement,
-    Provider,
-    ProviderLike,
-    provider,
+    Compiler,
+    compilers,
 )
+from ocr_onnx.runtime.providers import Device, Placement, Provider, ProviderLike, provider
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cpu_count
-from ocr_onnx.stages import calibration
+from ocr_onnx.types import Difference, Run
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "{folder}"
-"""In the value of an option: where the engines of one model are kept."""
+Compare: TypeAlias = Callable[[Run, Run, ModelMetadata, batching.Shapes, int], Difference]
+"""Compares an engine with the CPU in the given shapes, no side longer than so many pixels (stages.calibration.difference)."""
+
+COMPILERS = compilers()
 
 COMPARED = "compared.json"
 """In that folder: how an engine differs from the CPU. Without it an engine is not used."""
@@ -47,41 +48,6 @@ MOST = 0.02
 orientations. Where rounding as fp16 does, PP-OCRv5 mobile differs in 0.5 and 0.8 %, as bfloat16 in 13 and 6 %, which loses
 text on other pages too (docs/devices.md)."""
 
-
-@dataclass(frozen=True, slots=True)
-class Compiler:
-    """A provider that compiles models, and how it is told what for and where to."""
-
-    short: str
-    """Its name in those of folders."""
-    device: str
-    """The option that says which GPU."""
-    profile: str
-    """The options that say for which shapes: one each of min, opt and max."""
-    caching: Mapping[str, str]
-    """The options that have it keep what it makes."""
-    files: str
-    """What it makes; where there is none, nothing was built."""
-
-
-COMPILERS: Mapping[str, Compiler] = {
-    TENSORRT_PROVIDER: Compiler(
-        "tensorrt",
-        "device_id",
-        "trt_profile_{}_shapes",
-        {
-            "trt_engine_cache_enable": "1",
-            "trt_engine_cache_path": FOLDER,
-            "trt_timing_cache_enable": "1",
-            "trt_timing_cache_path": FOLDER,
-        },
-        "*.engine",
-    ),
-    TENSORRT_RTX_PROVIDER: Compiler(
-        "tensorrt-rtx", PLACE, "nv_profile_{}_shapes", {"nv_runtime_cache_path": FOLDER}, "*"
-    ),
-}
-"""https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html and the plug-in's own list of options."""
 
 PRECISIONS = {"trt_fp16_enable": "fp16", "trt_bf16_enable": "bf16", "trt_int8_enable": "int8"}
 """The options that have TensorRT compute in less than float32; set where the user sets them, and nowhere else."""
@@ -116,7 +82,7 @@ def root() -> Path:
     return store.home() / "engines"
 
 
-def load(where: Placement, path: Path, threads: int, largest: int) -> Session:
+def load(where: Placement, path: Path, threads: int, largest: int, compare: Compare) -> Session:
     """A model on what `for_model` says; an engine that is new is compared with the CPU, and kept where it decides alike.
 
     Raises EngineRefusedError where it does not, and what Session and `for_model` raise.
@@ -125,7 +91,7 @@ def load(where: Placement, path: Path, threads: int, largest: int) -> Session:
     session = Session(path, chosen, threads)
     folder = _folder(chosen)
     if folder is not None and not (folder / COMPARED).exists():
-        _compare(session, path, chosen, largest, folder)
+        _compare(session, path, chosen, compare, (largest, folder))
     return session
 
 
@@ -159,7 +125,7 @@ def options(compiler: Compiler, folder: Path, name: str, profile: Sequence[Shape
     ranges = {
         compiler.profile.format(end): f"{name}:{size}" for end, size in zip(("min", "opt", "max"), sizes, strict=True)
     }
-    return {key: value.replace(FOLDER, str(folder)) for key, value in compiler.caching.items()} | ranges
+    return {key: value.replace(ENGINE_FOLDER, str(folder)) for key, value in compiler.caching.items()} | ranges
 
 
 def command(where: Placement) -> str:
@@ -215,12 +181,13 @@ def _is_kept(folder: Path, compiler: Compiler) -> bool:
     return bool(made) and (folder / COMPARED).exists()
 
 
-def _compare(session: Session, path: Path, where: Placement, largest: int, folder: Path) -> None:
+def _compare(session: Session, path: Path, where: Placement, compare: Compare, at: tuple[int, Path]) -> None:
     """Note how an engine differs from the CPU; remove it, and raise EngineRefusedError, where that is by more than MOST."""
+    largest, folder = at
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     reference = Session(path, threads=cpu_count(), bounded=session.bounded)
     kinds = batching.of(where, metadata, bounded=session.bounded)
-    differing, decisions = found = calibration.difference(session, reference, metadata, kinds, largest)
+    differing, decisions = found = compare(session, reference, metadata, kinds, largest)
     if found.share > MOST:
         shutil.rmtree(folder, ignore_errors=True)
         first = where.providers[0]

@@ -15,7 +15,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ocr_onnx.inputs.options import is_address
+from ocr_onnx.inputs.addresses import is_address
 from ocr_onnx.service import messages
 from ocr_onnx.service.metrics import Metrics
 from ocr_onnx.service.refusals import ClientGoneError, Refused

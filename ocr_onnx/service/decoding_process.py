@@ -33,7 +33,7 @@ import PIL.Image
 
 from ocr_onnx.errors import NotEnoughMemoryError, OCRError, UnreadableImageError
 from ocr_onnx.inputs.documents import PDF_SIGNATURE, read_file
-from ocr_onnx.inputs.options import InputOptions
+from ocr_onnx.options import InputOptions
 from ocr_onnx.service import sandbox
 from ocr_onnx.types import Page
 

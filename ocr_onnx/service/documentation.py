@@ -55,7 +55,7 @@ def answers() -> dict[int | str, dict[str, Any]]:
 
 def body() -> dict[str, Any]:
     """The body of POST /ocr, as JSON or as a form."""
-    schema = messages.OCRRequest.model_json_schema(by_alias=True)
+    schema = messages.FULL_REQUEST.model_json_schema(by_alias=True)
     upload = {"type": "string", "format": "binary", "description": "The file, or any form of `file` in JSON."}
     form = {**schema, "title": "OCRForm", "properties": {**schema["properties"], "file": upload}}
     form.pop("examples", None)

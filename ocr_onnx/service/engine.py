@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from ocr_onnx.errors import ImageTooLargeError
 from ocr_onnx.models.metadata import ModelMetadata
-from ocr_onnx.pipeline import OCR, OCROptions
+from ocr_onnx.options import DetectionOptions, OCROptions
+from ocr_onnx.pipeline import OCR
 from ocr_onnx.results import OCRResult
 from ocr_onnx.stages import detection, unwarping
-from ocr_onnx.stages.detection import DetectionOptions, TextDetector
+from ocr_onnx.stages.detection import TextDetector, completed
 from ocr_onnx.stages.geometry import covered
 from ocr_onnx.types import Image, Page, Run, Tensor, TextBox
 
@@ -56,7 +57,7 @@ def of(ocr: OCR, options: OCROptions) -> Engine:
     def memory(image: Image, chosen: OCROptions) -> int:
         return working_memory(image, chosen, ocr.detect.metadata)
 
-    return Engine(read, replace(options, detection=options.detection.completed(ocr.detect.metadata)), memory)
+    return Engine(read, replace(options, detection=completed(options.detection, ocr.detect.metadata)), memory)
 
 
 def working_memory(image: Image, options: OCROptions, detector: ModelMetadata) -> int:

@@ -22,10 +22,10 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from ocr_onnx.errors import FetchRefusedError, InputDownloadError, InputError, OptionError
+from ocr_onnx.inputs.addresses import is_address
 from ocr_onnx.inputs.http import Connector, Deadline, follow
-from ocr_onnx.inputs.options import InputOptions, is_address
 from ocr_onnx.models.download import OFFLINE_VARIABLE, offline
-from ocr_onnx.options import check_number
+from ocr_onnx.options import InputOptions, check_number
 
 logger = logging.getLogger(__name__)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from ocr_onnx.inputs.documents import PDF_SIGNATURE
-from ocr_onnx.inputs.options import InputOptions
-from ocr_onnx.pipeline import OCROptions
+from ocr_onnx.options import InputOptions, OCROptions, changed
 from ocr_onnx.service import messages
 from ocr_onnx.service.budget import Budget
 from ocr_onnx.service.engine import Engine
@@ -65,30 +64,10 @@ def kind_of(data: bytes, file_type: int | None) -> Kind:
 
 def options_of(ask: messages.OCRRequest, base: OCROptions, settings: Settings) -> OCROptions:
     """What a request goes through: what it says, else what the server is set to; never more than the server allows."""
-    detection: dict[str, Any] = _given(
-        limit_side_len=ask.text_det_limit_side_len,
-        limit_type=ask.text_det_limit_type,
-        thresh=ask.text_det_thresh,
-        box_thresh=ask.text_det_box_thresh,
-        unclip_ratio=ask.text_det_unclip_ratio,
-    )
-    detection["max_side_limit"] = min(base.detection.max_side_limit, settings.max_side)
-    candidates = base.detection.max_candidates
-    detection["max_candidates"] = settings.max_lines if candidates is None else min(candidates, settings.max_lines)
-    stages = _given(
-        use_doc_orientation_classify=ask.use_doc_orientation_classify,
-        use_doc_unwarping=ask.use_doc_unwarping,
-        use_textline_orientation=ask.use_textline_orientation,
-        return_word_box=ask.return_word_box,
-    )
-    return replace(
-        base,
-        detection=replace(base.detection, **detection),
-        recognition=replace(base.recognition, **_given(score_thresh=ask.text_rec_score_thresh)),
-        **stages,
-    )
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    """Those that are not None."""
-    return {name: value for name, value in values.items() if value is not None}
+    limits = base.detection
+    candidates = settings.max_lines if limits.max_candidates is None else min(limits.max_candidates, settings.max_lines)
+    bounded = {
+        "text_det_max_side_limit": min(limits.max_side_limit, settings.max_side),
+        "text_det_max_candidates": candidates,
+    }
+    return changed(base, ask.values() | bounded)

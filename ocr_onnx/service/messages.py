@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.alias_generators import to_camel
 
+from ocr_onnx.options import Place, places
 from ocr_onnx.service.refusals import Refused
-from ocr_onnx.service.settings import MAX_SIDE
-
-MAX_UNCLIP = 10
-"""Boxes that grow further cover the page."""
 
 LOG_ID = r"^[A-Za-z0-9._-]{1,64}$"
 
@@ -40,20 +38,32 @@ class OCRRequest(BaseModel):
         "http or https address.",
     )
     file_type: Literal[0, 1] | None = Field(None, description="0: PDF, 1: picture, null: as its contents say.")
-    use_doc_orientation_classify: bool | None = Field(None, description="Turn pages upright.")
-    use_doc_unwarping: bool | None = Field(None, description="Make bent pages flat.")
-    use_textline_orientation: bool | None = Field(None, description="Turn lines that stand on their heads.")
-    text_det_limit_side_len: int | None = Field(None, ge=1, le=MAX_SIDE, description="In pixels; see textDetLimitType.")
-    text_det_limit_type: Literal["min", "max"] | None = Field(
-        None, description="min: the shorter side is enlarged to the limit; max: the longer one is reduced to it."
-    )
-    text_det_thresh: float | None = Field(None, ge=0, le=1, description="Pixels above this are text.")
-    text_det_box_thresh: float | None = Field(None, ge=0, le=1, description="Boxes below this are dropped.")
-    text_det_unclip_ratio: float | None = Field(None, ge=0, le=MAX_UNCLIP, description="How far boxes grow.")
-    text_rec_score_thresh: float | None = Field(None, ge=0, le=1, description="Texts below this are dropped.")
-    return_word_box: bool | None = Field(None, description="Add text_word and text_word_boxes.")
     visualize: bool | None = Field(None, description="Send pictures: ocrImage, docPreprocessingImage, inputImage.")
-    log_id: str | None = Field(None, pattern=LOG_ID, description="Stands in the answer; null: a new UUID.")
+    log_id: str | None = Field(None, pattern=LOG_ID, description="Returned in the answer; null: a new UUID.")
+
+    def values(self) -> dict[str, Any]:
+        """The options that the request sets, by their declared names; None: the server's setting."""
+        return {place.declaration.name: getattr(self, place.declaration.name) for place in OF_REQUESTS}
+
+
+OF_REQUESTS = tuple(place for place in places() if place.declaration.request)
+"""The options that a request may set."""
+
+TYPES: dict[str, Any] = {"boolean": bool, "integer": int, "number": float, "text": str}
+
+
+def field_of(place: Place) -> tuple[Any, Any]:
+    """Type and field of a request's option."""
+    declared = place.declaration
+    kind: Any = Literal.__getitem__(declared.choices) if declared.choices else TYPES[declared.kind]
+    bounds = {"ge": declared.minimum, "le": min(declared.maximum, declared.request_maximum)}
+    limits: dict[str, Any] = {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
+    return kind | None, Field(None, description=declared.help, **limits)
+
+
+_fields: Any = {place.declaration.name: field_of(place) for place in OF_REQUESTS}
+FULL_REQUEST = create_model("OCRRequest", __base__=OCRRequest, __doc__=OCRRequest.__doc__, **_fields)
+"""OCRRequest with the options as fields."""
 
 
 class ModelSettings(BaseModel):
@@ -176,7 +186,9 @@ class OCRAnswer(Answer):
 def parse(given: bytes | bytearray | dict[str, Any]) -> OCRRequest:
     """A request of its JSON, or of the fields of a form. Raises Refused (422), whose text is a list of what is wrong."""
     try:
-        return OCRRequest.model_validate(given) if isinstance(given, dict) else OCRRequest.model_validate_json(given)
+        return (
+            FULL_REQUEST.model_validate(given) if isinstance(given, dict) else FULL_REQUEST.model_validate_json(given)
+        )
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         problems = [{"type": e["type"], "loc": ".".join(map(str, ("body", *e["loc"]))), "msg": e["msg"]} for e in found]

@@ -11,7 +11,7 @@ from typing import Any
 import PIL.Image
 
 from ocr_onnx.outputs.drawing import fitted, pictures, to_pil
-from ocr_onnx.outputs.saving import to_dict
+from ocr_onnx.outputs.paddle import to_dict
 from ocr_onnx.results import OCRResult
 
 PRUNED = frozenset({"input_path", "page_index"})

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ocr_onnx.errors import OptionError
-from ocr_onnx.inputs.options import MAX_PIXELS
-from ocr_onnx.options import check_number
+from ocr_onnx.options import MAX_PIXELS, MAX_SIDE, check_number
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.service.fetching import FetchPolicy
 
@@ -18,9 +17,6 @@ MEGABYTE = 2**20
 
 LEAST_MEMORY = 128
 """Megabytes; the smallest page needs about half."""
-
-MAX_SIDE = 4000
-"""The longest side of a page, in pixels, that detection is ever given."""
 
 HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
 """A name of allow_host; names in other letters in their ASCII form (xn--)."""

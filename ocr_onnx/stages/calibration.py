@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from ocr_onnx.inputs import sources
 from ocr_onnx.models import zoo
 from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.options import DetectionOptions, LineOrientationOptions
 from ocr_onnx.runtime.batching import BEYOND, EACH, Shapes
-from ocr_onnx.stages.detection import DetectionOptions, TextDetector
+from ocr_onnx.stages.detection import TextDetector
 from ocr_onnx.stages.geometry import rotate
-from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, LineOrientationOptions, PageClassifier
+from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer, best_classes, ctc_decode, of_line
-from ocr_onnx.types import Image, Run, Tensor
+from ocr_onnx.types import Difference, Image, Run, Tensor
 
 SIDES = (320, 640, 960)
 """The limits, in pixels, to which the page is reduced for detection."""
@@ -27,19 +28,6 @@ PIECE = 5
 
 INK = 128
 """A row of the sample page with a darker pixel than this holds text."""
-
-
-class Difference(NamedTuple):
-    """How many decisions differ."""
-
-    differing: int
-    decisions: int
-    """Texts of lines, pixels of text, orientations of pages or lines."""
-
-    @property
-    def share(self) -> float:
-        """From 0 to 1."""
-        return self.differing / self.decisions
 
 
 def difference(

@@ -6,17 +6,16 @@ import logging
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import pyclipper
 from numpy.typing import NDArray
 
-from ocr_onnx.errors import OptionError
 from ocr_onnx.models import zoo
 from ocr_onnx.models.metadata import ModelMetadata
-from ocr_onnx.options import check_number, check_shape
+from ocr_onnx.options import DetectionOptions
 from ocr_onnx.runtime import memory
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.stages.geometry import CORNERS, rectangle
@@ -50,70 +49,27 @@ LONG, SHORT = 960, 736
 LEFT_TO_MODEL = ("input_shape", "max_candidates", "score_mode", "use_dilation", "box_type")
 
 
-@dataclass(frozen=True, slots=True)
-class DetectionOptions:
-    """How a picture is resized for detection, and which regions count as text."""
+def options_of(metadata: ModelMetadata) -> DetectionOptions:
+    """The options for a model by itself: its own thresholds, and the size that PaddleX's TextDetection gives it."""
+    post: dict[str, Any] = dict(metadata.postprocess)
+    usual = LONG if OFFICIAL.fullmatch(metadata.name) else SHORT
+    return DetectionOptions(
+        limit_side_len=post.get("resize_long", usual),
+        limit_type="max" if usual == LONG else "min",
+        thresh=post.get("thresh", 0.3),
+        box_thresh=post.get("box_thresh", 0.6),
+        unclip_ratio=post.get("unclip_ratio", 2.0),
+    )
 
-    limit_side_len: int = 64
-    limit_type: Literal["min", "max"] = "min"
-    """`min`: the shorter side is enlarged to limit_side_len at least; `max`: the longer is reduced to it at most."""
-    max_side_limit: int = 4000
-    """No side of the resized picture is longer than this, in pixels."""
-    thresh: float = 0.3
-    """A pixel of the map above this is text."""
-    box_thresh: float = 0.6
-    """A box whose mean in the map is below this is dropped."""
-    unclip_ratio: float = 1.5
-    """How far a region is grown: by area * unclip_ratio / perimeter."""
-    input_shape: tuple[int, int, int] | None = None
-    """(3, height, width) to which a picture is stretched, whatever the limits; None: as the model says, else by these."""
-    max_candidates: int | None = None
-    """No more regions than this are looked at; None: as the model says, else 1000."""
-    score_mode: Literal["fast", "slow"] | None = None
-    """`fast`: a box's score is the mean inside the box; `slow`: inside its region. None: as the model says, else fast."""
-    use_dilation: bool | None = None
-    """Widen each region by a pixel first; None: as the model says, else no."""
-    box_type: Literal["quad", "poly"] | None = None
-    """`quad`: rectangles; `poly`: polygons of as many corners as it takes. None: as the model says, else quad."""
 
-    def __post_init__(self) -> None:
-        check_number("limit_side_len", self.limit_side_len, 1, whole=True)
-        check_number("max_side_limit", self.max_side_limit, 1, whole=True)
-        check_number("thresh", self.thresh, 0, 1)
-        check_number("box_thresh", self.box_thresh, 0, 1)
-        check_number("unclip_ratio", self.unclip_ratio, 0, 100)
-        if self.limit_type not in {"min", "max"}:
-            raise OptionError(f"limit_type is {self.limit_type!r}: it must be 'min' or 'max'")
-        if self.input_shape is not None:
-            check_shape("input_shape", self.input_shape)
-        if self.max_candidates is not None:
-            check_number("max_candidates", self.max_candidates, 1, whole=True)
-        if self.score_mode not in {None, "fast", "slow"}:
-            raise OptionError(f"score_mode is {self.score_mode!r}: it must be 'fast' or 'slow'")
-        if self.box_type not in {None, "quad", "poly"}:
-            raise OptionError(f"box_type is {self.box_type!r}: it must be 'quad' or 'poly'")
-
-    @classmethod
-    def of(cls, metadata: ModelMetadata) -> DetectionOptions:
-        """What a model is used with by itself: its own thresholds, and the size that the reference's TextDetection gives it."""
-        post: dict[str, Any] = dict(metadata.postprocess)
-        usual = LONG if OFFICIAL.fullmatch(metadata.name) else SHORT
-        return cls(
-            limit_side_len=post.get("resize_long", usual),
-            limit_type="max" if usual == LONG else "min",
-            thresh=post.get("thresh", 0.3),
-            box_thresh=post.get("box_thresh", 0.6),
-            unclip_ratio=post.get("unclip_ratio", 2.0),
-        )
-
-    def completed(self, metadata: ModelMetadata) -> DetectionOptions:
-        """These options, what is None in them as the model says."""
-        says: dict[str, Any] = {"max_candidates": 1000} | dict(metadata.postprocess)
-        if metadata.input_shape:
-            says["input_shape"] = metadata.input_shape
-        return replace(
-            self, **{name: says[name] for name in LEFT_TO_MODEL if name in says and getattr(self, name) is None}
-        )
+def completed(options: DetectionOptions, metadata: ModelMetadata) -> DetectionOptions:
+    """The options with each None replaced by what the model's metadata says."""
+    says: dict[str, Any] = {"max_candidates": 1000} | dict(metadata.postprocess)
+    if metadata.input_shape:
+        says["input_shape"] = metadata.input_shape
+    return replace(
+        options, **{name: says[name] for name in LEFT_TO_MODEL if name in says and getattr(options, name) is None}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +81,7 @@ class TextDetector:
 
     def __call__(self, image: Image, options: DetectionOptions = DetectionOptions()) -> list[TextBox]:
         """The boxes of the text in `image`, in its pixels and no particular order."""
-        options = options.completed(self.metadata)
+        options = completed(options, self.metadata)
         check_memory(image, options, self.metadata)
         tensor = preprocess(image, options, self.metadata)
         probability = self.run(tensor)[0][0, 0]

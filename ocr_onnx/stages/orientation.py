@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ocr_onnx.models.metadata import ModelMetadata
-from ocr_onnx.options import check_number
+from ocr_onnx.options import LineOrientationOptions, PageOrientationOptions
 from ocr_onnx.runtime.batching import EACH, Batch, Shapes
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.stages.normalization import normalize
@@ -25,17 +25,6 @@ the middle is resized."""
 
 
 @dataclass(frozen=True, slots=True)
-class PageOrientationOptions:
-    """How pages are judged."""
-
-    score_thresh: float = 0.0
-    """A page is turned where the score is at least this; the reference always turns."""
-
-    def __post_init__(self) -> None:
-        check_number("score_thresh", self.score_thresh, 0, 1)
-
-
-@dataclass(frozen=True, slots=True)
 class PageClassifier:
     """Tells by how much a page is turned."""
 
@@ -46,20 +35,6 @@ class PageClassifier:
         """How `image` stands: 0, 90, 180 or 270 degrees; 0 where the score is too low to turn it."""
         best, score = best_class(self.run(preprocess_page(image, self.metadata))[0][0])
         return Orientation(int(self.metadata.labels[best]) if score >= options.score_thresh else 0, score)
-
-
-@dataclass(frozen=True, slots=True)
-class LineOrientationOptions:
-    """How lines are judged."""
-
-    batch_size: int = 6
-    """The first line of so many decides for all of them, as in PaddleX 3.7 (its default is 6); 1: each for itself."""
-    score_thresh: float = 0.0
-    """A line is turned where the score is at least this; the reference always turns."""
-
-    def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1, whole=True)
-        check_number("score_thresh", self.score_thresh, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ocr_onnx.errors import OptionError
 from ocr_onnx.models.metadata import ModelMetadata
-from ocr_onnx.options import check_number, check_shape
+from ocr_onnx.options import RecognitionOptions
 from ocr_onnx.runtime.batching import EACH, NO_STEP, Batch, Shapes
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.stages.normalization import VALUES, look_up
@@ -34,29 +34,6 @@ NORMALIZED = np.asarray((VALUES / 255 - 0.5) / 0.5, np.float32)
 
 BLANK = 0
 """CTC's class for no character."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecognitionOptions:
-    """How crops are grouped, and which texts are kept."""
-
-    batch_size: int = 6
-    """Crops, sorted by shape, are padded to the widest of each group of this many."""
-    padding: Literal["batch", "own"] = "batch"
-    """`batch`: to that width, as the reference does, whose texts these are; `own`: each by itself and to little more than
-    it fills, which takes less time and reads some lines otherwise (docs/performance.md)."""
-    score_thresh: float = 0.0
-    """A text with a lower score is left out of the result; 0 keeps all, empty ones too."""
-    input_shape: tuple[int, int, int] | None = None
-    """(3, the model's height, width) to which each crop is stretched; None: the model's height, and the width that follows."""
-
-    def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1, whole=True)
-        check_number("score_thresh", self.score_thresh, 0, 1)
-        if self.padding not in {"batch", "own"}:
-            raise OptionError(f"padding is {self.padding!r}: it must be 'batch' or 'own'")
-        if self.input_shape is not None:
-            check_shape("input_shape", self.input_shape)
 
 
 @dataclass(frozen=True, slots=True)

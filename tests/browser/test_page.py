@@ -20,7 +20,7 @@ from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 
 from ocr_onnx import OCR, OCRResult
-from ocr_onnx.outputs.saving import bounds
+from ocr_onnx.outputs.paddle import bounds
 
 KEY = "a-key-that-is-long-enough"
 SIGN = PAGES / "sign.png"

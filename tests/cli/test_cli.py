@@ -189,7 +189,7 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("ocr_onnx.paddle.paddleocr.OCR", broken)
+    monkeypatch.setattr("ocr_onnx.paddle.assembly.OCR", broken)
     assert isinstance(invoke("run", PAGES / "sign.png").exception, ZeroDivisionError)
 
 

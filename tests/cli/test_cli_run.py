@@ -21,13 +21,14 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import PAGES, locked_pdf, pdf
 
-from ocr_onnx import InputOptions, OCROptions, PaddleOCR
+from ocr_onnx import OCROptions, PaddleOCR
 from ocr_onnx.cli.main import main
+from ocr_onnx.cli.options import INPUT, Setting
 from ocr_onnx.cli.run import run
-from ocr_onnx.cli.settings import OWN_GROUP, Setting
 from ocr_onnx.models import store
+from ocr_onnx.options import DetectionOptions, places
 from ocr_onnx.paddle import pipeline_yaml
-from ocr_onnx.stages.detection import DetectionOptions
+from ocr_onnx.paddle.assembly import ROLES
 
 SIGN = "FERRY TERMINAL\n渡轮码头\nGate 7 →\n"
 HOME = Path(__file__).parents[2] / ".cache" / "models"
@@ -130,7 +131,7 @@ def test_old_names_are_taken_and_named() -> None:
 def test_an_old_name_beside_the_new_is_a_usage_error() -> None:
     result = invoke("-i", PAGES / "sign.png", "--det_db_thresh", "0.4", "--text_det_thresh", "0.3")
     assert result.exit_code == 2
-    assert "give --text_det_thresh alone" in result.stderr
+    assert "use --text_det_thresh only" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["--pdf_pages", "--pdf-pages"])
@@ -170,28 +171,25 @@ def test_pages_that_are_no_pages_are_one_line() -> None:
 
 
 def test_the_help_says_the_defaults_that_are_true() -> None:
-    tree = pipeline_yaml.default()
-    defaults: dict[str, Any] = dict.fromkeys(pipeline_yaml.PLACES, tree)
-    for name, place in pipeline_yaml.PLACES.items():
-        for key in place:
-            defaults[name] = defaults[name].get(key) if isinstance(defaults[name], dict) else None
-    reading = InputOptions()
-    defaults |= {name: getattr(reading, name) for name in ("pdf_scale", "max_megapixels")} | {"return_word_box": False}
-    stated = {s.name: found[1] for s in SHOWN if (found := re.search(r"[Dd]efault: (.+)\.$", s.help or ""))}
-    for name in ("pdf_pages", "cpu_threads"):
-        assert stated.pop(name) == "all"
-    assert (stated.pop("device"), stated.pop("mode")) == ("cpu", "standard")
+    defaults = {place.declaration.name: place.default for place in places() if place.default is not None}
+    stated = {s.name: found[1] for s in SHOWN if (found := re.search(r"Default: (.+)\.$", s.help or ""))}
+    models = {name: choice.name for name, choice in pipeline_yaml.default_choices().items()}
+    for task, role in ROLES.items():
+        assert stated.pop(f"{role}_model_name") == models[task]
+    assert (stated.pop("cpu_threads"), stated.pop("device"), stated.pop("mode")) == ("all", "cpu", "standard")
     assert stated.pop("build_missing") == str(inspect.signature(PaddleOCR).parameters["build_missing"].default)
-    assert stated.pop("text_rec_padding") == OCROptions().recognition.padding
-    assert stated == {name: str(defaults[name]) for name in stated}
-    assert len(stated) == 19
+    assert stated == {name: str(default) for name, default in defaults.items()}
+
+
+def test_every_declared_option_can_be_given_on_the_command_line() -> None:
+    assert {place.declaration.name for place in places()} <= {setting.name for setting in SHOWN}
 
 
 @pytest.mark.parametrize("columns", ["80", "100"])
 def test_the_help_is_grouped_and_fits(columns: str) -> None:
     text = CliRunner(env={"COLUMNS": columns}).invoke(main, ["run", "--help"]).stdout
     titles = re.findall(r"^(\S.*):$", text, re.MULTILINE)
-    assert titles[0] == OWN_GROUP
+    assert titles[0] == INPUT
     assert len(titles) == 6
     assert max(map(len, text.splitlines())) <= int(columns)
     for setting in SETTINGS:
@@ -222,7 +220,7 @@ def test_what_high_performance_means_is_what_the_help_says() -> None:
     (page,) = pages_of(PAGES / "sign.png", "--mode", "high-performance", "--text-det-limit-side-len", "640")
     assert (page["text_det_params"]["limit_side_len"], page["text_det_params"]["limit_type"]) == (640, "max")
     result = invoke(PAGES / "sign.png", "--mode", "standard", "--enable_hpi")
-    assert (result.exit_code, "--mode and --enable_hpi are one option" in result.stderr) == (2, True)
+    assert (result.exit_code, "--mode and --enable_hpi are the same option" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

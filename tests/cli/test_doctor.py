@@ -18,6 +18,7 @@ from ocr_onnx.cli.main import main
 from ocr_onnx.errors import OptionError
 from ocr_onnx.models import store, zoo
 from ocr_onnx.runtime import libraries, session, threads
+from ocr_onnx.runtime.provider_specs import DRIVER
 
 SECTIONS = [
     "versions",
@@ -32,7 +33,7 @@ SECTIONS = [
     "asked for",
 ]
 EMBEDDED = [spec.name for spec in zoo.models().values() if spec.embedded]
-no_driver = pytest.mark.skipif(not libraries.missing([libraries.DRIVER]), reason="this machine has NVIDIA's driver")
+no_driver = pytest.mark.skipif(not libraries.missing([DRIVER]), reason="this machine has NVIDIA's driver")
 
 
 def invoke(*arguments: object) -> Result:

@@ -168,7 +168,8 @@ def script(lock: Path, text: str, *, home: Path | None = None, terminal: int | N
     """A process with the small requirements and no host but the one in the environment variable."""
     before = f"""
 from pathlib import Path
-from ocr_onnx import cli, zoo
+from ocr_onnx.cli import main as cli
+from ocr_onnx.models import zoo
 from ocr_onnx.converters import cache, environment
 environment.LOCK = Path({str(lock)!r})
 zoo.zoo().hosts.clear()

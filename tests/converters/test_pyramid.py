@@ -18,6 +18,7 @@ from ocr_onnx.errors import ConversionError
 from ocr_onnx.inputs import sources
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.options import DetectionOptions
 from ocr_onnx.runtime.model_file import PRODUCER, for_loading
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.stages import detection
@@ -76,7 +77,7 @@ def pyramid(form: Form = Form()) -> onnx.ModelProto:
 
 def pages(side: int) -> list[np.ndarray]:
     metadata = ModelMetadata.from_properties(Session(store.find(NAME)).properties, NAME)
-    options = detection.DetectionOptions(side, "max")
+    options = DetectionOptions(side, "max")
     names = ("sign.png", "cjk.png", "letter.png", "dense.png")
     read = [page.image for name in names for page in sources.read_pages(PAGES / name)]
     return [detection.preprocess(image, options, metadata) for image in read]

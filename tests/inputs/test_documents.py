@@ -20,8 +20,8 @@ from ocr_onnx.errors import (
     InputNotFoundError,
     UnreadableImageError,
 )
-from ocr_onnx.inputs import options as options_module
 from ocr_onnx.inputs import sources
+from ocr_onnx.options import MAX_PIXELS
 
 
 def test_every_page_of_a_tiff_is_read() -> None:
@@ -41,7 +41,7 @@ def test_every_page_of_a_pdf_is_rendered_at_twice_its_points() -> None:
 
 def test_a_pdf_page_of_many_square_meters_is_rendered_smaller() -> None:
     image = only(pdf((14000, 14000)))
-    assert 0.9 * options_module.MAX_PIXELS < image.shape[0] * image.shape[1] <= options_module.MAX_PIXELS
+    assert 0.9 * MAX_PIXELS < image.shape[0] * image.shape[1] <= MAX_PIXELS
 
 
 def test_a_pdf_is_known_by_its_contents(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_fork_while_another_thread_renders_can_render() -> None:
     script = f"""
 import os, sys, threading
 from pathlib import Path
-from ocr_onnx import documents, sources
+from ocr_onnx.inputs import documents, sources
 data = bytes.fromhex({pdf((900, 900), (900, 900)).hex()!r})
 list(sources.read_pages(data))  # Python's own locks of imports do not survive a fork.
 stop = threading.Event()

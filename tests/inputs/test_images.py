@@ -25,7 +25,7 @@ from ocr_onnx.errors import (
     UnsupportedInputError,
 )
 from ocr_onnx.inputs import headers, images, sources
-from ocr_onnx.inputs import options as options_module
+from ocr_onnx.options import MAX_PIXELS
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "GIF", "PPM", "WEBP"])
@@ -166,7 +166,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
     parts = [struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks]
-    with pytest.raises(ImageTooLargeError, match=str(options_module.MAX_PIXELS)):
+    with pytest.raises(ImageTooLargeError, match=str(MAX_PIXELS)):
         only(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ocr_onnx import InputOptions
 from ocr_onnx.errors import OptionError
-from ocr_onnx.inputs.options import MAX_PIXELS
+from ocr_onnx.options import MAX_PIXELS
 
 
 @pytest.mark.parametrize(

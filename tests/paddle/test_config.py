@@ -11,6 +11,7 @@ import yaml
 import ocr_onnx
 from ocr_onnx import Models, OCROptions, PaddleOCR
 from ocr_onnx.errors import InputNotFoundError, ModelNotFoundError, OptionError, OutputError
+from ocr_onnx.options import changed
 from ocr_onnx.paddle import pipeline_yaml
 
 OF_3_7 = """
@@ -63,7 +64,7 @@ SubModules:
 def test_the_default_tree_stands_for_the_default_options() -> None:
     tree = pipeline_yaml.default()
     assert pipeline_yaml.options(tree) == OCROptions()
-    names = {task: pipeline_yaml.stage(tree, task).name for task in pipeline_yaml.STAGES}
+    names = {task: choice.name for task, choice in pipeline_yaml.choices(tree).items()}
     models = Models()
     assert names == {
         "text_detection": models.text_detection,
@@ -126,7 +127,7 @@ def test_numbers_of_numpys_and_paths_are_taken_and_exported(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["use_doc_unwarping", "use_textline_orientation", "return_word_box"])
 def test_a_switch_is_true_or_false_and_no_word(name: str) -> None:
     with pytest.raises(OptionError, match=f"{name} is 'False': it must be True or False"):
-        pipeline_yaml.options(pipeline_yaml.changed(pipeline_yaml.default(), {name: "False"}))
+        changed(pipeline_yaml.options(pipeline_yaml.default()), {name: "False"})
 
 
 @pytest.mark.parametrize("key", ["SubPipelines", "SubModules.TextLineOrientation"])
@@ -135,8 +136,10 @@ def test_what_a_file_leaves_empty_can_be_given(key: str) -> None:
     *path, last = key.split(".")
     (tree[path[0]] if path else tree)[last] = None
     given = {"use_doc_unwarping": True, "textline_orientation_batch_size": 3}
-    changed = pipeline_yaml.options(pipeline_yaml.changed(pipeline_yaml.load(tree), given))
-    assert (changed.use_doc_unwarping, changed.line_orientation.batch_size) == (True, 3)
+    found = changed(pipeline_yaml.options(pipeline_yaml.load(tree)), given)
+    assert (found.use_doc_unwarping, found.line_orientation.batch_size) == (True, 3)
+    models = pipeline_yaml.default_choices()
+    assert pipeline_yaml.options(pipeline_yaml.updated(tree, found, models)) == found
 
 
 def test_a_models_folder_is_taken_where_the_file_lacks_the_stage() -> None:
@@ -153,7 +156,7 @@ def test_unknown_keys_are_named(caplog: pytest.LogCaptureFixture) -> None:
     tree["SubModules"]["TextDetection"]["tresh"] = 0.1
     tree["use_magic"] = True
     pipeline_yaml.load(tree)
-    assert "not known and have no effect: SubModules.TextDetection.tresh, use_magic" in caplog.text
+    assert "are not known and have no effect: SubModules.TextDetection.tresh, use_magic" in caplog.text
 
 
 @pytest.mark.parametrize(

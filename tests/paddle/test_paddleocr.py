@@ -114,16 +114,16 @@ def test_what_means_nothing_here_is_said_once(caplog: pytest.LogCaptureFixture) 
 
 
 def test_the_default_of_paddleocr_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="ocr_onnx.paddle.paddleocr"):
+    with caplog.at_level(logging.INFO, logger="ocr_onnx.paddle.assembly"):
         PaddleOCR(**OFF)
-    (said,) = [r.getMessage() for r in caplog.records if r.name == "ocr_onnx.paddle.paddleocr"]
+    (said,) = [r.getMessage() for r in caplog.records if r.name == "ocr_onnx.paddle.assembly"]
     assert "PP-OCRv5_server_det" in said
     assert "ocr-onnx models pull" in said
 
 
 def test_a_model_of_another_name_is_refused() -> None:
     path = store.path_of("PP-OCRv5_mobile_det")
-    with pytest.raises(ModelError, match="'PP-OCRv5_server_det', and the model says that it is 'PP-OCRv5_mobile_det'"):
+    with pytest.raises(ModelError, match="'PP-OCRv5_server_det', but the model's name is 'PP-OCRv5_mobile_det'"):
         PaddleOCR(text_detection_model_name="PP-OCRv5_server_det", text_detection_model_dir=str(path), **OFF)
 
 
@@ -179,7 +179,7 @@ def test_language_and_version_choose_the_models(
     assert ocr.engine.recognize.metadata.name == "PP-OCRv4_mobile_rec"
     ocr = PaddleOCR(ocr_version="PP-OCRv4", text_detection_model_name="PP-OCRv5_mobile_det", **OFF)
     assert ocr.engine.recognize.metadata.name == "PP-OCRv5_mobile_rec"
-    assert "no effect where models are named" in caplog.text
+    assert "no effect, as models are named" in caplog.text
 
 
 def test_boxes_too_far_out_for_int16_are_int32() -> None:

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ocr_onnx.models import store, zoo
 from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.options import DetectionOptions
 from ocr_onnx.runtime.denormals import LEAST, without_denormals
 from ocr_onnx.runtime.model_file import PRODUCER, for_loading
 from ocr_onnx.stages import detection, recognition
@@ -115,7 +116,7 @@ def test_models_answer_the_same_to_the_last_bit(name: str, page: str) -> None:
     metadata = ModelMetadata.from_properties(properties, name)
     image = np.asarray(cv2.imread(str(PAGES / page)), np.uint8)
     if name.endswith("det"):
-        tensor = detection.preprocess(image, detection.DetectionOptions(), metadata)
+        tensor = detection.preprocess(image, DetectionOptions(), metadata)
     else:
         tensor = recognition.preprocess(image[20:80, :400], 480, metadata.input_shape)
     for one, other in zip(outputs(before, tensor), outputs(after, tensor), strict=True):

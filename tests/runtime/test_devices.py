@@ -5,16 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ocr_onnx.errors import OptionError
-from ocr_onnx.runtime.providers import (
-    CPU,
-    CUDA_PROVIDER,
-    OPENVINO_PROVIDER,
-    Device,
-    Mode,
-    Placement,
-    Provider,
-    provider,
-)
+from ocr_onnx.runtime.provider_specs import CUDA_PROVIDER, OPENVINO_PROVIDER, Mode
+from ocr_onnx.runtime.providers import CPU, Device, Placement, Provider, provider
 
 
 @pytest.mark.parametrize(

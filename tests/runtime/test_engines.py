@@ -23,16 +23,11 @@ from ocr_onnx.models import store
 from ocr_onnx.runtime import libraries, session
 from ocr_onnx.runtime import tensorrt as tensorrt_module
 from ocr_onnx.runtime.batching import BOUNDED, EACH, FEW, TOGETHER
-from ocr_onnx.runtime.providers import (
-    CPU_PROVIDER,
-    CUDA_PROVIDER,
-    TENSORRT_PROVIDER,
-    TENSORRT_RTX_PROVIDER,
-    Placement,
-    Provider,
-)
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER, TENSORRT_RTX_PROVIDER
+from ocr_onnx.runtime.providers import Placement, Provider
 from ocr_onnx.runtime.selection import place
 from ocr_onnx.runtime.tensorrt import COMPILERS, Key
+from ocr_onnx.stages.calibration import difference
 from ocr_onnx.types import Tensor
 
 CLASSIFIER = "PP-LCNet_x1_0_textline_ori"
@@ -81,7 +76,7 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine]:
     monkeypatch.setenv(store.HOME_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(libraries, "NEEDED", {})
+    monkeypatch.setattr(libraries, "needed", lambda *_: [])
     made = Machine(monkeypatch)
     session.onnxruntime.cache_clear()
     yield made
@@ -248,29 +243,29 @@ def test_an_engine_that_decides_otherwise_than_the_cpu_is_not_kept(
     with pytest.raises(
         EngineRefusedError, match=rf"{name} .* 2% is the limit: it is not kept; leave out trt_fp16_enable$"
     ):
-        tensorrt_module.load(half, store.find(name), 1, 1280)
+        tensorrt_module.load(half, store.find(name), 1, 1280, difference)
     assert not list(tensorrt_module.root().iterdir())
     machine.harm = lambda tensor: tensor
-    tensorrt_module.load(half, store.find(name), 1, 1280)
+    tensorrt_module.load(half, store.find(name), 1, 1280, difference)
     assert len(tensorrt_module.compared()) == 1
 
 
 def test_an_engine_whose_building_was_interrupted_is_no_engine(machine: Machine) -> None:
-    tensorrt_module.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000)
+    tensorrt_module.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000, difference)
     (folder,) = tensorrt_module.compared()
     assert tensorrt_module.for_model(tensorrt(), store.find(CLASSIFIER), 4000).providers[0].name == TENSORRT_PROVIDER
     (folder / tensorrt_module.COMPARED).unlink()
     assert tensorrt_module.for_model(tensorrt(), store.find(CLASSIFIER), 4000).providers[0].name == CUDA_PROVIDER
-    tensorrt_module.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000)
+    tensorrt_module.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000, difference)
     for path in tensorrt_module.written():
         path.unlink()
     assert tensorrt_module.for_model(tensorrt(), store.find(CLASSIFIER), 4000).providers[0].name == CUDA_PROVIDER
 
 
 def test_an_engine_is_compared_once(machine: Machine) -> None:
-    tensorrt_module.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000)
+    tensorrt_module.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000, difference)
     machine.harm = np.zeros_like
-    tensorrt_module.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000)
+    tensorrt_module.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000, difference)
 
 
 def test_build_makes_the_engines_of_a_pipeline_and_says_what_was_written(machine: Machine) -> None:
@@ -297,7 +292,7 @@ def test_build_makes_the_engines_of_a_pipeline_and_says_what_was_written(machine
     assert machine.taken() == {TENSORRT_PROVIDER}
     assert result.lines
     again = CliRunner().invoke(main, command, catch_exceptions=False)
-    assert "Nothing was built" in again.stdout
+    assert "No engine was built" in again.stdout
 
 
 def test_build_is_for_what_compiles_and_for_one_gpu(machine: Machine) -> None:

@@ -14,8 +14,9 @@ from conftest import DETECTION
 
 from ocr_onnx import OCR, TextBox
 from ocr_onnx.errors import InputError, NotEnoughMemoryError
+from ocr_onnx.options import DetectionOptions
 from ocr_onnx.runtime import memory
-from ocr_onnx.stages.detection import DetectionOptions, TextDetector
+from ocr_onnx.stages.detection import TextDetector
 from ocr_onnx.types import Tensor
 
 
@@ -118,7 +119,7 @@ def test_what_was_freed_goes_back_to_the_system() -> None:
     script = """
 import resource
 from pathlib import Path
-from ocr_onnx import memory
+from ocr_onnx.runtime import memory
 
 def held():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6

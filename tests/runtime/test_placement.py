@@ -22,15 +22,17 @@ from ocr_onnx import OCR, PaddleOCR, TextDetection
 from ocr_onnx.cli.serve import make_engine
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
 from ocr_onnx.models import store
+from ocr_onnx.paddle.assembly import Request
 from ocr_onnx.runtime import libraries, plugins
 from ocr_onnx.runtime import session as session_module
-from ocr_onnx.runtime.providers import CPU, CPU_PROVIDER, CUDA_PROVIDER, OPENVINO_PROVIDER, Device, Placement, Provider
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, DRIVER, OPENVINO_PROVIDER
+from ocr_onnx.runtime.providers import CPU, Device, Placement, Provider
 from ocr_onnx.runtime.selection import place, try_out
 from ocr_onnx.service.settings import Settings
 
 AVAILABLE = session_module.onnxruntime().get_available_providers()
 no_cuda = pytest.mark.skipif(CUDA_PROVIDER in AVAILABLE, reason="this ONNX Runtime has CUDA")
-no_driver = pytest.mark.skipif(not libraries.missing([libraries.DRIVER]), reason="this machine has NVIDIA's driver")
+no_driver = pytest.mark.skipif(not libraries.missing([DRIVER]), reason="this machine has NVIDIA's driver")
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("onnxruntime_ep_openvino") is None, reason="onnxruntime-ep-openvino is not installed"
 )
@@ -195,7 +197,7 @@ Answer = Callable[[NDArray[Any]], NDArray[Any]]
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer | Exception], None]]:
     """Makes ONNX Runtime one whose sessions on CUDA answer as the CPU's, changed, or raise an error."""
     real = session_module.onnxruntime()
-    monkeypatch.setattr(libraries, "NEEDED", {})
+    monkeypatch.setattr(libraries, "needed", lambda *_: [])
 
     def install(behaviour: Answer | Exception) -> None:
         class InferenceSession(real.InferenceSession):  # type: ignore[misc, name-defined]
@@ -279,7 +281,8 @@ def test_runs_on_a_gpu_take_turns(gpu: Callable[[Answer | Exception], None]) -> 
 def test_a_service_on_a_gpu_is_warm_before_it_listens(gpu: Callable[[Answer | Exception], None]) -> None:
     runs: list[tuple[int, ...]] = []
     gpu(lambda answer: (runs.append(answer.shape), answer)[1])  # type: ignore[func-returns-value]
-    make_engine(Settings(), {"device": "gpu", "text_det_limit_side_len": 640, "text_det_limit_type": "max"})
+    sizes = {"text_det_limit_side_len": 640, "text_det_limit_type": "max"}
+    make_engine(Settings(), Request(sizes, device="gpu"))
     # Four sides each way, of 12 widths those sizes that are not too large; a recognizer answers twice.
     detection, page, lines, texts = 4 * 4, 1, 5, 57 * 2
     assert len(runs) == detection + page + lines + texts

@@ -46,7 +46,7 @@ def test_sessions_share_their_memory() -> None:
 import re
 from pathlib import Path
 import numpy as np
-from ocr_onnx import store
+from ocr_onnx.models import store
 from ocr_onnx.runtime.session import Session
 # Not getrusage: what it gives begins with the peak of the process that started this one.
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
@@ -67,7 +67,7 @@ def test_memory_that_another_library_shares_is_used_too() -> None:
 import numpy as np, onnxruntime as ort
 info = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
 ort.create_and_register_allocator(info, ort.OrtArenaCfg(0, -1, -1, -1))
-from ocr_onnx import store
+from ocr_onnx.models import store
 from ocr_onnx.runtime.session import Session
 print(Session(store.find("PP-OCRv5_mobile_det"))(np.zeros((1, 3, 64, 64), np.float32))[0].shape)
 """
@@ -90,7 +90,8 @@ def test_memory_goes_back_after_a_large_input_and_only_then() -> None:
 import re, sys
 from pathlib import Path
 import numpy as np
-from ocr_onnx import runtime, store
+from ocr_onnx.models import store
+from ocr_onnx.runtime import session as runtime
 status = lambda field: int(re.search(field + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 session, tensor = runtime.Session(store.find("PP-OCRv5_mobile_det")), np.zeros((1, 3, 1600, 1600), np.float32)
 runtime.LARGE = tensor.size + int(sys.argv[1])

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from benchmarks.batches import forced, lines
 from ocr_onnx import OCR, DetectionOptions, OCROptions, RecognitionOptions
 from ocr_onnx.inputs import sources
+from ocr_onnx.options import LineOrientationOptions
 from ocr_onnx.runtime import batching
 from ocr_onnx.runtime.batching import BEYOND, BOUNDED, EACH, FEW, MOST, RUN, TOGETHER, WARM, Batch, Shapes
-from ocr_onnx.runtime.providers import CPU, CPU_PROVIDER, CUDA_PROVIDER, OPENVINO_PROVIDER, Placement, Provider
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, OPENVINO_PROVIDER
+from ocr_onnx.runtime.providers import CPU, Placement, Provider
 from ocr_onnx.stages.detection import TextDetector, input_size, largest_side
-from ocr_onnx.stages.orientation import LineClassifier, LineOrientationOptions
+from ocr_onnx.stages.orientation import LineClassifier
 from ocr_onnx.stages.recognition import TextRecognizer
 from ocr_onnx.types import Run, Tensor
 

@@ -18,7 +18,7 @@ from conftest import encoded, pdf
 from served import SIGN, Running, base64_of, problems, running
 
 from ocr_onnx import OCROptions
-from ocr_onnx.service.messages import WHITE, OCRAnswer, OCRRequest
+from ocr_onnx.service.messages import FULL_REQUEST, WHITE, OCRAnswer
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_every_option_reaches_the_pipeline_and_null_is_the_servers_own(server: R
 
 
 def test_every_field_of_the_request_is_tested() -> None:
-    named = {field.alias for field in OCRRequest.model_fields.values()}
+    named = {field.alias for field in FULL_REQUEST.model_fields.values()}
     assert named == {*FIELDS, "file", "fileType", "visualize", "logId"}
 
 

@@ -14,8 +14,8 @@ from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime import tensorrt
 from ocr_onnx.runtime.batching import FEW
 from ocr_onnx.runtime.session import Session
-from ocr_onnx.stages.calibration import Difference, difference
-from ocr_onnx.types import Run, Tensor
+from ocr_onnx.stages.calibration import difference
+from ocr_onnx.types import Difference, Run, Tensor
 
 NAMES = ["PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec", "PP-LCNet_x1_0_textline_ori", "PP-LCNet_x1_0_doc_ori"]
 

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from ocr_onnx import DetectionOptions
 from ocr_onnx.errors import OptionError
-from ocr_onnx.stages.detection import TextDetector, find_boxes, mean_inside, preprocess, resized, unclip
+from ocr_onnx.stages.detection import (
+    TextDetector,
+    completed,
+    find_boxes,
+    mean_inside,
+    options_of,
+    preprocess,
+    resized,
+    unclip,
+)
 from ocr_onnx.stages.normalization import normalize
 from ocr_onnx.types import Tensor
 
@@ -191,16 +200,16 @@ def test_boxes_on_a_stretched_picture_are_those_of_the_picture() -> None:
 
 def test_what_is_left_open_is_as_the_model_says() -> None:
     says = replace(DETECTION, postprocess={"max_candidates": 3, "score_mode": "slow", "use_dilation": True})
-    found = DetectionOptions(use_dilation=False, thresh=0.0).completed(says)
+    found = completed(DetectionOptions(use_dilation=False, thresh=0.0), says)
     assert (found.max_candidates, found.score_mode, found.use_dilation) == (3, "slow", False)
     assert (found.thresh, found.box_thresh, found.input_shape) == (0.0, 0.6, None)
-    assert DetectionOptions().completed(replace(DETECTION, postprocess={})).max_candidates == 1000
+    assert completed(DetectionOptions(), replace(DETECTION, postprocess={})).max_candidates == 1000
 
 
 def test_a_model_of_one_size_is_given_it() -> None:
     fixed = replace(DETECTION, input_shape=(3, 64, 96))
-    assert DetectionOptions().completed(fixed).input_shape == (3, 64, 96)
-    assert DetectionOptions(input_shape=(3, 32, 32)).completed(fixed).input_shape == (3, 32, 32)
+    assert completed(DetectionOptions(), fixed).input_shape == (3, 64, 96)
+    assert completed(DetectionOptions(input_shape=(3, 32, 32)), fixed).input_shape == (3, 32, 32)
 
 
 @pytest.mark.parametrize(
@@ -215,14 +224,14 @@ def test_a_model_of_one_size_is_given_it() -> None:
 def test_by_itself_a_model_is_given_the_references_size(
     name: str, says: dict[str, float | int | str | bool], limit: tuple[int, str]
 ) -> None:
-    options = DetectionOptions.of(replace(DETECTION, name=name, postprocess=says))
+    options = options_of(replace(DETECTION, name=name, postprocess=says))
     assert (options.limit_side_len, options.limit_type) == limit
     assert (options.thresh, options.box_thresh, options.unclip_ratio) == (0.3, 0.6, 2.0)
 
 
 def test_by_itself_a_model_is_used_with_its_own_thresholds() -> None:
     says = {"thresh": 0.2, "box_thresh": 0.0, "unclip_ratio": 1.4}
-    options = DetectionOptions.of(replace(DETECTION, postprocess=says))
+    options = options_of(replace(DETECTION, postprocess=says))
     assert (options.thresh, options.box_thresh, options.unclip_ratio) == (0.2, 0.0, 1.4)
 
 

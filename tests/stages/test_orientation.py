@@ -12,15 +12,9 @@ from conftest import LINE, PAGE, PAGES
 
 from ocr_onnx import OCR, OCROptions
 from ocr_onnx.errors import OptionError
+from ocr_onnx.options import LineOrientationOptions, PageOrientationOptions
 from ocr_onnx.stages import orientation
-from ocr_onnx.stages.orientation import (
-    LineClassifier,
-    LineOrientationOptions,
-    PageClassifier,
-    PageOrientationOptions,
-    preprocess_line,
-    preprocess_page,
-)
+from ocr_onnx.stages.orientation import LineClassifier, PageClassifier, preprocess_line, preprocess_page
 from ocr_onnx.types import Image, Tensor
 
 EACH = LineOrientationOptions(batch_size=1)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_onnx.outputs.saving import bounds
+from ocr_onnx.outputs.paddle import bounds
 from ocr_onnx.stages.word_boxes import find_words
 from ocr_onnx.types import Columns
 

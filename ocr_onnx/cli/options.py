@@ -1,0 +1,192 @@
+"""The options of `run`, `build` and `serve`: those of ocr_onnx.options, models, the machine, and PaddleOCR's old names."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ocr_onnx.options import PRESETS, Models, Place, places
+from ocr_onnx.paddle.parameters import DEPRECATED, WITHOUT_EFFECT
+
+NAME_WIDTH = 34
+"""Columns of the help for the options' names; the text of an option with a longer name starts on a line of its own."""
+
+INPUT, MODELS, STAGES, DETECTION, RECOGNITION, MACHINE = (
+    "Input and output",
+    "Models (a name of 'ocr-onnx models list'; a Paddle directory or .onnx file)",
+    "Stages (True, False, or bare for True)",
+    "Detection",
+    "Recognition",
+    "Machine and pipeline file",
+)
+"""The titles in the help."""
+
+TITLES = {
+    "": STAGES,
+    "page_orientation": STAGES,
+    "detection": DETECTION,
+    "line_orientation": STAGES,
+    "recognition": RECOGNITION,
+    "input": INPUT,
+}
+"""The title of the options of each field of OCROptions."""
+
+TYPES: dict[str, Any] = {"boolean": bool, "integer": int, "number": float, "text": str, "shape": int}
+
+PARTICULARS: dict[str, dict[str, Any]] = {
+    "pdf_pages": {"metavar": "PAGES"},
+    "pdf_password": {"envvar": "OCR_ONNX_PDF_PASSWORD"},
+}
+"""What only the command line knows of an option."""
+
+DEFAULT_MODELS = {
+    "text_detection": Models().text_detection,
+    "text_recognition": Models().text_recognition,
+    "textline_orientation": Models().textline_orientation,
+    "doc_orientation_classify": Models().doc_orientation,
+    "doc_unwarping": Models().doc_unwarping,
+}
+"""The default model of each stage, by the beginning of its parameters' names."""
+
+
+class Setting(click.Option):
+    """An option under PaddleOCR's name, which may be written with dashes as well."""
+
+    def __init__(self, name: str, *, group: str, **attributes: Any) -> None:
+        if attributes.get("type") is bool:
+            attributes["metavar"] = "[BOOL]"
+        super().__init__(list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])), **attributes)
+        self.group = group
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """The name once, its values, and the help."""
+        return f"{self.opts[0]} {self.make_metavar(ctx)}", self.help or ""
+
+
+class Run(click.Command):
+    """A command that shows its options by group, and accepts booleans as bare flags."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write out bare flags: `--use_doc_unwarping page.png` is `--use_doc_unwarping True page.png`."""
+        flags = {o for p in self.params if isinstance(p, Setting) and p.type is click.BOOL for o in p.opts}
+        written: list[str] = []
+        for this, following in itertools.zip_longest(args, args[1:], fillvalue="--"):
+            written.append(this)
+            if this in flags and following.lower() not in click.types.BoolParamType.bool_states:
+                written.append("True")
+        return super().parse_args(ctx, written)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under the titles of their groups."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            if isinstance(option, click.Option) and (record := option.get_help_record(ctx)) and not option.hidden:
+                groups.setdefault(getattr(option, "group", INPUT), []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records, col_max=NAME_WIDTH)
+
+
+def of_place(place: Place) -> Setting:
+    """The option of the command line for a declared option."""
+    declared = place.declaration
+    attributes: dict[str, Any] = {"type": TYPES[declared.kind]}
+    if declared.choices:
+        attributes["type"] = click.Choice(declared.choices)
+    if declared.kind == "shape":
+        attributes |= {"nargs": 3, "metavar": "3 HEIGHT WIDTH"}
+    default = "" if place.default is None else f" Default: {place.default}."
+    return Setting(
+        declared.name,
+        group=TITLES[place.group],
+        help=declared.help + default,
+        **attributes,
+        **PARTICULARS.get(declared.name, {}),
+    )
+
+
+def input_settings() -> list[Setting]:
+    """How inputs are read."""
+    return [of_place(place) for place in places() if place.group == "input"]
+
+
+def pipeline_settings() -> list[Setting]:
+    """The models, the stages and their options, the machine, and PaddleOCR's old names."""
+    declared = [of_place(place) for place in places() if place.group != "input"]
+    # Groups are shown in the order of their first options.
+    return [*_models(), *declared, _preset(), *_machine(), *_hidden()]
+
+
+def _models() -> Iterator[Setting]:
+    """The model of each stage."""
+    yield Setting("lang", group=MODELS, help="Choose models by language; 'ocr-onnx models langs' lists them.")
+    yield Setting("ocr_version", group=MODELS, help="Choose models by version: PP-OCRv6, PP-OCRv5, PP-OCRv4, PP-OCRv3.")
+    for stage, model in DEFAULT_MODELS.items():
+        yield Setting(f"{stage}_model_name", group=MODELS, metavar="NAME", help=f"Default: {model}.")
+        yield Setting(f"{stage}_model_dir", group=MODELS, type=click.Path())
+
+
+def _preset() -> Setting:
+    presets = (f"{name}: {_written(values)}" for name, values in PRESETS.items())
+    return Setting("preset", group=DETECTION, type=click.Choice(list(PRESETS)), help=f"{'; '.join(presets)}.")
+
+
+def _written(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _machine() -> Iterator[Setting]:
+    """What the models run on, and the pipeline file."""
+    yield Setting(
+        "mode",
+        group=MACHINE,
+        type=click.Choice(["standard", "high-performance"]),
+        help="high-performance: faster, but the text of some lines changes (text_det_limit_side_len 1280, "
+        "text_det_limit_type max, text_rec_padding own). Default: standard.",
+    )
+    yield Setting(
+        "device",
+        group=MACHINE,
+        help="cpu, gpu, gpu:N, gpu:0,1 to distribute pages over several, or auto: a GPU if one works. Default: cpu.",
+    )
+    yield Setting(
+        "provider",
+        group=MACHINE,
+        multiple=True,
+        metavar="NAME[:KEY=VALUE,…]",
+        help="ONNX Runtime execution provider with its options, instead of --device; repeat it for fallbacks, first "
+        "choice first.",
+    )
+    yield Setting(
+        "build_missing",
+        group=MACHINE,
+        type=bool,
+        help="Build missing TensorRT engines at startup, which takes minutes; 'ocr-onnx build' builds them ahead. Default: "
+        "False.",
+    )
+    yield Setting("cpu_threads", group=MACHINE, type=int, help="CPU cores to use. Default: all.")
+    yield Setting("paddlex_config", group=MACHINE, type=click.Path(), help="A PaddleX pipeline file, OCR.yaml.")
+
+
+def _hidden() -> Iterator[Setting]:
+    """Old names of PaddleOCR, and its parameters that have no effect here."""
+    shown = {setting.name: setting for setting in map(of_place, places())}
+    for old, new in DEPRECATED.items():
+        yield Setting(old, group="", type=shown[new].type if new in shown else None, hidden=True)
+    for name, (usual, _) in WITHOUT_EFFECT.items():
+        if usual is not None:
+            yield Setting(name, group="", type=type(usual), hidden=True)
+
+
+def save_path_setting() -> Setting:
+    """The folder of result files."""
+    return Setting(
+        "save_path",
+        group=INPUT,
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Write <stem>_res.json and the images of each page into this folder.",
+    )

@@ -1,0 +1,70 @@
+"""A page's result as the dictionary that PaddleOCR writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ocr_onnx.types import Page, Quad, RecognizedPage, TextLine
+
+DETECTION_PARAMETERS = ("limit_side_len", "limit_type", "thresh", "max_side_limit", "box_thresh", "unclip_ratio")
+"""Those that PaddleOCR names in a result."""
+
+OFF = -1
+"""What PaddleOCR writes for the angle of a stage that was off."""
+
+
+def to_dict(result: RecognizedPage) -> dict[str, Any]:
+    """The dictionary that PaddleOCR writes for a page; and `dt_scores`, which its documentation names as well."""
+    options, lines = result.options, result.lines
+    preprocessed = options.use_doc_orientation_classify or options.use_doc_unwarping
+    preprocessor = {
+        "input_path": None,
+        "page_index": None,
+        "model_settings": {
+            "use_doc_orientation_classify": options.use_doc_orientation_classify,
+            "use_doc_unwarping": options.use_doc_unwarping,
+        },
+        "angle": OFF if result.angle is None else result.angle,
+    }
+    return {
+        "input_path": written_path(result.source),
+        "page_index": result.source.index,
+        "model_settings": {
+            "use_doc_preprocessor": preprocessed,
+            "use_textline_orientation": options.use_textline_orientation,
+        },
+        **({"doc_preprocessor_res": preprocessor} if preprocessed else {}),
+        "dt_polys": [box.quad.tolist() for box in result.boxes],
+        "dt_scores": [box.score for box in result.boxes],
+        "text_det_params": {name: getattr(options.detection, name) for name in DETECTION_PARAMETERS},
+        "text_type": "general",
+        "textline_orientation_angles": [OFF if b.upside_down is None else int(b.upside_down) for b in result.boxes],
+        "text_rec_score_thresh": options.recognition.score_thresh,
+        "return_word_box": options.return_word_box,
+        "rec_texts": [line.text for line in lines],
+        "rec_scores": [line.score for line in lines],
+        "rec_polys": [line.box.quad.tolist() for line in lines],
+        "rec_boxes": [bounds(line.box.quad) for line in lines],
+        **(_words(lines) if options.return_word_box else {}),
+    }
+
+
+def _words(lines: Sequence[TextLine]) -> dict[str, Any]:
+    """The bounds of each line's words, and the words."""
+    return {
+        "text_word_boxes": [[bounds(word.box) for word in line.words or ()] for line in lines],
+        "text_word": [[word.text for word in line.words or ()] for line in lines],
+    }
+
+
+def bounds(quad: Quad) -> list[int]:
+    """[left, top, right, bottom] of a box."""
+    return [*quad.min(axis=0).tolist(), *quad.max(axis=0).tolist()]
+
+
+def written_path(page: Page) -> str | None:
+    """The page's path; what is no text in it is marked, so that it can be written."""
+    return None if page.path is None else os.fsencode(page.path).decode("utf-8", "replace")

@@ -1,0 +1,174 @@
+"""From PaddleOCR's parameters to an engine: what `PaddleOCR`, `ocr-onnx run`, `serve` and `build` have in common."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ocr_onnx import options as declared
+from ocr_onnx.errors import ModelError
+from ocr_onnx.models import languages, store, zoo
+from ocr_onnx.models.metadata import Task
+from ocr_onnx.options import Models, OCROptions
+from ocr_onnx.paddle import pipeline_yaml
+from ocr_onnx.paddle.parameters import plain
+from ocr_onnx.paddle.pipeline_yaml import Choices, Config, ModelChoice
+from ocr_onnx.pipeline import OCR
+from ocr_onnx.runtime.provider_specs import Mode
+from ocr_onnx.runtime.providers import ProviderLike
+from ocr_onnx.runtime.selection import place
+
+logger = logging.getLogger(__name__)
+
+THRESHOLDS = ("thresh", "box_thresh", "unclip_ratio")
+"""The options of detection that a model's own file decides, if a directory is given and no value."""
+
+ROLES: Mapping[Task, str] = {
+    "text_detection": "text_detection",
+    "text_recognition": "text_recognition",
+    "doc_orientation": "doc_orientation_classify",
+    "image_unwarping": "doc_unwarping",
+    "textline_orientation": "textline_orientation",
+}
+"""The beginning of the parameters' names, by task."""
+
+MODEL_PARAMETERS = tuple(f"{role}_model_{what}" for role in ROLES.values() for what in ("name", "dir"))
+
+PARAMETERS = frozenset({*MODEL_PARAMETERS, *(p.declaration.name for p in declared.places() if p.group != "input")})
+"""The names that `Request.values` may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The pipeline that a user asks for."""
+
+    values: Mapping[str, Any]
+    """Parameters in PARAMETERS and their values; None is as if it were not given."""
+    config: Config | None = None
+    """A pipeline file's contents."""
+    high_performance: bool | None = None
+    """High-performance mode; None: as the pipeline file says, else standard mode."""
+    device: str | None = None
+    providers: Sequence[ProviderLike] = ()
+    build_missing: bool = False
+    cpu_threads: int | None = None
+    lang: str | None = None
+    ocr_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """An engine, and what it was made of."""
+
+    engine: OCR
+    options: OCROptions
+    """The defaults of a call: those of the engine, and the thresholds of a detection model given by directory."""
+    choices: Choices
+    config: Config
+    """A pipeline file that makes the same engine again."""
+
+
+def assemble(request: Request) -> Assembly:
+    """Make the engine. Raises a kind of OCRError for a value out of range, a missing model or a missing device."""
+    config = request.config
+    if config is None:
+        config = pipeline_yaml.default(high_performance=bool(request.high_performance))
+    elif request.high_performance is not None:
+        config = config | {"use_hpip": request.high_performance}
+    values = {name: plain(value) for name, value in request.values.items() if value is not None}
+    options, before = _options(config, values), pipeline_yaml.choices(config)
+    choices = _choices(before, values, request)
+    # Before models are downloaded for it.
+    mode: Mode = "high-performance" if pipeline_yaml.high_performance(config) else "standard"
+    placement = place(request.device, request.providers, mode, build_missing=request.build_missing)
+    models = _models(choices, options)
+    engine = OCR(options, models=models, device=placement, cpu_threads=plain(request.cpu_threads))
+    choices = _named(choices, engine)
+    if "text_detection_model_dir" in values:
+        own = engine.metadata()["text_detection"].postprocess
+        thresholds = {f"text_det_{key}": own.get(key) for key in THRESHOLDS if f"text_det_{key}" not in values}
+        options = declared.changed(options, thresholds)
+    if request.config is None and choices == before:
+        logger.info(
+            "the embedded PP-OCRv5 mobile models are used; PaddleOCR's own default is PP-OCRv5_server_det and "
+            "PP-OCRv5_server_rec: run 'ocr-onnx models pull --accept-new PP-OCRv5_server_det PP-OCRv5_server_rec', then "
+            "use ocr_version='PP-OCRv5'"
+        )
+    return Assembly(engine, options, choices, pipeline_yaml.updated(config, options, choices))
+
+
+def _options(config: Config, values: Mapping[str, Any]) -> OCROptions:
+    given = {name: value for name, value in values.items() if name not in MODEL_PARAMETERS}
+    # As in PaddleOCR, giving either of the two sets use_doc_preprocessor.
+    switched = bool(given.keys() & {"use_doc_orientation_classify", "use_doc_unwarping"})
+    return with_values(pipeline_yaml.options(config, ignore_preprocessor_switch=switched), given)
+
+
+def with_values(options: OCROptions, given: Mapping[str, Any]) -> OCROptions:
+    """The options with new values by declared names; lists are taken for tuples, and NumPy's numbers for Python's."""
+    values = {name: plain(value) for name, value in given.items()}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return declared.changed(options, values)
+
+
+def _choices(before: Choices, values: Mapping[str, Any], request: Request) -> dict[Task, ModelChoice]:
+    """The models of the file, replaced by those given by name, directory, language or version."""
+    values = dict(values)
+    if request.lang is not None or request.ocr_version is not None:
+        detection, recognition = languages.models_for(request.lang, request.ocr_version)
+        text = [name for name in MODEL_PARAMETERS if name.startswith(("text_detection", "text_recognition"))]
+        if any(name in values for name in text):
+            logger.warning("lang and ocr_version have no effect, as models are named")
+        else:
+            values |= {"text_detection_model_name": detection, "text_recognition_model_name": recognition}
+    choices = dict(before)
+    for task, role in ROLES.items():
+        name, directory = values.get(f"{role}_model_name"), values.get(f"{role}_model_dir")
+        if directory is not None:
+            choices[task] = ModelChoice(name, directory)
+        elif name is not None:
+            choices[task] = ModelChoice(name, before[task].directory)
+    return choices
+
+
+def _models(choices: Choices, options: OCROptions) -> Models:
+    """The model files of all stages that are on, downloaded or converted if necessary."""
+    off: dict[Task, bool] = {
+        "doc_orientation": not options.use_doc_orientation_classify,
+        "image_unwarping": not options.use_doc_unwarping,
+        "textline_orientation": not options.use_textline_orientation,
+    }
+    used = {task: choice for task, choice in choices.items() if not off.get(task, False)}
+    names = [choice.name for choice in used.values() if choice.directory is None and choice.name is not None]
+    missing = [name for name in names if name in zoo.models() and not store.path_of(name).is_file()]
+    if missing:
+        from ocr_onnx.converters import pull
+
+        pull.obtain_all(missing)
+    fields = {"image_unwarping": "doc_unwarping"}
+    return replace(Models(), **{fields.get(task, task): _file(choice) for task, choice in used.items()})
+
+
+def _file(choice: ModelChoice) -> str | Path:
+    """The file of a stage's model."""
+    if choice.directory is not None:
+        from ocr_onnx.converters import pull
+
+        return pull.from_directory(Path(choice.directory), choice.name)
+    if choice.name is None:
+        raise ModelError("a stage of the pipeline file has neither model_name nor model_dir: give one")
+    return store.find(choice.name)
+
+
+def _named(choices: Choices, engine: OCR) -> dict[Task, ModelChoice]:
+    """The choices with the names that the loaded models have. Raises ModelError if a given name differs."""
+    named = dict(choices)
+    for task, metadata in engine.metadata().items():
+        given = choices[task].name
+        if given is not None and given != metadata.name:
+            raise ModelError(f"{ROLES[task]}_model_name is {given!r}, but the model's name is {metadata.name!r}")
+        named[task] = choices[task]._replace(name=metadata.name)
+    return named

@@ -1,0 +1,175 @@
+"""What is known of ONNX Runtime's execution providers. To add a provider, or an option of one, add to SPECS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Mode: TypeAlias = Literal["standard", "high-performance"]
+
+CPU_PROVIDER = "CPUExecutionProvider"
+CUDA_PROVIDER = "CUDAExecutionProvider"
+OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
+TENSORRT_PROVIDER = "TensorrtExecutionProvider"
+TENSORRT_RTX_PROVIDER = "NvTensorRTRTXExecutionProvider"
+
+THREADS = "{threads}"
+"""In the value of an option: the number of threads that a call of the session may use."""
+
+DEVICE_NUMBER = "device"
+"""An option of ours, for plug-in providers: the number, from 0, of the device among those that the plug-in offers."""
+
+ENGINE_FOLDER = "{folder}"
+"""In the value of an option: the folder for the engines of one model."""
+
+DRIVER = "libcuda.so.1"
+"""The library of NVIDIA's driver; the others come in packages."""
+
+CUDA_LIBRARIES = (
+    DRIVER,
+    "libcudart.so.{cuda}",
+    "libcublas.so.{cuda}",
+    "libcublasLt.so.{cuda}",
+    "libcurand.so.10",
+    "libcudnn.so.9",
+)
+"""For wheels of CUDA 12 and 13. cuDNN is loaded at the first convolution, and every model has convolutions."""
+
+TENSORRT_LIBRARIES = ("libnvinfer.so.10", "libnvonnxparser.so.10")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderOption:
+    """A value that a provider's option has unless the user sets it."""
+
+    key: str
+    value: str
+    mode: Mode | None = None
+    """The mode in which it applies; None: both."""
+    since: tuple[int, int] = (0, 0)
+    """The first version of ONNX Runtime for which it applies."""
+    before: tuple[int, int] = (99, 0)
+    """The first version for which it no longer applies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """How a provider that compiles models to engines is told the input shapes and the cache."""
+
+    short: str
+    """Its name in the names of engines' folders."""
+    device: str
+    """The option that selects the GPU."""
+    profile: str
+    """The name of the options for the least, usual and largest shape, with {} for min, opt and max."""
+    caching: Mapping[str, str]
+    """The options that keep engines on disk."""
+    files: str
+    """The pattern of the engines' files."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """An execution provider."""
+
+    name: str
+    gpu: bool = False
+    """Whether it prefers few large calls, one after the other, to one call for each core."""
+    build: str = ""
+    """The requirement of a build of ONNX Runtime that has it, which replaces the installed one."""
+    plugin: str = ""
+    """The package of the plug-in that has it, which is installed beside ONNX Runtime."""
+    system: str = ""
+    """The only operating system that has it."""
+    libraries: tuple[str, ...] = ()
+    """The shared libraries that it needs on Linux; {cuda} stands for CUDA's major version."""
+    options: tuple[ProviderOption, ...] = ()
+    compiler: Compiler | None = field(default=None)
+    """For providers whose engines `ocr-onnx build` builds ahead."""
+
+
+SPECS: Mapping[str, ProviderSpec] = {
+    spec.name: spec
+    for spec in (
+        ProviderSpec(CPU_PROVIDER),
+        ProviderSpec(
+            CUDA_PROVIDER,
+            gpu=True,
+            build="'ocr-onnx[gpu]'",
+            libraries=CUDA_LIBRARIES,
+            # From CUDA's documentation and public reports: not measured on a GPU.
+            options=(
+                # An arena that doubles takes most of a GPU's memory after a few page sizes.
+                ProviderOption("arena_extend_strategy", "kSameAsRequested"),
+                # EXHAUSTIVE times every algorithm at every new size. Since 1.20 DEFAULT means cuDNN's fallback engines,
+                # which are slow, and HEURISTIC asks cuDNN which is best; before, HEURISTIC searched and DEFAULT took
+                # one algorithm at once: https://github.com/microsoft/onnxruntime/issues/22705
+                ProviderOption("cudnn_conv_algo_search", "HEURISTIC", since=(1, 20)),
+                ProviderOption("cudnn_conv_algo_search", "DEFAULT", before=(1, 20)),
+                # TensorFloat-32 multiplies with 10 bits of mantissa instead of 23.
+                ProviderOption("use_tf32", "0", mode="standard"),
+                ProviderOption("use_tf32", "1", mode="high-performance"),
+            ),
+        ),
+        ProviderSpec(
+            TENSORRT_PROVIDER,
+            gpu=True,
+            build="'ocr-onnx[gpu]'",
+            libraries=(*CUDA_LIBRARIES, *TENSORRT_LIBRARIES),
+            # https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html
+            compiler=Compiler(
+                "tensorrt",
+                "device_id",
+                "trt_profile_{}_shapes",
+                {
+                    "trt_engine_cache_enable": "1",
+                    "trt_engine_cache_path": ENGINE_FOLDER,
+                    "trt_timing_cache_enable": "1",
+                    "trt_timing_cache_path": ENGINE_FOLDER,
+                },
+                "*.engine",
+            ),
+        ),
+        ProviderSpec(
+            TENSORRT_RTX_PROVIDER,
+            gpu=True,
+            plugin="onnxruntime-ep-nv-tensorrt-rtx-cu13",
+            libraries=(DRIVER,),
+            # From the plug-in's own list of options.
+            compiler=Compiler(
+                "tensorrt-rtx",
+                DEVICE_NUMBER,
+                "nv_profile_{}_shapes",
+                {"nv_runtime_cache_path": ENGINE_FOLDER},
+                "*",
+            ),
+        ),
+        ProviderSpec(
+            OPENVINO_PROVIDER,
+            plugin="onnxruntime-ep-openvino",
+            # By default it computes in bfloat16 if the processor can, which changes texts (docs/devices.md).
+            options=(
+                ProviderOption(
+                    "load_config",
+                    f'{{"CPU": {{"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": "{THREADS}"}}}}',
+                ),
+            ),
+        ),
+        ProviderSpec("WebGpuExecutionProvider", gpu=True, plugin="onnxruntime-ep-webgpu"),
+        ProviderSpec("DmlExecutionProvider", gpu=True, build="onnxruntime-directml"),
+        ProviderSpec("MIGraphXExecutionProvider", gpu=True, build="onnxruntime-migraphx"),
+        ProviderSpec("QNNExecutionProvider", build="onnxruntime-qnn"),
+        ProviderSpec("CoreMLExecutionProvider", gpu=True, system="macOS"),
+    )
+}
+
+
+def spec_of(name: str) -> ProviderSpec:
+    """What is known of a provider; of an unknown one, its name."""
+    return SPECS.get(name, ProviderSpec(name))
+
+
+def compilers() -> dict[str, Compiler]:
+    """The compilers by the names of their providers."""
+    return {spec.name: spec.compiler for spec in SPECS.values() if spec.compiler is not None}

@@ -5,6 +5,7 @@ CONVERT := .venv-convert/bin
 ORACLE := .venv-oracle/bin
 PIN := .venv-lock/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	--no-emit-find-links --allow-unsafe --strip-extras
+DOCS := .venv-docs/bin
 
 # Recordings and images for `make fidelity` that are not part of the repository.
 REFERENCE ?= ../shared
@@ -26,7 +27,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-peers bench-providers bench-service readme api picture page-picture lock lock-image golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-peers bench-providers bench-service readme diagram site picture page-picture lock lock-image golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -35,10 +36,13 @@ run: .venv/installed  ## Read the sample page.
 test: .venv/developed  ## Run the tests.
 	$(BIN)/python -m pytest
 
-check: .venv/developed  ## Lint and type-check.
+check: .venv/developed  ## Lint, type-check, and check the workflow files.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/question.yml .github/ISSUE_TEMPLATE/bug.yml
+	$(BIN)/zizmor --quiet --offline .github/workflows
 
 fix: .venv/developed  ## Format, and repair what can be repaired by itself.
 	$(BIN)/ruff check --fix .
@@ -110,11 +114,19 @@ bench-service: .venv/developed .cache/peers/installed .cache/peers/models  ## Lo
 .cache/peers/models: | .venv-convert/installed
 	$(CONVERT)/python -m benchmarks.peer_models --cache .cache/weights $@
 
-readme: .venv/developed  ## Write the table of models in README.md anew.
+readme: .venv/developed  ## Write the table of models in README.md.
 	$(BIN)/python -m benchmarks.readme
 
-api: .venv/developed  ## Write docs/api.md anew, from the docstrings.
-	$(BIN)/python -m benchmarks.api
+diagram: .venv/developed  ## Draw the imports of the packages in docs/architecture.md.
+	$(BIN)/python -m benchmarks.diagram
+
+# The documents keep their places, so that links between them are the same in the repository and on the site.
+site: .venv-docs/installed  ## Build the documentation site in build/site/html; a broken link is an error.
+	rm -rf build/site
+	mkdir -p build/site/pages
+	tar -cf - *.md LICENSE NOTICE Dockerfile deploy docs examples benchmarks/results | tar -xf - -C build/site/pages
+	mv build/site/pages/docs/zensical.toml build/site
+	$(DOCS)/zensical build --strict --config-file build/site/zensical.toml
 
 picture: .venv/developed  ## Draw docs/sample.png anew; needs fonts for Chinese and Japanese.
 	$(BIN)/python -c "from ocr_onnx import OCR; \
@@ -162,7 +174,7 @@ resolve: wheel  ## Does each supported Python find wheels for everything?
 	tests/resolve.sh $(BIN)/python dist/*.whl
 
 clean:
-	rm -rf .venv .venv-convert .venv-oracle .venv-lock dist
+	rm -rf .venv .venv-convert .venv-docs .venv-lock .venv-oracle build dist
 
 lock: .venv-lock/installed  ## Pin what converting needs, anew.
 	$(PIN) --extra convert --extra cpu --output-file ocr_onnx/converters/requirements.lock pyproject.toml
@@ -187,6 +199,13 @@ lock-image: .venv-lock/installed  ## Pin what the container image holds and is b
 
 .venv/developed: .venv/installed
 	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+.venv-docs/installed: pyproject.toml
+	rm -rf .venv-docs
+	$(PYTHON) -m venv .venv-docs
+	$(DOCS)/python -m pip install --quiet --upgrade pip
+	$(DOCS)/python -m pip install --quiet --group docs
 	touch $@
 
 .venv-convert/installed: ocr_onnx/converters/requirements.lock

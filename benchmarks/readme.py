@@ -1,4 +1,4 @@
-"""Writes the tables of README.md that come from model_zoo.yaml: python -m benchmarks.readme."""
+"""Write the table of models in README.md, from model_zoo.yaml: python -m benchmarks.readme."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ KINDS = {
 
 
 def row(spec: ModelSpec) -> str:
-    """One model's line."""
+    """The row of one model."""
     shown = ", ".join(spec.languages[:4]) + (", …" if len(spec.languages) > 4 else "")
     size = "" if spec.size is None else f"{spec.size:g}"
     accuracy = "" if spec.accuracy is None else f"{spec.accuracy:g}"
-    ready = "embedded" if spec.embedded else "one command" if spec.mirrors_complete else "`--accept-new`"
-    return f"| {spec.name} | {KINDS[spec.task]} | {shown} | {size} | {accuracy} | {ready} | {spec.verified} |"
+    source = "embedded" if spec.embedded else "`pull`" if spec.mirrors_complete else "`pull --accept-new`"
+    return f"| {spec.name} | {KINDS[spec.task]} | {shown} | {size} | {accuracy} | {source} | {spec.verified} |"
 
 
 def table() -> str:
-    """All models."""
-    head = "| model | task | `lang` | MB | published accuracy | how it comes | compared on |"
+    """The table of all models."""
+    head = "| model | task | `lang` | MB | published accuracy | availability | compared with Paddle |"
     return "\n".join([head, "|---|---|---|--:|--:|---|---|", *map(row, zoo.models().values()), ""])
 
 
 def updated(text: str) -> str:
-    """README.md with the table as it should be."""
+    """README.md with the present table."""
     return records.with_part(text, BEGIN, f"\n{table()}\n", END)
 
 

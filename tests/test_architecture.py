@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,7 @@ from pathlib import Path
 import pytest
 
 import ocr_onnx
-
-PACKAGE = Path(ocr_onnx.__file__).parent
+from benchmarks.diagram import PACKAGE, PAGE, Imports, all_imports, by_package, module_files, reduced, updated
 
 LAYERS = (
     ("errors", "options", "python_process", "types"),
@@ -30,35 +30,6 @@ LAYERS = (
 """Packages and top-level modules, lowest first: each imports only from its own layer and from those before it."""
 
 HEAVY = {"cv2", "numpy", "onnxruntime", "PIL", "pypdfium2", "onnx", "paddle", "yaml", "platformdirs"}
-
-Imports = dict[str, set[str]]
-"""The modules below ocr_onnx that each module imports, anywhere in its file, by dotted names without `ocr_onnx.`."""
-
-
-def module_files(package: Path) -> dict[str, Path]:
-    """The files of a package by the dotted names of their modules."""
-    files = {path: path.relative_to(package).with_suffix("").parts for path in package.rglob("*.py")}
-    return {".".join(parts).removesuffix(".__init__"): path for path, parts in files.items()}
-
-
-def imported(path: Path, known: set[str]) -> set[str]:
-    """What one file imports of the package, deferred imports and imports for the type checker included."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {
-                alias.name.removeprefix("ocr_onnx.") for alias in node.names if alias.name.startswith("ocr_onnx.")
-            }
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ocr_onnx":
-            base = str(node.module).removeprefix("ocr_onnx").removeprefix(".")
-            names = [f"{base}.{alias.name}".removeprefix(".") for alias in node.names]
-            found |= {name if name in known else base for name in names}
-    return {name for name in found if name in known}
-
-
-def all_imports(package: Path) -> Imports:
-    files = module_files(package)
-    return {module: imported(path, set(files)) - {module} for module, path in files.items()}
 
 
 def upward(imports: Imports) -> list[str]:
@@ -114,6 +85,29 @@ def test_an_import_that_goes_up_is_found_where_it_is_deferred_too(tmp_path: Path
     found = all_imports(tmp_path)
     assert upward(found) == ["stages.detection -> cli.run"]
     assert mutual(found) == ["cli.run <-> stages.detection"]
+
+
+def test_the_diagram_in_the_documentation_is_up_to_date() -> None:
+    assert updated(PAGE.read_text("utf-8")) == PAGE.read_text("utf-8"), "make diagram"
+
+
+def test_a_cycle_of_packages_cannot_be_drawn() -> None:
+    cycle = by_package(
+        {"stages.a": {"outputs.b"}, "outputs.b": {"results"}, "results": {"stages.c"}, "stages.c": set()}
+    )
+    with pytest.raises(ValueError, match="cycle: outputs, results, stages"):
+        reduced(cycle)
+
+
+def test_an_import_that_a_path_implies_is_not_drawn() -> None:
+    assert reduced({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
+
+
+def test_the_packages_of_the_documentation_are_those_of_the_layers() -> None:
+    table = PAGE.read_text("utf-8").partition("## Packages")[2].partition("The diagram")[0]
+    rows = [re.findall(r"`(\w+)`", row) for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)]
+    layers = [{name for name in names if name != "__main__"} for names in LAYERS]
+    assert [set(names) for names in rows] == layers
 
 
 def test_the_top_of_the_package_has_at_most_eight_modules() -> None:

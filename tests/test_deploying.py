@@ -109,7 +109,7 @@ def test_what_is_copied_into_the_image_is_there_and_not_ignored() -> None:
 
 
 def test_what_the_build_of_the_package_needs_is_copied() -> None:
-    files = [PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "model_zoo.yaml", "ocr_onnx"]
+    files = ["README.md", *PROJECT["license-files"], "pyproject.toml", "model_zoo.yaml", "ocr_onnx"]
     copied = " ".join(instructions("COPY")).split()
     assert all(any(fnmatch(file, name) for name in copied) for file in files)
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,55 +15,100 @@ from click.testing import CliRunner
 from conftest import PAGES
 
 import ocr_onnx
-from benchmarks import api, readme
+from benchmarks import readme
 from ocr_onnx import PaddleOCR
 from ocr_onnx.cli.main import main
 from ocr_onnx.cli.run import run
 from ocr_onnx.models import zoo
 from ocr_onnx.paddle import parameters as parameters_module
 
+ROOT = readme.README.parent
+DOCS = ROOT / "docs"
 TEXT = readme.README.read_text("utf-8")
-MIGRATION = (api.PAGE.parent / "migrating-from-paddleocr.md").read_text("utf-8")
-PAGES_OF_TEXT = [readme.README, readme.README.parent / "CHANGELOG.md", *sorted(api.PAGE.parent.glob("*.md"))]
-COMMANDS = re.findall(r"ocr-onnx ((?:models )?[a-z]+)", TEXT)
+MIGRATION = (DOCS / "migrating-from-paddleocr.md").read_text("utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md")), *sorted((ROOT / "benchmarks").rglob("*.md"))]
+COMMANDS = {
+    command
+    for page in DOCUMENTS
+    for command in re.findall(r"(?:^    |`)ocr-onnx ((?:models )?[a-z][a-z-]*)", page.read_text("utf-8"), re.MULTILINE)
+}
+PARAPHRASES = "on their heads|as it comes|could not be had|cannot be had|to be had|what there is"
 
 
 def test_the_table_of_models_is_up_to_date() -> None:
     assert readme.updated(TEXT) == TEXT, "make readme"
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS)))
-def test_every_command_in_the_readme_exists(command: str) -> None:
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_in_the_documents_exists(command: str) -> None:
     assert CliRunner().invoke(main, [*command.split(), "--help"]).exit_code == 0
 
 
-@pytest.mark.parametrize("page", PAGES_OF_TEXT, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda p: p.name)
 def test_every_file_that_a_document_names_is_there(page: Path) -> None:
     for link in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
         assert (page.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("page", PAGES_OF_TEXT, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda p: p.name)
 def test_no_document_keeps_two_versions_of_a_passage(page: Path) -> None:
     assert not re.search(r"^(<{7}|={7}|>{7})( |$)", page.read_text("utf-8"), re.MULTILINE)
 
 
-def test_every_heading_that_a_document_names_is_there() -> None:
-    headings = {title.lower().replace(" ", "-") for title in re.findall(r"^##+ (.*)$", MIGRATION, re.MULTILINE)}
-    assert set(re.findall(r"\]\(#([^)]+)\)", MIGRATION)) <= headings
+def headings(page: Path) -> set[str]:
+    """The anchors of a page."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_the_python_of_the_readme_compiles_and_imports_what_there_is() -> None:
-    for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
-        compile(block, "README.md", "exec")
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda p: p.name)
+def test_every_heading_that_a_document_names_is_there(page: Path) -> None:
+    for file, anchor in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", page.read_text("utf-8")):
+        assert anchor in headings(page.parent / file if file else page), f"{file}#{anchor}"
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda p: p.name)
+def test_documents_use_the_terms_of_the_field(page: Path) -> None:
+    assert re.findall(PARAPHRASES, page.read_text("utf-8"), re.IGNORECASE) == []
+
+
+@pytest.fixture(scope="module")
+def published() -> str:
+    """README.md as a package index shows it."""
+    command = [sys.executable, "-m", "hatchling", "metadata"]
+    text: str = json.loads(subprocess.check_output(command, cwd=ROOT))["readme"]["text"]
+    return text
+
+
+def test_links_and_pictures_on_a_package_index_lead_to_the_repository(published: str) -> None:
+    source = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Source"]
+    raw = source.replace("https://github.com/", "https://raw.githubusercontent.com/")
+    version = f"v{ocr_onnx.__version__}"
+    for mark, link in re.findall(r"(!?)\[[^\]]*\]\((.*?)\)", TEXT):
+        expected = f"{raw}/{version}/{link}" if mark else f"{source}/blob/{version}/{link}"
+        assert f"]({link if link.startswith('https:') else expected})" in published
+
+
+def test_contributing_lists_every_make_target() -> None:
+    listed = set(re.findall(r"make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text("utf-8")))
+    targets = set(re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[0].split())
+    assert targets - {"all"} <= listed <= targets
+
+
+@pytest.mark.parametrize("page", [readme.README, DOCS / "usage.md", DOCS / "models.md"], ids=lambda p: p.name)
+def test_the_python_of_a_document_compiles_and_imports_existing_names(page: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        compile(block, page.name, "exec")
         for line in block.splitlines():
             if line.startswith("from ocr_onnx"):
                 exec(line, {})  # noqa: S102
 
 
-def test_every_option_in_the_readme_exists() -> None:
+def test_every_option_of_run_in_the_documents_exists() -> None:
     known = {option for parameter in run.params for option in parameter.opts}
-    for line in re.findall(r"ocr-onnx run (.*)", TEXT):
+    text = "".join(page.read_text("utf-8") for page in DOCUMENTS)
+    for line in re.findall(r"^    ocr-onnx run ([^#\n]*)", text, re.MULTILINE):
         assert set(re.findall(r"--[a-z_-]+", line)) <= known, line
 
 
@@ -68,21 +117,18 @@ def test_every_model_of_a_version_has_a_record_with_a_licence() -> None:
 
 
 def test_what_was_compared_with_paddle_is_on_record() -> None:
-    rows = (readme.README.parent / "docs" / "models-verified.md").read_text("utf-8")
+    rows = (DOCS / "models-verified.md").read_text("utf-8")
     weights = dict(reversed(re.findall(r"^\| (\S+) \| (\w+)", rows, re.MULTILINE)))
     claimed = {spec.name: spec.verified for spec in zoo.models().values() if spec.verified != "none"}
     assert claimed == {name: kind for name, kind in weights.items() if name in zoo.models()}
 
 
-def test_the_page_of_names_is_up_to_date() -> None:
-    assert api.PAGE.read_text("utf-8") == api.page(), "make api"
-
-
-def test_every_public_name_is_on_that_page() -> None:
-    listed = {place.partition(".")[2] for places in api.SECTIONS.values() for place in places}
-    assert set(ocr_onnx.__all__) - listed == {"__version__", "OCRError"}
-    for name in ocr_onnx.__all__:
-        assert name == "__version__" or getattr(ocr_onnx, name).__doc__
+def test_every_public_name_is_in_the_api_reference_and_has_a_docstring() -> None:
+    listed = re.findall(r"^::: ocr_onnx\.(\w+)$", (DOCS / "reference.md").read_text("utf-8"), re.MULTILINE)
+    assert set(ocr_onnx.__all__) - set(listed) == {"__version__"}
+    for name in listed:
+        if name in ocr_onnx.__all__:
+            assert getattr(ocr_onnx, name).__doc__
 
 
 ROWS = re.findall(

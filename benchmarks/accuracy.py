@@ -98,7 +98,7 @@ def main(data: Path) -> None:
     engines = {pair: OCR(off, models=Models(*pair)) for pair in here}
     outcomes = measure(engines, data)
     base = next(iter(outcomes.values())).seconds
-    seconds = ", ".join(f"{statistics.median(values):.2f} s a page of {name}" for name, values in base.items())
+    seconds = ", ".join(f"{statistics.median(values):.2f} s per page of {name}" for name, values in base.items())
     text = ADVICE.read_text("utf-8").replace("TABLE", table(outcomes)).replace("SECONDS", seconds)
     text = text.replace("SINGLE", single_models.report(data))
     TARGET.write_text(text, "utf-8")

@@ -1,4 +1,4 @@
-"""What a GPU is given, counted on the CPU: runs of recognition, their columns, and whether they read what single lines do.
+"""Count, on the CPU, what the input shapes for GPUs cost: recognition runs and columns, and texts equal to single lines.
 
     python -m benchmarks.batches --data ../shared/data
 
@@ -31,11 +31,11 @@ from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.types import Run, Tensor
 
 WAYS: Mapping[str, Shapes] = {
-    "each line by itself, as on a processor": EACH,
-    "lines of one width, six at most": replace(TOGETHER, sizes=tuple(range(1, 7))),
-    "lines of one width, 16 at most: models without bounds": TOGETHER,
-    "few shapes, black around pages and lines: the same in high-performance mode": FEW,
-    "few shapes with bounds: both modes": BOUNDED,
+    "one line per run, as on a CPU": EACH,
+    "batches of one width, at most 6 lines": replace(TOGETHER, sizes=tuple(range(1, 7))),
+    "batches of one width, at most 16 lines (models without a mask)": TOGETHER,
+    "few shapes, black padding (the same models in high-performance mode)": FEW,
+    "few shapes, masked padding (both modes)": BOUNDED,
 }
 
 
@@ -87,14 +87,14 @@ def markdown(result: Mapping[str, Any]) -> str:
     """batches.md."""
     first = result["rows"][0]
     page = [
-        "# What a GPU is given",
+        "# Input shapes for GPUs",
         "",
         (
             f"Written by `python -m benchmarks.batches`. {result['circumstances']}. {first['pictures']} pictures, detection at most "
-            f"{SIDE} pixels a side, standard mode; columns of pixels as parts of the lines' own. Run on the CPU: no time of a GPU."
+            f"{SIDE} pixels a side, standard mode; columns of pixels as ratios to the lines' own. Measured on the CPU, so without times of a GPU."
         ),
         "",
-        "| shapes | runs of recognition a picture | columns | texts and boxes as single lines |",
+        "| shapes | recognition runs per picture | columns | texts and boxes equal to single lines |",
         "|---|--:|--:|--:|",
     ]
     for row in result["rows"]:

@@ -100,7 +100,7 @@ def section() -> str:
             "|---|--:|--:|--:|",
             *rows,
             "",
-            f"| detector | bytes a pixel at {' | at '.join(f'{side} x {side}' for side in SIDES)} | reckoned with |",
+            f"| detector | bytes per pixel at {' | at '.join(f'{side} x {side}' for side in SIDES)} | estimate used |",
             "|---|--:|--:|--:|",
             *found,
             "",

@@ -204,11 +204,11 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     names = list(result["models"])
-    yield from ("# On a GPU", "", f"Written by `make bench-gpu`. {result['circumstances']}; {result['gpu']}.", "")
+    yield from ("# GPU", "", f"Written by `make bench-gpu`. {result['circumstances']}; {result['gpu']}.", "")
     yield from (
         "## Equal texts",
         "",
-        "Recorded from PaddleOCR. Both modes have the recorded sizes and padding: what high-performance mode's own change, modes.md says.",
+        "Compared with PaddleOCR's recorded texts. Both modes use the recorded sizes and padding; modes.md has the effect of high-performance mode's own.",
         "",
     )
     yield f"| recording | texts | {' | '.join(result['fidelity'])} |"
@@ -231,12 +231,12 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {task} | {times} | {PUBLISHED.get(task, '')} |"
     yield from (
         "",
-        "PaddleOCR's are published, on pictures of its own, normal / high-performance mode: for context alone.",
+        "PaddleOCR's figures are published ones, on its own pictures, normal / high-performance mode; they are for context only.",
         "",
     )
     yield from ("## Pictures", "", f"{result['pictures']} pictures, from file to text, without orientation.", "")
     yield from (
-        "| way | seconds, one after the other | of the processor's | all in one call | of the processor's |",
+        "| variant | seconds, one call per picture | ratio to the CPU | seconds, one call | ratio to the CPU |",
         "|---|--:|--:|--:|--:|",
     )
     first, at_once = next(iter(result["race"].values())), result["in_one_call"]
@@ -247,8 +247,8 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     if not any(name.startswith("RapidOCR") for name in result["race"]):
         yield from ("", "RapidOCR was not measured: its environment was not given (`--rapidocr`).")
     sizes = next(iter(result["stalls"].values()))["sizes"]
-    yield from ("", "## New sizes", "", f"{sizes} pictures of sizes that never came before, after the warm-up.", "")
-    yield "| way | the first reading took longer than the second, at most | allowed | longest first reading | median |"
+    yield from ("", "## New sizes", "", f"{sizes} pictures of new sizes, after the warm-up.", "")
+    yield "| variant | largest excess of the first reading over the second | limit | longest first reading | median |"
     yield "|---|--:|--:|--:|--:|"
     for name, found in result["stalls"].items():
         times = " | ".join(

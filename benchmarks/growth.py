@@ -183,7 +183,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     for kind in KINDS:
         rows = [row for row in result["points"] if row["kind"] == kind]
         unit = {"lines": "lines", "cores": "cores"}.get(kind, "megapixels")
-        heads = f"| {unit} | s | processor s | memory MB | lines found |"
+        heads = f"| {unit} | s | processor s | memory growth MB | lines found |"
         table = [heads, "|--:|--:|--:|--:|--:|"]
         table += [
             f"| {row['size']:g} | {row['seconds']:.3f} | {row['cpu']:.3f} | {row['grown']:.0f} | {row['found']} |"
@@ -191,8 +191,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         ]
         sections.append(f"## {kind.capitalize()}\n\n" + "\n".join(table) + "\n" + _fitted(kind, rows))
     return (
-        f"# How cost grows\n\nWritten by `make bench-growth`. {result['circumstances']}. PP-OCRv5 mobile models; each row a\n"
-        "process of its own, the median of three calls after a first one, and what its peak memory rose by.\n\n"
+        f"# Growth of time and memory\n\nWritten by `make bench-growth`. {result['circumstances']}. PP-OCRv5 mobile models. Each\n"
+        "row is a separate process: the median of three calls after a first one, and the growth of the peak memory.\n\n"
         + "\n".join(sections)
     )
 
@@ -204,7 +204,7 @@ def _fitted(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
     costs = {"processor time": [row["cpu"] for row in rows]}
     if kind == "lines":
         sizes, costs = sizes[1:], {"processor time": marginal(costs["processor time"])}
-        note = ", of what is above the page with a single line"
+        note = ", of the time above that of the page with a single line"
     else:
         costs["memory"] = [row["grown"] for row in rows]
     fits = ", ".join(f"{name} {exponent(sizes, values):.2f}" for name, values in costs.items())

@@ -1,6 +1,6 @@
 """What half precision changes on real images.
 
-    python -m benchmarks.half_precision --reference ../shared
+    python -m benchmarks.half_precision --reference FOLDER
 
 Run on the CPU, which computes fp16 graphs rounded as they say. The carried models are compared on real images, and all that are on this
 machine on the sample page. Writes a section of docs/models-verified.md.
@@ -55,7 +55,7 @@ def detection(data: Path, scratch: Path) -> str:
         kept += sum(any(np.abs(a - b).max() <= NEAR for b in after) for a in before)
     return (
         f"- {DETECTOR}: {_size(source, half)}. Masks on {len(shares)} images: intersection over union "
-        f"{np.mean(shares):.4f} in the mean, {min(shares):.4f} at least; {kept} of {boxes} boxes within {NEAR} pixels, "
+        f"{np.mean(shares):.4f} on average, {min(shares):.4f} at minimum; {kept} of {boxes} boxes within {NEAR} pixels, "
         f"{found} found in half precision."
     )
 
@@ -79,7 +79,7 @@ def recognition(data: Path, scratch: Path) -> str:
 
 def table(scratch: Path) -> Iterator[str]:
     """Each model here as an engine is judged before it is kept (ocr_onnx.runtime.tensorrt)."""
-    yield from ("| model | size | decisions on the sample page that differ | |", "|---|--:|--:|--:|")
+    yield from ("| model | size | different decisions on the sample page | share |", "|---|--:|--:|--:|")
     for name, spec in zoo.models().items():
         source, half = store.path_of(name), scratch / f"{name}.onnx"
         if spec.task == "image_unwarping" or not source.is_file():
@@ -115,14 +115,14 @@ def main(reference: Path) -> None:
     before, _, _ = TARGET.read_text("utf-8").partition(HEADING)
     text = [
         HEADING,
-        "`ocr-onnx convert --precision fp16`, compared with float32 on the CPU by `python -m benchmarks.half_precision",
-        "--reference ../shared`. Keeping resizing, sigmoids, means or the softmax in float32 as well was measured and",
-        "changed none of these figures. Not measured on a GPU.",
+        "Models of `ocr-onnx convert --precision fp16`, compared with float32 on the CPU by `python -m benchmarks.half_precision",
+        "--reference FOLDER`. Keeping resizing, sigmoids, means or the softmax in float32 changed none of these figures. Not measured",
+        "on a GPU.",
         "",
         *measured,
         "",
-        "Each model that was on the machine, as TensorRT's engines are judged ([devices.md](devices.md#tensorrt)), where 2 % are allowed. No layer",
-        "has to stay in float32 for that.",
+        "The next table compares each model on the machine in the same way as a TensorRT engine ([devices.md](devices.md#tensorrt)), for which",
+        "the limit is 2 %. No layer has to stay in float32 for that.",
         "",
         *rows,
         "",

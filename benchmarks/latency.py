@@ -204,14 +204,14 @@ def whole_pages() -> Iterator[dict[str, Any]]:
 def markdown(result: Mapping[str, Any]) -> str:
     """All tables."""
     rows, whole, started = result["models"], result["pages"], result["cold"]
-    heads = " | ".join(f"{mode}: median ms | p95 | model alone | processor" for mode in MODES)
-    table = [f"| model | task | MB | published accuracy | {heads} | loaded in ms |"]
+    heads = " | ".join(f"{mode}: median ms | p95 | model only | processor time" for mode in MODES)
+    table = [f"| model | task | MB | published accuracy | {heads} | load time, ms |"]
     table += [f"|---|---|--:|--:|{'--:|--:|--:|--:|' * len(MODES)}--:|", *map(_model_line, rows)]
     names = [name for name in STAGES if name in whole[0]["stages"]]
     titles = " | ".join(STAGES[name] for name in names)
-    pages_table = [f"| models | page: median ms | p95 ms | processor ms | {titles} | in the models |"]
+    pages_table = [f"| models | page: median ms | p95 ms | processor ms | {titles} | in ONNX Runtime |"]
     pages_table += [f"|---|--:|--:|--:|{'--:|' * len(names)}--:|", *(_page_line(each, names) for each in whole)]
-    cold_table = ["| command | median s | least | most | peak MB |", "|---|--:|--:|--:|--:|"]
+    cold_table = ["| command | median s | minimum | maximum | peak MB |", "|---|--:|--:|--:|--:|"]
     for name, run in started.items():
         peak = statistics.median(run["peak"]) * 1024 / 1e6
         wall = run["wall"]
@@ -226,15 +226,15 @@ PaddleOCR's own figure, as in README.md.
 
 ## Models
 
-Latency is that of the whole stage, in milliseconds. Detection, page orientation and unwarping on all cores, one line on one
-core. Where the modes do not differ, there is one figure.
+Latency of the whole stage in milliseconds: detection, page orientation and unwarping on all cores, one line on one core. If
+the modes do not differ, there is one figure.
 
 {chr(10).join(table)}
 
 ## Pages
 
-From the file to the text, milliseconds a page; stages are medians. `in the models` is the part of the processor time that is
-spent within ONNX Runtime's runs, of warm pages on one core (where a profile can tell all threads apart).
+Milliseconds per page, from the file to the text; stages are medians. The last column is the share of the processor time that is spent
+in runs of ONNX Runtime, for warm pages on one core (where a profile can distinguish all threads).
 
 {chr(10).join(pages_table)}
 

@@ -229,34 +229,34 @@ def limit(row: Mapping[str, Any], multiplied: int, rate: float, memory: float) -
 def markdown(result: Mapping[str, Any]) -> str:
     """All tables."""
     cores = result["cores"]
-    return f"""# How near to the machine's limit
+    return f"""# Distance to the machine's limit
 
-Written by `make bench-limit`. {result["circumstances"]}. {ROUNDS} rounds in which all measurements take turns; of
-each the fastest call counts, as other work on the machine can only slow it down; of processor time the median round. G is
-10^9; a multiply-add is two operations.
+Written by `make bench-limit`. {result["circumstances"]}. {ROUNDS} rounds in which all measurements take
+turns. Times are those of the fastest call, because other work on the machine can only slow a call down; processor times are those of
+the median round. G is 10^9; a multiply-add is two operations.
 
-## What the cores can do
+## Peak rates of the cores
 
-The matrix product in float32 by ONNX Runtime, and NumPy's own, in G operations a second; beside it the same by processor
+The matrix product in float32 with ONNX Runtime, and with NumPy, in G operations per second; in the last column per second of processor
 time.
 
 {_gemm_table(result["gemm"], cores)}
 
-Reading and writing memory, one number added to {4 * ADDED / 1e6:.0f} MB of them: {_gigabytes(result)}.
+Reading and writing memory, measured by adding one number to a tensor of {4 * ADDED / 1e6:.0f} MB: {_gigabytes(result)}.
 
 ## Stages
 
-One page on all cores; lines side by side, a core each. The share is that of the fastest matrix product, by processor
-time. One run is the sum of its profile below. Its limit is the roofline's: of each kind of operator the longer one of its
-two times, added up. What stays in a core's cache can be faster than that. Recognition is given a page squeezed to the shape
-of a line, in which hardly a step can be proved blank: all classes are computed.
+One page uses all cores; lines run in parallel, one per core. The share is that of the fastest matrix product, by processor
+time. One run is the sum of its profile below. Its limit is the roofline's: for each kind of operator the longer one of its
+two times, summed. Data that stay in a core's cache can be faster than that. The input of recognition is a page squeezed to the
+shape of a line, in which hardly any step can be proved blank, so that all classes are computed.
 
 {_stage_table(result)}
 
-## Where the time goes
+## Time by operator
 
-By ONNX Runtime's profile of one run, one line or page; the kinds that take most. G operations a second count what the
-model asks for, not what is added to fill blocks of channels.
+From ONNX Runtime's profile of one run on one line or page; the kinds of operators that take the most time. G operations per second
+count the operations of the model, without those that fill blocks of channels.
 
 {chr(10).join(_profile_table(stage, result) for stage in result["stages"])}"""
 
@@ -269,7 +269,7 @@ def _gigabytes(result: Mapping[str, Any]) -> str:
 
 def _gemm_table(rates: Mapping[str, Mapping[str, float]], cores: int) -> str:
     table = [
-        f"| rows x depth x columns | 1 core | {cores} cores | {cores} cores, a processor second |",
+        f"| rows x depth x columns | 1 core | {cores} cores | {cores} cores, per processor second |",
         "|---|--:|--:|--:|",
     ]
     for name, size in GEMMS.items():
@@ -277,7 +277,7 @@ def _gemm_table(rates: Mapping[str, Mapping[str, float]], cores: int) -> str:
         figures = (one["wall"], all_cores["wall"], all_cores["cpu"])
         cells = " | ".join(f"{figure / 1e9:.0f}" for figure in figures)
         table.append(f"| {name}, {' x '.join(map(str, size))} | {cells} |")
-    table.append(f"| square, by NumPy | | {rates['NumPy']['wall'] / 1e9:.0f} | |")
+    table.append(f"| square, with NumPy | | {rates['NumPy']['wall'] / 1e9:.0f} | |")
     return "\n".join(table)
 
 
@@ -296,7 +296,7 @@ def _fastest(result: Mapping[str, Any], cores: int, clock: str) -> float:
 def _stage_table(result: Mapping[str, Any]) -> str:
     peak = _fastest(result, 1, "cpu")
     table = [
-        "| stage | G multiply-adds | ms | median ms | processor ms | G operations/s | share | one run, ms | its limit, ms |",
+        "| stage | G multiply-adds | ms | median ms | processor ms | G operations/s | share | one run, ms | limit of one run, ms |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for stage in result["stages"]:
@@ -315,7 +315,7 @@ def _stage_table(result: Mapping[str, Any]) -> str:
 def _profile_table(stage: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     table = [
         f"### {stage['stage'].partition(', 8 lines')[0].capitalize()}{stage['stage'].partition('8 lines')[2]}\n",
-        "| operators | number | ms | share | G operations/s | MB | multiply-adds at the limit, ms | bytes at it, ms |",
+        "| operators | number | ms | share | G operations/s | MB | multiply-adds at the peak rate, ms | bytes at the memory rate, ms |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     whole = sum(row["seconds"] for row in stage["profile"])

@@ -123,7 +123,7 @@ def section(courses: list[Course], options: str) -> str:
     return f"""
 `python -m benchmarks.memory{options}` on {circumstances()}:
 
-| input | pages | peak after 1 page, MiB | after {WARM} | at the end | growth from {WARM} on |
+| input | pages | peak after page 1, MiB | after page {WARM} | at the end | growth after page {WARM} |
 |---|--:|--:|--:|--:|--:|
 {rows}
 

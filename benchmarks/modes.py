@@ -61,13 +61,13 @@ def twice(ocr: OCR, page: Page) -> Sequence[TextLine]:
 WAYS: Mapping[str, Way] = {
     "standard mode": by(STANDARD),
     "high-performance mode": by(OCROptions.high_performance()),
-    "lines padded by themselves": by(OWN),
-    f"the same, again by batch below a score of {UNSURE}": twice,
-    "by themselves, detection at most 1600 a side": at_most(1600, OWN),
-    "by themselves, detection at most 1120 a side": at_most(1120, OWN),
-    "by themselves, detection at most 960 a side": at_most(960, OWN),
-    "by themselves, detection at most 736 a side": at_most(736, OWN),
-    "as standard mode, detection at most 960 a side": at_most(960, STANDARD),
+    "own padding": by(OWN),
+    f"own padding, then batch padding below a score of {UNSURE}": twice,
+    "own padding, detection at most 1600 pixels a side": at_most(1600, OWN),
+    "own padding, detection at most 1120 pixels a side": at_most(1120, OWN),
+    "own padding, detection at most 960 pixels a side": at_most(960, OWN),
+    "own padding, detection at most 736 pixels a side": at_most(736, OWN),
+    "standard mode, detection at most 960 pixels a side": at_most(960, STANDARD),
 }
 
 
@@ -138,7 +138,10 @@ def rows(outcomes: Outcomes) -> Iterator[Row]:
 
 def markdown(measured: Sequence[Row]) -> str:
     """The table."""
-    lines = ["| | way | set | F1 | change | time | processor | F1 of boxes |", "|---|---|---|--:|--:|--:|--:|--:|"]
+    lines = [
+        "| | variant | set | F1 | change | time | processor time | F1 of boxes |",
+        "|---|---|---|--:|--:|--:|--:|--:|",
+    ]
     for row in measured:
         boxes = "" if row.boxes is None else f"{row.boxes:.2f}"
         figures = f"{row.f1:.2f} | {row.change:+.2f} | {row.wall:.2f} | {row.cpu:.2f} | {boxes}"
@@ -149,14 +152,14 @@ def markdown(measured: Sequence[Row]) -> str:
 def page(result: Mapping[str, Any]) -> str:
     """modes.md."""
     table = markdown([Row(**row) for row in result["rows"]])
-    return f"# Accuracy and speed\n\nWritten by `make bench-modes`. {result['circumstances']}.\n\n{table}\n"
+    return f"# Accuracy and speed\n\nWritten by `make bench-modes`. {result['circumstances']}. Times are ratios to standard mode.\n\n{table}\n"
 
 
 def chart(measured: Sequence[Row]) -> str:
     """Change of F1 over time, by set."""
     series = {name: [(row.cpu, row.change, row.letter) for row in measured if row.set == name] for name in SETS}
     axes = ("processor time, as a part of standard mode's", "change of F1, in points")
-    return charts.points("Accuracy and speed of the ways in modes.md", axes, series)
+    return charts.points("Accuracy and speed of the variants in modes.md", axes, series)
 
 
 @click.command(help=__doc__)

@@ -56,14 +56,14 @@ def peers(home: Path, python: Path) -> list[Peer]:
         Peer(REFERENCE, home / "paddleocr", "paddleocr", "onnxruntime"),
         Peer("PaddleOCR with MKL-DNN", home / "paddleocr", "paddleocr", "mkldnn"),
         Peer("RapidOCR on onnxruntime", home / "rapidocr", "rapidocr", "onnxruntime"),
-        Peer("RapidOCR on OpenVINO, as it comes", home / "rapidocr", "rapidocr", "openvino"),
+        Peer("RapidOCR on OpenVINO, default settings", home / "rapidocr", "rapidocr", "openvino"),
         Peer("RapidOCR on OpenVINO, float32", home / "rapidocr", "rapidocr", "openvino-float32"),
         Peer("OnnxOCR", home / "onnxocr", "onnxocr"),
     ]
 
 
 def commands(home: Path, python: Path, models: Path, picture: Path) -> dict[str, list[str]]:
-    """What one types to have a picture read, each as it comes; PaddleOCR is told where models are, and which."""
+    """The command of each library that reads a picture, with default settings; PaddleOCR gets the models by name and folder."""
     paddle = [str(home / "paddleocr" / "bin" / "paddleocr"), "ocr", "-i", str(picture), "--device", "cpu"]
     for stage, name in (("detection", "PP-OCRv5_mobile_det"), ("recognition", "PP-OCRv5_mobile_rec")):
         paddle += [f"--text_{stage}_model_name", name, f"--text_{stage}_model_dir", str(models / name)]

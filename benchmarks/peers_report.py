@@ -19,9 +19,9 @@ SETS = {
     "reports": "reports: characters",
 }
 
-LEGEND = """Times are multiples of ocr-onnx's, of the sum over all pictures, the libraries taking turns picture by picture: median of
-the rounds, least and most. `processor` is user and system time, which other work on the machine disturbs less. A text is
-equal where PaddleOCR on onnxruntime has it on the same picture; a page where all texts are equal in the same order."""
+LEGEND = """Times are ratios to ocr-onnx's time, of the sums over all pictures: median of the rounds (minimum to maximum). The libraries
+take turns, picture by picture. Processor time is user and system time, which other work on the machine disturbs less. A text
+is equal if PaddleOCR on onnxruntime reads it in the same picture; a page is equal if all its texts are equal in the same order."""
 
 Table = Sequence[Sequence[float]]
 """Seconds, by picture and round."""
@@ -53,16 +53,16 @@ def markdown(result: Mapping[str, Any]) -> str:
     written = (
         f"Written by `make bench-peers`. {taken['date']}; {taken['machine']}, load average {taken['load']:.1f}; {len(race['images'])} pictures, "
         f"{race['rounds']} rounds; detection at most {race['side']} pixels a side, {race['threads']} threads, both "
-        "orientation stages off, PP-OCRv5 mobile models everywhere; thresholds are those each library comes with."
+        "orientation stages off, PP-OCRv5 mobile models in all libraries, default thresholds of each library."
     )
     parts = [
-        "# Other libraries beside ocr-onnx",
+        "# Comparison with other libraries",
         written,
         versions(race["peers"]),
         "\n".join(_times(race["peers"])),
         LEGEND,
         *(_section(title, each(result[part])) for part, (title, each) in SECTIONS.items() if part in result),
-        _section("Where PaddleOCR's time goes", _stages(race["peers"])),
+        _section("PaddleOCR's time by stage", _stages(race["peers"])),
         "",
     ]
     return "\n\n".join(parts)
@@ -82,7 +82,7 @@ def _section(title: str, lines: Iterator[str]) -> str:
 
 def _times(peers: Mapping[str, Any]) -> Iterator[str]:
     ours = peers.get(OURS, next(iter(peers.values())))
-    yield "| library | time | processor | s a picture | equal texts | texts read | equal pages | peak MB |"
+    yield "| library | time | processor time | s per picture | equal texts | texts read | equal pages | peak MB |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|"
     for name, peer in peers.items():
         pages = len(peer["wall"])
@@ -100,8 +100,8 @@ def _times(peers: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _accuracy(part: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{part['date']}; F1 on labelled sets, at the same size for detection: of boxes that overlap the labelled ones by half, of words"
-    yield "or characters whatever their order, upper and lower case alike."
+    yield f"{part['date']}; F1 on labelled sets, with the same image size for detection: of boxes that overlap the labelled ones by half, and of"
+    yield "words or characters, ignoring order and case."
     yield ""
     yield "| library | " + " | ".join(SETS.values()) + " |"
     yield "|---|" + "--:|" * len(SETS)
@@ -112,11 +112,11 @@ def _accuracy(part: Mapping[str, Any]) -> Iterator[str]:
 def _cold(part: Mapping[str, Any]) -> Iterator[str]:
     runs = part["content"]
     count = len(next(iter(runs.values()))["wall"])
-    yield f"{part['date']}, load average {part['load']:.1f}; started, models loaded, one picture of 896x528 read, ended; medians of {count} runs, in turns. Each command as it"
-    yield "comes: ocr-onnx with page and line orientation, RapidOCR with its own models (PP-OCRv6 small) and line"
-    yield "orientation, PaddleOCR with the PP-OCRv5 mobile models and without orientation."
+    yield f"{part['date']}, load average {part['load']:.1f}; start, loading of models, reading of one picture of 896x528, exit; medians of {count} runs, in turns. Default"
+    yield "settings of each command: ocr-onnx with page and line orientation, RapidOCR with its own models (PP-OCRv6 small) and"
+    yield "line orientation. PaddleOCR with the PP-OCRv5 mobile models and without orientation."
     yield ""
-    yield "| command | s | times ocr-onnx's | processor s | times ocr-onnx's | peak MB |"
+    yield "| command | s | ratio to ocr-onnx | processor s | ratio to ocr-onnx | peak MB |"
     yield "|---|--:|--:|--:|--:|--:|"
     medians = {name: {key: statistics.median(values) for key, values in run.items()} for name, run in runs.items()}
     for name, run in medians.items():
@@ -141,7 +141,7 @@ def shares(peer: Mapping[str, Any]) -> dict[str, float]:
 def _stages(peers: Mapping[str, Any]) -> Iterator[str]:
     timed = {name: shares(peer) for name, peer in peers.items() if any(peer["stages"][0])}
     names = sorted({name for stages in timed.values() for name in stages})
-    yield "Its predictors timed from outside, shares of the time of all pictures and rounds."
+    yield "The time of each predictor, as a share of the time of all pictures and rounds."
     yield ""
     yield "| stage | " + " | ".join(timed) + " |"
     yield "|---|" + "--:|" * len(timed)
@@ -149,7 +149,7 @@ def _stages(peers: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {name} | " + " | ".join(f"{100 * stages[name]:.1f} %" for stages in timed.values()) + " |"
 
 
-SECTIONS = {"accuracy": ("Accuracy", _accuracy), "cold": ("One picture by a whole command", _cold)}
+SECTIONS = {"accuracy": ("Accuracy", _accuracy), "cold": ("One picture with the whole command", _cold)}
 
 
 def chart(result: Mapping[str, Any]) -> str:
@@ -157,7 +157,7 @@ def chart(result: Mapping[str, Any]) -> str:
     race = result["race"]["content"]
     pages = len(race["images"])
     medians = {name: statistics.median(sums(peer["wall"])) / pages for name, peer in race["peers"].items()}
-    title = f"Seconds a picture, {pages} mixed pictures ({result['race']['machine']}, {result['race']['date']})"
+    title = f"Seconds per picture, {pages} mixed pictures ({result['race']['machine']}, {result['race']['date']})"
     return charts.bars(title, medians, " s")
 
 

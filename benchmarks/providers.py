@@ -71,14 +71,14 @@ def on_sample(ocr: OCR, reference: OCR) -> dict[str, float]:
 def markdown(result: Mapping[str, Any]) -> str:
     """The result as a page."""
     lines = [
-        "# Other providers beside the CPU's",
+        "# Comparison of execution providers",
         "",
         (
             f"Written by `python -m benchmarks.providers`. {result['circumstances']}. {result['pictures']} pictures, "
-            f"{result['rounds']} rounds, the providers taking turns picture by picture; times as parts of the CPU provider's, medians."
+            f"{result['rounds']} rounds, the providers taking turns, picture by picture; times are ratios to the CPU provider, medians."
         ),
         "",
-        "| provider | time | processor | texts equal | sample page: texts differing | pixels of text differing |",
+        "| provider | time | processor time | equal texts | different texts on the sample page | different text pixels |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for name, each in result["providers"].items():

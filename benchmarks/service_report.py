@@ -22,9 +22,9 @@ REFERENCES = {
 """By engine."""
 
 HEAD = """Written by `make bench-service`. On loopback: pictures as Base64 in JSON, no pictures in the answers; both orientation
-stages off, detection at most 960 pixels a side, PP-OCRv5 mobile models everywhere. Pages are labelled ones: 12 street
-scenes, 6 receipts, 3 pages of Chinese reports. The clients run on the same cores: `clients' share` is the part of all
-cores' time that they took, and what is called without them divides by the rest of the time."""
+stages off, detection at most 960 pixels a side, PP-OCRv5 mobile models everywhere. The pages are 12 street scenes, 6 receipts
+and 3 pages of Chinese reports from labelled sets. The clients run on the same cores: `clients' share` is their share of the time of all
+cores; figures without the clients are divided by the rest of the time."""
 
 Taken = Mapping[str, Sequence[Mapping[str, Any]]]
 """What was measured of each by name, round after round."""
@@ -113,7 +113,7 @@ def said(row: Mapping[str, Any]) -> str:
 
 def markdown(result: Mapping[str, Any]) -> str:
     """All tables."""
-    parts = ["# The service under load", HEAD]
+    parts = ["# Load test of the service", HEAD]
     for name, (title, lines) in SECTIONS.items():
         if name in result:
             part = result[name]
@@ -127,10 +127,10 @@ def _megabytes(kibibytes: float) -> str:
 
 
 def _levels(content: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{content['seconds']:g} seconds a level, after all pictures were read once; {content['queue']} requests may wait,"
-    yield "for as long as 600 seconds. Memory is the sum of what the kernel counts for each process of the server, in MB."
+    yield f"{content['seconds']:g} seconds per level, after all pictures were read once; at most {content['queue']} requests wait,"
+    yield "for at most 600 seconds. Memory is the sum over all processes of the server, as the kernel counts it, in MB."
     yield ""
-    yield "| clients | answers by status | pages a second | p50 s | p95 s | p99 s | server's processor s a page | clients' share | peak | most in the first tenth | most after it | at the end |"
+    yield "| clients | answers by status | pages per second | p50 s | p95 s | p99 s | server's processor s per page | clients' share | peak | maximum in the first tenth | maximum after it | at the end |"
     yield "|--:|---|" + "--:|" * 10
     for row in content["rows"]:
         latency = " | ".join(f"{row['latency'][percent]:.2f}" for percent in ("50", "95", "99"))
@@ -148,32 +148,32 @@ def _statuses(row: Mapping[str, Any]) -> str:
 def _library(content: Mapping[str, Any]) -> Iterator[str]:
     service, library, cores = content["service"], content["library"], content["cores"]
     found = [*zip(*ratios(service, library, cores), strict=True)]
-    yield f"{content['pages']} pictures, once a round, in turns; {len(service)} rounds; 8 clients."
+    yield f"{content['pages']} pictures, once per round, in turns; {len(service)} rounds; 8 clients."
     yield f"All texts equal: {'yes' if content['equal'] else 'no'}."
     yield ""
-    yield "| | seconds a round | processor seconds a round |"
+    yield "| | seconds per round | processor seconds per round |"
     yield "|---|--:|--:|"
     for name, rows in ((OURS, service), (LIBRARY, library)):
         yield f"| {name} | " + " | ".join(spread_of([row[key] for row in rows]) for key in ("wall", "cpu")) + " |"
     yield ""
-    yield f"The service's pages a second over the library's: {spread_of(found[0])}; without the clients {spread_of(found[1])};"
+    yield f"The service's pages per second as a ratio to the library's: {spread_of(found[0])}; without the clients {spread_of(found[1])};"
     yield f"by processor time {spread_of(found[2])}."
 
 
 def _overload(content: Mapping[str, Any]) -> Iterator[str]:
     refused = content["statuses"].get("503", 0)
-    yield f"{content['clients']} clients for {content['seconds']:g} seconds, and {content['queue']} requests may wait; after a refusal a client"
-    yield f"asks again in 0.2 s. Answers: {_statuses(content)}; {content['retry_after']} of the {refused} refusals have a Retry-After."
-    yield f"{content['pages_a_second']:.2f} pages a second, p99 of their answers {content['latency']['99']:.2f} s, peak {_megabytes(content['peak'])} MB."
+    yield f"{content['clients']} clients for {content['seconds']:g} seconds, and {content['queue']} requests may wait; a refused client"
+    yield f"tries again after 0.2 s. Answers: {_statuses(content)}; {content['retry_after']} of the {refused} refusals have a Retry-After."
+    yield f"{content['pages_a_second']:.2f} pages per second, p99 of their answers {content['latency']['99']:.2f} s, peak {_megabytes(content['peak'])} MB."
 
 
 def _reference(content: Mapping[str, Any]) -> Iterator[str]:
     servers = content["servers"]
     ours = servers[OURS]["rounds"]
-    yield f"{content['pages']} pictures, once a round, 8 clients; all servers run and are loaded in turns; {len(ours)} rounds."
+    yield f"{content['pages']} pictures, once per round, 8 clients; all servers run, and are loaded in turns; {len(ours)} rounds."
     yield "PaddleX's basic serving with the same weights and thresholds, as many threads as cores."
     yield ""
-    yield "| server | pages a second | ocr-onnx serve is faster | by processor time | texts | equal texts | errors | peak MB |"
+    yield "| server | pages per second | speed-up of ocr-onnx serve | by processor time | texts | equal texts | errors | peak MB |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|"
     for name, server in servers.items():
         rounds = server["rounds"]
@@ -191,10 +191,10 @@ def _reference(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 SECTIONS = {
-    "levels": ("One client to many", _levels),
-    "library": ("Beside the library", _library),
-    "overload": ("More than may wait", _overload),
-    "reference": ("Beside the reference's server", _reference),
+    "levels": ("Number of clients", _levels),
+    "library": ("Comparison with the library", _library),
+    "overload": ("Overload", _overload),
+    "reference": ("Comparison with PaddleX serving", _reference),
 }
 
 

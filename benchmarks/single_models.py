@@ -134,13 +134,13 @@ def _lines(pages: Sequence[Image]) -> Iterator[Image]:
 def report(data: Path) -> str:
     """The part of the page."""
     parts = [
-        "## Each model by itself\n",
-        "Times are one core's. Recognition: words of 35 crops read without a fault, by script; one crop.\n",
+        "## Single models\n",
+        "Times are measured on one core. Recognition: correctly read words of 35 crops, by script; time for one crop.\n",
         table(f"model | {' | '.join(GROUPS)} | ms | MB", recognition(data)),
-        "\nDetection: F1 of boxes on the street photographs; one photograph (1280 x 720).\n",
+        "\nDetection: F1 of boxes on the street photographs; time for one photograph (1280 x 720).\n",
         table("model | boxes | ms | MB", detection(data)),
-        "\nOrientation: receipts and reports turned by quarters; lines of them, upright and upside down.\n",
-        table("model | right | ms | MB", orientation(data)),
+        "\nOrientation: receipts and reports rotated by multiples of 90°; their lines, upright and upside down.\n",
+        table("model | correct | ms | MB", orientation(data)),
         "",
     ]
     click.echo("single models: done", err=True)

@@ -61,13 +61,13 @@ WITHOUT_RECORD = ModelSpec("Multilingual_PP-OCRv3_det", "text_detection", "PP-OC
 """Checked where `reference` has it; the zoo names none, for it is published neither as its models are nor in a package."""
 
 NOISE = """\
-Some rows of real weights do not pass. What lies behind them is rounding in float32, and no text differs for it
-(`make fidelity` meets PP-OCRv5, v4 and v3 to the character):
+Some rows with real weights do not pass. The cause is rounding in float32, and it changes no text (`make fidelity`: the
+texts of PP-OCRv5, v4 and v3 are equal to the character):
 
-- Paddle sums the means of squeeze-and-excitation, of up to 40,000 values, one after another, and ONNX Runtime does not; it
-  shows on reports with white margins, where both are about as far from what float64 gives as from each other.
-- Paddle with its graph optimization off differs from itself with it on as much as ONNX Runtime does from either.
-- Folding scalars into convolutions adds some in PP-OCRv5_mobile_rec.
+- For the means of squeeze-and-excitation, Paddle adds up to 40,000 values one after another; ONNX Runtime does not. The difference
+  is visible on reports with white margins. Both results are about as far from the result in float64 as from each other.
+- Paddle's results with and without its graph optimization differ as much from each other as from ONNX Runtime's.
+- Folding scalars into convolutions adds some rounding in PP-OCRv5_mobile_rec.
 """
 
 LIST_PARAMETERS = """
@@ -341,24 +341,24 @@ def page(rows: list[Row]) -> str:
         [
             "# Models compared with Paddle",
             "",
-            "Written by `make verify-models`. Each model is converted and run by ONNX Runtime and by Paddle Inference 3.2.2",
+            "Written by `make verify-models`. Each model is converted, and then run with ONNX Runtime and with Paddle Inference 3.2.2",
             "(CPU, float32, MKL-DNN off).",
             "",
-            "- weights: *real*, for the older format in the newer one too; *transplanted*: real ones of an ONNX export in",
-            f"  the official graph ({CLASSIFIER}: in the rebuilt network); *synthetic*: made-up ones in the",
-            "  official graph; *rebuilt*: made-up ones in the network rebuilt from PaddleOCR's training code",
-            "  (benchmarks/rebuild.py), for want of the official graph; *import*: an official ONNX export, compared before",
-            "  and after optimization, Paddle's form not being reachable.",
-            "- real images: whole street scenes, receipts, reports and pages for detection (no side above 960) and page",
-            "  orientation (turned by quarters); lines that the embedded detector finds on them for the others (every second",
-            "  one upside down for line orientation). Each is prepared as the pipeline does.",
-            "- others: parts of one page and noise, in several sizes and batches.",
-            "- Of a step that is proved blank (docs/performance.md) the decision is compared alone: it has no probability.",
-            "- decisions: pixels of the mask, classes of each step, or colors of pixels within one gray level.",
-            "- worst: the largest difference. relative: the length of the difference over the length of the outputs (Euclidean),",
-            "  on the others. open: the share of outputs there that are not saturated, not within 0.001 of 0 or 1.",
-            "- A model passes where real weights decide alike on every real image and differ by less than 0.0002, and on the",
-            "  others in ties within 0.001 alone; made-up ones where relative is at most 0.001 and 99.9 % of decisions are equal.",
+            "- weights: *real*, for models of the older format also in the newer format; *transplanted*: real weights of an ONNX export",
+            f"  in the official graph ({CLASSIFIER}: in the rebuilt network); *synthetic*: made-up weights in the official",
+            "  graph; *rebuilt*: made-up weights in a network rebuilt from PaddleOCR's training code (benchmarks/rebuild.py), because",
+            "  the official graph was not available; *import*: an official ONNX export, compared before and after optimization, because",
+            "  Paddle's model was not available.",
+            "- real images: street scenes, receipts, reports and pages for detection (sides of at most 960 pixels) and page",
+            "  orientation (rotated by multiples of 90°); for the other models, lines that the embedded detector finds on them (for line",
+            "  orientation every second one upside down). They are preprocessed as in the pipeline.",
+            "- For a time step that is proved blank (docs/performance.md) only the decision is compared: it has no probability.",
+            "- decisions: pixels of the mask, classes of each time step, or colors of pixels within one gray level.",
+            "- worst: the largest difference. relative: the Euclidean norm of the difference divided by that of the outputs, for the",
+            "  others. open: the share of outputs of the others that are not saturated, that is, not within 0.001 of 0 or 1.",
+            "- A model with real weights passes if all decisions on real images are equal, outputs differ by less than 0.0002, and decisions",
+            "  on the others differ only in ties within 0.001. A model with made-up weights passes if relative is at most 0.001 and",
+            "  99.9 % of the decisions are equal.",
             "",
             head,
             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -366,7 +366,7 @@ def page(rows: list[Row]) -> str:
             "",
             NOISE,
             "",
-            f"Not compared here, for want of both weights and graph: {', '.join(unseen)}.",
+            f"Not compared, because neither weights nor graph were available: {', '.join(unseen)}.",
             "",
         ]
     )

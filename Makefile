@@ -1,4 +1,4 @@
-# One word a chore. `make run` and `make test` set up what they need in .venv.
+# `make run` and `make test` install what they need in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 CONVERT := .venv-convert/bin
@@ -44,14 +44,14 @@ check: .venv/developed  ## Lint, type-check, and check the workflow files.
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/question.yml .github/ISSUE_TEMPLATE/bug.yml
 	$(BIN)/zizmor --quiet --offline .github/workflows
 
-fix: .venv/developed  ## Format, and repair what can be repaired by itself.
+fix: .venv/developed  ## Format, and fix lint errors that have an automatic fix.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 models: .venv-convert/installed  ## Make the embedded models from Paddle's weights.
 	$(CONVERT)/python -m ocr_onnx.converters.embedded
 
-check-models: .venv-convert/installed  ## Make them anew and compare; check their proofs.
+check-models: .venv-convert/installed  ## Make them again and compare byte for byte; check the bounds of blank steps.
 	$(CONVERT)/python -m ocr_onnx.converters.embedded --check
 
 $(ENGLISH):
@@ -68,33 +68,33 @@ $(ENGLISH):
 verify-models: .venv-convert/installed $(ENGLISH)  ## Compare all models with Paddle.
 	$(CONVERT)/python -m benchmarks.verify_models --reference $(REFERENCE)
 
-bench: .venv/developed  ## How long each model here takes, and pages: benchmarks/results/latency.md.
+bench: .venv/developed  ## Measure the latency of models and pages: benchmarks/results/latency.md.
 	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.latency
 
-bench-batches: .venv/developed  ## What a GPU is given, and whether it reads the same: benchmarks/results/batches.md.
+bench-batches: .venv/developed  ## Count recognition runs and equal texts with the input shapes for GPUs: benchmarks/results/batches.md.
 	$(BIN)/python -m benchmarks.batches --data $(REFERENCE)/data
 
-bench-growth: .venv/developed  ## How time and memory grow: benchmarks/results/growth.md.
+bench-growth: .venv/developed  ## Measure the growth of time and memory: benchmarks/results/growth.md.
 	$(BIN)/python -m benchmarks.growth
 
-bench-limit: .venv/developed  ## How far each stage is from what the cores can do: benchmarks/results/limit.md.
+bench-limit: .venv/developed  ## Compare each stage with the peak rate of the cores: benchmarks/results/limit.md.
 	$(BIN)/python -m benchmarks.limit
 
-bench-modes: .venv/developed  ## What high-performance mode gains and costs: benchmarks/results/modes.md.
+bench-modes: .venv/developed  ## Measure speed and accuracy of high-performance mode: benchmarks/results/modes.md.
 	$(BIN)/python -m benchmarks.modes --data $(REFERENCE)/data
 
-bench-gpu: .venv/developed  ## What a GPU gains, and whether it reads the same: benchmarks/results/gpu.md; DEVICE=gpu:1, or cpu.
+bench-gpu: .venv/developed  ## Measure speed and equality of texts on a GPU: benchmarks/results/gpu.md; DEVICE=gpu:1, or cpu.
 	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.gpu --device $(DEVICE) --reference $(REFERENCE) \
 		$(if $(wildcard $(RAPIDOCR)),--rapidocr $(RAPIDOCR))
 
-bench-peers: .venv/developed .cache/peers/installed .cache/peers/models  ## Race other libraries: benchmarks/results/peers.md.
+bench-peers: .venv/developed .cache/peers/installed .cache/peers/models  ## Compare with other libraries: benchmarks/results/peers.md.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.peers --data $(REFERENCE)/data
 
-bench-providers: .cache/openvino/installed  ## OpenVINO's plug-in beside the CPU's own kernels: benchmarks/results/providers.md.
+bench-providers: .cache/openvino/installed  ## Compare the OpenVINO plug-in with the CPU provider: benchmarks/results/providers.md.
 	$(<D)/bin/python -m benchmarks.providers --data $(REFERENCE)/data \
 		--provider OpenVINOExecutionProvider --provider 'OpenVINOExecutionProvider:load_config={}'
 
-bench-service: .venv/developed .cache/peers/installed .cache/peers/models  ## Load the service: benchmarks/results/service.md.
+bench-service: .venv/developed .cache/peers/installed .cache/peers/models  ## Measure the service under load: benchmarks/results/service.md.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.service --data $(REFERENCE)/data
 
 .cache/peers/installed: benchmarks/runners/requirements.txt
@@ -128,11 +128,11 @@ site: .venv-docs/installed  ## Build the documentation site in build/site/html; 
 	mv build/site/pages/docs/zensical.toml build/site
 	$(DOCS)/zensical build --strict --config-file build/site/zensical.toml
 
-picture: .venv/developed  ## Draw docs/sample.png anew; needs fonts for Chinese and Japanese.
+picture: .venv/developed  ## Draw docs/sample.png; requires fonts for Chinese and Japanese.
 	$(BIN)/python -c "from ocr_onnx import OCR; \
 		OCR().predict('ocr_onnx/sample.png')[0].img['ocr_res_img'].quantize(128).save('docs/sample.png', optimize=True)"
 
-page-picture: .venv/developed  ## Draw docs/serve-page.png anew; needs Debian's chromium and chromium-driver.
+page-picture: .venv/developed  ## Draw docs/serve-page.png; requires Debian's chromium and chromium-driver.
 	$(BIN)/python tests/browser/screenshot.py ocr_onnx/sample.png docs/serve-page.png
 
 accuracy: .venv/developed $(ENGLISH) .cache/weights/en_dict.txt $(TEXTLINE)  ## Measure models on labelled images: docs/choosing-a-model.md.
@@ -141,7 +141,7 @@ accuracy: .venv/developed $(ENGLISH) .cache/weights/en_dict.txt $(TEXTLINE)  ## 
 		OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models import $$model || exit; done
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.accuracy --data $(REFERENCE)/data
 
-memory: .venv/developed  ## What a page takes, and thousands of them: docs/benchmarks.md.
+memory: .venv/developed  ## Measure the memory of one page, and over thousands: docs/benchmarks.md.
 	$(BIN)/python -m benchmarks.memory
 	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.footprint
 
@@ -170,16 +170,16 @@ wheel: .venv/developed  ## Build dist/.
 check-wheel: wheel  ## Read a page with the wheel alone, without a network.
 	tests/wheel.sh $(PYTHON) dist/*.whl dist/*.tar.gz
 
-resolve: wheel  ## Does each supported Python find wheels for everything?
+resolve: wheel  ## Check that every supported Python finds wheels of all dependencies.
 	tests/resolve.sh $(BIN)/python dist/*.whl
 
 clean:
 	rm -rf .venv .venv-convert .venv-docs .venv-lock .venv-oracle build dist
 
-lock: .venv-lock/installed  ## Pin what converting needs, anew.
+lock: .venv-lock/installed  ## Pin the dependencies of the converter again.
 	$(PIN) --extra convert --extra cpu --output-file ocr_onnx/converters/requirements.lock pyproject.toml
 
-lock-image: .venv-lock/installed  ## Pin what the container image holds and is built with, anew.
+lock-image: .venv-lock/installed  ## Pin the packages of the container image and of its build again.
 	$(PIN) --upgrade --extra cpu --extra serve --output-file deploy/requirements.lock pyproject.toml
 	$(PIN) --upgrade --build-deps-for wheel --only-build-deps --output-file deploy/build.lock pyproject.toml
 

@@ -1,1 +1,1 @@
-"""What ocr-onnx is measured by: fidelity to the reference, and later accuracy, latency and service load."""
+"""Benchmarks: fidelity to PaddleOCR, accuracy, latency, memory, and load of the service."""

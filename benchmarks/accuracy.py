@@ -1,13 +1,13 @@
-"""How well do models read? On labelled images, several pairs of models taking turns: docs/choosing-a-model.md.
+"""Measure the accuracy of models on labelled images: docs/choosing-a-model.md.
 
-    python -m benchmarks.accuracy --data ../shared/data
+    python -m benchmarks.accuracy --data FOLDER
 
-- street: words on street photographs (ICDAR 2015): F1 of boxes (intersection over union of 0.5), and of words, whatever
-  their order.
-- receipts: words of receipts (SROIE), F1 whatever their order.
-- reports: characters of pages of Chinese reports against the PDF's text, F1 whatever their order.
+- street: words on street photographs (ICDAR 2015): F1 of boxes (intersection over union of 0.5), and of words, ignoring
+  order.
+- receipts: words of receipts (SROIE), F1 ignoring order.
+- reports: characters of pages of Chinese reports compared with the PDF's text, F1 ignoring order.
 
-Upper and lower case count as equal, as the receipts' labels are in capitals.
+Case is ignored, because the labels of the receipts are in capitals. The pairs of models take turns, image by image.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Count, on the CPU, what the input shapes for GPUs cost: recognition runs and columns, and texts equal to single lines.
+"""Count what the input shapes for GPUs cost: recognition runs and columns, and texts equal to single lines.
 
-    python -m benchmarks.batches --data ../shared/data
+    python -m benchmarks.batches --data FOLDER
 
-The pictures of the race (benchmarks.peers), both orientation stages off, detection at most 960 pixels a side, in standard mode. The
-shapes of a GPU are forced on the CPU, where they take longer. Writes benchmarks/results/batches.md.
+Reads the pictures of the race (benchmarks.peers) in standard mode, with both orientation stages off and detection at most 960
+pixels a side. The shapes for GPUs are forced on the CPU, where they take longer. Writes benchmarks/results/batches.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Charts as SVG: bars, curves on logarithmic axes, and points on plain ones."""
+"""Draw charts as SVG: bars, curves on logarithmic axes, and points on linear axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a whole command takes that reads one picture: started, models loaded, read, ended."""
+"""Measure a whole command that reads one picture: start, loading of models, reading, exit."""
 
 from __future__ import annotations
 

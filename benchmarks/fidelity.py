@@ -1,8 +1,8 @@
-"""Does ocr-onnx read exactly what PaddleOCR reads? Compared with PaddleOCR's recorded output, text by text.
+"""Compare ocr-onnx with PaddleOCR's recorded output, text by text.
 
 python -m benchmarks.fidelity                        the pages of tests/pages
-python -m benchmarks.fidelity --reference ../shared  and the recordings and images kept there
-python -m benchmarks.fidelity --device gpu           on a GPU; --provider as of 'ocr-onnx run', --mode as of OCR: sizes stay
+python -m benchmarks.fidelity --reference FOLDER     also the recordings and images in a folder
+python -m benchmarks.fidelity --device gpu           on a GPU; --provider as in 'ocr-onnx run', --mode as in OCR (sizes stay)
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How much memory does one page take? Large pages whole, and each detector here alone: docs/benchmarks.md.
+"""Measure the memory of one page: large pages, and each installed detector by itself: docs/benchmarks.md.
 
     python -m benchmarks.footprint
 
-Peaks are the kernel's (VmHWM), of a process that does nothing else. A detector's bytes a pixel are what three runs add to
-that.
+Peaks are the kernel's (VmHWM), of a process that does nothing else. The bytes per pixel of a detector are what three runs
+add to the peak.
 """
 
 from __future__ import annotations

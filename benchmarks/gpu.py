@@ -1,13 +1,13 @@
-"""What a GPU gains and whether it reads the same: benchmarks/results/gpu.md.
+"""Measure the speed of a GPU, and compare its texts with PaddleOCR's: benchmarks/results/gpu.md.
 
-    python -m benchmarks.gpu --reference ../shared
-    python -m benchmarks.gpu --provider TensorrtExecutionProvider --provider CUDAExecutionProvider --reference ../shared
+    python -m benchmarks.gpu --reference FOLDER
+    python -m benchmarks.gpu --provider TensorrtExecutionProvider --provider CUDAExecutionProvider --reference FOLDER
 
-Three ways take turns: this machine's processor, and the GPU in both modes, each warmed up. Texts are compared with PaddleOCR's
-recorded ones. Models are run on usual shapes. Pictures are read from file to text without orientation, detection at 960 pixels
-for all, one after the other and all in one call, and so does RapidOCR on CUDA as it ships, one after the other, where its environment
-is given. Then pictures of sizes that never came before are read twice by the GPU in both modes: what the first reading takes
-longer is the stall. TensorRT builds what it lacks, which can take long and is not counted.
+Three variants take turns: the CPU, and the GPU in both modes, each warmed up. Texts are compared with PaddleOCR's recorded texts.
+Models are run on usual shapes. Pictures are read from file to text without orientation, with detection at 960 pixels, one call
+per picture and all in one call. RapidOCR on CUDA with default settings reads them too, one call per picture, if its environment is
+given. Then the GPU reads pictures of new sizes twice in both modes: the stall is the extra time of the first reading. TensorRT builds
+missing engines first, which can take minutes and is not counted.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How time and memory grow: with pixels for detection, pixels decoded, lines of a page, cores. benchmarks/results/growth.md.
+"""Measure how time and memory grow with pixels, decoded pixels, lines and cores: benchmarks/results/growth.md.
 
     python -m benchmarks.growth
 
-Each point is a process of its own, restricted to its cores before anything is loaded. Its time is the median of several
-calls after a first one; its memory what the peak (VmHWM) rises by from just before the first call to the end. The exponent is
-the slope of a straight line through the points on logarithmic axes, by least squares: 1 is linear.
+Each point is a separate process, restricted to its cores before anything is loaded. Its time is the median of several calls
+after a first one. Its memory is the growth of the peak (VmHWM) from just before the first call to the end. The exponent is the
+slope of a least-squares line through the points on logarithmic axes: 1 is linear.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What half precision changes on real images.
+"""Measure what half precision changes on real images.
 
     python -m benchmarks.half_precision --reference FOLDER
 
-Run on the CPU, which computes fp16 graphs rounded as they say. The carried models are compared on real images, and all that are on this
+Runs on the CPU, which rounds fp16 graphs in the same way. The embedded models are compared on real images, and all models on this
 machine on the sample page. Writes a section of docs/models-verified.md.
 """
 

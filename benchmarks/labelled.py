@@ -1,4 +1,4 @@
-"""Labelled pictures, and how what was read is scored against the labels."""
+"""Read labelled pictures, and score recognized text against the labels."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""How long every model on this machine takes, and whole pages: benchmarks/results/latency.md.
+"""Measure the latency of every model on this machine, and of whole pages: benchmarks/results/latency.md.
 
     python -m benchmarks.latency
 
-Batch size 1, on the pages of tests/pages, in both modes. A model's latency is that of its stage: what is done before the model
-runs, the model, and what is done after; the model alone beside it. As in the pipeline, detection, page orientation and
-unwarping use all cores, and a line is recognized or turned on one.
+Batch size 1, on the pages of tests/pages, in both modes. The latency of a model is that of its stage: preprocessing, the model,
+and postprocessing; the latency of the model only is also listed. As in the pipeline, detection, page orientation and unwarping use
+all cores, and a line uses one.
 """
 
 from __future__ import annotations

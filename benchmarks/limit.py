@@ -1,13 +1,13 @@
-"""How far each stage is from what the cores can do: benchmarks/results/limit.md.
+"""Compare each stage with the peak rate of the cores: benchmarks/results/limit.md.
 
     python -m benchmarks.limit
 
-What the cores can do is measured with ONNX Runtime itself: the rate of its matrix product in float32, and the bytes a
-second that it reads and writes adding one number to a tensor as large as detection's largest. All measurements take
-turns, round by round, and of each the fastest call counts: other work on the machine can only slow it down.
+The peak rates are measured with ONNX Runtime: the rate of its matrix product in float32, and the bytes per second that it
+reads and writes when it adds one number to a tensor as large as the largest one of detection. All measurements take turns,
+round by round, and the fastest call of each counts, because other work on the machine can only slow a call down.
 
-The time at the limit is that of a roofline (Williams, Waterman and Patterson, 2009): for each kind of operator the longer
-one of its multiply-adds at the rate of the matrix product and of its bytes at the rate of memory.
+The limit is that of a roofline (Williams, Waterman and Patterson, 2009): for each kind of operator the longer one of two
+times, that of its multiply-adds at the rate of the matrix product, and that of its bytes at the rate of memory.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Does memory stay level over many pages? Reads a long PDF and a full folder by predict_iter: docs/benchmarks.md.
+"""Check that memory does not grow over many pages of a folder or a PDF: docs/benchmarks.md.
 
     python -m benchmarks.memory
     python -m benchmarks.memory --images 300 --pages 100 --no-write
 
-The inputs are made for the run: a folder of pictures of a line each, of as many different sizes as there are pictures up
-to 200; pages of 300 to 1,500 pixels a side, each of a size of its own, read with detection at most 960 pixels a side; and a
-PDF of scanned pages with three lines. All models of the package are loaded. Peaks are the kernel's (VmHWM), of a process that does nothing else.
+The inputs are made for the run: a folder of pictures with one line each, in up to 200 different sizes; pages of 300 to 1,500
+pixels a side, each of another size, read with detection at most 960 pixels a side; and a PDF of scanned pages with three lines.
+All models of the package are loaded. Peaks are the kernel's (VmHWM), of a process that does nothing else.
 """
 
 from __future__ import annotations

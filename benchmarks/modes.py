@@ -1,9 +1,9 @@
-"""What speed costs: ways to read the labelled pictures faster, their time and their F1. benchmarks/results/modes.md.
+"""Measure the time and the F1 of faster variants on labelled pictures: benchmarks/results/modes.md.
 
-    python -m benchmarks.modes --data ../shared/data
+    python -m benchmarks.modes --data FOLDER
 
-Every picture is read by each way in turn, both orientation stages off, with the embedded models, all cores. A way's time is a
-part of standard mode's over the set; F1 is of words or characters whatever their order, and of boxes, as in benchmarks.accuracy.
+The variants take turns, picture by picture, with both orientation stages off, the embedded models and all cores. Times are ratios
+to standard mode over the set. F1 is that of words or characters, ignoring order, and of boxes, as in benchmarks.accuracy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a model's operators are, by kind: the multiply-adds that its graph asks for, and ONNX Runtime's profile of a run."""
+"""Count the multiply-adds of a model by kind of operator, and read ONNX Runtime's profile of a run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The models for benchmarks.peers, as one who does not know ocr-onnx would have them: Paddle's, and as paddle2onnx leaves them.
+"""Make the models for benchmarks.peers without ocr-onnx's optimization: Paddle's, and those of paddle2onnx.
 
     python -m benchmarks.peer_models --cache .cache/weights .cache/peers/models
 
-Runs where paddle2onnx is installed.
+Requires paddle2onnx.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Races ocr-onnx against other libraries: same pictures, same weights, same size for detection, as many threads.
+"""Compare ocr-onnx with other libraries: same pictures, weights, image size for detection and number of threads.
 
-    python -m benchmarks.peers --data ../shared/data
-    python -m benchmarks.peers --data ../shared/data --rounds 1 --no-accuracy --no-cold --no-write
+    python -m benchmarks.peers --data FOLDER
+    python -m benchmarks.peers --data FOLDER --rounds 1 --no-accuracy --no-cold --no-write
 
-Every library lives in a process of its own in its own environment (`make bench-peers` sets them up) and the libraries take
-turns picture by picture, in another order for each picture. Before the rounds that count, each reads some pictures to warm up.
-Then each reads what is left of the labelled sets, and whole commands that read one picture are run. Writes peers.json,
-peers.md and peers.svg in benchmarks/results; a part that is left out (`--rounds 0`) stays as it was there.
+Every library runs in its own process and environment (`make bench-peers` sets them up). The libraries take turns picture by
+picture, in another order for each picture. Before the rounds that count, each library reads some pictures to warm up. After them,
+each reads the rest of the labelled sets, and whole commands that read one picture are run. Writes peers.json, peers.md and
+peers.svg in benchmarks/results; a part that is skipped (`--rounds 0`) keeps its former result.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What benchmarks.peers measured, as tables and a chart.
+"""Write the tables and the chart of benchmarks.peers.
 
-python -m benchmarks.peers_report      writes benchmarks/results/peers.md and peers.svg anew from peers.json
+python -m benchmarks.peers_report      writes benchmarks/results/peers.md and peers.svg again from peers.json
 """
 
 from __future__ import annotations

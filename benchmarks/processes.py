@@ -1,4 +1,4 @@
-"""A server's processes from outside: what they take of the processor and of memory, as the kernel counts it."""
+"""Measure the processor time and the memory of a server's processes, as the kernel counts them."""
 
 from __future__ import annotations
 

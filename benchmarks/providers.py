@@ -1,11 +1,10 @@
-"""Other providers of ONNX Runtime beside its own kernels on the CPU: same pictures, same models. benchmarks/results/providers.md.
+"""Compare ONNX Runtime's execution providers with the CPU provider: benchmarks/results/providers.md.
 
-    python -m benchmarks.providers --data ../shared/data --provider OpenVINOExecutionProvider
+    python -m benchmarks.providers --data FOLDER --provider OpenVINOExecutionProvider
 
-Each picture of the race (benchmarks.peers) is read by each provider in turn, both orientation stages off, detection at most
-960 pixels a side. Times are parts of the CPU provider's, by the sums over all pictures, medians of the rounds. The last two
-columns are how TensorRT's engines are judged before they are kept (ocr_onnx.stages.calibration): the share of decisions on the sample
-page that differ from the CPU's.
+The providers take turns at the pictures of the race (benchmarks.peers), with both orientation stages off and detection at most 960
+pixels a side. Times are ratios to the CPU provider, of the sums over all pictures, medians of the rounds. The last two columns are the
+check of TensorRT engines (ocr_onnx.stages.calibration): the share of decisions on the sample page that differ from the CPU's.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python -m benchmarks.rebuild PP-OCRv3_server_det FOLDER
 
-For models of which neither weights nor graph can be had. The weights are random and the batch normalizations calibrated
-on the sample page, so that no layer dies or saturates; PP-LCNet_x1_0_textline_ori gets the real ones of its ONNX export.
-Needs the environment of `ocr-onnx convert` and nothing more: of the training code, `ppocr.modeling`'s layers alone are
-loaded. PaddleOCR's own releases leave them out; the package that UnstructuredIO makes of PaddleOCR 2.10.0 has them.
+For models whose weights and graph are both unavailable. The weights are random, and the batch normalizations are calibrated on
+the sample page, so that no layer dies or saturates; PP-LCNet_x1_0_textline_ori gets the real weights of its ONNX export. Requires
+the environment of `ocr-onnx convert`. Of the training code, only the layers of `ppocr.modeling` are loaded. PaddleOCR's own releases
+do not contain them; the package that UnstructuredIO makes of PaddleOCR 2.10.0 does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where what was measured is kept: files in benchmarks/results, and marked parts of documents."""
+"""Store measurements: files in benchmarks/results, and marked parts of documents."""
 
 from __future__ import annotations
 

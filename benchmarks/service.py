@@ -1,12 +1,12 @@
-"""How `ocr-onnx serve` stands under load: benchmarks/results/service.md.
+"""Measure `ocr-onnx serve` under load: benchmarks/results/service.md.
 
-    python -m benchmarks.service --data ../shared/data
-    python -m benchmarks.service --data ../shared/data --seconds 10 --rounds 1 --only levels --no-write
+    python -m benchmarks.service --data FOLDER
+    python -m benchmarks.service --data FOLDER --seconds 10 --rounds 1 --only levels --no-write
 
-On loopback, with labelled pictures as Base64 in JSON and no pictures in the answer. Four parts, each of which stays as it was
-where it is left out: levels (1, 8 and 64 clients), library (the service and predict_iter taking turns at the same pictures),
-overload (64 clients and a short queue), reference (the service and PaddleX's basic serving taking turns). All have both
-orientation stages off and the same size for detection. The clients are a process of their own, on the same cores.
+On loopback, with labelled pictures as Base64 in JSON and no pictures in the answers. There are four parts, and a part that is
+skipped keeps its former result: levels (1, 8 and 64 clients), library (the service and predict_iter take turns at the same
+pictures), overload (64 clients and a short queue), reference (the service and PaddleX's basic serving take turns). In all parts both
+orientation stages are off, and the image size for detection is the same. The clients are a separate process on the same cores.
 """
 
 from __future__ import annotations

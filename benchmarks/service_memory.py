@@ -1,8 +1,8 @@
-"""How much memory does the service take? Idle, after pages, and with all its threads at a page: docs/deploying.md.
+"""Measure the memory of the service: idle, after pages, and with all its threads at work: docs/deploying.md.
 
     python -m benchmarks.service_memory
 
-A server is started as `ocr-onnx serve --deadline 600`. What is shared between its processes counts once (Pss); peaks of
+The server is started with `ocr-onnx serve --deadline 600`. Memory shared between its processes counts once (Pss); peaks of
 single processes are the kernel's (VmHWM).
 """
 

@@ -1,6 +1,6 @@
-"""What benchmarks.service measured, as tables.
+"""Write the tables of benchmarks.service.
 
-python -m benchmarks.service_report      writes benchmarks/results/service.md anew from service.json
+python -m benchmarks.service_report      writes benchmarks/results/service.md again from service.json
 """
 
 from __future__ import annotations

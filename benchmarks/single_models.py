@@ -1,4 +1,4 @@
-"""What each model does by itself, on the labelled sets: the second part of docs/choosing-a-model.md."""
+"""Measure single models on the labelled sets: the second part of docs/choosing-a-model.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real pictures for verify_models: photographs, receipts, pages, given to each model as the pipeline would give them."""
+"""Prepare real pictures for verify_models, photographs, receipts and pages, as the pipeline does."""
 
 from __future__ import annotations
 

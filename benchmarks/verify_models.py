@@ -1,12 +1,12 @@
-"""Does every model of the zoo compute in ONNX what it computes in Paddle? Writes docs/models-verified.md.
+"""Compare every model of the zoo in ONNX with the same model in Paddle. Writes docs/models-verified.md.
 
-    python -m benchmarks.verify_models --reference ../shared
+    python -m benchmarks.verify_models --reference FOLDER
 
-Weights are the real ones where a mirror on the Python index or `reference` has them; real ones of an ONNX export put into
-the official graph where only that can be had (reference/models/onnx, or the cache). For the others the official graph
-(reference/models/graphs), or the network rebuilt from PaddleOCR's training code (benchmarks/rebuild.py), is given made-up
-weights that do not saturate: outputs that are all 0 or 1 would prove nothing.
-Real models of the older format are checked in the newer one as well, for official downloads may be either.
+The weights are the real ones if a mirror on the Python index or `reference` has them; else those of an ONNX export
+(reference/models/onnx, or the cache), put into the official graph. For the other models the official graph
+(reference/models/graphs), or the network rebuilt from PaddleOCR's training code (benchmarks/rebuild.py), gets made-up weights that do
+not saturate: outputs that are all 0 or 1 would prove nothing. Real models of the older format are also checked in the newer one,
+because official downloads may have either.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Clients of a server that is measured: each sends the next picture once it has its answer.
+"""Clients of a measured server: each sends the next picture after its last answer.
 
-A process of its own, `python -m benchmarks.runners.clients LOAD`, LOAD in JSON; it prints what came of it as JSON, and
-needs nothing but Python.
+A separate process, `python -m benchmarks.runners.clients LOAD`, with LOAD as JSON. It prints the result as JSON, and needs
+only Python.
 """
 
 from __future__ import annotations

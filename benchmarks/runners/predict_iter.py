@@ -1,4 +1,4 @@
-"""Reads all pictures that a file names, in one call of ocr-onnx's predict_iter, from their bytes."""
+"""Read all pictures of a list, from their bytes, in one call of ocr-onnx's predict_iter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A runner from outside: a process that lives as long as the race and is asked one picture at a time."""
+"""Control a runner: a process that lives as long as the race and reads one picture at a time."""
 
 from __future__ import annotations
 

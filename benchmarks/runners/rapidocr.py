@@ -1,4 +1,4 @@
-"""Reads by RapidOCR: variant `onnxruntime`, `openvino` (its default precision) or `openvino-float32`, and `onnxruntime-cuda`."""
+"""Read with RapidOCR: variant `onnxruntime`, `openvino` (its default precision), `openvino-float32` or `onnxruntime-cuda`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Paddle inference models to ONNX files that say all that using them needs.
+"""Convert Paddle inference models to ONNX files that contain their metadata.
 
-Importing this loads nothing heavy; converting the newer format needs the extra `convert` (Paddle and paddle2onnx, about
-1 GB) on Python 3.11, here or in an environment of its own. What comes out runs anywhere, without it.
+Importing this package is cheap. Converting the newer format requires the extra `convert` (Paddle and paddle2onnx, about 1 GB)
+on Python 3.11, in the present environment or in a separate one. The ONNX files run on any machine without it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""From a path, an address, bytes or an array to pages."""
+"""Read pages from paths, addresses, bytes, file objects, images and arrays."""

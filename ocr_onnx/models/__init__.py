@@ -1,1 +1,1 @@
-"""The models: the zoo's records, languages, metadata, the store on disk, downloads, and the embedded weights."""
+"""Models: the zoo, languages, metadata, the store on disk, downloads, and the embedded weights."""

@@ -1,1 +1,1 @@
-"""Results as files, pictures and text."""
+"""Write results as text, JSON and pictures."""

@@ -1,1 +1,1 @@
-"""PaddleOCR's names and shapes: its classes, parameters, results and pipeline files."""
+"""PaddleOCR's interface: its classes, parameters, results and pipeline files."""

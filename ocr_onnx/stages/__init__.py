@@ -1,1 +1,1 @@
-"""The stages of the pipeline: each is preprocess, run, decode."""
+"""The stages of the pipeline. Each is preprocess, run, decode."""

@@ -1,1 +1,1 @@
-"""Rewrites of graphs: one in each module."""
+"""Graph rewrites, one per module."""

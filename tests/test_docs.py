@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from conftest import PAGES
 
@@ -90,10 +91,21 @@ def test_links_and_pictures_on_a_package_index_lead_to_the_repository(published:
         assert f"]({link if link.startswith('https:') else expected})" in published
 
 
+TARGETS = set(re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[0].split())
+
+
 def test_contributing_lists_every_make_target() -> None:
     listed = set(re.findall(r"make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text("utf-8")))
-    targets = set(re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[0].split())
-    assert targets - {"all"} <= listed <= targets
+    assert TARGETS - {"all"} <= listed <= TARGETS
+
+
+def test_the_workflows_call_make_targets_that_exist() -> None:
+    ci = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    assert (
+        {"check", "test", "site", "check-wheel"} <= set(ci["jobs"]["make"]["strategy"]["matrix"]["target"]) <= TARGETS
+    )
+    release = (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
+    assert set(re.findall(r"run: make ([a-z-]+)", release)) == {"check-wheel"}
 
 
 @pytest.mark.parametrize("page", [readme.README, DOCS / "usage.md", DOCS / "models.md"], ids=lambda p: p.name)

@@ -1,4 +1,4 @@
-"""A script as a user of PaddleOCR writes it; tests/test_paddleocr.py runs it with another import and compares.
+"""A script as a user of PaddleOCR writes it; tests/paddle/test_paddleocr.py runs it with another import and compares.
 
 python script.py PAGES OUTCOME.jsonl
 """

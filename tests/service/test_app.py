@@ -197,7 +197,7 @@ def test_of_a_bug_the_log_has_the_place_and_not_the_text(lines: io.StringIO) -> 
         server.post()
     (line,) = [json.loads(each) for each in lines.getvalue().splitlines() if "error" in json.loads(each)]
     assert line["error"] == "ZeroDivisionError"
-    assert any("test_service_app.py" in place for place in line["raised"])
+    assert any("test_app.py" in place for place in line["raised"])
     assert "secret" not in lines.getvalue()
 
 

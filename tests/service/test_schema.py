@@ -1,6 +1,6 @@
 """Requests made up from the OpenAPI document: none is answered by what the document does not say.
 
-5,000 go to an engine that is a function. `pytest tests/test_service_schema.py --real-engine` sends 200 to the real one.
+5,000 go to an engine that is a function. `pytest tests/service/test_schema.py --real-engine` sends 200 to the real one.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from enum import IntEnum
 from ipaddress import IPv6Address, ip_address
@@ -51,15 +52,17 @@ class Connections:
         self._addresses[address] += 1
 
     def trim(self, newest: Connection) -> None:
-        """Cut others in favor of a new connection, of its address and of all, until they are within the limits.
+        """Cut older connections in favor of a new one, of its address and of all, until they are within the limits.
 
-        To be called once the server has read what had come on all connections taken with it.
+        Call this once for each connection, after the server has read the data that had arrived on all connections accepted
+        with it. Connections that were accepted later are not cut: their data may not have arrived yet, and they are trimmed
+        themselves.
         """
         address = self._open.get(newest, "")
-        while newest in self._open and 0 < self._per_address < self._addresses[address]:
-            self._cut(newest, address)
-        while newest in self._open and len(self._open) > self._most:
-            self._cut(newest, None)
+        while 0 < self._per_address < self._addresses[address] and self._cut(newest, address):
+            pass
+        while len(self._open) > self._most and self._cut(newest, None):
+            pass
 
     def answered(self, connection: Connection) -> None:
         """Note that a connection begins to wait for its next request: it counts as the newest."""
@@ -74,13 +77,22 @@ class Connections:
             if not self._addresses[address]:
                 del self._addresses[address]
 
-    def _cut(self, newest: Connection, address: str | None) -> None:
-        """Cut a connection of an address, or of any: the newest if all others have sent complete requests."""
-        others = (each for each, of in self._open.items() if each is not newest and address in {None, of})
-        oldest = min(others, key=lambda each: each.received, default=newest)
+    def _cut(self, newest: Connection, address: str | None) -> bool:
+        """Cut an older connection of an address, or of any: the newest if all older ones have sent complete requests.
+
+        Returns whether one was cut. None is if `newest` is closed, or if there is no older connection.
+        """
+        if newest not in self._open:
+            return False
+        older = itertools.takewhile(lambda each: each is not newest, self._open)
+        others = (each for each in older if address in {None, self._open[each]})
+        oldest = min(others, key=lambda each: each.received, default=None)
+        if oldest is None:
+            return False
         chosen = newest if oldest.received is Received.REQUEST else oldest
         self.forget(chosen)
         chosen.cut()
+        return True
 
 
 def client_network(host: str) -> str:

@@ -64,6 +64,19 @@ def test_connections_taken_together_are_cut_only_after_all_were_read() -> None:
     assert (cut(peers).count(False), peers[0].is_cut) == (2, False)
 
 
+@pytest.mark.parametrize(("most", "per_address"), [(2, 0), (100, 2)])
+def test_a_connection_whose_request_has_not_come_yet_is_not_cut_for_an_earlier_one(most: int, per_address: int) -> None:
+    connections = Connections(most, per_address)
+    slow, earlier, later = [Peer(Received.HEADER), Peer(Received.HEADER)], Peer(Received.HEADER), Peer()
+    filled(connections, *slow)
+    for peer in (earlier, later):
+        connections.add(peer, "192.0.2.1")
+    connections.trim(earlier)
+    later.received = Received.REQUEST
+    connections.trim(later)
+    assert (cut(slow), earlier.is_cut, later.is_cut) == ([True, True], False, False)
+
+
 def test_a_new_connection_is_not_cut_before_one_that_sends_its_body_slowly() -> None:
     connections = Connections(2, 0)
     slow, new = [Peer(Received.HEADER), Peer(Received.HEADER)], Peer()

@@ -22,6 +22,9 @@ from ocr_onnx.runtime.causes import Wheels
 
 PAGES = Path(__file__).parent / "pages"
 
+PATIENCE = 180.0
+"""Seconds after which something hangs: nothing takes as long, on however busy a machine."""
+
 # On a machine with other work a case may take any time.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")

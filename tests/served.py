@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import numpy as np
-from conftest import PAGES
+from conftest import PAGES, PATIENCE
 
 from ocr_onnx import OCROptions, OCRResult
 from ocr_onnx.service.engine import Check, Engine
@@ -24,6 +25,12 @@ from ocr_onnx.service.settings import Settings
 from ocr_onnx.types import Image, Page, TextBox, TextLine, Word
 
 SIGN = (PAGES / "sign.png").read_bytes()
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Given to each client: one of its own would load all certificates, which takes longer than most requests."""
+
+AT_ONCE = 1
+"""Processor seconds of the server's thread for one small answer, which takes some milliseconds of them."""
 
 
 def base64_of(data: bytes) -> str:
@@ -50,6 +57,15 @@ class Running:
     """The options of each page that was read."""
 
     server: Server | None = None
+    thread: threading.Thread | None = None
+    """The server's, with its event loop; files are decoded and pages read elsewhere."""
+
+    @property
+    def processor_seconds(self) -> float:
+        """What the server's thread has taken, to which a busy machine adds nothing."""
+        assert self.thread is not None
+        assert self.thread.ident is not None
+        return time.clock_gettime(time.pthread_getcpuclockid(self.thread.ident))
 
     @property
     def connections(self) -> int:
@@ -63,23 +79,33 @@ class Running:
 
     def post(self, headers: dict[str, str] | None = None, **content: Any) -> httpx.Response:
         content = {"file": base64_of(SIGN), "visualize": False} | content
-        return httpx.post(f"{self.url}/ocr", json=content, headers=headers, timeout=30)
+        return self.send("POST", json=content, headers=headers)
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        return httpx.get(self.url + path, headers=headers, timeout=30)
+        return self.send("GET", path, headers=headers)
+
+    def send(self, method: str, path: str = "/ocr", **content: Any) -> httpx.Response:
+        return httpx.request(method, self.url + path, timeout=PATIENCE, verify=NO_TLS, **content)
 
     def raw(self, data: bytes) -> socket.socket:
         """A connection on which something was sent."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
         connection.sendall(data)
         return connection
 
     def answers_at_once(self) -> bool:
-        begin = time.monotonic()
-        return self.post().status_code == 200 and time.monotonic() - begin < 1
+        """Whether a request is answered while the server's thread does little else."""
+        begin = self.processor_seconds
+        return self.post().status_code == 200 and self.processor_seconds - begin < AT_ONCE
+
+    def answers(self) -> bool:
+        """Whether a request is answered; one that is slower than the server's limits may be cut off."""
+        with suppress(httpx.TransportError):
+            return self.post().status_code == 200
+        return False
 
     def wait_until(self, holds: Callable[[], bool]) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while not holds():
             assert time.monotonic() < end
             time.sleep(0.01)
@@ -106,17 +132,17 @@ def running(
         try:
             port = listener.getsockname()[1]
             wait_for(port)
-            yield Running(port, server.work, seen, server)
+            yield Running(port, server.work, seen, server, thread)
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(PATIENCE)
 
 
 def wait_for(port: int) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while True:
         try:
-            httpx.get(f"http://127.0.0.1:{port}/health", timeout=5)
+            httpx.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE, verify=NO_TLS)
         except httpx.TransportError:
             assert time.monotonic() < end
             time.sleep(0.05)

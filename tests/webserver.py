@@ -22,6 +22,8 @@ class Request(http.server.BaseHTTPRequestHandler):
     asked: list[str]
     named: list[str]
     """The hosts they were asked of."""
+    dripped: list[str]
+    """The paths that were sent byte by byte to their end, which takes many seconds."""
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
@@ -73,6 +75,7 @@ class Request(http.server.BaseHTTPRequestHandler):
             self.wfile.write(bytes([byte]))
             self.wfile.flush()
             time.sleep(0.05)
+        self.dripped.append(self.path)
 
     def send_packed(self, coding: str) -> None:
         self.send_response(200)
@@ -104,7 +107,7 @@ class Request(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def serving(tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """The port of a server on 127.0.0.1."""
-    Request.asked, Request.named = [], []
+    Request.asked, Request.named, Request.dripped = [], [], []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Request)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,9 +94,8 @@ def test_too_many_bytes_are_refused(host: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["slow", "drip"])
 def test_a_server_that_gives_a_byte_now_and_then_is_given_up_in_time(host: str, path: str) -> None:
-    begin = time.monotonic()
     assert "took longer than 0.5 seconds" in refusal(f"{host}/{path}", InputOptions(download_timeout=0.5))
-    assert time.monotonic() - begin < 4
+    assert Request.dripped == []
 
 
 def test_a_broken_download_is_no_picture(host: str) -> None:

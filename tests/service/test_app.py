@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from click.testing import CliRunner
 from served import Running, base64_of, read, running
@@ -46,7 +45,7 @@ def test_probes_answer(server: Running, path: str, text: str) -> None:
     ],
 )
 def test_what_is_not_served_is_answered_in_the_same_form(server: Running, method: str, path: str, status: int) -> None:
-    answer = httpx.request(method, server.url + path)
+    answer = server.send(method, path)
     assert (answer.status_code, answer.json()["errorCode"]) == (status, status)
     assert list(answer.json()) == ["logId", "errorCode", "errorMsg"]
     assert ("allow" in answer.headers) == (status == 405)
@@ -180,7 +179,7 @@ def test_each_request_is_a_line_in_the_log_without_what_it_held(lines: io.String
     with running() as server:
         server.post(logId="order-7")
         server.post(logId="order-8", file="c2VjcmV0")
-        httpx.get(f"{server.url}/c2VjcmV0?a=c2VjcmV0", headers={"X-Other": "c2VjcmV0"})
+        server.get("/c2VjcmV0?a=c2VjcmV0", **{"X-Other": "c2VjcmV0"})
     logged = [json.loads(line) for line in lines.getvalue().splitlines()]
     requests = [line for line in logged if line["message"] == "request"]
     assert [(r["logId"], r["route"], r["status"], r["pages"]) for r in requests[:2]] == [

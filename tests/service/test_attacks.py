@@ -14,13 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import numpy as np
 import PIL.Image
 import pytest
 from bombs import nested_forms, png, tiff
-from conftest import encoded
-from served import SIGN, Running, base64_of, running
+from conftest import PATIENCE, encoded
+from served import AT_ONCE, SIGN, Running, base64_of, running
 
 from ocr_onnx.service import bodies
 from ocr_onnx.service.refusals import Refused
@@ -32,6 +31,13 @@ HEAD = b"POST /ocr HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
+    with running(max_body_megabytes=2) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Running]:
+    """A server that cuts off slow clients soon."""
     with running(header_timeout=0.5, transfer_timeout=1, max_body_megabytes=2) as server:
         yield server
 
@@ -93,21 +99,25 @@ def test_a_body_that_is_too_large_by_a_byte_is_refused(server: Running) -> None:
         yield b" "
 
     headers = {"Content-Type": "application/json"}
-    assert httpx.post(f"{server.url}/ocr", content=blocks(), headers=headers).status_code == 413
+    assert server.send("POST", content=blocks(), headers=headers).status_code == 413
     assert server.answers_at_once()
 
 
-def test_a_header_that_does_not_end_is_cut_off(server: Running) -> None:
-    connections = [server.raw(b"POST /ocr HTTP/1.1\r\nX-Slow: ") for _ in range(50)]
-    begin = time.monotonic()
-    assert server.answers_at_once()
+def test_a_header_that_does_not_end_is_cut_off(impatient: Running) -> None:
+    connections = [impatient.raw(b"POST /ocr HTTP/1.1\r\nX-Slow: ") for _ in range(50)]
     assert [answer_on(connection) for connection in connections] == [b""] * 50
-    assert time.monotonic() - begin < 10
-    server.wait_until(server.answers_at_once)
+    impatient.wait_until(impatient.answers)
 
 
-def test_a_header_that_comes_byte_by_byte_is_cut_off_also_on_a_used_connection(server: Running) -> None:
-    connection = server.raw(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+def test_headers_that_do_not_end_hold_nobody_up(server: Running) -> None:
+    connections = [server.raw(b"POST /ocr HTTP/1.1\r\nX-Slow: ") for _ in range(50)]
+    assert server.answers_at_once()
+    for connection in connections:
+        connection.close()
+
+
+def test_a_header_that_comes_byte_by_byte_is_cut_off_also_on_a_used_connection(impatient: Running) -> None:
+    connection = impatient.raw(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
     received = b""
     while b"Healthy" not in received:
         # Head and body may come apart.
@@ -115,23 +125,32 @@ def test_a_header_that_comes_byte_by_byte_is_cut_off_also_on_a_used_connection(s
         assert part
 
     def drip() -> None:
-        for _ in range(100):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             connection.sendall(b"G")
             time.sleep(0.05)
 
     with pytest.raises(ConnectionError):
         drip()
     connection.close()
-    assert server.answers_at_once()
+    impatient.wait_until(impatient.answers)
 
 
-def test_a_body_that_does_not_end_is_cut_off(server: Running) -> None:
+def test_a_body_that_does_not_end_is_cut_off() -> None:
+    with running(transfer_timeout=1) as server:
+        connections = [server.raw(HEAD + b"Content-Length: 1000\r\n\r\n{") for _ in range(50)]
+        statuses = [answer_on(connection).partition(b"\r\n")[0] for connection in connections]
+        assert statuses == [b"HTTP/1.1 408 Request Timeout"] * 50
+        server.wait_until(lambda: server.work.open == 0)
+        server.wait_until(server.answers)
+
+
+def test_bodies_that_do_not_end_hold_nobody_up(server: Running) -> None:
     connections = [server.raw(HEAD + b"Content-Length: 1000\r\n\r\n{") for _ in range(50)]
+    server.wait_until(lambda: server.connections >= 50)
     assert server.answers_at_once()
-    statuses = [answer_on(connection).partition(b"\r\n")[0] for connection in connections]
-    assert statuses == [b"HTTP/1.1 408 Request Timeout"] * 50
-    server.wait_until(lambda: server.work.open == 0)
-    assert server.answers_at_once()
+    for connection in connections:
+        connection.close()
 
 
 def test_chunks_of_a_byte_are_cut_off_before_they_hold_up_others(server: Running) -> None:
@@ -144,9 +163,9 @@ def test_chunks_of_a_byte_are_cut_off_before_they_hold_up_others(server: Running
 
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(send)
-        begin = time.monotonic()
+        begin = server.processor_seconds
         assert server.get("/health").status_code == 200
-        assert time.monotonic() - begin < 1
+        assert server.processor_seconds - begin < AT_ONCE
         assert answer.result() == b""
     assert server.answers_at_once()
 
@@ -160,26 +179,26 @@ def test_short_lines_may_each_be_a_chunk() -> None:
 
     headers = {"Content-Type": "application/json"}
     with running(max_body_megabytes=2) as server:
-        assert httpx.post(f"{server.url}/ocr", content=lines(), headers=headers, timeout=30).status_code == 200
+        assert server.send("POST", content=lines(), headers=headers).status_code == 200
 
 
-def test_lines_that_are_not_taken_are_dropped_and_their_thread_is_free(server: Running) -> None:
+def test_lines_that_are_not_taken_are_dropped_and_their_thread_is_free(impatient: Running) -> None:
     rng = np.random.default_rng(6)
     frames = [PIL.Image.fromarray(rng.integers(0, 256, (700, 700, 3), np.uint8)) for _ in range(8)]
     file = base64_of(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:], compression="jpeg", quality=5))
     body = json.dumps({"file": file, "visualize": True}).encode()
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect(("127.0.0.1", server.port))
+    connection.connect(("127.0.0.1", impatient.port))
     head = HEAD + b"Accept: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % len(body)
     connection.sendall(head + body)
-    server.wait_until(lambda: server.work.open == 1)
-    server.wait_until(lambda: server.work.open == 0)
+    impatient.wait_until(lambda: impatient.work.open == 1)
+    impatient.wait_until(lambda: impatient.work.open == 0)
     assert b'"errorCode"' not in answer_on(connection)
-    assert server.answers_at_once()
+    impatient.wait_until(impatient.answers)
 
 
-def test_an_answer_that_is_not_taken_is_dropped(server: Running) -> None:
+def test_an_answer_that_is_not_taken_is_dropped(server: Running, impatient: Running) -> None:
     noise = np.random.default_rng(6).integers(0, 256, (1500, 1500, 3), np.uint8)
     file = base64_of(encoded(PIL.Image.fromarray(noise), "JPEG", quality=30))
     whole = len(server.post(file=file, visualize=True).content)
@@ -187,12 +206,12 @@ def test_an_answer_that_is_not_taken_is_dropped(server: Running) -> None:
     body = json.dumps({"file": file, "visualize": True}).encode()
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect(("127.0.0.1", server.port))
+    connection.connect(("127.0.0.1", impatient.port))
     connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-    server.wait_until(lambda: server.connections == 1)
-    server.wait_until(lambda: server.connections == 0)
+    impatient.wait_until(lambda: impatient.connections == 1)
+    impatient.wait_until(lambda: impatient.connections == 0)
     assert len(answer_on(connection)) < whole
-    assert server.answers_at_once()
+    impatient.wait_until(impatient.answers)
 
 
 IDLE = b""
@@ -215,7 +234,7 @@ def test_connections_that_send_no_request_keep_nobody_out(sent: bytes, share: in
 
 def test_one_address_has_no_more_connections_than_its_share() -> None:
     with running(max_connections=20, max_connections_per_address=5) as server:
-        other = socket.create_connection(("127.0.0.1", server.port), timeout=30, source_address=("127.0.0.2", 0))
+        other = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE, source_address=("127.0.0.2", 0))
         mine = [server.raw(IDLE) for _ in range(40)]
         server.wait_until(lambda: server.connections == 6)
         other.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -248,7 +267,7 @@ def test_what_is_no_http_is_refused(server: Running, request_: bytes) -> None:
 def test_nothing_of_a_request_gets_into_the_headers_of_its_answer(server: Running) -> None:
     answer = server.post({"X-API-Key": "injected", "Accept": "injected"}, logId="in-jected")
     assert "jected" not in repr(answer.headers)
-    refused = httpx.get(f"{server.url}/a%0d%0aSet-Cookie:%20injected")
+    refused = server.get("/a%0d%0aSet-Cookie:%20injected")
     assert (refused.status_code, "injected" in repr(refused.headers) + refused.text) == (404, False)
 
 
@@ -265,13 +284,13 @@ def test_a_request_with_two_lengths_ends_the_connection(server: Running, path: s
 def test_no_answer_points_to_the_host_that_a_request_names() -> None:
     with running(allow_host=("evil.example",)) as server:
         for path in ("/health/", "/ocr/", "//evil.example/"):
-            answer = httpx.get(server.url + path, headers={"Host": "evil.example"})
+            answer = server.get(path, Host="evil.example")
             assert (answer.status_code, "evil" in repr(answer.headers)) == (404, False)
 
 
 def test_an_endless_content_type_is_not_read(server: Running) -> None:
     kind = "multipart/form-data; " + ";" * 60_000 + "boundary=a"
-    answer = httpx.post(f"{server.url}/ocr", content=b"--a--", headers={"Content-Type": kind})
+    answer = server.send("POST", content=b"--a--", headers={"Content-Type": kind})
     assert answer.status_code == 415
 
 
@@ -280,7 +299,7 @@ def test_a_form_chooses_no_codec_of_ours(server: Running, charset: str) -> None:
     slow = b"a" * 400_000 + b"-" + b"a9" * 100_000
     body = b'--a\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + slow + b"\r\n--a--\r\n"
     kind = f"multipart/form-data; boundary=a; charset={charset}"
-    answer = httpx.post(f"{server.url}/ocr", content=body, headers={"Content-Type": kind}, timeout=5)
+    answer = server.send("POST", content=body, headers={"Content-Type": kind})
     assert (answer.status_code, answer.json()["errorMsg"]) == (415, "a form is read as UTF-8 alone: send it so")
     assert server.answers_at_once()
 
@@ -291,7 +310,7 @@ MANY = 2 * MEGABYTE - 100
 @pytest.mark.parametrize("value", [b"[],", b'{"":0},', b"0,", b"[" * 3, b"{" * 3], ids=repr)
 def test_a_json_body_of_many_values_is_refused_before_they_are_made(server: Running, value: bytes) -> None:
     body = b'{"file": "AAAA", "other": [' + value * (MANY // len(value)) + b"0]}"
-    answer = httpx.post(f"{server.url}/ocr", content=body, headers={"Content-Type": "application/json"})
+    answer = server.send("POST", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert "values" in answer.json()["errorMsg"]
     assert server.answers_at_once()
@@ -320,10 +339,10 @@ def test_white_space_in_base64_takes_no_memory() -> None:
     ids=["headers", "a header", "parts", "parameters", "empty lines", "almost boundaries"],
 )
 def test_hostile_forms_are_refused_at_once(server: Running, body: bytes) -> None:
-    begin = time.monotonic()
+    begin = time.process_time()
     kind = "multipart/form-data; boundary=a"
-    answer = httpx.post(f"{server.url}/ocr", content=body, headers={"Content-Type": kind}, timeout=5)
-    assert (answer.status_code, time.monotonic() - begin < 1) == (422, True)
+    answer = server.send("POST", content=body, headers={"Content-Type": kind})
+    assert (answer.status_code, time.process_time() - begin < AT_ONCE) == (422, True)
     assert server.answers_at_once()
 
 
@@ -346,7 +365,7 @@ def test_hostile_forms_are_refused_at_once(server: Running, body: bytes) -> None
 def test_pages_of_other_sites_may_not_ask(server: Running, headers: dict[str, str], status: int) -> None:
     given = {name: value.format(f"127.0.0.1:{server.port}") for name, value in headers.items()}
     assert server.post(given).status_code == status
-    form = httpx.post(f"{server.url}/ocr", data={"visualize": "0"}, files={"file": SIGN}, headers=given)
+    form = server.send("POST", data={"visualize": "0"}, files={"file": SIGN}, headers=given)
     assert form.status_code == status
     assert server.get("/", **given).status_code == 200
 
@@ -390,10 +409,10 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_are_refused_while_others_are_answered(name: str) -> None:
     with running(threads=2) as server, ThreadPoolExecutor(1) as pool:
-        assert server.answers_at_once() or server.answers_at_once()
+        assert server.answers_at_once()
         before = resident()
         answer = pool.submit(server.post, file=base64_of(BOMBS[name]()))
-        server.wait_until(server.answers_at_once)
+        assert server.answers_at_once()
         assert answer.result().status_code == 422
         assert resident() - before < 32
         assert server.answers_at_once()

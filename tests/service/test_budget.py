@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import encoded
+from conftest import PATIENCE, encoded
 from served import Running, base64_of, read, running
 
 from ocr_onnx import OCR, OCROptions, OCRResult
@@ -49,19 +49,19 @@ class Reader:
     def _take(self, limit: Budget, needed: int) -> None:
         with suppress(ClientGoneError), limit.reserved(needed, self.wanted):
             self.has.set()
-            self.may_end.wait(20)
+            self.may_end.wait(PATIENCE)
 
     def end(self) -> None:
         self.may_end.set()
-        self.thread.join(20)
+        self.thread.join(PATIENCE)
 
     def leave(self) -> None:
         self.wanted.drop()
-        self.thread.join(20)
+        self.thread.join(PATIENCE)
 
 
 def until(fact: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not fact():
         assert time.monotonic() < end
         time.sleep(0.005)
@@ -106,10 +106,10 @@ def test_without_a_budget_every_page_is_read() -> None:
 def test_a_page_waits_until_another_gives_its_memory_back() -> None:
     limit = Budget(10)
     first = Reader(limit, 6)
-    assert first.has.wait(20)
+    assert first.has.wait(PATIENCE)
     second = waiting(limit, 6)
     first.end()
-    assert second.has.wait(20)
+    assert second.has.wait(PATIENCE)
     assert (limit.used, second.wanted.waits_for_memory) == (6, False)
     second.end()
 
@@ -117,13 +117,13 @@ def test_a_page_waits_until_another_gives_its_memory_back() -> None:
 def test_small_pages_do_not_overtake_a_large_one() -> None:
     limit = Budget(10)
     first = Reader(limit, 6)
-    assert first.has.wait(20)
+    assert first.has.wait(PATIENCE)
     large = waiting(limit, 6)
     small = waiting(limit, 1)
     assert not small.has.wait(0.05)
     first.end()
-    assert large.has.wait(20)
-    assert small.has.wait(20)
+    assert large.has.wait(PATIENCE)
+    assert small.has.wait(PATIENCE)
     large.end()
     small.end()
 
@@ -131,11 +131,11 @@ def test_small_pages_do_not_overtake_a_large_one() -> None:
 def test_who_leaves_while_waiting_lets_the_next_one_in() -> None:
     limit = Budget(10)
     first = Reader(limit, 6)
-    assert first.has.wait(20)
+    assert first.has.wait(PATIENCE)
     large = waiting(limit, 10)
     small = waiting(limit, 4)
     large.leave()
-    assert small.has.wait(20)
+    assert small.has.wait(PATIENCE)
     assert (limit.used, large.wanted.waits_for_memory) == (10, True)
     first.end()
     small.end()
@@ -184,9 +184,17 @@ class Slow:
     def __init__(self) -> None:
         self.may, self.begun = threading.Event(), threading.Semaphore(0)
 
+    def let_through(self, server: Running) -> None:
+        """Have a page read, after which the server has started all that the next one needs."""
+        self.may.set()
+        server.wait_until(lambda: sent(server, 1).status_code == 200)
+        self.may.clear()
+        while self.begun.acquire(blocking=False):
+            pass
+
     def read(self, page: Page, options: OCROptions, _: Check) -> OCRResult:
         self.begun.release()
-        self.may.wait(20)
+        self.may.wait(PATIENCE)
         return read(page, options)
 
 
@@ -204,22 +212,23 @@ def test_a_page_alone_above_the_budget_is_422_and_names_no_number_of_the_server(
 def test_a_page_that_waits_for_memory_past_the_deadline_is_503_with_a_time_to_retry() -> None:
     slow = Slow()
     with running(slow.read, by_width, max_memory=200, threads=2, deadline=2) as server, ThreadPoolExecutor(2) as pool:
+        slow.let_through(server)
         first = pool.submit(sent, server, 150)
-        assert slow.begun.acquire(timeout=20)
+        assert slow.begun.acquire(timeout=PATIENCE)
         second = sent(server, 100)
         assert (second.status_code, second.headers["Retry-After"].isdecimal()) == (503, True)
         assert "memory" in second.json()["errorMsg"]
         assert first.result().status_code == 504
         assert 'ocr_onnx_refused_total{reason="memory"} 1.0' in server.get("/metrics").text
         slow.may.set()
-        assert sent(server, 200).status_code == 200
+        server.wait_until(lambda: sent(server, 200).status_code == 200)
 
 
 def test_a_page_that_waits_is_read_once_there_is_memory() -> None:
     slow = Slow()
     with running(slow.read, by_width, max_memory=200, threads=3) as server, ThreadPoolExecutor(3) as pool:
         answers = [pool.submit(sent, server, 150) for _ in range(3)]
-        assert slow.begun.acquire(timeout=20)
+        assert slow.begun.acquire(timeout=PATIENCE)
         assert not slow.begun.acquire(timeout=0.2)
         slow.may.set()
         assert [answer.result().status_code for answer in answers] == [200, 200, 200]

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from bombs import document, drawing, form, gif, nested_forms, png, resident, slow, tiff
-from conftest import PAGES, RGB, encoded, only, pdf
+from conftest import PAGES, PATIENCE, RGB, encoded, only, pdf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,8 +28,8 @@ from ocr_onnx.types import Page
 
 TINY = (PAGES / "tiny.png").read_bytes()
 THREE = pdf((50, 40), (60, 40), (70, 40))
-TIGHT = DecodeLimits(memory=2**28, cpu_seconds=1, wall_seconds=20)
-"""A tenth of what the bombs below would take."""
+TIGHT = DecodeLimits(memory=2**28, cpu_seconds=1, wall_seconds=PATIENCE)
+"""A tenth of the memory and of the processor time that the bombs below would take, and as much time as they need for them."""
 
 Kind = Literal["image", "pdf"]
 

@@ -8,13 +8,13 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from conftest import PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 from webserver import PNG, Request, serving
@@ -309,36 +309,33 @@ def test_only_a_whole_answer_is_taken(port: int, path: str, status: int) -> None
 
 @pytest.mark.parametrize("path", ["slow", "drip"])
 def test_a_server_that_gives_a_byte_now_and_then_is_given_up_in_time(port: int, path: str) -> None:
-    begin = time.monotonic()
     allowed = policy(f"pictures.example:{port}", timeout=0.5)
     text = refusal(f"http://pictures.example:{port}/{path}", allowed, at("127.0.0.1"))
     assert "took longer than 0.5 seconds" in text
-    assert time.monotonic() - begin < 2
+    assert Request.dripped == []
 
 
 def test_a_resolver_that_does_not_answer_is_given_up_in_time() -> None:
-    over = threading.Event()
+    over, answered = threading.Event(), threading.Event()
 
     def silent(host: str, port: int) -> list[str]:
-        over.wait(30)
+        over.wait(PATIENCE)
+        answered.set()
         return ["127.0.0.1"]
 
-    begin = time.monotonic()
     text = refusal("http://pictures.example/", policy("pictures.example", timeout=0.3), silent)
-    over.set()
     assert "took longer than 0.3 seconds" in text
-    assert time.monotonic() - begin < 2
+    assert not answered.is_set()
+    over.set()
 
 
 def test_a_server_that_never_ends_its_tls_greeting_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        begin = time.monotonic()
         text = refusal(
             f"https://pictures.example:{port}/", policy(f"pictures.example:{port}", timeout=0.4), at("127.0.0.1")
         )
     assert "took longer than 0.4 seconds" in text
-    assert time.monotonic() - begin < 2
 
 
 def test_a_server_that_speaks_no_http_is_not_quoted() -> None:

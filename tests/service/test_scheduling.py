@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from conftest import PAGES, pdf
+from conftest import PAGES, PATIENCE, pdf
 from served import SIGN, Running, base64_of, read, running, wait_for
 
 from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
@@ -38,6 +38,14 @@ from ocr_onnx.service.settings import Settings
 from ocr_onnx.stages.detection import TextDetector
 from ocr_onnx.types import Page, Run, Tensor
 
+BODY = json.dumps({"file": base64_of(SIGN)}).encode()
+REQUEST = (
+    b"POST /ocr HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
+)
+
+DEADLINE = 1.5
+"""Seconds, of which a request whose page is not waited for takes few hundredths."""
+
 
 class Gate:
     """An engine that waits until it may go on, and asks meanwhile whether it is still wanted."""
@@ -46,6 +54,14 @@ class Gate:
         self.may = threading.Event()
         self.at_work = threading.Semaphore(0)
         self.left = threading.Event()
+
+    def open_once(self, server: Running) -> None:
+        """Let a request through, after which the server has started all that the next one needs."""
+        self.may.set()
+        server.wait_until(lambda: server.post().status_code == 200)
+        self.may.clear()
+        while self.at_work.acquire(blocking=False):
+            pass
 
     def read(self, page: Page, options: OCROptions, check: Callable[[], None]) -> OCRResult:
         self.at_work.release()
@@ -96,11 +112,12 @@ def test_one_client_may_have_so_many_requests() -> None:
 
 def test_work_past_its_deadline_is_answered_so_and_ended() -> None:
     gate = Gate()
-    with running(gate.read, deadline=0.5) as server:
+    with running(gate.read, deadline=DEADLINE) as server:
+        gate.open_once(server)
         assert server.post().status_code == 504
-        assert gate.left.wait(20)
+        assert gate.left.wait(PATIENCE)
         gate.may.set()
-        assert server.post().status_code == 200
+        server.wait_until(lambda: server.post().status_code == 200)
 
 
 def test_what_waits_past_its_deadline_is_told_to_come_again() -> None:
@@ -109,9 +126,10 @@ def test_what_waits_past_its_deadline_is_told_to_come_again() -> None:
     def stubborn(page: Page, options: OCROptions, _: Callable[[], None]) -> OCRResult:
         return gate.read(page, options, lambda: None)
 
-    with running(stubborn, deadline=0.5) as server:
+    with running(stubborn, deadline=DEADLINE) as server:
+        gate.open_once(server)
         with posting(server, 1) as first:
-            assert gate.at_work.acquire(timeout=20)
+            assert gate.at_work.acquire(timeout=PATIENCE)
             refused = server.post()
         assert [answer.status_code for answer in first] == [504]
         assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
@@ -122,12 +140,10 @@ def test_what_waits_past_its_deadline_is_told_to_come_again() -> None:
 def test_a_client_that_leaves_ends_its_work() -> None:
     gate = Gate()
     with running(gate.read) as server:
-        body = json.dumps({"file": base64_of(SIGN)}).encode()
-        head = f"POST /ocr HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        connection = server.raw(head.encode() + body)
-        assert gate.at_work.acquire(timeout=20)
+        connection = server.raw(REQUEST)
+        assert gate.at_work.acquire(timeout=PATIENCE)
         connection.close()
-        assert gate.left.wait(20)
+        assert gate.left.wait(PATIENCE)
         server.wait_until(lambda: server.work.admitted == server.work.open == 0)
         gate.may.set()
         assert server.answers_at_once()
@@ -142,9 +158,9 @@ def test_a_client_that_leaves_amid_lines_ends_its_work() -> None:
     with running(second_waits) as server:
         content = {"file": base64_of(pdf(*[(50, 60)] * 3)), "visualize": False}
         headers = {"Accept": "application/x-ndjson"}
-        with httpx.stream("POST", f"{server.url}/ocr", json=content, headers=headers, timeout=30) as answer:
+        with httpx.stream("POST", f"{server.url}/ocr", json=content, headers=headers, timeout=PATIENCE) as answer:
             assert json.loads(next(answer.iter_lines()))["page"] == 0
-        assert gate.left.wait(20)
+        assert gate.left.wait(PATIENCE)
         server.wait_until(lambda: server.work.admitted == server.work.open == 0)
 
 
@@ -152,9 +168,10 @@ def test_a_request_that_waits_and_is_left_takes_no_thread() -> None:
     gate = Gate()
     with running(gate.read) as server:
         with posting(server, 1) as answers:
-            assert gate.at_work.acquire(timeout=20)
-            with pytest.raises(httpx.ReadTimeout):
-                httpx.post(f"{server.url}/ocr", json={"file": base64_of(SIGN)}, timeout=0.3)
+            assert gate.at_work.acquire(timeout=PATIENCE)
+            connection = server.raw(REQUEST)
+            server.wait_until(lambda: server.work.admitted == 2)
+            connection.close()
             server.wait_until(lambda: server.work.admitted == 1)
             gate.may.set()
         assert [answer.status_code for answer in answers] == [200]
@@ -165,7 +182,7 @@ def test_bodies_in_memory_are_bounded_together() -> None:
     gate = Gate()
     with running(gate.read, max_body_megabytes=0.05, max_waiting_megabytes=0.05) as server:
         with posting(server, 1) as answers:
-            assert gate.at_work.acquire(timeout=20)
+            assert gate.at_work.acquire(timeout=PATIENCE)
             refused = server.post(other="x" * 20_000)
             assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
             gate.may.set()
@@ -212,13 +229,13 @@ def test_of_a_page_of_a_hundred_thousand_lines_so_many_are_read(ocr: OCR) -> Non
 
     options = options_of(parse({"file": "a"}), OCROptions(), Settings()).detection
     page = np.zeros((3200, 3200, 3), np.uint8)
-    begin = time.monotonic()
+    begin = time.process_time()
     boxes = engine.BoundedDetector(spots, ocr.detect.metadata)(
         page, replace(options, limit_type="max", limit_side_len=3200)
     )
     assert (page.shape[0] // 10) ** 2 > 100_000
     assert len(boxes) == Settings().max_lines
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_told_to_end_twice_a_server_still_answers_what_it_took() -> None:
@@ -253,11 +270,11 @@ def command(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Running, l
         port = next(line["port"] for line in logged if "port" in line)
         wait_for(port)
         yield process, Running(port, None), logged  # type: ignore[arg-type]
-        process.wait(60)
-        reader.join(20)
+        process.wait(PATIENCE)
+        reader.join(PATIENCE)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(PATIENCE)
         process.stderr.close()
 
 
@@ -267,7 +284,7 @@ def test_sigterm_under_load_answers_what_was_taken_refuses_what_comes_and_ends_w
     ended = threading.Event()
 
     def load(url: str) -> None:
-        with httpx.Client(timeout=60, headers={"Content-Type": "application/json"}) as client:
+        with httpx.Client(timeout=PATIENCE, headers={"Content-Type": "application/json"}) as client:
             while not ended.is_set():
                 try:
                     outcomes.append(client.post(url, content=body).status_code)
@@ -282,7 +299,7 @@ def test_sigterm_under_load_answers_what_was_taken_refuses_what_comes_and_ends_w
             server.wait_until(lambda: outcomes.count(200) >= 3)
         finally:
             process.send_signal(signal.SIGTERM)
-            code = process.wait(60)
+            code = process.wait(PATIENCE)
             ended.set()
         for each in sent:
             each.result()
@@ -303,7 +320,7 @@ def test_several_processes_serve_one_port_and_count_together() -> None:
         server.wait_until(lambda: len([line for line in logged if line["message"] == "listening"]) == 3)
         assert server.post().status_code == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_processes_whose_parent_is_killed_end_and_leave_nothing_behind(

@@ -93,11 +93,11 @@ _MODULES = {
     "TextRecognition": "paddle.single_models",
     "Word": "types",
 }
-"""The module below ocr_onnx that defines each public name."""
+"""The module of ocr_onnx that defines each public name."""
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name at its first use, so that importing the package loads neither cv2 nor ONNX Runtime."""
+    """Import a public name at its first use: importing the package must load neither cv2 nor ONNX Runtime."""
     if name not in _MODULES:
         raise AttributeError(f"module 'ocr_onnx' has no attribute {name!r}")
     return getattr(importlib.import_module(f"ocr_onnx.{_MODULES[name]}"), name)

@@ -1,82 +1,82 @@
-"""Every error this package raises on purpose, each with its cure in the message.
+"""The exceptions of this package. Each message names the object, the cause and the remedy.
 
 OCRError
-├── InputError (ValueError)               an input that cannot be read
+├── InputError (ValueError)               an input cannot be read
 │   ├── InputNotFoundError (FileNotFoundError)
-│   ├── UnreadableImageError              damaged, empty, encrypted, or no picture at all
-│   ├── ImageTooLargeError                more pixels than are allowed
-│   ├── NotEnoughMemoryError (MemoryError) reading it would pass the process's limit of memory
-│   ├── UnsupportedInputError (TypeError) an object or a dtype that is no picture
-│   ├── InputDownloadError (DownloadError)  an address that gives no input
-│   └── FetchRefusedError                 an address that a server's operator does not allow
-├── OptionError (ValueError)              an option outside its range
-├── ModelError (ValueError)               a model that cannot be used
+│   ├── UnreadableImageError              damaged, truncated, empty, encrypted, or neither an image nor a PDF
+│   ├── ImageTooLargeError                more pixels than the limit
+│   ├── NotEnoughMemoryError (MemoryError)  processing would exceed the memory limit of the process
+│   ├── UnsupportedInputError (TypeError) an unsupported type, array shape or dtype
+│   ├── InputDownloadError (DownloadError)  the URL of an input cannot be downloaded
+│   └── FetchRefusedError                 a URL that the operator of the server does not allow
+├── OptionError (ValueError)              an unknown option, or a value out of range
+├── ModelError (ValueError)               a model cannot be used
 │   ├── ModelNotFoundError (FileNotFoundError)
-│   ├── StageNotLoadedError               a stage was asked for whose model was not loaded
-│   └── EngineRefusedError                what TensorRT compiled decides otherwise than the CPU
-├── OnnxRuntimeError (RuntimeError)
+│   ├── StageNotLoadedError               a call enables a stage whose model was not loaded
+│   └── EngineRefusedError                a TensorRT engine whose results differ from the CPU's
+├── OnnxRuntimeError (RuntimeError)       ONNX Runtime is missing or cannot run the model
 │   ├── OnnxRuntimeMissingError (ImportError)
-│   └── DeviceUnavailableError            the device asked for is not there
-├── UnmappableError (ValueError)          points of an unwarped page have no place on the input
-├── OutputError (OSError)                 a result or a model that cannot be written
-├── DownloadError (OSError)               a file that cannot be fetched
-│   └── IntegrityError (ValueError)       a file that is not what it should be
-└── ConversionError (RuntimeError)        Paddle to ONNX failed, or the two disagree
+│   └── DeviceUnavailableError            the requested device is not available
+├── UnmappableError (ValueError)          points of an unwarped page cannot be mapped to the input image
+├── OutputError (OSError)                 a result or a model cannot be written
+├── DownloadError (OSError)               a file cannot be downloaded
+│   └── IntegrityError (ValueError)       a file does not have the expected checksum
+└── ConversionError (RuntimeError)        converting a Paddle model failed, or its results differ from Paddle's
 """
 
 from __future__ import annotations
 
 
 class OCRError(Exception):
-    """Anything that ocr-onnx refuses; catch it to catch them all."""
+    """Base class of all errors that ocr-onnx raises on purpose."""
 
 
 class InputError(OCRError, ValueError):
-    """An input that cannot be read."""
+    """An input cannot be read."""
 
 
 class InputNotFoundError(InputError, FileNotFoundError):
-    """No such file or folder."""
+    """The file or folder does not exist, or it contains nothing to read."""
 
 
 class UnreadableImageError(InputError):
-    """Bytes that are no whole picture or document."""
+    """The data is not a complete image or document."""
 
 
 class ImageTooLargeError(InputError):
-    """More pixels than are allowed."""
+    """The image has more pixels than the limit."""
 
 
 class NotEnoughMemoryError(InputError, MemoryError):
-    """Reading it would pass the process's limit of memory."""
+    """Processing the input would exceed the memory limit of the process."""
 
 
 class UnsupportedInputError(InputError, TypeError):
-    """An object, shape or dtype that is not taken for a picture."""
+    """The input has an unsupported type, array shape or dtype."""
 
 
 class OptionError(OCRError, ValueError):
-    """An option outside its range."""
+    """An option is unknown, or its value is out of range."""
 
 
 class ModelError(OCRError, ValueError):
-    """A model that cannot be used."""
+    """A model cannot be used."""
 
 
 class ModelNotFoundError(ModelError, FileNotFoundError):
-    """No model of that name, or no file there."""
+    """No model has this name, or the model file does not exist."""
 
 
 class StageNotLoadedError(ModelError):
-    """A stage was asked for whose model was not loaded."""
+    """A call enables a stage whose model was not loaded."""
 
 
 class EngineRefusedError(ModelError):
-    """What TensorRT compiled decides otherwise than the CPU."""
+    """The results of a TensorRT engine differ too much from the CPU's."""
 
 
 class OnnxRuntimeError(OCRError, RuntimeError):
-    """ONNX Runtime is missing, or cannot do what was asked."""
+    """ONNX Runtime is missing, or it cannot run the model as requested."""
 
 
 class OnnxRuntimeMissingError(OnnxRuntimeError, ImportError):
@@ -90,32 +90,32 @@ class OnnxRuntimeMissingError(OnnxRuntimeError, ImportError):
 
 
 class DeviceUnavailableError(OnnxRuntimeError):
-    """The device asked for is not there."""
+    """The requested device is not available."""
 
 
 class UnmappableError(OCRError, ValueError):
-    """Points of an unwarped page have no place on the input."""
+    """Points of an unwarped page cannot be mapped to the input image."""
 
 
 class OutputError(OCRError, OSError):
-    """A result or a model that cannot be written."""
+    """A result or a model cannot be written."""
 
 
 class DownloadError(OCRError, OSError):
-    """A file that cannot be fetched."""
+    """A file cannot be downloaded."""
 
 
 class InputDownloadError(InputError, DownloadError):
-    """An input's address that cannot be fetched, or gives more than is allowed."""
+    """The URL of an input cannot be downloaded, or its content exceeds a limit."""
 
 
 class FetchRefusedError(InputError):
-    """An address that a server's operator does not allow."""
+    """The operator of the server does not allow this URL."""
 
 
 class IntegrityError(DownloadError, ValueError):
-    """A file that is not what it should be."""
+    """A file does not have the expected checksum."""
 
 
 class ConversionError(OCRError, RuntimeError):
-    """Paddle to ONNX failed, or the two disagree."""
+    """Converting a Paddle model failed, or its results differ from Paddle's."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from ocr_onnx.errors import InputError, ModelError, StageNotLoadedError
 from ocr_onnx.inputs import sources
-from ocr_onnx.inputs.prefetch import one_ahead, spread
+from ocr_onnx.inputs.prefetch import map_on_workers, prefetch
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata, Task
 from ocr_onnx.options import DetectionOptions, Models, OCROptions
@@ -174,20 +174,20 @@ class OCR:
         chosen = self.options if options is None else options
         with closing(self._outcomes(source, chosen)) as outcomes:
             # A loop's variable would keep a page while the next one is waited for.
-            yield from outcomes if return_exceptions else map(sources.or_raise, outcomes)
+            yield from outcomes if return_exceptions else map(sources.unwrap, outcomes)
 
     def _outcomes(self, source: sources.Source, options: OCROptions) -> Generator[OCRResult | InputError, None, None]:
         """The result of each page, or the error of what could not be read."""
-        pages = sources.try_pages(source, options.input)
+        pages = sources.read_pages_or_errors(source, options.input)
         readers = (self, *self.others) * (AT_ONCE if self.placement.on_gpu else 1)
         if len(readers) > 1:
             tasks = [partial(_tried, partial(each.read, options=options)) for each in readers]
-            with closing(spread(pages, tasks)) as results:
+            with closing(map_on_workers(pages, tasks)) as results:
                 yield from results
             return
-        ready = sources.is_ready(source)
-        ahead = one_ahead(pages, first_here=ready)
-        with closing(one_ahead(self._find_all(ahead, options), first_here=ready)) as found:
+        materialized = sources.is_materialized(source)
+        ahead = prefetch(pages, first_in_caller_thread=materialized)
+        with closing(prefetch(self._find_all(ahead, options), first_in_caller_thread=materialized)) as found:
             yield from map(partial(_tried, partial(self._read_lines, options=options)), found)
 
     def read(self, page: Page, options: OCROptions) -> OCRResult:

@@ -1,7 +1,7 @@
-"""Commands that start another Python process; no other module builds one.
+"""Command lines that start another Python process. No other module builds one.
 
-`python -m` and `python -c` put the current folder first on the module search path, and anybody may have written into that
-folder. Every command here leaves it out (-P), or leaves out PYTHONPATH and the user's site-packages too (-I).
+`python -m` and `python -c` put the current folder first on the module search path, and other users may have written files
+into that folder. Every command here excludes it (-P), or excludes PYTHONPATH and the user's site-packages as well (-I).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path
 from ocr_onnx.errors import OCRError
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
-"""The environment variable that does what -P does, for every Python process that a child starts in turn."""
+"""The environment variable that corresponds to -P. Unlike -P, the processes that a child starts inherit it."""
 
 INTERPRETER = re.compile(r"\.?(python|pypy|graalpy)[\w.-]*", re.IGNORECASE)
-"""The file name of a Python interpreter, as a virtual environment, a distribution or a wrapper names it."""
+"""The file name of a Python interpreter in a virtual environment, a Linux distribution or a wrapper."""
 
 
 def interpreter() -> str:
-    """The path of the Python interpreter that runs this process.
+    """Return the path of the Python interpreter that runs this process.
 
-    Raises OCRError where Python is embedded in another program, which would be started a second time.
+    Raises OCRError if Python is embedded in another program: that program would be started a second time.
     """
     if getattr(sys, "frozen", False) or INTERPRETER.fullmatch(Path(sys.executable or "").name) is None:
         raise OCRError(
@@ -36,26 +36,26 @@ def interpreter() -> str:
 
 
 def isolated(*arguments: object, python: str | os.PathLike[str] | None = None) -> list[str]:
-    """The command for a tool such as `-m pip`: -I ignores PYTHON* variables and the user's site-packages.
+    """Return the command for a tool such as `-m pip`, with -I: PYTHON* variables and the user's site-packages are ignored.
 
-    `python` is the interpreter, by default this one. Raises OCRError as `interpreter` does.
+    `python` is the path of the interpreter; default: the one of this process. Raises OCRError like `interpreter`.
     """
     return [os.fspath(python or interpreter()), "-I", *map(str, arguments)]
 
 
 def module(name: str, *arguments: object, python: str | os.PathLike[str] | None = None) -> list[str]:
-    """The command for `python -m NAME`, found by PYTHONPATH and among installed packages.
+    """Return the command for `python -m NAME`; the module is searched in PYTHONPATH and the installed packages.
 
-    Raises OCRError as `interpreter` does.
+    `python` is the path of the interpreter; default: the one of this process. Raises OCRError like `interpreter`.
     """
     return [os.fspath(python or interpreter()), "-P", "-m", name, *map(str, arguments)]
 
 
 def function(name: str, *arguments: object, first: Sequence[Path] = ()) -> list[str]:
-    """The command that calls `main()` of a module of this package, with this process's module search path.
+    """Return the command that calls `main()` of module `name` of this package, with the module search path of this process.
 
-    `first` are folders that come before it. Entries that depend on the current folder are left out of the path. Raises
-    OCRError as `interpreter` does.
+    The folders in `first` precede that path. Relative entries of the path, which depend on the current folder, are excluded.
+    Raises OCRError like `interpreter`.
     """
     path = [*map(str, first), *(entry for entry in sys.path if Path(entry).is_absolute())]
     package = str(Path(__file__).parents[1])
@@ -65,9 +65,9 @@ def function(name: str, *arguments: object, first: Sequence[Path] = ()) -> list[
 
 
 def multiprocessing_context() -> SpawnContext:
-    """A multiprocessing context whose processes, the resource tracker too, leave the current folder out.
+    """Return a multiprocessing context whose processes, including the resource tracker, do not import from the current folder.
 
-    It sets PYTHONSAFEPATH for this process's children. Raises OCRError as `interpreter` does.
+    Sets PYTHONSAFEPATH in the environment, for all later children of this process. Raises OCRError like `interpreter`.
     """
     import multiprocessing
 

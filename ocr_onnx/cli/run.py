@@ -181,7 +181,7 @@ def _read_all(engine: OCR, options: OCROptions, inputs: Sequence[str]) -> Iterat
     paths: list[str] = []
     for name in inputs:
         try:
-            paths += sources.files(name)
+            paths += sources.expand_path(name)
         except InputError as error:
             yield error
     begin = 0

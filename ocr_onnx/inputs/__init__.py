@@ -1,1 +1,1 @@
-"""Read pages from paths, addresses, bytes, file objects, images and arrays."""
+"""Read pages from paths, URLs, bytes, file objects, images and arrays."""

@@ -1,7 +1,7 @@
-"""The size in a picture's header, for the formats that OpenCV decodes.
+"""Parse the size in the header of an image, for the formats that OpenCV decodes.
 
-Pillow opens a file and its size is checked against the limit; then OpenCV decodes the file. A header that the two parse
-differently would pass that check, so it is parsed a third time here, more strictly than either does.
+Pillow opens a file, and the size that it finds is checked against the limit; then OpenCV decodes the file. A header from which the
+two libraries read different sizes would evade that check, so this module parses it as well, more strictly than both.
 """
 
 from __future__ import annotations
@@ -13,60 +13,60 @@ from collections.abc import Callable
 Size = tuple[int, int]
 """(width, height)"""
 
-SPACE = rb"\s(?:\s|#[^\r\n]*[\r\n])*"
-NETPBM = re.compile(rb"P[1-6]" + SPACE + rb"(\d{1,9})" + SPACE + rb"(\d{1,9})\s")
-"""A `#` right after a digit does not match: Pillow takes it for a comment inside the number, OpenCV for the number's end."""
+NETPBM_SPACE = rb"\s(?:\s|#[^\r\n]*[\r\n])*"
+NETPBM = re.compile(rb"P[1-6]" + NETPBM_SPACE + rb"(\d{1,9})" + NETPBM_SPACE + rb"(\d{1,9})\s")
+"""A `#` directly after a digit does not match: in Pillow it begins a comment within the number, in OpenCV it ends the number."""
 
-MARKER, SCAN = 0xFF, 0xDA
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-NO_SEGMENT = frozenset({0x00, 0x01, *range(0xD0, 0xDA), SCAN})
-"""JPEG's markers: of a scan, of the frame headers, which hold the size, and those that no length follows."""
+MARKER_PREFIX, SCAN_MARKER = 0xFF, 0xDA
+FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+MARKERS_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA), SCAN_MARKER})
+"""Markers of JPEG: of a scan, of the frame headers, which contain the size, and those that are not followed by a length."""
 
 WEBP_BITS, WEBP_MASK = 14, 0x3FFF
-"""A side of a WebP."""
+"""The bits of a side of a WebP."""
 
-BITMAP_CORE = 12
-"""Bytes of the oldest BMP header, whose sides have 16 bits."""
+BMP_CORE_HEADER = 12
+"""Length in bytes of the oldest BMP header, which has 16-bit sides."""
 
 
-def size_for_opencv(data: bytes, form: str | None) -> Size | None:
-    """The (width, height) in the header of a file of Pillow's format `form`; None if Pillow should decode it.
+def size_for_opencv(data: bytes, image_format: str | None) -> Size | None:
+    """Return the size in the header of a file of format `image_format` (Pillow's name); None if Pillow should decode it.
 
-    None for other formats than JPEG, PNG, WebP, BMP, Sun and Netpbm, and for a header that can be parsed in two ways.
+    That is so for formats other than JPEG, PNG, WebP, BMP, Sun and Netpbm, and for an ambiguous header.
     """
-    read = READERS.get(form or "")
+    read = READERS.get(image_format or "")
     try:
         return None if read is None else read(data)
     except struct.error:
         return None
 
 
-def jpeg_scan(data: bytes) -> int:
-    """The offset of a JPEG's first scan: a thumbnail, with an end mark of its own, may stand before it."""
+def jpeg_scan_offset(data: bytes) -> int:
+    """Return the offset of the first scan of a JPEG. A thumbnail with its own end marker may precede it."""
     return _jpeg_headers(data)[1]
 
 
 def _jpeg_headers(data: bytes) -> tuple[list[int], int]:
-    """The offsets of the frame headers before a JPEG's first scan, and of that scan, or of what is no segment."""
+    """Return the offsets of the frame headers before the first scan of a JPEG, and of that scan or of the first invalid segment."""
     frames, at = [], 2
-    while at + 4 <= len(data) and data[at] == MARKER and data[at + 1] not in NO_SEGMENT:
-        if data[at + 1] in FRAMES:
+    while at + 4 <= len(data) and data[at] == MARKER_PREFIX and data[at + 1] not in MARKERS_WITHOUT_LENGTH:
+        if data[at + 1] in FRAME_MARKERS:
             frames.append(at)
-        at += 1 if data[at + 1] == MARKER else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        at += 1 if data[at + 1] == MARKER_PREFIX else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return frames, at
 
 
 def _jpeg(data: bytes) -> Size | None:
-    """The size in the only frame header before the scan."""
+    """Return the size in the frame header before the scan; None if there is not exactly one."""
     frames, scan = _jpeg_headers(data)
-    if len(frames) != 1 or data[scan : scan + 2] != bytes([MARKER, SCAN]):
+    if len(frames) != 1 or data[scan : scan + 2] != bytes([MARKER_PREFIX, SCAN_MARKER]):
         return None
     height, width = struct.unpack_from(">HH", data, frames[0] + 5)
     return width, height
 
 
 def _png(data: bytes) -> Size | None:
-    """The size in the first chunk: Pillow takes the last IHDR, libpng and OpenCV the first."""
+    """Return the size in the first chunk: libpng and OpenCV use the first IHDR chunk, Pillow the last."""
     name, width, height = struct.unpack_from(">4sII", data, 12)
     return (width, height) if name == b"IHDR" else None
 
@@ -84,7 +84,7 @@ def _webp(data: bytes) -> Size | None:
 
 def _bmp(data: bytes) -> Size | None:
     (length,) = struct.unpack_from("<I", data, 14)
-    width, height = struct.unpack_from("<HH" if length == BITMAP_CORE else "<ii", data, 18)
+    width, height = struct.unpack_from("<HH" if length == BMP_CORE_HEADER else "<ii", data, 18)
     return width, abs(height)
 
 
@@ -107,4 +107,4 @@ READERS: dict[str, Callable[[bytes], Size | None]] = {
     "SUN": _sun,
     "WEBP": _webp,
 }
-"""By Pillow's names. TIFF is Pillow's as in the reference, and GIF, which OpenCV reads in newer versions alone."""
+"""Parsers by Pillow's format name. Pillow decodes TIFF, as in PaddleX, and GIF, which only newer versions of OpenCV read."""

@@ -1,6 +1,8 @@
-"""Files from the web: by http and https alone, bounded in size, time and redirects.
+"""Download inputs over http and https, with limits for size, total time and redirects.
 
-Proxies and certificates are those of the environment (HTTPS_PROXY, SSL_CERT_FILE).
+Proxies and certificates are configured by environment variables (HTTPS_PROXY, SSL_CERT_FILE). This is the standard library's client
+rather than httpx or requests: those have timeouts per read but no total deadline, and no interface to connect to the address that
+the service's policy has checked (service/fetching.py), so their connection classes would have to be replaced as well.
 """
 
 from __future__ import annotations
@@ -18,26 +20,25 @@ from typing import Any, Self
 from urllib.parse import quote, urljoin, urlsplit
 
 from ocr_onnx.errors import InputDownloadError, InputError
-from ocr_onnx.inputs.addresses import is_address
+from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.models.download import CHUNK, OFFLINE_VARIABLE, offline
 from ocr_onnx.options import InputOptions
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
-SAFE = "/%:@!$&'()*+,;=~?"
-"""What an address may hold besides letters and digits; the rest is written as %XX."""
+UNESCAPED = "/%:@!$&'()*+,;=~?"
+"""Characters of a URL that are not escaped as %XX, besides letters and digits."""
 
-
-MOMENT = 0.001
-"""Seconds: a timeout of 0 would make a socket non-blocking."""
+MINIMUM_TIMEOUT = 0.001
+"""Seconds. A timeout of 0 would make a socket non-blocking."""
 
 
 def fetch(url: str, options: InputOptions) -> bytes:
-    """The bytes at an address. Raises InputDownloadError where they cannot be had, or are more than is allowed."""
+    """Download a URL and return its content. Raises InputDownloadError if that fails or the content exceeds a limit."""
     if offline():
-        raise InputDownloadError(f"{url} is not fetched, as {OFFLINE_VARIABLE} is set: unset it, or give a file")
+        raise InputDownloadError(f"{url} is not downloaded because {OFFLINE_VARIABLE} is set: unset it, or give a file")
     try:
-        return follow(url, options, _by_environment)
+        return fetch_with_redirects(url, options, _environment_opener)
     except InputError:
         raise
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -45,107 +46,120 @@ def fetch(url: str, options: InputOptions) -> bytes:
             raise InputDownloadError(
                 f"{url} took longer than {options.download_timeout:g} seconds: try again, or raise download_timeout"
             ) from error
-        raise InputDownloadError(f"{url} cannot be fetched: {error}; check the address and HTTPS_PROXY") from error
+        raise InputDownloadError(f"{url} cannot be downloaded: {error}; check the URL and HTTPS_PROXY") from error
 
 
-def follow(
+def fetch_with_redirects(
     url: str,
     options: InputOptions,
-    make: Callable[[Deadline], urllib.request.OpenerDirector],
+    make_opener: Callable[[Deadline], urllib.request.OpenerDirector],
     deadline: Deadline | None = None,
 ) -> bytes:
-    """Ask at an address, and where it points to; `make` gives what opens them all.
+    """Download a URL, following redirects; `make_opener` returns the opener for all requests.
 
-    `deadline` replaces the one of `options`, so that the caller can cut the connections before it passes. Raises InputDownloadError for an answer that is not taken, TimeoutError, and what the connection raises.
+    `deadline` replaces `options.download_timeout`; the caller can expire it early, which closes the connections. Raises
+    InputDownloadError for an unusable response, TimeoutError, and the exceptions of the connection.
     """
-    with deadline or Deadline(options.download_timeout) as entered:
-        opener = make(entered)
-        at = url
+    with deadline or Deadline(options.download_timeout) as active:
+        opener = make_opener(active)
+        current = url
         for _ in range(options.max_redirects + 1):
-            parts = urlsplit(at)
-            at = parts._replace(path=quote(parts.path, SAFE), query=quote(parts.query, SAFE), fragment="").geturl()
-            request = urllib.request.Request(at, headers={"User-Agent": "ocr-onnx"})  # noqa: S310 checked by is_address
-            with opener.open(request, timeout=entered.left()) as response:
+            parts = urlsplit(current)
+            current = parts._replace(
+                path=quote(parts.path, UNESCAPED), query=quote(parts.query, UNESCAPED), fragment=""
+            ).geturl()
+            request = urllib.request.Request(current, headers={"User-Agent": "ocr-onnx"})  # noqa: S310 checked by is_url
+            with opener.open(request, timeout=active.remaining()) as response:
                 target = response.headers.get("Location") if response.status in REDIRECTS else None
                 if target is None:
                     return _body(url, response, options)
-            at = _redirected(at, target)
-    raise InputDownloadError(f"{url} points on more than {options.max_redirects} times: give the address it ends at")
+            current = _redirected(current, target)
+    raise InputDownloadError(
+        f"{url} has more than {options.max_redirects} redirects: raise max_redirects, or give the final URL"
+    )
 
 
-def _by_environment(deadline: Deadline) -> urllib.request.OpenerDirector:
-    """Opens addresses through the proxies of the environment."""
+def _environment_opener(deadline: Deadline) -> urllib.request.OpenerDirector:
+    """Return an opener that uses the proxies configured in the environment."""
     opener = urllib.request.OpenerDirector()
     opener.add_handler(urllib.request.ProxyHandler())
-    opener.add_handler(Connector(partial(_Watched, deadline=deadline), partial(_WatchedTLS, deadline=deadline)))
+    opener.add_handler(
+        ConnectionHandler(partial(_Connection, deadline=deadline), partial(_TLSConnection, deadline=deadline))
+    )
     return opener
 
 
 def _redirected(url: str, target: str) -> str:
-    """Where an address points to: never out of the web, and never from https back to http."""
+    """Return the absolute URL of a redirect. Raises InputDownloadError for other schemes, and from https to http."""
     found = urljoin(url, target)
-    if not is_address(found) or (urlsplit(url).scheme == "https" and urlsplit(found).scheme != "https"):
+    if not is_url(found) or (urlsplit(url).scheme == "https" and urlsplit(found).scheme != "https"):
         raise InputDownloadError(
-            f"{url} points to {found}, and only http and https, and never https to http, are followed: give a file"
+            f"{url} redirects to {found}, which is not followed: only http and https are allowed, and never from https to http; "
+            "download it yourself and give the file"
         )
     return found
 
 
 def _body(url: str, response: http.client.HTTPResponse, options: InputOptions) -> bytes:
-    """What the server sends; raises InputDownloadError for an error's page, too much, or less than was announced."""
+    """Read the body of a response. Raises InputDownloadError for an error status or a body above the limit.
+
+    Raises http.client.IncompleteRead if the body is shorter than its Content-Length.
+    """
     if response.status != http.client.OK:
-        raise InputDownloadError(f"{url} answers {response.status} {response.reason}: check the address")
+        raise InputDownloadError(f"{url} returned {response.status} {response.reason}: check the URL")
     if (coding := response.headers.get("Content-Encoding", "identity")).lower() != "identity":
-        raise InputDownloadError(f"{url} is sent packed as {coding!r}, which was not asked for: give a file")
-    announced = response.headers.get("Content-Length")
+        raise InputDownloadError(
+            f"{url} has the Content-Encoding {coding!r}, which was not requested: download it yourself and give the file"
+        )
+    length = response.headers.get("Content-Length")
     data = bytearray()
-    while len(data) <= options.max_bytes and int(announced or 0) <= options.max_bytes:
+    while len(data) <= options.max_bytes and int(length or 0) <= options.max_bytes:
         block = response.read1(CHUNK)
         if not block:
-            if announced is not None and len(data) < int(announced):
-                raise http.client.IncompleteRead(b"", int(announced) - len(data))
+            if length is not None and len(data) < int(length):
+                raise http.client.IncompleteRead(b"", int(length) - len(data))
             return bytes(data)
         data += block
-    raise InputDownloadError(f"{url} has more than {options.max_bytes} bytes: raise max_bytes, or give a file")
+    raise InputDownloadError(f"{url} is larger than {options.max_bytes} bytes: raise max_bytes, or give a file")
 
 
 class Deadline:
-    """Cuts connections when time is up, while it is entered: a timeout of theirs begins anew with each byte.
+    """A context manager that shuts down connections when the total time is over.
 
-    The time begins when it is entered. Any thread may call `cut`, at any time.
+    A socket's own timeout restarts with each byte. The time starts on entering. `expire` may be called from any thread, at any time.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._end = seconds, math.inf
-        self._is_cut = False
+        self._is_expired = False
         self._actions: list[Callable[[], None]] = []
-        self._timer = threading.Timer(seconds, self.cut)
+        self._timer = threading.Timer(seconds, self.expire)
         self._timer.daemon = True
 
-    def left(self) -> float:
-        """The seconds left; raises TimeoutError where there are none."""
-        if self._passed():
+    def remaining(self) -> float:
+        """Return the remaining seconds. Raises TimeoutError if the time is over."""
+        if self._is_over():
             raise TimeoutError
-        return max(self._end - time.monotonic(), MOMENT)
+        return max(self._end - time.monotonic(), MINIMUM_TIMEOUT)
 
-    def watch(self, connection: socket.socket) -> None:
-        """Cut this connection too."""
-        self.when_cut(partial(_shut_down, connection))
+    def shut_down_on_expiry(self, connection: socket.socket) -> None:
+        """Shut down this connection when the time is over."""
+        self.on_expiry(partial(_shut_down, connection))
 
-    def when_cut(self, action: Callable[[], None]) -> None:
-        """Call this when time is up, in another thread; it may be called twice, and must not wait."""
+    def on_expiry(self, action: Callable[[], None]) -> None:
+        """Call `action` in another thread when the time is over. It may be called twice, and must not block."""
         self._actions.append(action)
-        if self._passed():
+        if self._is_over():
             action()
 
-    def cut(self) -> None:
-        """Time is up now: who waits for one of the connections gets an error at once."""
-        self._is_cut = True
+    def expire(self) -> None:
+        """End the time now: a thread that waits for one of the connections gets an error immediately."""
+        self._is_expired = True
         for action in tuple(self._actions):
             action()
 
-    def _passed(self) -> bool:
-        return self._is_cut or self._end <= time.monotonic()
+    def _is_over(self) -> bool:
+        return self._is_expired or self._end <= time.monotonic()
 
     def __enter__(self) -> Self:
         self._end = time.monotonic() + self._seconds
@@ -154,7 +168,7 @@ class Deadline:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self._timer.cancel()
-        if not isinstance(error, InputError) and self._passed():
+        if not isinstance(error, InputError) and self._is_over():
             raise TimeoutError from error
 
 
@@ -163,8 +177,8 @@ def _shut_down(connection: socket.socket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-class _Watched(http.client.HTTPConnection):
-    """Cut when time is up."""
+class _Connection(http.client.HTTPConnection):
+    """An HTTP connection that a Deadline shuts down."""
 
     def __init__(self, host: str, *, deadline: Deadline, **settings: Any) -> None:
         super().__init__(host, **settings)
@@ -172,28 +186,30 @@ class _Watched(http.client.HTTPConnection):
 
     def connect(self) -> None:
         super().connect()
-        self._deadline.watch(self.sock)
+        self._deadline.shut_down_on_expiry(self.sock)
 
 
-class _WatchedTLS(_Watched, http.client.HTTPSConnection):
-    """The same, encrypted."""
+class _TLSConnection(_Connection, http.client.HTTPSConnection):
+    """An HTTPS connection that a Deadline shuts down."""
 
 
-class Connector(urllib.request.AbstractHTTPHandler):
-    """Opens http and https by connections that the caller makes; each gets the host and a timeout."""
+class ConnectionHandler(urllib.request.AbstractHTTPHandler):
+    """A urllib handler for http and https with connection classes of the caller; each receives the host and a timeout."""
 
     http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 
     def __init__(
-        self, plain: Callable[..., http.client.HTTPConnection], encrypted: Callable[..., http.client.HTTPConnection]
+        self,
+        make_http: Callable[..., http.client.HTTPConnection],
+        make_https: Callable[..., http.client.HTTPConnection],
     ) -> None:
         super().__init__()
-        self._plain, self._encrypted = plain, encrypted
+        self._make_http, self._make_https = make_http, make_https
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        """Ask in the clear."""
-        return self.do_open(self._plain, request)
+        """Open a request over http."""
+        return self.do_open(self._make_http, request)
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        """Ask encrypted."""
-        return self.do_open(self._encrypted, request)
+        """Open a request over https."""
+        return self.do_open(self._make_https, request)

@@ -1,4 +1,4 @@
-"""Reading ahead: the next thing is made in a thread while this one is used; and things spread over several devices."""
+"""Prefetching: compute the next items in another thread, and distribute items over several workers."""
 
 from __future__ import annotations
 
@@ -16,79 +16,87 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 END = object()
+"""Marks the end of the items."""
+
+FORKED = (
+    "this iterator was created before a fork and its thread does not exist in this process: create it after the fork"
+)
 
 
-def one_ahead(items: Generator[Item, None, None], *, first_here: bool = False) -> Generator[Item, None, None]:
-    """The same items, each begun when the one before it is handed out, all in one thread that serves this call alone.
+def prefetch(
+    items: Generator[Item, None, None], *, first_in_caller_thread: bool = False
+) -> Generator[Item, None, None]:
+    """Yield the same items; the next one is computed in another thread while the caller uses the current one.
 
-    With `first_here` the first is made in the caller's thread: one that comes alone is not handed from thread to thread.
-    What `items` raises is raised at its place. Closing this generator ends the thread, after closing `items` there, as
-    soon as the item in progress is done; it does not wait for that. Raises OCRError in a forked process.
+    The thread belongs to this call alone. With `first_in_caller_thread` the first item is computed in the caller's thread,
+    which saves a single item the switch between threads. An exception of `items` is raised in the place of the item. Closing
+    this generator cancels prefetching: the thread finishes the current item, closes `items` and ends; close() does not wait for
+    it. Raises OCRError when it is used in a forked process.
     """
     reader = ThreadPoolExecutor(1, thread_name_prefix="ocr-onnx-reader")
     process = os.getpid()
-    coming: Future[Any] = Future()
+    pending: Future[Any] = Future()
     try:
-        item = next(items, END) if first_here else reader.submit(next, items, END).result()
+        item = next(items, END) if first_in_caller_thread else reader.submit(next, items, END).result()
         while item is not END:
-            coming = reader.submit(next, items, END)
+            pending = reader.submit(next, items, END)
             yield item  # type: ignore[misc]
             if os.getpid() != process:
-                # The thread did not come along, and would be waited for forever.
-                raise OCRError("reading does not survive a fork: begin it in the process that goes on with it")
-            item = coming.result()
+                # Threads do not survive a fork: waiting for this one would never end.
+                raise OCRError(FORKED)
+            item = pending.result()
     finally:
         if os.getpid() == process:
-            coming.cancel()
-            with suppress(RuntimeError):  # When Python exits, no more is taken, and no need to.
+            pending.cancel()
+            with suppress(RuntimeError):  # When Python exits, executors accept no more tasks, and none is needed.
                 reader.submit(items.close)
             reader.shutdown(wait=False)
 
 
-def spread(
-    items: Generator[Item, None, None], tasks: Sequence[Callable[[Item], Result]]
+def map_on_workers(
+    items: Generator[Item, None, None], workers: Sequence[Callable[[Item], Result]]
 ) -> Generator[Result, None, None]:
-    """What the tasks make of the items, in the items' order: each is given to the task that is free, in a thread of its own.
+    """Yield the result of each item, in the order of the items. The next idle worker takes the next item, in its own thread.
 
-    One item more than there are tasks is read ahead. What `items` or a task raises is raised at its place. Closing, and
-    forks, are as with `one_ahead`.
+    One more item than there are workers is prefetched. An exception of `items` or of a worker is raised in the place of its
+    item. Closing and forking are as for `prefetch`.
     """
     reader = ThreadPoolExecutor(1, thread_name_prefix="ocr-onnx-reader")
-    workers = ThreadPoolExecutor(len(tasks), thread_name_prefix="ocr-onnx-reader-device")
+    threads = ThreadPoolExecutor(len(workers), thread_name_prefix="ocr-onnx-reader-device")
     process = os.getpid()
-    free: SimpleQueue[Callable[[Item], Result]] = SimpleQueue()
-    for task in tasks:
-        free.put(task)
+    idle: SimpleQueue[Callable[[Item], Result]] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
 
-    def begin() -> tuple[Future[Any], Future[Any]]:
-        coming = reader.submit(next, items, END)
-        return coming, workers.submit(_make, coming, free)
+    def submit() -> tuple[Future[Any], Future[Any]]:
+        item = reader.submit(next, items, END)
+        return item, threads.submit(_process, item, idle)
 
-    waiting = deque(begin() for _ in range(len(tasks) + 1))
+    pending = deque(submit() for _ in range(len(workers) + 1))
     try:
-        while (result := waiting[0][1].result()) is not END:
-            waiting.popleft()
-            waiting.append(begin())
+        while (result := pending[0][1].result()) is not END:
+            pending.popleft()
+            pending.append(submit())
             yield result
             if os.getpid() != process:
-                raise OCRError("reading does not survive a fork: begin it in the process that goes on with it")
+                raise OCRError(FORKED)
     finally:
         if os.getpid() == process:
-            for coming, _ in waiting:
-                coming.cancel()
+            for item, _ in pending:
+                item.cancel()
             with suppress(RuntimeError):
                 reader.submit(items.close)
             reader.shutdown(wait=False)
-            workers.shutdown(wait=False, cancel_futures=True)
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _make(coming: Future[Any], free: SimpleQueue[Callable[[Any], Any]]) -> Any:
-    """What a free task makes of an item that is being read; the end stays the end."""
-    item = coming.result()
+def _process(pending: Future[Any], idle: SimpleQueue[Callable[[Any], Any]]) -> Any:
+    """Wait for an item and return the result of an idle worker; END for END."""
+    item = pending.result()
     if item is END:
         return END
-    task = free.get()
+    worker = idle.get()
     try:
-        return task(item)
+        return worker(item)
     finally:
-        free.put(task)
+        idle.put(worker)

@@ -1,4 +1,7 @@
-"""What a caller gives to pages: path, address, pattern, folder, bytes, file object, picture, and lists of them; lazily."""
+"""Read pages from every supported kind of input: path, URL, pattern, folder, bytes, file object, image, and lists of these.
+
+Inputs are opened lazily, one at a time.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,19 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from ocr_onnx.errors import InputError, InputNotFoundError, UnreadableImageError, UnsupportedInputError
-from ocr_onnx.inputs.addresses import is_address
 from ocr_onnx.inputs.documents import read_file
 from ocr_onnx.inputs.images import from_array, from_pillow
+from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.options import InputOptions
 from ocr_onnx.types import Page
 
 
 @runtime_checkable
 class Readable(Protocol):
-    """A file object that gives bytes. It is read from where it stands, and not closed."""
+    """A binary file object. It is read from its current position, and not closed."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Return at most `size` bytes; no bytes at the end of the file."""
         ...
 
 
@@ -35,181 +38,196 @@ Source: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | NDArray[Any] | PIL.Image.Image "
     "| Iterable[Source]"
 )
-"""What can be read, alone or several in any iterable, in any mixture:
+"""A supported input, or an iterable of inputs of any kind:
 
-- a path of a picture, a PDF or a folder; a pattern such as `scans/**/*.png`; an http or https address;
-- a file's bytes, or a file object open for reading bytes;
-- a picture: an array (height, width[, 1, 3 or 4]) of uint8 or uint16 in the order BGR or BGRA, or one of Pillow's.
+- the path of an image, a PDF or a folder; a pattern such as `scans/**/*.png`; an http or https URL;
+- the bytes of a file, or a file object opened in binary mode;
+- an image: an array (height, width[, 1, 3 or 4]) of uint8 or uint16 in BGR or BGRA order, or a Pillow image.
 """
 
-SINGLE = (bytes, bytearray, memoryview, str, os.PathLike, np.ndarray, PIL.Image.Image, Readable)
-"""What is one input, though some of these can be gone through."""
+SINGLE_INPUTS = (bytes, bytearray, memoryview, str, os.PathLike, np.ndarray, PIL.Image.Image, Readable)
+"""Types that are one input, although some of them are iterable."""
 
-Outcome = TypeVar("Outcome")
+Value = TypeVar("Value")
 
 SUFFIXES = frozenset(
     {".bmp", ".dib", ".gif", ".jpeg", ".jpg", ".pbm", ".pdf", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr"}
     | {".tif", ".tiff", ".webp"}
 )
-"""What is taken from a folder or by a pattern. A file named by itself is told by its contents."""
+"""The suffixes of files that a folder or a pattern contributes. The format of a file given by its path follows from its content."""
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 CHUNK = 2**20
-"""Bytes read of a file object at a time."""
+"""Bytes to read from a file object in one call."""
 
 
 def read_pages(source: Source, options: InputOptions | None = None) -> Generator[Page, None, None]:
-    """Every page of `source`, one at a time, in order; raises a kind of InputError at the first that cannot be read.
+    """Yield every page of `source` in order.
 
-    Nothing is opened, fetched or taken from an iterable before its turn.
+    An input is opened, downloaded or taken from an iterable only when its first page is requested. Raises a subclass of
+    InputError at the first page that cannot be read.
     """
-    with closing(try_pages(source, options)) as outcomes:
-        yield from map(or_raise, outcomes)
+    with closing(read_pages_or_errors(source, options)) as outcomes:
+        yield from map(unwrap, outcomes)
 
 
-def try_pages(source: Source, options: InputOptions | None = None) -> Generator[Page | InputError, None, None]:
-    """As `read_pages`, past what cannot be read: its error comes in its place, in that of the rest of a file."""
+def read_pages_or_errors(
+    source: Source, options: InputOptions | None = None
+) -> Generator[Page | InputError, None, None]:
+    """Yield pages like `read_pages`; for an input that cannot be read, yield the error and continue with the next input.
+
+    An error at a page of a PDF or TIFF replaces that page and the remaining pages of the file.
+    """
     chosen = InputOptions() if options is None else options
-    if isinstance(source, Iterable) and not isinstance(source, (*SINGLE, Mapping)):
+    if isinstance(source, Iterable) and not isinstance(source, (*SINGLE_INPUTS, Mapping)):
         for each in source:
-            yield from try_pages(each, chosen)
+            yield from read_pages_or_errors(each, chosen)
         return
     try:
-        inputs: list[Any] = list(files(source)) if isinstance(source, str | os.PathLike) else [source]
+        inputs: list[Any] = list(expand_path(source)) if isinstance(source, str | os.PathLike) else [source]
     except InputError as error:
         yield error
         return
     for each in inputs:
         try:
-            yield from _pages(each, chosen)
+            yield from _read_input(each, chosen)
         except InputError as error:
             yield error
 
 
-def _pages(source: Any, options: InputOptions) -> Iterator[Page]:
-    """The pages of one input, which is no folder and no pattern."""
+def _read_input(source: Any, options: InputOptions) -> Iterator[Page]:
+    """Yield the pages of one input that is neither a folder nor a pattern."""
     if isinstance(source, bytes | bytearray | memoryview):
         yield from read_file(bytes(source), None, options)
     elif isinstance(source, str):
-        yield from read_file(_contents(source, options), source, options)
+        yield from read_file(_read_path_or_url(source, options), source, options)
     elif isinstance(source, np.ndarray):
         image = from_array(np.asarray(source), options.max_pixels)
-        # Whoever yields frames may fill the same array with the next one, which is asked for while this one is read.
+        # A generator of video frames may reuse the array for the next frame, which is prefetched while this one is in use.
         yield Page(image.copy() if np.may_share_memory(image, source) else image)
     elif isinstance(source, PIL.Image.Image):
-        path = _name(source, "filename")
-        yield Page(from_pillow(source, path or "the picture", options.max_pixels), path)
+        path = _text_attribute(source, "filename")
+        yield Page(from_pillow(source, path or "the image", options.max_pixels), path)
     elif isinstance(source, Readable):
-        path = _name(source, "name")
-        yield from read_file(_drain(source, path or "the file object", options.max_bytes), path, options)
+        path = _text_attribute(source, "name")
+        yield from read_file(_read_stream(source, path or "the file object", options.max_bytes), path, options)
     else:
         raise UnsupportedInputError(
-            f"{type(source).__name__} is no input: give a path, an address, a file's bytes, an open file, a NumPy array, "
-            "a Pillow image, or a list of these"
+            f"an input of type {type(source).__name__} is not supported: give a path, a URL, bytes, a binary file object, "
+            "a NumPy array, a Pillow image, or a list of these"
         )
 
 
-def or_raise(outcome: Outcome | InputError) -> Outcome:
-    """What came of an input, or its error, raised."""
+def unwrap(outcome: Value | InputError) -> Value:
+    """Return `outcome`, or raise it if it is an InputError."""
     if isinstance(outcome, InputError):
         raise outcome
     return outcome
 
 
-def is_ready(source: Source) -> bool:
-    """Whether things are taken from it without a caller's code, which may mind that it goes on in another thread."""
-    return all(map(is_ready, source)) if isinstance(source, list | tuple) else isinstance(source, SINGLE)
+def is_materialized(source: Source) -> bool:
+    """Return whether all inputs exist already. Others, such as a generator, run code of the caller, which may need one thread."""
+    if isinstance(source, list | tuple):
+        return all(map(is_materialized, source))
+    return isinstance(source, SINGLE_INPUTS)
 
 
-def files(name: str | os.PathLike[str]) -> list[str]:
-    """The address or the file itself; of a folder, with those below it, and of a pattern the pictures and PDFs.
+def expand_path(name: str | os.PathLike[str]) -> list[str]:
+    """Return the images and PDFs in a folder and its subfolders, or that match a pattern; a URL or file returns itself.
 
-    Page 2 comes before page 10. A name is a pattern (`*`, `?`, `[...]`, `**` for folders below) where no file is called
-    so. Raises InputNotFoundError where there is nothing.
+    Numbers in names are sorted by value: page 2 precedes page 10. A name is a pattern (`*`, `?`, `[...]`, `**` for subfolders)
+    unless a file of this name exists. Raises InputNotFoundError if nothing is found.
     """
     text = os.fsdecode(name)
     if not text:
-        raise InputNotFoundError("the path is empty: name a file, or '.' for this folder")
-    if is_address(text):
+        raise InputNotFoundError("the path is empty: give a file, or '.' for the current folder")
+    if is_url(text):
         return [text]
     path = Path(text)
-    with _readable(path):
+    with _file_errors(path):
         if path.is_dir():
             candidates: Iterable[Path] = path.rglob("*")
         elif glob.has_magic(text) and not path.exists():
             candidates = map(Path, glob.iglob(text, recursive=True))  # noqa: PTH207 Path.glob takes no absolute pattern
         else:
-            return [_local(text)]
+            return [_checked_path(text)]
         found = {f for f in candidates if f.suffix.lower() in SUFFIXES and f.is_file()}
     if not found:
-        what = "holds" if path.is_dir() else "matches"
-        raise InputNotFoundError(f"{path} {what} no picture or PDF: {' '.join(sorted(SUFFIXES))} are looked for")
-    return [str(file) for file in sorted(found, key=_natural)]
+        verb = "contains" if path.is_dir() else "matches"
+        raise InputNotFoundError(
+            f"{path} {verb} no image or PDF; these suffixes are read: {' '.join(sorted(SUFFIXES))}; give another path, or name "
+            "the file itself"
+        )
+    return [str(file) for file in sorted(found, key=_natural_key)]
 
 
-def _local(text: str) -> str:
-    """The path as it was given, which is how results show it; UnsupportedInputError for an address that is not fetched."""
+def _checked_path(text: str) -> str:
+    """Return a path unchanged, as results show it. Raises UnsupportedInputError for a URL of another scheme."""
     if SCHEME.match(text) and not Path(text).exists():
-        raise UnsupportedInputError(f"{text} is not fetched: give a path, or an http or https address")
+        raise UnsupportedInputError(f"the scheme of {text} is not supported: give a path, or an http or https URL")
     return text
 
 
-def _contents(name: str, options: InputOptions) -> bytes:
-    if not is_address(name):
-        return _read(Path(name))
+def _read_path_or_url(name: str, options: InputOptions) -> bytes:
+    if not is_url(name):
+        return _read_path(Path(name))
     from ocr_onnx.inputs import http
 
     return http.fetch(name, options)
 
 
-def _drain(file: Readable, name: str, limit: int) -> bytes:
-    """What is left of a file object, at most `limit` bytes."""
+def _read_stream(file: Readable, name: str, limit: int) -> bytes:
+    """Read a file object to its end. Raises UnreadableImageError for more than `limit` bytes."""
     data = bytearray()
     while len(data) <= limit:
         try:
             block: object = file.read(CHUNK)
         except (OSError, ValueError) as error:
-            raise UnreadableImageError(f"{name} cannot be read: {error}") from error
+            raise UnreadableImageError(f"{name} cannot be read: {error}; open it again") from error
         if not isinstance(block, bytes):
-            raise UnsupportedInputError(f"{name} gives {type(block).__name__} and no bytes: open it with mode 'rb'")
+            raise UnsupportedInputError(
+                f"{name} returns {type(block).__name__} instead of bytes: open it with mode 'rb'"
+            )
         data += block
         if not block:
             break
     if len(data) > limit:
-        raise UnreadableImageError(f"{name} has more than {limit} bytes: raise max_bytes, or give its path")
+        raise UnreadableImageError(f"{name} is larger than {limit} bytes: raise max_bytes, or give its path")
     if not data:
-        raise UnreadableImageError(f"{name} has nothing left to read: seek(0) if it was read before")
+        raise UnreadableImageError(f"{name} is at its end and has no more data: call seek(0) if it was read before")
     return bytes(data)
 
 
-def _name(thing: object, attribute: str) -> str | None:
-    """What an object says its file is called, if it does."""
-    name = getattr(thing, attribute, None)
+def _text_attribute(source: object, attribute: str) -> str | None:
+    """Return an attribute, such as the name of a file object; None if it is missing, empty or not a string."""
+    name = getattr(source, attribute, None)
     return name if isinstance(name, str) and name else None
 
 
-def _read(path: Path) -> bytes:
-    with _readable(path):
+def _read_path(path: Path) -> bytes:
+    with _file_errors(path):
         if path.exists() and not path.is_file():
-            raise UnreadableImageError(f"{path} is no file that can be read whole: write its contents to one")
+            raise UnreadableImageError(f"{path} is not a regular file: copy its content to a regular file")
         return path.read_bytes()
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Name the path in what the file system says of it."""
+def _file_errors(path: Path) -> Iterator[None]:
+    """Convert errors of the file system to InputErrors that name the path."""
     try:
         yield
     except InputError:
         raise
     except FileNotFoundError as error:
-        raise InputNotFoundError(f"{path} does not exist") from error
+        raise InputNotFoundError(f"{path} does not exist: check the path") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UnreadableImageError(f"{str(path)!r} cannot be read: {reason}") from error
+        raise UnreadableImageError(
+            f"{str(path)!r} cannot be read: {reason}; check the path and its permissions"
+        ) from error
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """A key that sorts the numbers in names by value."""
+def _natural_key(path: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts the numbers in names by value."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path).casefold())]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ocr_onnx.errors import OutputError
-from ocr_onnx.inputs.addresses import is_address
+from ocr_onnx.inputs.urls import is_url
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -73,7 +73,7 @@ def stem(page: Page) -> str:
 
 def _file(path: str) -> Path:
     """The file's name; of an address what stands before its query."""
-    return Path(urlsplit(path).path if is_address(path) else path)
+    return Path(urlsplit(path).path if is_url(path) else path)
 
 
 @contextmanager

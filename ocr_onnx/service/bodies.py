@@ -15,7 +15,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ocr_onnx.inputs.addresses import is_address
+from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.service import messages
 from ocr_onnx.service.metrics import Metrics
 from ocr_onnx.service.refusals import ClientGoneError, Refused
@@ -222,7 +222,7 @@ def _of_form(form: FormData) -> Asked:
 
 def _asked(ask: messages.OCRRequest) -> Asked:
     without = ask.model_copy(update={"file": ""})
-    if is_address(ask.file):
+    if is_url(ask.file):
         return Asked(without, b"", ask.file)
     return Asked(without, decode(ask.file), None)
 

@@ -53,7 +53,7 @@ class Fetchers:
                 504, f"the address was not fetched within {seconds:g} seconds: send the file itself"
             ) from None
         finally:
-            deadline.cut()
+            deadline.expire()
 
     def close(self) -> None:
         """End the threads once their fetches are done."""

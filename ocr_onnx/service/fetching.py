@@ -22,8 +22,8 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from ocr_onnx.errors import FetchRefusedError, InputDownloadError, InputError, OptionError
-from ocr_onnx.inputs.addresses import is_address
-from ocr_onnx.inputs.http import Connector, Deadline, follow
+from ocr_onnx.inputs.http import ConnectionHandler, Deadline, fetch_with_redirects
+from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.models.download import OFFLINE_VARIABLE, offline
 from ocr_onnx.options import InputOptions, check_number
 
@@ -130,14 +130,14 @@ def fetch(url: str, policy: FetchPolicy, resolver: Resolve = resolve, deadline: 
         raise FetchRefusedError(
             f"{url} is not fetched, as {OFFLINE_VARIABLE} is set: unset it, or send the file itself"
         )
-    if not is_address(url):
+    if not is_url(url):
         raise FetchRefusedError("only http and https addresses are fetched: give one, or send the file itself")
     if len(url) > LONGEST:
         raise FetchRefusedError(
             f"the address has more than {LONGEST} characters: give a shorter one, or send the file itself"
         )
     try:
-        return follow(url, policy.limits(), partial(_opener, policy, resolver), deadline)
+        return fetch_with_redirects(url, policy.limits(), partial(_opener, policy, resolver), deadline)
     except InputError:
         raise
     except TimeoutError as error:
@@ -257,10 +257,10 @@ def _patiently(deadline: Deadline, ask: Resolve, host: str, port: int) -> list[s
         finally:
             RESOLVING.release()
 
-    deadline.when_cut(partial(answers.put, TimeoutError()))
+    deadline.on_expiry(partial(answers.put, TimeoutError()))
     threading.Thread(target=work, name="ocr-onnx-resolver", daemon=True).start()
     try:
-        answer = answers.get(timeout=deadline.left())
+        answer = answers.get(timeout=deadline.remaining())
     except Empty as error:
         raise TimeoutError from error
     if isinstance(answer, Exception):
@@ -280,19 +280,19 @@ class _Pinned(http.client.HTTPConnection):
         places = _places(self.host, self.port, self.default_port, self._policy, self._ask)
         for left in range(len(places), 0, -1):
             try:
-                self.sock = self._connected(places[-left], self._deadline.left() / left)
+                self.sock = self._connected(places[-left], self._deadline.remaining() / left)
             except OSError:
                 if left == 1:
                     raise
             else:
                 break
-        self.sock.settimeout(self._deadline.left())
+        self.sock.settimeout(self._deadline.remaining())
 
     def _connected(self, place: Address, timeout: float) -> socket.socket:
         """A connection, which the deadline can cut while it is being made."""
         connection = socket.socket(socket.AF_INET if place.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
         try:
-            self._deadline.watch(connection)
+            self._deadline.shut_down_on_expiry(connection)
             connection.settimeout(timeout)
             connection.connect((str(place), self.port))
         except OSError:
@@ -310,11 +310,11 @@ class _PinnedTLS(_Pinned, http.client.HTTPSConnection):
         context.set_alpn_protocols(["http/1.1"])
         tls = context.wrap_socket(self.sock, server_hostname=_plain(self.host), do_handshake_on_connect=False)
         self.sock = tls
-        self._deadline.watch(tls)
+        self._deadline.shut_down_on_expiry(tls)
         tls.do_handshake()
 
 
-class _Guard(Connector):
+class _Guard(ConnectionHandler):
     """Opens addresses without user and password."""
 
     def do_open(self, http_class: Any, req: urllib.request.Request, **settings: Any) -> http.client.HTTPResponse:

@@ -56,8 +56,8 @@ def test_what_cannot_be_read_is_one_line_and_the_rest_is_read(tmp_path: Path) ->
     assert result.exit_code == 1
     assert result.stdout == SIGN
     assert result.stderr == (
-        f"Error: {tmp_path}/nowhere.png does not exist\n"
-        f"Error: {tmp_path}/fake.png is no PDF and no picture of a known format (BMP, DIB, GIF, JPEG, PNG, PPM, SUN, TIFF, WEBP), or its beginning is damaged\n"
+        f"Error: {tmp_path}/nowhere.png does not exist: check the path\n"
+        f"Error: {tmp_path}/fake.png is neither a PDF nor an image of a supported format (BMP, DIB, GIF, JPEG, PNG, PPM, SUN, TIFF, WEBP), or its header is damaged: convert it to one of these formats\n"
     )
 
 

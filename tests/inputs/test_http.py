@@ -53,7 +53,7 @@ def test_nothing_is_fetched_before_its_turn(host: str) -> None:
 
 
 def test_a_name_in_chinese_is_asked_for(host: str) -> None:
-    assert "answers 404" in refusal(f"{host}/登机牌.png")
+    assert "returned 404" in refusal(f"{host}/登机牌.png")
     assert Request.asked == ["/%E7%99%BB%E6%9C%BA%E7%89%8C.png"]
 
 
@@ -65,31 +65,31 @@ def test_offline_nothing_is_asked(host: str, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_redirects_are_followed_so_many_times(host: str) -> None:
     assert only(f"{host}/to?{host}/to?/picture").shape == only(PNG).shape
-    with pytest.raises(InputDownloadError, match="points on more than 1 times"):
+    with pytest.raises(InputDownloadError, match="more than 1 redirects"):
         list(sources.read_pages(f"{host}/to?{host}/to?/picture", InputOptions(max_redirects=1)))
 
 
 def test_redirects_in_a_round_end(host: str) -> None:
-    assert "points on more than 5 times" in refusal(f"{host}/round?0")
+    assert "more than 5 redirects" in refusal(f"{host}/round?0")
     assert len(Request.asked) == 6
 
 
 @pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/a.png", "data:image/png;base64,AAAA"])
 def test_redirects_out_of_the_web_are_refused(host: str, target: str) -> None:
-    assert f"points to {target}, and only http and https" in refusal(f"{host}/to?{target}")
+    assert f"redirects to {target}, which is not followed: only http and https" in refusal(f"{host}/to?{target}")
 
 
 def test_redirects_from_https_to_http_are_refused() -> None:
     from ocr_onnx.inputs import http
 
     assert http._redirected("http://a/b", "https://a/c") == "https://a/c"
-    with pytest.raises(InputDownloadError, match="never https to http"):
+    with pytest.raises(InputDownloadError, match="never from https to http"):
         http._redirected("https://a/b", "http://a/c")
 
 
 @pytest.mark.parametrize("path", ["endless", "liar"])
 def test_too_many_bytes_are_refused(host: str, path: str) -> None:
-    assert "more than 300000 bytes: raise max_bytes" in refusal(f"{host}/{path}", InputOptions(max_bytes=300_000))
+    assert "larger than 300000 bytes: raise max_bytes" in refusal(f"{host}/{path}", InputOptions(max_bytes=300_000))
 
 
 @pytest.mark.parametrize("path", ["slow", "drip"])
@@ -99,15 +99,15 @@ def test_a_server_that_gives_a_byte_now_and_then_is_given_up_in_time(host: str, 
 
 
 def test_a_broken_download_is_no_picture(host: str) -> None:
-    assert "cannot be fetched: IncompleteRead" in refusal(f"{host}/short")
+    assert "cannot be downloaded: IncompleteRead" in refusal(f"{host}/short")
 
 
 def test_an_error_is_told_with_its_number(host: str) -> None:
-    assert "answers 404 Not Found: check the address" in refusal(f"{host}/nowhere.png")
+    assert "returned 404 Not Found: check the URL" in refusal(f"{host}/nowhere.png")
 
 
 def test_what_is_no_picture_is_told_as_of_a_file(host: str) -> None:
-    with pytest.raises(UnreadableImageError, match=r"/text is no PDF and no picture"):
+    with pytest.raises(UnreadableImageError, match=r"/text is neither a PDF nor an image"):
         only(f"{host}/text")
 
 
@@ -116,12 +116,12 @@ def test_what_is_no_picture_is_told_as_of_a_file(host: str) -> None:
 )
 def test_impossible_addresses_are_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OCR_ONNX_OFFLINE", raising=False)
-    assert "cannot be fetched" in refusal(url)
+    assert "cannot be downloaded" in refusal(url)
 
 
 @pytest.mark.parametrize("url", ["ftp://host/a.png", "file:///etc/hosts", "s3://bucket/a.png"])
 def test_other_schemes_are_refused(url: str) -> None:
-    with pytest.raises(UnsupportedInputError, match="is not fetched: give a path, or an http or https address"):
+    with pytest.raises(UnsupportedInputError, match="is not supported: give a path, or an http or https URL"):
         only(url)
 
 

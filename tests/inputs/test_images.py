@@ -110,15 +110,15 @@ def test_of_an_animation_the_first_frame_is_read_and_said_so(form: str, caplog: 
 
 BROKEN = {
     "empty": (b"", "is empty"),
-    "text": (b"not a picture, though it is called one", "no PDF and no picture"),
-    "half a JPEG": (encoded(RGB, "JPEG")[:9000], "cut short"),
-    "half a PNG": (encoded(RGB, "PNG")[:9000], "cut short"),
-    "half a WebP": (encoded(RGB, "WEBP")[:3000], "damaged|cut short"),
-    "half a BMP": (encoded(RGB, "BMP")[:90000], "damaged|cut short"),
-    "half a GIF": (encoded(RGB, "GIF")[:3000], "damaged|cut short"),
-    "half a TIFF": (encoded(RGB, "TIFF")[:90000], "damaged|cut short"),
-    "PNG header only": (encoded(RGB, "PNG")[:33], "cut short"),
-    "JPEG header only": (b"\xff\xd8\xff\xe0", "cut short"),
+    "text": (b"not a picture, though it is called one", "neither a PDF nor an image"),
+    "half a JPEG": (encoded(RGB, "JPEG")[:9000], "truncated"),
+    "half a PNG": (encoded(RGB, "PNG")[:9000], "truncated"),
+    "half a WebP": (encoded(RGB, "WEBP")[:3000], "damaged|truncated"),
+    "half a BMP": (encoded(RGB, "BMP")[:90000], "damaged|truncated"),
+    "half a GIF": (encoded(RGB, "GIF")[:3000], "damaged|truncated"),
+    "half a TIFF": (encoded(RGB, "TIFF")[:90000], "damaged|truncated"),
+    "PNG header only": (encoded(RGB, "PNG")[:33], "truncated"),
+    "JPEG header only": (b"\xff\xd8\xff\xe0", "truncated"),
     "PDF without pages": (b"%PDF-1.7\n%%EOF", "cannot be opened as a PDF"),
     "half a PDF": (pdf((50, 50))[:200], "cannot be opened as a PDF"),
 }
@@ -138,7 +138,7 @@ def test_pixels_of_32_bits_are_refused() -> None:
 
 @pytest.mark.parametrize("form", ["JPEG2000", "EPS", "ICO", "PCX"])
 def test_other_formats_are_refused_by_name(form: str) -> None:
-    with pytest.raises(UnreadableImageError, match="no picture of a known format"):
+    with pytest.raises(UnreadableImageError, match="nor an image of a supported format"):
         only(encoded(RGB, form))
 
 
@@ -147,7 +147,7 @@ def test_a_jpeg_cut_off_after_its_thumbnail_is_noticed() -> None:
     segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     whole = encoded(RGB, "JPEG")
     assert only(whole[:2] + segment + whole[2:]).shape == (520, 900, 3)
-    with pytest.raises(UnreadableImageError, match="cut short"):
+    with pytest.raises(UnreadableImageError, match="truncated"):
         only(whole[:2] + segment + whole[2:9000])
 
 
@@ -194,18 +194,18 @@ def test_opencv_is_not_given_a_header_that_can_be_read_in_two_ways(kind: str, mo
 
 def test_a_size_that_opencv_finds_by_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((520, 901, 3), np.uint8))
-    with pytest.raises(UnreadableImageError, match="two sizes are read, 900 x 520 and"):
+    with pytest.raises(UnreadableImageError, match="decoders find the sizes 900 x 520 and"):
         only(encoded(RGB, "PNG"))
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "PPM", "WEBP", "JPEG", "SUN", "MPO"])
 @pytest.mark.parametrize("mode", ["1", "L", "RGB"])
 def test_opencv_decodes_ordinary_files(form: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_pillow(*_: object) -> None:
+    def decode_with_pillow(*_: object) -> None:
         raise AssertionError("Pillow decodes it")
 
     picture = RGB.convert(mode)
-    monkeypatch.setattr(images, "by_pillow", by_pillow)
+    monkeypatch.setattr(images, "decode_with_pillow", decode_with_pillow)
     data = cv2.imencode(".ras", np.asarray(picture.convert("RGB")))[1].tobytes() if form == "SUN" else None
     assert only(data or encoded(picture.convert("L") if form == "MPO" else picture, form)).shape == (520, 900, 3)
 

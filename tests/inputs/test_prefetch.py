@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
-from ocr_onnx.inputs.prefetch import one_ahead, spread
+from ocr_onnx.inputs.prefetch import map_on_workers, prefetch
 
 LONG = 20
 """Seconds after which what should have happened has not."""
@@ -42,13 +42,13 @@ def numbers(count: int, begun: list[int]) -> Generator[int, None, None]:
 
 
 def test_items_come_in_order_and_all() -> None:
-    assert list(one_ahead(numbers(100, []))) == list(range(100))
-    assert list(one_ahead(numbers(0, []))) == []
+    assert list(prefetch(numbers(100, []))) == list(range(100))
+    assert list(prefetch(numbers(0, []))) == []
 
 
 def test_nothing_begins_before_the_first_is_asked_for() -> None:
     begun: list[int] = []
-    one_ahead(numbers(3, begun))
+    prefetch(numbers(3, begun))
     assert begun == []
 
 
@@ -60,7 +60,7 @@ def test_the_next_is_made_while_this_one_is_used() -> None:
         second_begun.set()
         yield 2
 
-    items = one_ahead(source())
+    items = prefetch(source())
     assert next(items) == 1
     assert second_begun.wait(LONG)
     assert list(items) == [2]
@@ -68,26 +68,26 @@ def test_the_next_is_made_while_this_one_is_used() -> None:
 
 def test_never_more_than_one_is_made_ahead() -> None:
     begun: list[int] = []
-    for number in one_ahead(numbers(8, begun)):
+    for number in prefetch(numbers(8, begun)):
         assert happens(lambda number=number: len(begun) == min(number + 2, 8))  # type: ignore[misc]
         time.sleep(0.02)
         assert len(begun) == min(number + 2, 8)
 
 
 def test_all_is_made_in_one_thread_that_is_not_the_readers() -> None:
-    idents = list(one_ahead(threading.get_ident() for _ in range(5)))
+    idents = list(prefetch(threading.get_ident() for _ in range(5)))
     assert len(set(idents)) == 1
     assert threading.get_ident() not in idents
 
 
 def test_the_first_can_be_made_in_the_readers_thread_and_the_others_in_one() -> None:
-    first, *others = one_ahead((threading.get_ident() for _ in range(5)), first_here=True)
+    first, *others = prefetch((threading.get_ident() for _ in range(5)), first_in_caller_thread=True)
     assert first == threading.get_ident()
     assert len(others) == 4
     assert len(set(others)) == 1
     assert first not in others
-    assert list(one_ahead(numbers(1, []), first_here=True)) == [0]
-    assert list(one_ahead(numbers(0, []), first_here=True)) == []
+    assert list(prefetch(numbers(1, []), first_in_caller_thread=True)) == [0]
+    assert list(prefetch(numbers(0, []), first_in_caller_thread=True)) == []
 
 
 def test_one_whose_first_is_made_in_the_readers_thread_ends_as_others_do() -> None:
@@ -100,25 +100,25 @@ def test_one_whose_first_is_made_in_the_readers_thread_ends_as_others_do() -> No
         finally:
             closed.set()
 
-    items = one_ahead(source(), first_here=True)
+    items = prefetch(source(), first_in_caller_thread=True)
     assert next(items) == 1
     items.close()
     assert closed.wait(LONG)
-    broken = one_ahead((1 // number for number in (0, 1)), first_here=True)
+    broken = prefetch((1 // number for number in (0, 1)), first_in_caller_thread=True)
     with pytest.raises(ZeroDivisionError):
         next(broken)
     assert next(broken, None) is None
 
 
-@pytest.mark.parametrize("first_here", [False, True])
+@pytest.mark.parametrize("first_in_caller_thread", [False, True])
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
-def test_an_error_comes_at_its_place(error: BaseException, first_here: bool) -> None:
+def test_an_error_comes_at_its_place(error: BaseException, first_in_caller_thread: bool) -> None:
     def source() -> Generator[int, None, None]:
         yield 1
         yield 2
         raise error
 
-    items = one_ahead(source(), first_here=first_here)
+    items = prefetch(source(), first_in_caller_thread=first_in_caller_thread)
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(type(error)):
         next(items)
@@ -136,7 +136,7 @@ def test_leaving_closes_the_source_in_its_thread(way: str) -> None:
         finally:
             closed_in.append(threading.get_ident())
 
-    items = one_ahead(source())
+    items = prefetch(source())
     thread = next(items)
     if way == "close":
         items.close()
@@ -152,7 +152,7 @@ def test_leaving_does_not_wait_for_the_item_in_progress() -> None:
         go_on.wait(LONG)
         yield 2
 
-    items = one_ahead(source())
+    items = prefetch(source())
     next(items)
     items.close()
     assert not go_on.is_set()
@@ -161,9 +161,7 @@ def test_leaving_does_not_wait_for_the_item_in_progress() -> None:
 
 
 def test_an_iterator_that_is_left_at_the_end_of_a_script_says_nothing() -> None:
-    script = (
-        "from ocr_onnx.inputs.prefetch import one_ahead; items = one_ahead(i for i in range(9)); print(next(items))"
-    )
+    script = "from ocr_onnx.inputs.prefetch import prefetch; items = prefetch(i for i in range(9)); print(next(items))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
@@ -173,8 +171,8 @@ def test_a_forked_process_is_told_and_does_not_wait() -> None:
     script = """
 import os, sys
 from ocr_onnx.errors import OCRError
-from ocr_onnx.inputs.prefetch import one_ahead, spread
-items = one_ahead(i for i in range(9))
+from ocr_onnx.inputs.prefetch import map_on_workers, prefetch
+items = prefetch(i for i in range(9))
 next(items)
 if os.fork() == 0:
     try:
@@ -203,11 +201,11 @@ def test_spread_results_come_in_order_and_all_tasks_work() -> None:
 
         return run
 
-    results = list(spread(numbers(30, []), [task("slow", 0.03), task("fast", 0.001)]))
+    results = list(map_on_workers(numbers(30, []), [task("slow", 0.03), task("fast", 0.001)]))
     assert results == [2 * number for number in range(30)]
     assert 0 < len(used["slow"]) < len(used["fast"])
     assert sorted(used["slow"] + used["fast"]) == list(range(30))
-    assert list(spread(numbers(0, []), [doubled])) == []
+    assert list(map_on_workers(numbers(0, []), [doubled])) == []
 
 
 def test_two_tasks_work_at_a_time_and_each_on_one_thing() -> None:
@@ -217,12 +215,12 @@ def test_two_tasks_work_at_a_time_and_each_on_one_thing() -> None:
         both.wait()
         return number
 
-    assert list(spread(numbers(10, []), [together, together])) == list(range(10))
+    assert list(map_on_workers(numbers(10, []), [together, together])) == list(range(10))
 
 
 def test_little_is_read_ahead_of_a_slow_reader() -> None:
     begun: list[int] = []
-    results = spread(numbers(100, begun), [doubled, doubled])
+    results = map_on_workers(numbers(100, begun), [doubled, doubled])
     assert begun == []
     assert next(results) == 0
     assert happens(lambda: len(begun) == 4)
@@ -239,7 +237,7 @@ def test_an_error_of_the_source_or_of_a_task_is_raised_at_its_place() -> None:
         yield 2
         raise ValueError("third")
 
-    results = spread(source(), [doubled, doubled])
+    results = map_on_workers(source(), [doubled, doubled])
     assert [next(results), next(results)] == [2, 4]
     with pytest.raises(ValueError, match="third"):
         next(results)
@@ -249,7 +247,7 @@ def test_an_error_of_the_source_or_of_a_task_is_raised_at_its_place() -> None:
             raise ValueError("one")
         return number
 
-    results = spread(numbers(5, []), [fails, fails])
+    results = map_on_workers(numbers(5, []), [fails, fails])
     assert next(results) == 0
     with pytest.raises(ValueError, match="one"):
         next(results)
@@ -264,7 +262,7 @@ def test_leaving_a_spread_closes_its_source() -> None:
         finally:
             closed.set()
 
-    results = spread(source(), [doubled, doubled])
+    results = map_on_workers(source(), [doubled, doubled])
     next(results)
     results.close()
     assert closed.wait(LONG)

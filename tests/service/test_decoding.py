@@ -87,7 +87,7 @@ def test_the_first_so_many_pages_are_given() -> None:
 
 
 def test_options_travel(decoder: Decoder) -> None:
-    with pytest.raises(ImageTooLargeError, match="reduce it, or cut it into parts"):
+    with pytest.raises(ImageTooLargeError, match="reduce it, or split it into parts"):
         pages(decoder, TINY, options=InputOptions(max_megapixels=1e-6))
 
 
@@ -96,8 +96,8 @@ def test_options_travel(decoder: Decoder) -> None:
     [
         (b"", "image", UnreadableImageError, "is empty"),
         (b"", "pdf", UnreadableImageError, "is empty"),
-        (b"hello", "image", UnreadableImageError, "is no PDF and no picture of a known format"),
-        (TINY[:-30], "image", UnreadableImageError, "is cut short"),
+        (b"hello", "image", UnreadableImageError, "is neither a PDF nor an image of a supported format"),
+        (TINY[:-30], "image", UnreadableImageError, "is truncated"),
         (THREE[:200], "pdf", UnreadableImageError, "cannot be opened as a PDF"),
         (THREE, "image", UnreadableImageError, "is a PDF and no picture: send it as one"),
         (TINY, "pdf", UnreadableImageError, "is no PDF: send a picture as one"),
@@ -112,7 +112,7 @@ def test_refusals_arrive_as_they_were_raised(
 
 
 def test_pages_that_are_not_there_are_refused_by_name(decoder: Decoder) -> None:
-    with pytest.raises(InputNotFoundError, match="has 3 pages, and none of those asked for: 7"):
+    with pytest.raises(InputNotFoundError, match="has 3 pages and none of the requested pages 7"):
         pages(decoder, THREE, "pdf", InputOptions(pdf_pages="7"))
 
 

@@ -163,8 +163,8 @@ def ended_by_cut(url: str, policy: FetchPolicy, resolver: fetching.Resolve, begu
     waits = threading.Semaphore(0)
 
     class Noted(Deadline):
-        def when_cut(self, action: Callable[[], None]) -> None:
-            super().when_cut(action)
+        def on_expiry(self, action: Callable[[], None]) -> None:
+            super().on_expiry(action)
             waits.release()
 
     deadline = Noted(LONG)
@@ -180,7 +180,7 @@ def ended_by_cut(url: str, policy: FetchPolicy, resolver: fetching.Resolve, begu
     thread.start()
     assert waits.acquire(timeout=PATIENCE)
     assert begun is None or begun.wait(PATIENCE)
-    deadline.cut()
+    deadline.expire()
     thread.join(PATIENCE)
     return not thread.is_alive() and len(problems) == 1
 

@@ -262,7 +262,7 @@ def test_redirects_are_followed_so_many_times(port: int) -> None:
     url = f"http://pictures.example:{port}/to?/to?/picture"
     assert fetch(url, policy(f"pictures.example:{port}"), at("127.0.0.1")) == PNG
     text = refusal(url, policy(f"pictures.example:{port}", max_redirects=1), at("127.0.0.1"))
-    assert "points on more than 1 times" in text
+    assert "more than 1 redirects" in text
 
 
 def test_the_next_address_is_tried_where_one_does_not_answer(port: int) -> None:
@@ -292,19 +292,19 @@ def test_nothing_is_fetched_offline(port: int, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("path", ["endless", "liar"])
 def test_too_many_bytes_are_refused_while_they_come(port: int, path: str) -> None:
     allowed = policy(f"pictures.example:{port}", max_bytes=300_000)
-    assert "more than 300000 bytes" in refusal(f"http://pictures.example:{port}/{path}", allowed, at("127.0.0.1"))
+    assert "larger than 300000 bytes" in refusal(f"http://pictures.example:{port}/{path}", allowed, at("127.0.0.1"))
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity, gzip"])
 def test_packed_answers_are_refused(port: int, coding: str) -> None:
     url = f"http://pictures.example:{port}/packed?{coding.replace(' ', '')}"
-    assert "packed as" in refusal(url, policy(f"pictures.example:{port}"), at("127.0.0.1"))
+    assert "Content-Encoding" in refusal(url, policy(f"pictures.example:{port}"), at("127.0.0.1"))
 
 
 @pytest.mark.parametrize(("path", "status"), [("nowhere", 404), ("part", 206)])
 def test_only_a_whole_answer_is_taken(port: int, path: str, status: int) -> None:
     url = f"http://pictures.example:{port}/{path}"
-    assert f"answers {status}" in refusal(url, policy(f"pictures.example:{port}"), at("127.0.0.1"))
+    assert f"returned {status}" in refusal(url, policy(f"pictures.example:{port}"), at("127.0.0.1"))
 
 
 @pytest.mark.parametrize("path", ["slow", "drip"])
@@ -430,7 +430,7 @@ def test_https_does_not_point_back_to_http(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     url = f"https://pictures.example:{port}/to?http://pictures.example/picture"
     allowed = policy("pictures.example", f"pictures.example:{port}")
-    assert "never https to http" in refusal(url, allowed, at("127.0.0.1"))
+    assert "never from https to http" in refusal(url, allowed, at("127.0.0.1"))
 
 
 @pytest.mark.parametrize(

@@ -44,15 +44,15 @@ class OCRResult(RecognizedPage):
     @property
     def img(self) -> dict[str, PIL.Image.Image]:
         """`ocr_res_img`: the page with its boxes beside the text in its place. `preprocessed_img`: before and after rotation and unwarping."""
-        from ocr_onnx.outputs.drawing import pictures
+        from ocr_onnx.outputs.drawing import draw_images
 
-        return pictures(self)
+        return draw_images(self)
 
     def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False) -> None:
         """Print `json`, indented, or as a dictionary on one line."""
-        from ocr_onnx.outputs.saving import show
+        from ocr_onnx.outputs.saving import print_result
 
-        show(self.json, indent, formatted=format_json, ensure_ascii=ensure_ascii)
+        print_result(self.json, indent, formatted=format_json, ensure_ascii=ensure_ascii)
 
     def save(self, path: str | Path, format: str | None = None) -> Path:  # noqa: A002 the command line's word
         """Write the result to a file and return its path; the format follows from the suffix if not given.
@@ -71,6 +71,6 @@ class OCRResult(RecognizedPage):
 
     def save_to_img(self, save_path: str | Path) -> list[Path]:
         """Write `img` to an image file, or to `<input's stem>_<key>.<suffix>` in a folder; return the files' paths."""
-        from ocr_onnx.outputs.saving import save_pictures
+        from ocr_onnx.outputs.saving import save_images
 
-        return save_pictures(self.img, self.source, Path(save_path))
+        return save_images(self.img, self.source, Path(save_path))

@@ -215,7 +215,7 @@ def _threads() -> Iterator[Fact]:
 def _fonts() -> Iterator[Fact]:
     """Which font would draw each script; without one, pictures show boxes, and texts are read all the same."""
     for script, letter in LETTERS.items():
-        path = fonts.font_with(letter)
+        path = fonts.find_font(letter)
         if path is not None:
             yield Fact("fonts", script, str(path))
         elif script == "Latin":

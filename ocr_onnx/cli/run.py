@@ -161,9 +161,9 @@ def _saved(results: Iterable[OCRResult], folder: Path | None) -> Iterator[OCRRes
 
 def _save(result: OCRResult, folder: Path, taken: dict[Path, str]) -> None:
     """Write a page's files; if another input has written files of that name, into a numbered subfolder."""
-    from ocr_onnx.outputs.saving import stem
+    from ocr_onnx.outputs.saving import file_stem
 
-    source, name = str(result.source.path), stem(result.source)
+    source, name = str(result.source.path), file_stem(result.source)
     places = itertools.chain([folder], (folder / str(number) for number in itertools.count(2)))
     place = next(place for place in places if taken.setdefault(place / name, source) == source)
     if place != folder:

@@ -1,4 +1,4 @@
-"""A page's result as a dictionary of our own names."""
+"""Convert the result of a page to the native dictionary, `OCRResult.to_dict()`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def to_dict(result: RecognizedPage) -> dict[str, Any]:
-    """The result in types that JSON has. Points are (x, y) in pixels of the page as it was recognized."""
+    """Return the result in JSON types. Points are (x, y) in pixels of the recognized page, after rotation and unwarping."""
     height, width = result.page.image.shape[:2]
     return {
         "path": result.source.path,

@@ -1,4 +1,4 @@
-"""A page's result as the dictionary that PaddleOCR writes."""
+"""Convert the result of a page to the dictionary that PaddleOCR writes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from ocr_onnx.types import Page, Quad, RecognizedPage, TextLine
 
 DETECTION_PARAMETERS = ("limit_side_len", "limit_type", "thresh", "max_side_limit", "box_thresh", "unclip_ratio")
-"""Those that PaddleOCR names in a result."""
+"""The detection options that PaddleOCR includes in a result."""
 
 OFF = -1
-"""What PaddleOCR writes for the angle of a stage that was off."""
+"""PaddleOCR's value for the angle of a disabled stage."""
 
 
 def to_dict(result: RecognizedPage) -> dict[str, Any]:
-    """The dictionary that PaddleOCR writes for a page; and `dt_scores`, which its documentation names as well."""
+    """Return PaddleOCR's dictionary for a page, in JSON types, plus `dt_scores`, which its documentation describes."""
     options, lines = result.options, result.lines
     preprocessed = options.use_doc_orientation_classify or options.use_doc_unwarping
     preprocessor = {
@@ -30,7 +30,7 @@ def to_dict(result: RecognizedPage) -> dict[str, Any]:
         "angle": OFF if result.angle is None else result.angle,
     }
     return {
-        "input_path": written_path(result.source),
+        "input_path": printable_path(result.source),
         "page_index": result.source.index,
         "model_settings": {
             "use_doc_preprocessor": preprocessed,
@@ -47,24 +47,24 @@ def to_dict(result: RecognizedPage) -> dict[str, Any]:
         "rec_texts": [line.text for line in lines],
         "rec_scores": [line.score for line in lines],
         "rec_polys": [line.box.quad.tolist() for line in lines],
-        "rec_boxes": [bounds(line.box.quad) for line in lines],
+        "rec_boxes": [bounding_box(line.box.quad) for line in lines],
         **(_words(lines) if options.return_word_box else {}),
     }
 
 
 def _words(lines: Sequence[TextLine]) -> dict[str, Any]:
-    """The bounds of each line's words, and the words."""
+    """Return the text and the bounding box of each word, by line."""
     return {
-        "text_word_boxes": [[bounds(word.box) for word in line.words or ()] for line in lines],
+        "text_word_boxes": [[bounding_box(word.box) for word in line.words or ()] for line in lines],
         "text_word": [[word.text for word in line.words or ()] for line in lines],
     }
 
 
-def bounds(quad: Quad) -> list[int]:
-    """[left, top, right, bottom] of a box."""
+def bounding_box(quad: Quad) -> list[int]:
+    """Return the bounding box [left, top, right, bottom] of a box, in pixels."""
     return [*quad.min(axis=0).tolist(), *quad.max(axis=0).tolist()]
 
 
-def written_path(page: Page) -> str | None:
-    """The page's path; what is no text in it is marked, so that it can be written."""
+def printable_path(page: Page) -> str | None:
+    """Return the path of the page; bytes that are not UTF-8 become replacement characters, so that it can be written."""
     return None if page.path is None else os.fsencode(page.path).decode("utf-8", "replace")

@@ -196,7 +196,7 @@ def in_memory(record: OCRResult) -> dict[str, Any]:
         "doc_preprocessor_res": written.get("doc_preprocessor_res", {}) | pictures,
         "dt_polys": [_narrow(box.quad) for box in record.boxes],
         "rec_polys": [_narrow(quad) for quad in polys],
-        "rec_boxes": _narrow(np.array([paddle_format.bounds(quad) for quad in polys], np.int32)),
+        "rec_boxes": _narrow(np.array([paddle_format.bounding_box(quad) for quad in polys], np.int32)),
     }
 
 

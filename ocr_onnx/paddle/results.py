@@ -42,7 +42,7 @@ class PaddleResult(dict[str, Any]):
         """Print `json`, indented, or on one line as a dictionary; `json_format` is another name of format_json."""
         formatted = names.pop("json_format", format_json)
         refuse(names)
-        saving.show(self.json, indent, formatted=formatted, ensure_ascii=ensure_ascii)
+        saving.print_result(self.json, indent, formatted=formatted, ensure_ascii=ensure_ascii)
 
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> None:
         """Write the content of `json` to a .json file, or to `<input's stem>_res.json` in a folder."""
@@ -50,7 +50,7 @@ class PaddleResult(dict[str, Any]):
 
     def save_to_img(self, save_path: str | Path) -> None:
         """Write the pictures to a file (the last one stays), or to `<input's stem>_<key>.<suffix>` in a folder."""
-        saving.save_pictures(self._pictures(), self._page, Path(save_path))
+        saving.save_images(self._pictures(), self._page, Path(save_path))
 
     def save_all(self, save_path: str | Path) -> None:
         """Write both into a folder."""

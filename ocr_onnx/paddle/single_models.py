@@ -81,7 +81,7 @@ class ModuleResult(PaddleResult):
     """What a model gives for one picture; `img` is `{"res": …}`, and `json` leaves out the picture given in."""
 
     def __init__(self, page: Page, found: Mapping[str, Any], picture: Callable[[], PIL.Image.Image]) -> None:
-        whole = {"input_path": paddle_format.written_path(page), "page_index": page.index, **found}
+        whole = {"input_path": paddle_format.printable_path(page), "page_index": page.index, **found}
         super().__init__(page, whole, partial(_named, picture))
 
 
@@ -181,7 +181,7 @@ class TextDetection(Module):
             # Polygons have different numbers of corners, and are a list in PaddleOCR too.
             polys = np.array(quads, np.int32).reshape(-1, 4, 2) if options.box_type != "poly" else quads
             found = {"input_img": page.image, "dt_polys": polys, "dt_scores": [box.score for box in boxes]}
-            yield _ArrayResult(page, found, partial(drawing.boxed, page.image, quads))
+            yield _ArrayResult(page, found, partial(drawing.draw_boxes, page.image, quads))
 
 
 class TextRecognition(Module):
@@ -203,7 +203,7 @@ class TextRecognition(Module):
         for page, read in zip(pages, texts, strict=True):
             caption = f"{read.text} ({read.score:.3f})"
             found = {"input_img": page.image, "rec_text": read.text, "rec_score": read.score}
-            yield ModuleResult(page, found, partial(drawing.captioned, page.image, caption))
+            yield ModuleResult(page, found, partial(drawing.draw_caption, page.image, caption))
 
 
 class _Classification(Module):
@@ -229,7 +229,7 @@ class _Classification(Module):
                 "label_names": names,
             }
             caption = f"{names[0]} ({scores[best[0]]:.3f})"
-            yield ModuleResult(page, found, partial(drawing.captioned, page.image, caption))
+            yield ModuleResult(page, found, partial(drawing.draw_caption, page.image, caption))
 
     @abstractmethod
     def _preprocess(self, image: Image) -> Tensor:

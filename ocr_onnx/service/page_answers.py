@@ -10,7 +10,7 @@ from typing import Any
 
 import PIL.Image
 
-from ocr_onnx.outputs.drawing import fitted, pictures, to_pil
+from ocr_onnx.outputs.drawing import draw_images, fit, to_pil
 from ocr_onnx.outputs.paddle import to_dict
 from ocr_onnx.results import OCRResult
 
@@ -41,11 +41,11 @@ def page_answer(result: OCRResult, *, visualize: bool, largest: tuple[int, int])
     """Write a page's result; pictures are scaled down to `largest` (height, width) before they are made."""
     answer: dict[str, Any] = {"prunedResult": _pruned(to_dict(result))}
     if visualize:
-        drawn = pictures(result, largest)
+        drawn = draw_images(result, largest)
         named = {
             "ocrImage": drawn["ocr_res_img"],
             "docPreprocessingImage": drawn.get("preprocessed_img"),
-            "inputImage": to_pil(fitted(result.source.image, largest)),
+            "inputImage": to_pil(fit(result.source.image, largest)),
         }
         answer |= {name: jpeg(picture, largest) for name, picture in named.items() if picture is not None}
     height, width = result.source.image.shape[:2]

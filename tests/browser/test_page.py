@@ -20,7 +20,7 @@ from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 
 from ocr_onnx import OCR, OCRResult
-from ocr_onnx.outputs.paddle import bounds
+from ocr_onnx.outputs.paddle import bounding_box
 
 KEY = "a-key-that-is-long-enough"
 SIGN = PAGES / "sign.png"
@@ -212,7 +212,7 @@ def test_the_table_has_a_row_for_each_line(page: Visitor, document: Path, read: 
     expected = []
     for number, result in enumerate(read, 1):
         for place, line in enumerate(result.lines, 1):
-            left, top, right, bottom = bounds(line.box.quad)
+            left, top, right, bottom = bounding_box(line.box.quad)
             expected.append((number, place, left, top, right - left, bottom - top, line.score, line.text))
     found = [(*map(int, row[:6]), float(row[6]), row[7]) for row in rows]
     assert found == expected
@@ -255,7 +255,7 @@ def test_the_searchable_pdf_holds_the_texts_in_their_places(page: Visitor, ocr: 
     assert sheet.get_size() == (width / 2, height / 2)
     layer = sheet.get_textpage()
     for line in result.lines:
-        left, top, right, bottom = [side / 2 for side in bounds(line.box.quad)]
+        left, top, right, bottom = [side / 2 for side in bounding_box(line.box.quad)]
         inside = layer.get_text_bounded(left - 2, height / 2 - bottom - 2, right + 2, height / 2 - top + 2)
         assert line.text in inside
 

@@ -132,9 +132,9 @@ def test_the_error_is_of_both_kinds(host: str) -> None:
 
 
 def test_results_of_addresses_have_plain_names(tmp_path: Path, host: str, caplog: pytest.LogCaptureFixture) -> None:
-    from ocr_onnx.outputs.saving import stem
+    from ocr_onnx.outputs.saving import file_stem
 
     with caplog.at_level(logging.WARNING):
         (page,) = sources.read_pages(f"{host}/picture.png?signature=a/b.c")
-    assert stem(page) == "picture"
+    assert file_stem(page) == "picture"
     assert not caplog.records

@@ -120,14 +120,14 @@ def turned(width: int, height: int) -> OCRResult:
 
 
 def test_a_page_beside_itself_turned_is_shown_in_full() -> None:
-    picture = drawing.pictures(turned(1000, 700))["preprocessed_img"]
+    picture = drawing.draw_images(turned(1000, 700))["preprocessed_img"]
     assert picture.size == (1700, 1000)
 
 
 @pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (1_000_000, 1), (12_000, 900)])
 def test_a_strip_beside_itself_turned_is_scaled_down(size: tuple[int, int]) -> None:
-    for picture in drawing.pictures(turned(*size)).values():
-        assert picture.width * picture.height <= max(drawing.CANVAS_FLOOR, 8 * math.prod(size)) * 1.01
+    for picture in drawing.draw_images(turned(*size)).values():
+        assert picture.width * picture.height <= max(drawing.CANVAS_ALLOWANCE, 8 * math.prod(size)) * 1.01
 
 
 @pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (1_000_000, 1), (3000, 2000)])
@@ -136,20 +136,20 @@ def test_no_canvas_is_made_larger_than_the_picture_asked_for(
 ) -> None:
     made: list[tuple[int, ...]] = []
     monkeypatch.setattr(drawing, "to_pil", lambda image: made.append(image.shape))
-    drawing.pictures(turned(*size), (500, 600))
+    drawing.draw_images(turned(*size), (500, 600))
     assert len(made) == 2
     # A side of one pixel cannot be scaled down, and is one more.
     assert all(height <= 501 and width <= 601 for height, width, _ in made)
 
 
 def test_a_caption_under_a_thread_is_scaled_down_with_it() -> None:
-    picture = drawing.captioned(np.zeros((1_000_000, 1, 3), np.uint8), "270 degrees")
-    assert picture.width * picture.height <= drawing.CANVAS_FLOOR * 1.01
+    picture = drawing.draw_caption(np.zeros((1_000_000, 1, 3), np.uint8), "270 degrees")
+    assert picture.width * picture.height <= drawing.CANVAS_ALLOWANCE * 1.01
 
 
 def test_a_picture_that_would_pass_the_limit_of_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "left", lambda: 100 * 2**20)
-    with pytest.raises(NotEnoughMemoryError, match="a picture of 8000 x 4000 would take"):
+    with pytest.raises(NotEnoughMemoryError, match="an image of 8000 x 4000 would take"):
         drawing.draw(turned(4000, 4000))
 
 
@@ -194,6 +194,6 @@ def test_ink_lies_where_it_lies_on_the_page(ocr: OCR, name: str) -> None:
 def test_pillows_own_font_without_shaping_will_do(
     monkeypatch: pytest.MonkeyPatch, text: str, corners: list[list[int]]
 ) -> None:
-    monkeypatch.setattr(fonts, "_font_of", lambda _: None)
-    assert not fonts.shapes(fonts.load(None, 20))
+    monkeypatch.setattr(fonts, "_font_or_fallback", lambda _: None)
+    assert not fonts.supports_shaping(fonts.load(None, 20))
     assert drawn(text, corners)[1].any()

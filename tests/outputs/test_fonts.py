@@ -12,7 +12,7 @@ import pytest
 from ocr_onnx.errors import OptionError
 from ocr_onnx.outputs import fonts
 
-CACHES = (fonts._fonts, fonts._candidates, fonts._font_of, fonts._note_missing)
+CACHES = (fonts._all_fonts, fonts._candidates, fonts._font_or_fallback, fonts._warn_missing)
 
 
 @pytest.fixture

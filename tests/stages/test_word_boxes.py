@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_onnx.outputs.paddle import bounds
+from ocr_onnx.outputs.paddle import bounding_box
 from ocr_onnx.stages.word_boxes import find_words
 from ocr_onnx.types import Columns
 
@@ -51,18 +51,18 @@ def test_nothing_read_is_no_words() -> None:
 
 def test_a_word_reaches_from_its_first_column_to_its_last() -> None:
     found = find_words(columns("ab cd"), LINE)
-    assert [bounds(word.box) for word in found] == [[100, 20, 120, 50], [120, 20, 130, 50], [130, 20, 150, 50]]
+    assert [bounding_box(word.box) for word in found] == [[100, 20, 120, 50], [120, 20, 130, 50], [130, 20, 150, 50]]
 
 
 def test_chinese_characters_are_of_one_width_and_stay_in_the_line() -> None:
     found = find_words(columns("一二三", 6, step=2), LINE)
     # Three in five columns of 33.3 pixels: 83.3 pixels each, as PaddleOCR divides, around the middle of each column.
-    assert [bounds(word.box)[::2] for word in found] == [[100, 158], [141, 225], [208, 291]]
+    assert [bounding_box(word.box)[::2] for word in found] == [[100, 158], [141, 225], [208, 291]]
 
 
 def test_a_line_of_one_chinese_character_is_all_its_own() -> None:
     (word,) = find_words(Columns(("港",), (10,), 20), LINE)
-    assert bounds(word.box) == [105, 20, 300, 50]
+    assert bounding_box(word.box) == [105, 20, 300, 50]
 
 
 def test_tall_lines_are_cut_from_top_to_bottom() -> None:

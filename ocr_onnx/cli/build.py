@@ -1,4 +1,4 @@
-"""The command `ocr-onnx build`: build TensorRT engines ahead, with the options that the pipeline will run with."""
+"""The command `ocr-onnx build`: build TensorRT engines before the first run, for given pipeline options."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocr_onnx.cli.options import Run, pipeline_settings
-from ocr_onnx.cli.run import request
+from ocr_onnx.cli.options import PipelineCommand, pipeline_settings
+from ocr_onnx.cli.run import pipeline_request
 
 if TYPE_CHECKING:
     from ocr_onnx.paddle.assembly import Request
 
 
-@click.command(cls=Run)
+@click.command(cls=PipelineCommand)
 def build(**given: Any) -> None:
-    """Build and keep TensorRT engines of a pipeline's models for this machine's GPU.
+    """Build TensorRT engines of the pipeline's models for this machine's GPU, and store them.
 
-    Give the options that you will use with 'run': the mode and the limits of detection decide for which input shapes
-    engines are built. Without --provider the installed TensorRT is used. Building takes minutes. An engine whose
-    results differ from the CPU's on more than 2 % of the sample page's lines, pixels or orientations is rejected.
+    Give the options that you will use with 'run': the mode and the size limits of detection determine the input shapes
+    of the engines. Without --provider, the installed TensorRT is used. Building takes minutes. An engine whose results
+    differ from the CPU's on more than 2 % of the sample page's lines, pixels or orientations is rejected.
 
     \b
     Examples:
@@ -29,25 +29,25 @@ def build(**given: Any) -> None:
     """
     from ocr_onnx.runtime import tensorrt
 
-    wanted = request(given)
-    providers = tensorrt.on(wanted.device, wanted.providers)
+    pipeline = pipeline_request(given)
+    providers = tensorrt.on(pipeline.device, pipeline.providers)
     before, known = tensorrt.written(), tensorrt.compared()
-    _make(replace(wanted, device=None, providers=providers, build_missing=True))
+    _build_engines(replace(pipeline, device=None, providers=providers, build_missing=True))
     after = tensorrt.written()
     made = [path for path, size in after.items() if before.get(path) != size]
     outcomes = [outcome for folder, outcome in tensorrt.compared().items() if folder not in known]
     for line in [f"{path}  {after[path] / 1e6:.1f} MB" for path in made] + outcomes:
         click.echo(line)
     if not made and not outcomes:
-        click.echo(f"No engine was built: the engines are in {tensorrt.root()}.")
+        click.echo(f"No engine was built: all engines exist already, in {tensorrt.root()}.")
     click.echo("Run with: " + " ".join(f"--provider {provider}" for provider in providers))
 
 
-def _make(wanted: Request) -> None:
-    """Make the pipeline and run it on every input shape; some engines are written when it is freed."""
+def _build_engines(pipeline: Request) -> None:
+    """Load the pipeline and run it on every input shape. ONNX Runtime writes some engines when the pipeline is freed."""
     from ocr_onnx.paddle.assembly import assemble
 
-    assemble(wanted).engine.warm_up()
+    assemble(pipeline).engine.warm_up()
 
 
 build.params += [setting for setting in pipeline_settings() if setting.name != "build_missing"]

@@ -1,4 +1,4 @@
-"""What is here and what works: versions, providers, libraries, models, threads, fonts, paths."""
+"""Diagnose the installation: versions, execution providers, libraries, models, threads, fonts, paths."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ocr_onnx.runtime.providers import Placement, ProviderLike
 from ocr_onnx.runtime.selection import place, preload, try_out, wheels
 from ocr_onnx.service import sandbox
 
-State: TypeAlias = Literal["ok", "note", "problem"]
-"""note: something is not as it should be, and what was asked for works all the same; problem: it does not."""
+State: TypeAlias = Literal["ok", "warning", "error"]
+"""warning: a problem that does not affect the requested device; error: one that prevents it from working."""
 
 MODULES = {
     "numpy": "numpy",
@@ -33,9 +33,9 @@ MODULES = {
     "bidi": "python-bidi",
     "yaml": "PyYAML",
 }
-"""What must be there to be imported, and the package to install where it is not."""
+"""The modules that must be importable, and the package that contains each."""
 
-LETTERS = {
+SAMPLE_LETTERS = {
     "Latin": "a",
     "Chinese": "汉",
     "Japanese": "あ",
@@ -44,55 +44,55 @@ LETTERS = {
     "Devanagari": "अ",
     "Thai": "ก",
 }
-"""A letter for each script that fonts are looked up for."""
+"""A letter of each script for which a font is searched."""
 
-REMOTE = "AzureExecutionProvider"
-"""It is in most wheels, and runs models elsewhere."""
+AZURE_PROVIDER = "AzureExecutionProvider"
+"""Included in most wheels; it runs models on a remote service."""
 
 VARIABLES = (store.HOME_VARIABLE, "OCR_ONNX_OFFLINE", fonts.FONT_VARIABLE, "LD_LIBRARY_PATH")
-"""Environment variables that say where things are; others may hold secrets."""
+"""Environment variables with paths and switches. Others are not printed, because they may contain secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     section: str
     name: str
     value: str
     state: State = "ok"
-    why: str = ""
-    """Where it is not ok: the cause, and the cure."""
+    explanation: str = ""
+    """Cause and remedy, if the state is not ok."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All facts, section by section, and what models would run on."""
+    """All facts, ordered by section, and the selected placement of models."""
 
     facts: tuple[Fact, ...]
     placement: Placement | None
-    """None where what was asked for does not work."""
+    """None if the requested device does not work."""
 
     @property
     def works(self) -> bool:
-        """Whether what was asked for works."""
-        return all(fact.state != "problem" for fact in self.facts)
+        """Whether the requested device or providers work."""
+        return all(fact.state != "error" for fact in self.facts)
 
 
-def examine(device: str | None = None, providers: Sequence[ProviderLike] = ()) -> Report:
-    """Look at everything, and run a small model on every provider. `device` and `providers` are as OCR takes them.
+def diagnose(device: str | None = None, providers: Sequence[ProviderLike] = ()) -> Report:
+    """Run all checks, and a small model on every execution provider.
 
-    Raises OptionError where they are not understood.
+    `device` and `providers` are the parameters of OCR. Raises OptionError if they are malformed.
     """
-    # OpenCV and plug-ins change variables when they are imported.
+    # OpenCV and plug-ins change environment variables at their import.
     variables = dict(os.environ)
-    asked, placement = _asked(device, providers)
+    requested, placement = _requested(device, providers)
     sections = (_versions(), _onnxruntime(), _models(), _threads(), _fonts(), _paths(variables), _service())
-    return Report((*(fact for section in sections for fact in section), asked), placement)
+    return Report((*(fact for section in sections for fact in section), requested), placement)
 
 
-def _asked(device: str | None, providers: Sequence[ProviderLike]) -> tuple[Fact, Placement | None]:
-    """Whether what the user wants works."""
+def _requested(device: str | None, providers: Sequence[ProviderLike]) -> tuple[Fact, Placement | None]:
+    """Check the requested device or providers; return the fact, and the placement if they work."""
     name = ", ".join(map(str, providers)) if providers else f"device {'cpu' if device is None else device}"
     try:
         placement = place(device, providers)
@@ -101,39 +101,39 @@ def _asked(device: str | None, providers: Sequence[ProviderLike]) -> tuple[Fact,
     except OptionError:
         raise
     except (OnnxRuntimeError, ModelError) as error:
-        return Fact("asked for", name, "does not work", "problem", str(error)), None
-    return Fact("asked for", name, f"works: {placement}"), placement
+        return Fact("requested", name, "does not work", "error", str(error)), None
+    return Fact("requested", name, f"works: {placement}"), placement
 
 
 def _versions() -> Iterator[Fact]:
     yield Fact("versions", "ocr-onnx", __version__)
     yield Fact("versions", "python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
-    brought = importlib.metadata.packages_distributions()
+    distributions = importlib.metadata.packages_distributions()
     for module, package in MODULES.items():
-        packages = sorted(set(brought.get(module, [])))
+        packages = sorted(set(distributions.get(module, [])))
         try:
             importlib.import_module(module)
         except (ImportError, OSError) as error:
-            cure = f"{error}: pip install --force-reinstall {package}"
-            yield Fact("versions", package, "cannot be imported", "problem", cure)
+            remedy = f"{error}: pip install --force-reinstall {package}"
+            yield Fact("versions", package, "cannot be imported", "error", remedy)
             continue
         if len(packages) > 1:
             versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-            why = (
-                f"they overwrite each other's files: pip uninstall -y {' '.join(packages)}, then pip install --force-reinstall "
+            explanation = (
+                f"these packages overwrite each other's files: pip uninstall -y {' '.join(packages)}, then pip install --force-reinstall "
                 f"{package}"
             )
-            yield Fact("versions", module, versions, "note", why)
+            yield Fact("versions", module, versions, "warning", explanation)
         else:
             yield from (Fact("versions", name, importlib.metadata.version(name)) for name in packages)
 
 
 def _onnxruntime() -> Iterator[Fact]:
-    """What is installed of it, what each provider does, and the libraries that they need."""
+    """Check the packages of ONNX Runtime, each execution provider, and the shared libraries."""
     try:
         installed = wheels()
     except OnnxRuntimeError as error:
-        yield Fact("onnxruntime", "package", "none", "problem", str(error))
+        yield Fact("onnxruntime", "package", "none", "error", str(error))
         return
     added = plugins.installed()
     names = dict.fromkeys((*installed.providers, *(name for plugin in added for name in plugin.providers)))
@@ -145,60 +145,64 @@ def _onnxruntime() -> Iterator[Fact]:
 def _wheels(installed: Wheels, added: Iterable[plugins.Plugin]) -> Iterator[Fact]:
     if installed.conflict:
         remove = " ".join(installed.distributions)
-        cure = f"{installed.conflict}: pip uninstall -y {remove}, then pip install 'ocr-onnx[cpu]' or 'ocr-onnx[gpu]'"
-        yield Fact("onnxruntime", "package", str(installed), "note", cure)
+        remedy = f"{installed.conflict}: pip uninstall -y {remove}, then pip install 'ocr-onnx[cpu]' or 'ocr-onnx[gpu]'"
+        yield Fact("onnxruntime", "package", str(installed), "warning", remedy)
     else:
         yield Fact("onnxruntime", "package", str(installed))
     yield Fact("onnxruntime", "loaded from", str(session.onnxruntime().__file__))
-    yield Fact("onnxruntime", "made for CUDA", installed.cuda or "no")
+    yield Fact("onnxruntime", "built for CUDA", installed.cuda or "no")
     for plugin in added:
         yield Fact("onnxruntime", "plug-in", f"{plugin.distribution} {plugin.version}: {', '.join(plugin.providers)}")
 
 
 def _providers(names: Iterable[str]) -> Iterator[Fact]:
-    """What each provider does with a small model."""
+    """Run a small model on each execution provider."""
     for name in names:
-        if name == REMOTE:
+        if name == AZURE_PROVIDER:
             continue
         try:
             difference = try_out(place(None, [name]))
         except (OnnxRuntimeError, ModelError) as error:
-            yield Fact("providers", name, "does not work", "problem" if name == CPU_PROVIDER else "note", str(error))
+            yield Fact("providers", name, "does not work", "error" if name == CPU_PROVIDER else "warning", str(error))
             continue
-        yield Fact("providers", name, "works" if name == CPU_PROVIDER else f"works, {difference:.0e} from the CPU")
+        yield Fact(
+            "providers",
+            name,
+            "works" if name == CPU_PROVIDER else f"works, largest difference from the CPU {difference:.0e}",
+        )
     for name, devices in session.plugged_in().items():
         for number, device in enumerate(devices):
             yield Fact("providers", f"{name}:device={number}", _hardware(device))
 
 
 def _hardware(device: Any) -> str:
-    """What an onnxruntime.OrtEpDevice is."""
+    """Return type, vendor and name of an onnxruntime.OrtEpDevice."""
     metadata: Mapping[str, str] = device.ep_metadata
     kind = str(device.device.type).rpartition(".")[2]
     return " ".join(filter(None, (kind, device.device.vendor, metadata.get("FULL_DEVICE_NAME", ""))))
 
 
 def _libraries(providers: Iterable[str], cuda: str) -> Iterator[Fact]:
-    """The shared libraries of the providers that are installed."""
+    """Check the shared libraries that the installed providers need."""
     names = dict.fromkeys(library for provider in providers for library in libraries.needed(provider, cuda))
     if names:
         preload()
     missing = libraries.missing(names)
     for name in names:
         if name in missing:
-            yield Fact("libraries", name, f"missing: {missing[name].removeprefix(f'{name}: ')}", "note")
+            yield Fact("libraries", name, f"missing: {missing[name].removeprefix(f'{name}: ')}", "warning")
         else:
             yield Fact("libraries", name, "found")
 
 
 def _models() -> Iterator[Fact]:
-    """Whether the files are what their checksums say; the package's own must be."""
+    """Verify the checksums of all model files. A damaged file of the package is an error, of a download a warning."""
     for name in store.installed():
         path = store.path_of(name)
         try:
             store.verify(name)
         except (OSError, ModelError) as error:
-            yield Fact("models", name, "damaged", "note" if path.parent == store.home() else "problem", str(error))
+            yield Fact("models", name, "damaged", "warning" if path.parent == store.home() else "error", str(error))
             continue
         yield Fact("models", name, f"verified, {path.stat().st_size / 1e6:.1f} MB, {path}")
 
@@ -213,27 +217,29 @@ def _threads() -> Iterator[Fact]:
 
 
 def _fonts() -> Iterator[Fact]:
-    """Which font would draw each script; without one, pictures show boxes, and texts are read all the same."""
-    for script, letter in LETTERS.items():
+    """Check which font draws each script. A missing font affects only drawn images, not recognized texts."""
+    for script, letter in SAMPLE_LETTERS.items():
         path = fonts.find_font(letter)
         if path is not None:
             yield Fact("fonts", script, str(path))
         elif script == "Latin":
-            yield Fact("fonts", script, "Pillow's own")
+            yield Fact("fonts", script, "Pillow's built-in font")
         else:
             package = fonts.PACKAGES.get(fonts.script(letter), fonts.CJK_PACKAGE)
-            yield Fact("fonts", script, "none", "note", f"pictures show boxes for its letters: pip install {package}")
+            yield Fact(
+                "fonts", script, "none", "warning", f"images show boxes instead of its letters: pip install {package}"
+            )
 
 
 def _service() -> Iterator[Fact]:
-    """What restricts the processes in which `ocr-onnx serve` decodes."""
+    """Check the sandbox of the processes in which `ocr-onnx serve` decodes files."""
     if platform.system() != "Linux":
         return
     lacking = sandbox.missing()
     for name in (sandbox.FILES, sandbox.CALLS):
         if name in lacking:
-            why = "a picture or PDF that takes over its decoder would reach as much as 'ocr-onnx serve' does: use a newer kernel"
-            yield Fact("service", name, "not supported by this kernel or container", "note", why)
+            explanation = "a malicious file that exploits its decoder would have all permissions of 'ocr-onnx serve': use a newer kernel"
+            yield Fact("service", name, "not supported by this kernel or container", "warning", explanation)
         else:
             yield Fact("service", name, "restricts decoders")
 
@@ -244,8 +250,10 @@ def _paths(variables: Mapping[str, str]) -> Iterator[Fact]:
     if os.access(nearest, os.W_OK):
         yield Fact("paths", "models", str(home))
     else:
-        cure = f"{nearest} cannot be written to, so no model can be pulled: set {store.HOME_VARIABLE} to another folder"
-        yield Fact("paths", "models", str(home), "note", cure)
+        remedy = (
+            f"{nearest} is not writable, so no model can be downloaded: set {store.HOME_VARIABLE} to another folder"
+        )
+        yield Fact("paths", "models", str(home), "warning", remedy)
     for name in VARIABLES:
         if name in variables:
             yield Fact("paths", name, variables[name])

@@ -1,4 +1,4 @@
-"""The command `ocr-onnx doctor`: what is here, what works, and what helps where it does not."""
+"""The command `ocr-onnx doctor`: check the installation, and print causes and remedies of problems."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ import click
 if TYPE_CHECKING:
     from ocr_onnx.cli.diagnosis import Report
 
-MARKS = {"ok": " ", "note": "?", "problem": "!"}
+MARKS = {"ok": " ", "warning": "?", "error": "!"}
 
 
 @click.command()
-@click.option("--device", help="As of 'ocr-onnx run': what is to work; default: cpu.")
-@click.option("--provider", "providers", multiple=True, metavar="NAME[:KEY=VALUE,…]", help="As of 'ocr-onnx run'.")
-@click.option("--json", "as_json", is_flag=True, help="The facts as JSON.")
+@click.option("--device", help="The device to check, as for 'ocr-onnx run'. Default: cpu.")
+@click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    metavar="NAME[:KEY=VALUE,…]",
+    help="The execution provider to check, as for 'ocr-onnx run'.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def doctor(device: str | None, providers: tuple[str, ...], as_json: bool) -> None:
-    """Look at what is installed, and run a small model on every provider.
+    """Check the installation, and run a small model on every execution provider.
 
-    A line a fact: '!' marks what keeps the device or the providers asked for from working, '?' what is amiss besides; the
-    cause and the cure stand below. The exit code is 1 where a line has '!'.
+    Prints one fact per line. '!' blocks the device or provider you asked for, '?' is another problem; cause and remedy
+    follow on the next line. The exit code is 1 if a line has '!'.
 
     \b
     Examples:
@@ -33,9 +39,9 @@ def doctor(device: str | None, providers: tuple[str, ...], as_json: bool) -> Non
       ocr-onnx doctor --device gpu
       ocr-onnx doctor --provider OpenVINOExecutionProvider --json
     """
-    from ocr_onnx.cli.diagnosis import examine
+    from ocr_onnx.cli.diagnosis import diagnose
 
-    report = examine(device, providers)
+    report = diagnose(device, providers)
     if as_json:
         click.echo(json.dumps({"works": report.works, **asdict(report)}, ensure_ascii=False, indent=4))
     else:
@@ -45,12 +51,12 @@ def doctor(device: str | None, providers: tuple[str, ...], as_json: bool) -> Non
 
 
 def _lines(report: Report) -> Iterator[str]:
-    """Section by section, the values of each in one column."""
+    """Yield the lines of the report by section, with the values aligned in a column."""
     for section, facts in itertools.groupby(report.facts, lambda fact: fact.section):
         yield section
         listed = list(facts)
         width = max(len(fact.name) for fact in listed)
         for fact in listed:
             yield f"{MARKS[fact.state]} {fact.name:<{width}}  {fact.value}"
-            if fact.why:
-                yield f"    {fact.why}"
+            if fact.explanation:
+                yield f"    {fact.explanation}"

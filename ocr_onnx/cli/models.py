@@ -1,4 +1,4 @@
-"""The commands `ocr-onnx models …`: what there is, what is here, and how it gets here."""
+"""The commands `ocr-onnx models …`: list, download, verify, bundle and import models."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from ocr_onnx.errors import OCRError
 
-yes_option = click.option(
-    "-y", "--yes", is_flag=True, help="Make an environment with Paddle where converting needs one, without a question."
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+yes_option: Callable[[Function], Function] = click.option(
+    "-y", "--yes", is_flag=True, help="Create an environment with Paddle without asking, if conversion needs one."
 )
 
 
 def confirm(yes: bool) -> Callable[[str], bool] | None:
-    """Who answers whether an environment may be made: --yes, the person at the terminal, or nobody."""
+    """Return a function that answers a question: yes if `yes`, else the user at a terminal; None without a terminal."""
     if yes:
         return lambda _: True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -27,7 +30,7 @@ def confirm(yes: bool) -> Callable[[str], bool] | None:
     def ask(question: str) -> bool:
         agreed = click.confirm(question, err=True)
         if agreed:
-            click.echo("Making it: this takes some minutes (ocr-onnx -v shows what is done).", err=True)
+            click.echo("Creating the environment; this takes some minutes (ocr-onnx -v shows each step).", err=True)
         return agreed
 
     return ask
@@ -35,30 +38,33 @@ def confirm(yes: bool) -> Callable[[str], bool] | None:
 
 @click.group()
 def models() -> None:
-    """The models there are, and those on this machine."""
+    """List, download, verify, bundle and import models."""
 
 
 @models.command("list")
-@click.option("--json", "as_json", is_flag=True, help="All that is known of each, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print all fields of each model as JSON.")
 def list_models(as_json: bool) -> None:
-    """List the models of the zoo and whether they are on this machine."""
+    """List all models and whether they are on this machine.
+
+    The last column is embedded (in the package), local (downloaded or imported), or - (not on this machine).
+    """
     from ocr_onnx.models import store, zoo
 
-    here = set(store.installed())
+    local = set(store.installed())
     if as_json:
-        records = [{**asdict(spec), "present": spec.name in here} for spec in zoo.models().values()]
+        records = [{**asdict(spec), "present": spec.name in local} for spec in zoo.models().values()]
         click.echo(json.dumps(records, ensure_ascii=False, indent=4))
         return
     for spec in zoo.models().values():
-        state = "embedded" if spec.embedded else "here" if spec.name in here else "-"
+        state = "embedded" if spec.embedded else "local" if spec.name in local else "-"
         click.echo(f"{spec.name:<33} {spec.task:<21} {spec.family:<9} {state}")
-    for name in sorted(here - zoo.models().keys()):
-        click.echo(f"{name:<33} {'imported':<21} {'-':<9} here")
+    for name in sorted(local - zoo.models().keys()):
+        click.echo(f"{name:<33} {'imported':<21} {'-':<9} local")
 
 
 @models.command("langs")
 def list_languages() -> None:
-    """List the languages and the versions that read each."""
+    """List the languages and the model versions that support each."""
     from ocr_onnx.models.languages import languages
 
     for language, versions in languages().items():
@@ -68,7 +74,7 @@ def list_languages() -> None:
 @models.command("show")
 @click.argument("name")
 def show_model(name: str) -> None:
-    """Print all that is known of the model NAME."""
+    """Print all fields of the model NAME as JSON, with its path and the record of its download."""
     from ocr_onnx.models import store, zoo
 
     receipt = store.receipt(name)
@@ -79,7 +85,7 @@ def show_model(name: str) -> None:
 @models.command("path")
 @click.argument("name")
 def path_of_model(name: str) -> None:
-    """Print where the model NAME lies; an error if it is not on this machine."""
+    """Print the path of the model NAME; fails if it is not on this machine."""
     from ocr_onnx.models import store
 
     click.echo(store.find(name))
@@ -87,13 +93,13 @@ def path_of_model(name: str) -> None:
 
 @models.command("pull")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--accept-new", is_flag=True, help="Take files of which nobody publishes a sha256; it is then recorded.")
+@click.option("--accept-new", is_flag=True, help="Accept files without a published sha256; their sha256 is recorded.")
 @yes_option
 def pull_models(names: tuple[str, ...], accept_new: bool, yes: bool) -> None:
-    """Fetch and convert the models NAME..., if they are not on this machine.
+    """Download the models NAME... and convert them, unless they are on this machine.
 
-    Proxies are those of the environment; OCR_ONNX_HOME is the folder; OCR_ONNX_HOST is an address to ask first, such as
-    https://mirror.example/{name}/{file}; OCR_ONNX_OFFLINE=1 forbids all fetching.
+    Environment variables: HTTPS_PROXY is the proxy; OCR_ONNX_HOME the folder of models; OCR_ONNX_HOST the URL of a mirror
+    to try first, such as https://mirror.example/{name}/{file}; OCR_ONNX_OFFLINE=1 disables all downloads.
 
     \b
     Example:
@@ -101,17 +107,17 @@ def pull_models(names: tuple[str, ...], accept_new: bool, yes: bool) -> None:
     """
     from ocr_onnx.converters.pull import pull
 
-    def fetched(name: str) -> str:
+    def pull_one(name: str) -> str:
         path = pull(name, accept_new=accept_new, progress=_progress(name), confirm=confirm(yes))
         return f"{name}: {path}"
 
-    _each(names, fetched)
+    _each(names, pull_one)
 
 
 @models.command("verify")
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 def verify_models(names: tuple[str, ...]) -> None:
-    """Check the sha256 of the models NAME..., or of all on this machine."""
+    """Verify the sha256 of the models NAME... Default: all models on this machine."""
     from ocr_onnx.models import store
 
     _each(names or store.installed(), lambda name: f"{name}: {store.verify(name)}")
@@ -119,9 +125,9 @@ def verify_models(names: tuple[str, ...]) -> None:
 
 @models.command("bundle")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The archive to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The archive file to write.")
 def bundle_models(names: tuple[str, ...], output: Path) -> None:
-    """Pack the models NAME... into one archive, for 'models import' on a machine without a network."""
+    """Write the models NAME... into one archive, for 'models import' on a machine without network access."""
     from ocr_onnx.models import store
 
     store.bundle(names, output)
@@ -130,11 +136,16 @@ def bundle_models(names: tuple[str, ...], output: Path) -> None:
 
 @models.command("import")
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
-@click.option("--name", help="The name it gets; default: the one it says it has.")
-@click.option("--dict", "dictionary", type=click.Path(path_type=Path), help="The dictionary, a character a line.")
+@click.option("--name", help="The name to import it under. Default: the name in its metadata.")
+@click.option(
+    "--dict",
+    "dictionary",
+    type=click.Path(path_type=Path),
+    help="The dictionary of a recognition model: one character per line.",
+)
 @yes_option
 def import_model(source: Path, name: str | None, dictionary: Path | None, yes: bool) -> None:
-    """Take in SOURCE: a bundle, an ONNX file that ocr-onnx made, or the folder of a Paddle model."""
+    """Import SOURCE: a bundle, an ONNX file written by ocr-onnx, or the folder of a Paddle model, which is converted."""
     from ocr_onnx.converters.pull import import_file
 
     for path in import_file(source, name=name, dictionary=dictionary, confirm=confirm(yes)):
@@ -142,7 +153,7 @@ def import_model(source: Path, name: str | None, dictionary: Path | None, yes: b
 
 
 def _each(names: tuple[str, ...] | list[str], act: Callable[[str], str]) -> None:
-    """Act on every name, print what comes of it, and exit with 1 if any failed."""
+    """Print the result of `act` for every name, and exit with code 1 if one failed."""
     failed = False
     for name in names:
         try:
@@ -154,12 +165,12 @@ def _each(names: tuple[str, ...] | list[str], act: Callable[[str], str]) -> None
 
 
 def _progress(name: str) -> Callable[[int, int | None], None] | None:
-    """Shows how much has come, where somebody looks."""
+    """Return a function that shows the download progress; None if standard error is not a terminal."""
     if not sys.stderr.isatty():
         return None
 
-    def show(there: int, total: int | None) -> None:
+    def show(received: int, total: int | None) -> None:
         of_total = "" if total is None else f" of {total / 1e6:.1f}"
-        click.echo(f"\r{name}: {there / 1e6:.1f}{of_total} MB", err=True, nl=there == total)
+        click.echo(f"\r{name}: {received / 1e6:.1f}{of_total} MB", err=True, nl=received == total)
 
     return show

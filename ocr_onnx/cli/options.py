@@ -1,4 +1,4 @@
-"""The options of `run`, `build` and `serve`: those of ocr_onnx.options, models, the machine, and PaddleOCR's old names."""
+"""The options that `run`, `build` and `serve` share, generated from ocr_onnx.options where they are declared there."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ocr_onnx.options import PRESETS, Models, Place, places
 from ocr_onnx.paddle.parameters import DEPRECATED, WITHOUT_EFFECT
 
 NAME_WIDTH = 34
-"""Columns of the help for the options' names; the text of an option with a longer name starts on a line of its own."""
+"""Width of the column of option names in the help. The text of an option with a longer name starts on the next line."""
 
 INPUT, MODELS, STAGES, DETECTION, RECOGNITION, MACHINE = (
     "Input and output",
-    "Models (a name of 'ocr-onnx models list'; a Paddle directory or .onnx file)",
-    "Stages (True, False, or bare for True)",
+    "Models (NAME of 'ocr-onnx models list'; DIR: Paddle folder or .onnx file)",
+    "Stages (an option without a value is True)",
     "Detection",
     "Recognition",
     "Machine and pipeline file",
 )
-"""The titles in the help."""
+"""Titles of the sections of the help."""
 
 TITLES = {
     "": STAGES,
@@ -33,15 +33,15 @@ TITLES = {
     "recognition": RECOGNITION,
     "input": INPUT,
 }
-"""The title of the options of each field of OCROptions."""
+"""The section of the help for the options in each field of OCROptions."""
 
 TYPES: dict[str, Any] = {"boolean": bool, "integer": int, "number": float, "text": str, "shape": int}
 
-PARTICULARS: dict[str, dict[str, Any]] = {
+CLICK_ATTRIBUTES: dict[str, dict[str, Any]] = {
     "pdf_pages": {"metavar": "PAGES"},
     "pdf_password": {"envvar": "OCR_ONNX_PDF_PASSWORD"},
 }
-"""What only the command line knows of an option."""
+"""Attributes of click options that have no counterpart in their declarations."""
 
 DEFAULT_MODELS = {
     "text_detection": Models().text_detection,
@@ -50,11 +50,11 @@ DEFAULT_MODELS = {
     "doc_orientation_classify": Models().doc_orientation,
     "doc_unwarping": Models().doc_unwarping,
 }
-"""The default model of each stage, by the beginning of its parameters' names."""
+"""The default model of each stage, by the prefix of its parameters."""
 
 
 class Setting(click.Option):
-    """An option under PaddleOCR's name, which may be written with dashes as well."""
+    """An option with PaddleOCR's name, which may also be written with dashes."""
 
     def __init__(self, name: str, *, group: str, **attributes: Any) -> None:
         if attributes.get("type") is bool:
@@ -63,15 +63,15 @@ class Setting(click.Option):
         self.group = group
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
-        """The name once, its values, and the help."""
+        """Return the name with underscores, its value, and the help text."""
         return f"{self.opts[0]} {self.make_metavar(ctx)}", self.help or ""
 
 
-class Run(click.Command):
-    """A command that shows its options by group, and accepts booleans as bare flags."""
+class PipelineCommand(click.Command):
+    """A command that shows its options in sections, and accepts boolean options without a value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Write out bare flags: `--use_doc_unwarping page.png` is `--use_doc_unwarping True page.png`."""
+        """Insert omitted values: `--use_doc_unwarping page.png` becomes `--use_doc_unwarping True page.png`."""
         flags = {o for p in self.params if isinstance(p, Setting) and p.type is click.BOOL for o in p.opts}
         written: list[str] = []
         for this, following in itertools.zip_longest(args, args[1:], fillvalue="--"):
@@ -81,7 +81,7 @@ class Run(click.Command):
         return super().parse_args(ctx, written)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options under the titles of their groups."""
+        """Write the options in their sections."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for option in self.get_params(ctx):
             if isinstance(option, click.Option) and (record := option.get_help_record(ctx)) and not option.hidden:
@@ -91,8 +91,8 @@ class Run(click.Command):
                 formatter.write_dl(records, col_max=NAME_WIDTH)
 
 
-def of_place(place: Place) -> Setting:
-    """The option of the command line for a declared option."""
+def setting_of(place: Place) -> Setting:
+    """Return the command-line option for a declared option."""
     declared = place.declaration
     attributes: dict[str, Any] = {"type": TYPES[declared.kind]}
     if declared.choices:
@@ -105,42 +105,52 @@ def of_place(place: Place) -> Setting:
         group=TITLES[place.group],
         help=declared.help + default,
         **attributes,
-        **PARTICULARS.get(declared.name, {}),
+        **CLICK_ATTRIBUTES.get(declared.name, {}),
     )
 
 
 def input_settings() -> list[Setting]:
-    """How inputs are read."""
-    return [of_place(place) for place in places() if place.group == "input"]
+    """Return the options for reading inputs."""
+    return [setting_of(place) for place in places() if place.group == "input"]
 
 
 def pipeline_settings() -> list[Setting]:
-    """The models, the stages and their options, the machine, and PaddleOCR's old names."""
-    declared = [of_place(place) for place in places() if place.group != "input"]
-    # Groups are shown in the order of their first options.
+    """Return the options for models, stages and the machine, and PaddleOCR's deprecated names."""
+    declared = [setting_of(place) for place in places() if place.group != "input"]
+    # The sections of the help have the order of their first options.
     return [*_models(), *declared, _preset(), *_machine(), *_hidden()]
 
 
 def _models() -> Iterator[Setting]:
-    """The model of each stage."""
-    yield Setting("lang", group=MODELS, help="Choose models by language; 'ocr-onnx models langs' lists them.")
-    yield Setting("ocr_version", group=MODELS, help="Choose models by version: PP-OCRv6, PP-OCRv5, PP-OCRv4, PP-OCRv3.")
+    """Yield the options that choose models."""
+    yield Setting(
+        "lang", group=MODELS, help="Choose the models for a language; 'ocr-onnx models langs' lists the languages."
+    )
+    yield Setting(
+        "ocr_version", group=MODELS, help="Choose the models of a version: PP-OCRv6, PP-OCRv5, PP-OCRv4 or PP-OCRv3."
+    )
     for stage, model in DEFAULT_MODELS.items():
-        yield Setting(f"{stage}_model_name", group=MODELS, metavar="NAME", help=f"Default: {model}.")
-        yield Setting(f"{stage}_model_dir", group=MODELS, type=click.Path())
+        yield Setting(f"{stage}_model_name", group=MODELS, metavar="NAME", help=f"Name of the model. Default: {model}.")
+        yield Setting(
+            f"{stage}_model_dir",
+            group=MODELS,
+            type=click.Path(),
+            metavar="DIR",
+            help="Model of your own, instead of a name.",
+        )
 
 
 def _preset() -> Setting:
-    presets = (f"{name}: {_written(values)}" for name, values in PRESETS.items())
+    presets = (f"{name}: {_as_text(values)}" for name, values in PRESETS.items())
     return Setting("preset", group=DETECTION, type=click.Choice(list(PRESETS)), help=f"{'; '.join(presets)}.")
 
 
-def _written(values: Mapping[str, Any]) -> str:
+def _as_text(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _machine() -> Iterator[Setting]:
-    """What the models run on, and the pipeline file."""
+    """Yield the options for the device, and the pipeline file."""
     yield Setting(
         "mode",
         group=MACHINE,
@@ -151,30 +161,35 @@ def _machine() -> Iterator[Setting]:
     yield Setting(
         "device",
         group=MACHINE,
-        help="cpu, gpu, gpu:N, gpu:0,1 to distribute pages over several, or auto: a GPU if one works. Default: cpu.",
+        help="cpu, gpu, gpu:N, gpu:0,1 (pages are distributed over both GPUs), or auto (a GPU if one works). Default: cpu.",
     )
     yield Setting(
         "provider",
         group=MACHINE,
         multiple=True,
         metavar="NAME[:KEY=VALUE,…]",
-        help="ONNX Runtime execution provider with its options, instead of --device; repeat it for fallbacks, first "
-        "choice first.",
+        help="ONNX Runtime execution provider with its options, instead of --device. Can be repeated: later providers are "
+        "fallbacks.",
     )
     yield Setting(
         "build_missing",
         group=MACHINE,
         type=bool,
-        help="Build missing TensorRT engines at startup, which takes minutes; 'ocr-onnx build' builds them ahead. Default: "
-        "False.",
+        help="Build missing TensorRT engines at startup, which takes minutes; 'ocr-onnx build' builds them in advance. "
+        "Default: False.",
     )
-    yield Setting("cpu_threads", group=MACHINE, type=int, help="CPU cores to use. Default: all.")
-    yield Setting("paddlex_config", group=MACHINE, type=click.Path(), help="A PaddleX pipeline file, OCR.yaml.")
+    yield Setting("cpu_threads", group=MACHINE, type=int, help="Number of CPU cores to use. Default: all.")
+    yield Setting(
+        "paddlex_config",
+        group=MACHINE,
+        type=click.Path(),
+        help="Read models and options from a PaddleX pipeline file, OCR.yaml. Options on the command line take precedence.",
+    )
 
 
 def _hidden() -> Iterator[Setting]:
-    """Old names of PaddleOCR, and its parameters that have no effect here."""
-    shown = {setting.name: setting for setting in map(of_place, places())}
+    """Yield PaddleOCR's deprecated names, and its parameters that have no effect here; the help omits them."""
+    shown = {setting.name: setting for setting in map(setting_of, places())}
     for old, new in DEPRECATED.items():
         yield Setting(old, group="", type=shown[new].type if new in shown else None, hidden=True)
     for name, (usual, _) in WITHOUT_EFFECT.items():
@@ -183,7 +198,7 @@ def _hidden() -> Iterator[Setting]:
 
 
 def save_path_setting() -> Setting:
-    """The folder of result files."""
+    """Return the option for the folder of result files."""
     return Setting(
         "save_path",
         group=INPUT,

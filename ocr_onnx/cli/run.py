@@ -1,4 +1,4 @@
-"""The command `ocr-onnx run`: read the inputs, print the results, save them."""
+"""The command `ocr-onnx run`: recognize the text of inputs, print the results, and save them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocr_onnx.cli.options import Run, input_settings, pipeline_settings, save_path_setting
+from ocr_onnx.cli.options import PipelineCommand, input_settings, pipeline_settings, save_path_setting
 from ocr_onnx.errors import InputError, OutputError
 from ocr_onnx.options import PRESETS
 from ocr_onnx.outputs.formats import FORMATS
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 INPUTS = tuple(str(setting.name) for setting in input_settings())
 
 
-@click.command(cls=Run)
+@click.command(cls=PipelineCommand)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...", type=click.Path())
 @click.option(
-    "-i", "--input", "more", multiple=True, metavar="INPUT", type=click.Path(), help="As INPUT; may be repeated."
+    "-i", "--input", "more", multiple=True, metavar="INPUT", type=click.Path(), help="Same as INPUT; can be repeated."
 )
 @click.option(
     "--format",
-    "form",
+    "format_name",
     type=click.Choice(list(FORMATS)),
     default="text",
     help=f"{'; '.join(f'{writer.name}: {writer.help}' for writer in FORMATS.values())}. Default: text.",
@@ -42,14 +42,16 @@ INPUTS = tuple(str(setting.name) for setting in input_settings())
 @click.option(
     "--profile",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Print the time of each step on standard error, and write a trace (JSON) for chrome://tracing or Perfetto.",
+    help="Print the time of each step to standard error, and write a trace (JSON) for chrome://tracing or Perfetto.",
 )
-def run(inputs: tuple[str, ...], more: tuple[str, ...], form: str, save_path: Path | None, **settings: Any) -> None:
-    """Read the text of images, PDFs, folders, file patterns and web addresses.
+def run(
+    inputs: tuple[str, ...], more: tuple[str, ...], format_name: str, save_path: Path | None, **settings: Any
+) -> None:
+    """Recognize the text of images, PDFs, folders, file patterns and http(s) URLs.
 
-    An input that cannot be read is reported, the others are still read, and the exit code is 1. Options may be
-    written with dashes as well: --save-path is --save_path. PaddleOCR's old option names are accepted, and those of
-    its options that have no effect here.
+    An input that cannot be read is reported on standard error; the other inputs are still read, and the exit code is
+    1. Option names may also be written with dashes: --save-path is --save_path. PaddleOCR's deprecated option names
+    and its options without effect here are accepted.
 
     \b
     Examples:
@@ -58,20 +60,20 @@ def run(inputs: tuple[str, ...], more: tuple[str, ...], form: str, save_path: Pa
       ocr-onnx run report.pdf --pdf_pages 1-3,7 --save_path output
       ocr-onnx run -i page.png --use_textline_orientation False --preset fast
     """
-    # NumPy would otherwise start threads for linear algebra at its import; no array here is large enough for them.
+    # Otherwise NumPy starts threads for linear algebra at its import; no array here is large enough to need them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ocr_onnx.paddle.assembly import assemble, with_values
 
     if not inputs and not more:
-        raise click.UsageError("Missing INPUT: name an image, a PDF or a folder.")
-    reading = {name: settings.pop(name) for name in INPUTS}
+        raise click.UsageError("Missing INPUT: give an image, a PDF or a folder.")
+    input_values = {name: settings.pop(name) for name in INPUTS}
     trace = settings.pop("profile")
-    made = assemble(request(settings))
-    options = with_values(made.options, reading)
+    assembly = assemble(pipeline_request(settings))
+    options = with_values(assembly.options, input_values)
     failures: list[InputError] = []
-    with _profiled(trace):
-        results = _succeeding(_read_all(made.engine, options, (*inputs, *more)), failures)
-        for piece in FORMATS[form].write(_saved(results, save_path)):
+    with _profile(trace):
+        results = _without_failures(_read_inputs(assembly.engine, options, (*inputs, *more)), failures)
+        for piece in FORMATS[format_name].write(_save_each(results, save_path)):
             _print(piece)
     sys.exit(int(bool(failures)))
 
@@ -79,13 +81,13 @@ def run(inputs: tuple[str, ...], more: tuple[str, ...], form: str, save_path: Pa
 run.params += [save_path_setting(), *input_settings(), *pipeline_settings()]
 
 
-def request(given: Mapping[str, Any]) -> Request:
-    """The pipeline that the options of the command line ask for; those that are None or empty were not given."""
+def pipeline_request(given: Mapping[str, Any]) -> Request:
+    """Convert command-line options to the request of a pipeline; None and empty values are options that were not given."""
     from ocr_onnx.paddle import pipeline_yaml
     from ocr_onnx.paddle.assembly import PARAMETERS, Request
     from ocr_onnx.paddle.parameters import take_without_effect
 
-    values = _present_names({name: value for name, value in given.items() if value is not None})
+    values = _current_names({name: value for name, value in given.items() if value is not None})
     mode, hpi = values.pop("mode", None), values.pop("enable_hpi", None)
     if mode is not None and hpi is not None:
         raise click.UsageError("--mode and --enable_hpi are the same option: use --mode only.")
@@ -102,11 +104,11 @@ def request(given: Mapping[str, Any]) -> Request:
     )
 
 
-def _present_names(given: dict[str, Any]) -> dict[str, Any]:
-    """The same without PaddleOCR's old names."""
+def _current_names(given: dict[str, Any]) -> dict[str, Any]:
+    """Replace PaddleOCR's deprecated names by current ones, with a warning."""
     for old in sorted(given.keys() & DEPRECATED.keys()):
         new = DEPRECATED[old]
-        click.echo(f"WARNING: --{old} is deprecated: its name is --{new}", err=True)
+        click.echo(f"WARNING: --{old} is deprecated: use --{new}", err=True)
         if new in given:
             raise click.UsageError(f"--{old} and --{new} are the same option: use --{new} only.")
         given[new] = given.pop(old)
@@ -114,8 +116,8 @@ def _present_names(given: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _profiled(trace: Path | None) -> Iterator[None]:
-    """Write a trace and print the table, if a file for the trace is given."""
+def _profile(trace: Path | None) -> Iterator[None]:
+    """Record a profile, then write the trace and print the table; do nothing if `trace` is None."""
     if trace is None:
         yield
         return
@@ -128,20 +130,22 @@ def _profiled(trace: Path | None) -> Iterator[None]:
 
 
 def _print(text: str) -> None:
-    """Print to standard output; raises OutputError if the disk is full. click handles a closed pipe."""
+    """Print to standard output. Raises OutputError if the disk is full; click handles a closed pipe."""
     try:
         click.echo(text, nl=False)
     except BrokenPipeError:
         raise
     except OSError as error:
-        # The rest would be written when Python ends, which would fail again, with a message of Python's.
+        # At exit, Python would try to write the rest, fail again, and print its own message.
         with Path(os.devnull).open("w") as nowhere, suppress(OSError, ValueError):
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+        raise OutputError(
+            f"standard output cannot be written: {error.strerror}; free disk space or redirect it elsewhere"
+        ) from error
 
 
-def _succeeding(outcomes: Iterable[OCRResult | InputError], failures: list[InputError]) -> Iterator[OCRResult]:
-    """The results; errors are reported on standard error and added to `failures`."""
+def _without_failures(outcomes: Iterable[OCRResult | InputError], failures: list[InputError]) -> Iterator[OCRResult]:
+    """Yield the results; print errors to standard error and add them to `failures`."""
     for outcome in outcomes:
         if isinstance(outcome, InputError):
             failures.append(outcome)
@@ -150,17 +154,17 @@ def _succeeding(outcomes: Iterable[OCRResult | InputError], failures: list[Input
             yield outcome
 
 
-def _saved(results: Iterable[OCRResult], folder: Path | None) -> Iterator[OCRResult]:
-    """The results, each written into the folder first if there is one."""
+def _save_each(results: Iterable[OCRResult], folder: Path | None) -> Iterator[OCRResult]:
+    """Yield the results; write the files of each into `folder` first, if given."""
     taken: dict[Path, str] = {}
     for result in results:
         if folder is not None:
-            _save(result, folder, taken)
+            _save_page(result, folder, taken)
         yield result
 
 
-def _save(result: OCRResult, folder: Path, taken: dict[Path, str]) -> None:
-    """Write a page's files; if another input has written files of that name, into a numbered subfolder."""
+def _save_page(result: OCRResult, folder: Path, taken: dict[Path, str]) -> None:
+    """Write the files of a page; into a numbered subfolder if another input has already written files of that name."""
     from ocr_onnx.outputs.saving import file_stem
 
     source, name = str(result.source.path), file_stem(result.source)
@@ -168,14 +172,15 @@ def _save(result: OCRResult, folder: Path, taken: dict[Path, str]) -> None:
     place = next(place for place in places if taken.setdefault(place / name, source) == source)
     if place != folder:
         click.echo(
-            f"{source} is written to {place}: {folder} has files of that name from {taken[folder / name]}", err=True
+            f"The files of {source} are written to {place}: {folder} has files of the same name from {taken[folder / name]}",
+            err=True,
         )
     result.save_to_json(place)
     result.save_to_img(place)
 
 
-def _read_all(engine: OCR, options: OCROptions, inputs: Sequence[str]) -> Iterator[OCRResult | InputError]:
-    """Every page of every input, or the error of an input, with progress on a terminal."""
+def _read_inputs(engine: OCR, options: OCROptions, inputs: Sequence[str]) -> Iterator[OCRResult | InputError]:
+    """Yield the result of every page of every input, or the error of an input, and show progress on a terminal."""
     from ocr_onnx.inputs import sources
 
     paths: list[str] = []
@@ -185,22 +190,22 @@ def _read_all(engine: OCR, options: OCROptions, inputs: Sequence[str]) -> Iterat
         except InputError as error:
             yield error
     begin = 0
-    _progress(f"1 of {len(paths)}: {paths[0]}" if len(paths) > 1 else "")
+    _show_progress(f"1 of {len(paths)}: {paths[0]}" if len(paths) > 1 else "")
     for outcome in engine.predict_iter(paths, options, return_exceptions=True):
-        _progress("")
+        _show_progress("")
         yield outcome
         if isinstance(outcome, InputError):
             continue
         page = outcome.source
         place = paths.index(str(page.path), begin)
-        # A path may be given twice.
+        # The same path can be given twice.
         begin = place + (page.index is None)
         of_file = "" if page.index is None else f", {page.index + 1} of {page.count} pages"
-        _progress(f"{place + 1} of {len(paths)}: {page.path}{of_file}")
-    _progress("")
+        _show_progress(f"{place + 1} of {len(paths)}: {page.path}{of_file}")
+    _show_progress("")
 
 
-def _progress(text: str) -> None:
-    """Overwrite the progress line, if standard error is a terminal."""
+def _show_progress(text: str) -> None:
+    """Replace the progress line, if standard error is a terminal."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{text}", err=True, nl=False)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocr_onnx.cli.options import Run, Setting, pipeline_settings
-from ocr_onnx.cli.run import request
+from ocr_onnx.cli.options import PipelineCommand, Setting, pipeline_settings
+from ocr_onnx.cli.run import pipeline_request
 from ocr_onnx.errors import OCRError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _limits() -> Iterator[Setting]:
     yield Setting("pdf_scale", group=group, type=float, help="Of PDFs, times 72 dots an inch; default: 2.0.")
 
 
-@click.command(cls=Run)
+@click.command(cls=PipelineCommand)
 def serve(paddlex_config: str | None, **given: Any) -> None:
     """Answer requests over HTTP: POST /ocr as PaddleX serves it, and a page at /.
 
@@ -131,7 +131,7 @@ def serve(paddlex_config: str | None, **given: Any) -> None:
     if chosen.get("max_pages") == 0:
         chosen["max_pages"] = None
     known = settings.Settings(**chosen)
-    wanted = request({**given, "paddlex_config": paddlex_config})
+    wanted = pipeline_request({**given, "paddlex_config": paddlex_config})
     sys.exit(server.serve(known, partial(make_engine, known, wanted)))
 
 

@@ -85,7 +85,7 @@ def test_inputs_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
     result = invoke("run", tmp_path / "in", "--save-path", out)
     found = [json.loads(p.read_text())["input_path"] for p in out.rglob("*.json")]
     assert sorted(found) == sorted(str(p) for p in (tmp_path / "in").rglob("*.png"))
-    assert result.stderr.count("has files of that name") == 2
+    assert result.stderr.count("has files of the same name") == 2
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -102,7 +102,10 @@ def test_a_full_disk_is_one_line(unbuffered: str) -> None:
         command = [sys.executable, "-m", "ocr_onnx", "run", str(PAGES / "sign.png")]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
     assert done.returncode == 1
-    assert done.stderr == "Error: standard output cannot be written: No space left on device\n"
+    assert (
+        done.stderr
+        == "Error: standard output cannot be written: No space left on device; free disk space or redirect it elsewhere\n"
+    )
 
 
 def test_text_is_utf_8_whatever_the_locale() -> None:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import CPU_WHEEL, GPU_WHEEL
 
-from ocr_onnx.cli.diagnosis import Fact, Report, examine
+from ocr_onnx.cli.diagnosis import Fact, Report, diagnose
 from ocr_onnx.cli.main import main
 from ocr_onnx.errors import OptionError
 from ocr_onnx.models import store, zoo
@@ -30,7 +30,7 @@ SECTIONS = [
     "fonts",
     "paths",
     "service",
-    "asked for",
+    "requested",
 ]
 EMBEDDED = [spec.name for spec in zoo.models().values() if spec.embedded]
 no_driver = pytest.mark.skipif(not libraries.missing([DRIVER]), reason="this machine has NVIDIA's driver")
@@ -68,7 +68,7 @@ def gpu_wheel(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_the_cpu_works_and_the_models_of_the_package_are_whole() -> None:
-    report = examine()
+    report = diagnose()
     assert (report.works, str(report.placement)) == (True, "CPUExecutionProvider (the default)")
     assert of(report, "providers")["CPUExecutionProvider"].value == "works"
     models = of(report, "models")
@@ -80,7 +80,7 @@ def test_the_cpu_works_and_the_models_of_the_package_are_whole() -> None:
 def test_a_fact_is_a_line_and_what_is_asked_for_comes_last() -> None:
     result = invoke()
     lines = result.stdout.splitlines()
-    assert (result.exit_code, lines[0], lines[-2]) == (0, "versions", "asked for")
+    assert (result.exit_code, lines[0], lines[-2]) == (0, "versions", "requested")
     assert lines[-1] == "  device cpu  works: CPUExecutionProvider (the default)"
     assert all(line in SECTIONS or line[:2] in {"  ", "? ", "! "} for line in lines)
 
@@ -109,7 +109,7 @@ def test_providers_are_asked_for_by_name() -> None:
 
 def test_a_device_that_nobody_knows_is_an_error() -> None:
     with pytest.raises(OptionError, match="device is 'tpu'"):
-        examine("tpu")
+        diagnose("tpu")
 
 
 def test_the_json_has_every_fact_and_the_placement() -> None:
@@ -123,23 +123,25 @@ def test_the_json_has_every_fact_and_the_placement() -> None:
         "build_missing": False,
         "others": [],
     }
-    assert all(fact.keys() == {"section", "name", "value", "state", "why"} for fact in found["facts"])
+    assert all(fact.keys() == {"section", "name", "value", "state", "explanation"} for fact in found["facts"])
     assert {fact["section"] for fact in found["facts"]} >= set(SECTIONS) - {"libraries"}
     assert json.loads(invoke("--json", "--provider", "NoSuchProvider").stdout)["placement"] is None
 
 
 @no_driver
 def test_a_wheel_for_gpus_is_told_which_libraries_are_missing(gpu_wheel: None) -> None:
-    report = examine("gpu")
+    report = diagnose("gpu")
     assert not report.works
     assert of(report, "libraries")["libcuda.so.1"] == Fact(
-        "libraries", "libcuda.so.1", "missing: cannot open shared object file: No such file or directory", "note"
+        "libraries", "libcuda.so.1", "missing: cannot open shared object file: No such file or directory", "warning"
     )
     assert "libnvinfer.so.10" in of(report, "libraries")
     providers = of(report, "providers")
     assert [name for name, fact in providers.items() if fact.state == "ok"][:1] == ["CPUExecutionProvider"]
-    assert providers["CUDAExecutionProvider"].why.startswith("CUDAExecutionProvider cannot start: there is no NVIDIA")
-    assert of(report, "onnxruntime")["made for CUDA"].value == "13.0"
+    assert providers["CUDAExecutionProvider"].explanation.startswith(
+        "CUDAExecutionProvider cannot start: there is no NVIDIA"
+    )
+    assert of(report, "onnxruntime")["built for CUDA"].value == "13.0"
 
 
 def test_a_wheel_for_cpus_needs_no_libraries() -> None:
@@ -152,19 +154,19 @@ def test_two_wheels_at_once_are_noted_and_the_cpu_works_still(tmp_path: Path, mo
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.31.1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    report = examine()
+    report = diagnose()
     package = of(report, "onnxruntime")["package"]
-    assert (package.state, package.value) == ("note", "onnxruntime 1.31.1 and onnxruntime-gpu 1.31.1")
-    assert "pip uninstall -y onnxruntime onnxruntime-gpu, then" in package.why
+    assert (package.state, package.value) == ("warning", "onnxruntime 1.31.1 and onnxruntime-gpu 1.31.1")
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu, then" in package.explanation
     assert report.works
 
 
 def test_a_model_that_is_not_what_was_pulled_is_noted(home: Path) -> None:
     (home / "mine.onnx").write_bytes(b"no model")
-    report = examine()
+    report = diagnose()
     mine = of(report, "models")["mine"]
-    assert (mine.state, mine.value, report.works) == ("note", "damaged", True)
-    assert "mine.onnx has no receipt" in mine.why
+    assert (mine.state, mine.value, report.works) == ("warning", "damaged", True)
+    assert "mine.onnx has no receipt" in mine.explanation
 
 
 def test_without_onnx_runtime_the_rest_is_told_and_the_exit_code_is_1() -> None:
@@ -182,10 +184,10 @@ main(["doctor"])
 
 def test_a_package_that_cannot_be_imported_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyclipper", None)
-    report = examine()
+    report = diagnose()
     fact = of(report, "versions")["pyclipper"]
-    assert (fact.state, fact.value, report.works) == ("problem", "cannot be imported", False)
-    assert "pip install --force-reinstall pyclipper" in fact.why
+    assert (fact.state, fact.value, report.works) == ("error", "cannot be imported", False)
+    assert "pip install --force-reinstall pyclipper" in fact.explanation
 
 
 def test_secrets_of_the_environment_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,8 +123,8 @@ def test_old_names_are_taken_and_named() -> None:
     result = invoke("-i", PAGES / "sign.png", "--det_db_thresh", "0.4", "--use_angle_cls", "False", "--format", "json")
     assert json.loads(result.stdout)[0]["text_det_params"]["thresh"] == 0.4
     assert result.stderr == (
-        "WARNING: --det_db_thresh is deprecated: its name is --text_det_thresh\n"
-        "WARNING: --use_angle_cls is deprecated: its name is --use_textline_orientation\n"
+        "WARNING: --det_db_thresh is deprecated: use --text_det_thresh\n"
+        "WARNING: --use_angle_cls is deprecated: use --use_textline_orientation\n"
     )
 
 

@@ -163,7 +163,7 @@ def test_what_the_kernel_lacks_is_logged_once(
 def test_the_doctor_says_what_the_kernel_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     for lacking in ((), (sandbox.FILES,), (sandbox.FILES, sandbox.CALLS)):
         without(monkeypatch, *lacking)
-        assert [fact.name for fact in diagnosis._service() if fact.state == "note"] == list(lacking)
+        assert [fact.name for fact in diagnosis._service() if fact.state == "warning"] == list(lacking)
 
 
 def test_a_kernel_that_has_neither_is_no_obstacle() -> None:

@@ -25,31 +25,31 @@ from benchmarks.providers import OPTIONS
 from ocr_onnx import OCR, OCRResult
 from ocr_onnx.inputs import sources
 from ocr_onnx.models import store
-from ocr_onnx.runtime.batching import BOUNDED, EACH, FEW, TOGETHER, Shapes
+from ocr_onnx.runtime.batching import CPU_SHAPES, EXACT_SHAPES, MASKED_SHAPES, PADDED_SHAPES, Shapes
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.types import Run, Tensor
 
 WAYS: Mapping[str, Shapes] = {
-    "one line per run, as on a CPU": EACH,
-    "batches of one width, at most 6 lines": replace(TOGETHER, sizes=tuple(range(1, 7))),
-    "batches of one width, at most 16 lines (models without a mask)": TOGETHER,
-    "few shapes, black padding (the same models in high-performance mode)": FEW,
-    "few shapes, masked padding (both modes)": BOUNDED,
+    "one line per run, as on a CPU": CPU_SHAPES,
+    "batches of one width, at most 6 lines": replace(EXACT_SHAPES, sizes=tuple(range(1, 7))),
+    "batches of one width, at most 16 lines (models without a mask)": EXACT_SHAPES,
+    "few shapes, black padding (the same models in high-performance mode)": PADDED_SHAPES,
+    "few shapes, masked padding (both modes)": MASKED_SHAPES,
 }
 
 
-def forced(ocr: OCR, kinds: Shapes) -> OCR:
+def forced(ocr: OCR, shapes: Shapes) -> OCR:
     """An engine whose models are given these shapes on the CPU."""
-    ocr.shapes = dict.fromkeys(ocr.shapes, kinds)
+    ocr.shapes = dict.fromkeys(ocr.shapes, shapes)
     find, read = (
-        Session(store.find(stage.metadata.name), threads=cpu_count(), bounded=True) if kinds.bounded else stage.run
+        Session(store.find(stage.metadata.name), threads=cpu_count(), masked=True) if shapes.masked else stage.run
         for stage in (ocr.detect, ocr.recognize)
     )
-    ocr.detect = replace(ocr.detect, run=kinds.on_sides(find, ocr.detect.metadata))
-    ocr.recognize = replace(ocr.recognize, run=read, shapes=kinds)
+    ocr.detect = replace(ocr.detect, run=shapes.pad_pages(find, ocr.detect.metadata))
+    ocr.recognize = replace(ocr.recognize, run=read, shapes=shapes)
     if ocr.classify_lines is not None:
-        ocr.classify_lines = replace(ocr.classify_lines, shapes=kinds)
+        ocr.classify_lines = replace(ocr.classify_lines, shapes=shapes)
     return ocr
 
 
@@ -58,8 +58,8 @@ def measure(data: Path, every: int) -> list[dict[str, Any]]:
     pages = [page for path in spread(data, PICTURES)[::every] for page in sources.read_pages(path)]
     rows: list[dict[str, Any]] = []
     wanted: list[list[tuple[str, list[list[int]]]]] = []
-    for way, kinds in WAYS.items():
-        ocr, seen = forced(OCR(OPTIONS), kinds), [0, 0]
+    for way, shapes in WAYS.items():
+        ocr, seen = forced(OCR(OPTIONS), shapes), [0, 0]
         ocr.recognize = replace(ocr.recognize, run=_counted(ocr.recognize.run, seen))
         found = [lines(ocr.read(page, OPTIONS)) for page in pages]
         wanted = wanted or found

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ocr_onnx import OCR, Models, OCROptions, OCRResult
 from ocr_onnx.models import store
 from ocr_onnx.runtime.provider_specs import Mode
-from ocr_onnx.runtime.selection import place
+from ocr_onnx.runtime.selection import choose_placement
 
 ROOT = Path(__file__).parents[1]
 OWN = ROOT / "tests" / "pages"
@@ -204,7 +204,7 @@ def narrowest(ocr: OCR, result: OCRResult, found: int) -> str:
 @click.option("--polys", "least_polys", default=99.9, show_default=True, help="Least percentage of equal boxes.")
 def main(reference: Path | None, textline: Path | None, least_texts: float, least_polys: float, **where: Any) -> None:
     """Compare with every recording there is."""
-    placement = place(where["device"], where["providers"], where["mode"])
+    placement = choose_placement(where["device"], where["providers"], where["mode"])
     present = reference if reference is not None and (reference / "golden").is_dir() else None
     total = Tally()
     click.echo(f"OpenCV {cv2.__version__}, NumPy {np.__version__}, {placement}")

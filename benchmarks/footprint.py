@@ -63,7 +63,7 @@ def measure_detector(name: str, side: int) -> None:
     tensor = np.zeros((1, 3, side, side), np.float32)
     tensor += 0.5
     # What loading left behind would be taken again, and not be counted.
-    memory.give_back()
+    memory.trim_heap()
     Path("/proc/self/clear_refs").write_text(RESET_PEAK)
     before = peak()
     for _ in range(3):

@@ -36,7 +36,7 @@ from ocr_onnx import OCR, DetectionOptions, Models, OCROptions
 from ocr_onnx.runtime import libraries
 from ocr_onnx.runtime.batching import Batch, Shapes
 from ocr_onnx.runtime.provider_specs import Mode
-from ocr_onnx.runtime.selection import place
+from ocr_onnx.runtime.selection import choose_placement
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.types import Page, Run
 
@@ -71,7 +71,9 @@ class Way:
 
     def ocr(self, options: OCROptions, models: Models | None = None) -> OCR:
         """An engine that runs so, warm."""
-        made = OCR(options, models=models, device=place(self.device, self.providers, self.mode, build_missing=True))
+        made = OCR(
+            options, models=models, device=choose_placement(self.device, self.providers, self.mode, build_missing=True)
+        )
         made.warm_up()
         return made
 
@@ -271,7 +273,7 @@ def main(device: str, providers: tuple[str, ...], reference: Path | None, rapido
     present = reference if reference is not None and (reference / "golden").is_dir() else None
     paths = sorted(fidelity.OWN.glob("*.png")) if present is None else spread(present / "data", PICTURES)
     paths = paths[:: max(1, len(paths) // (pictures or len(paths)))][:pictures]
-    placement = place(None if providers else device, providers)
+    placement = choose_placement(None if providers else device, providers)
     number = int(placement.providers[0].options.get("device_id", "0"))
     result = {
         "circumstances": circumstances(),

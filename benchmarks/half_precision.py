@@ -24,7 +24,7 @@ from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.stages import calibration
-from ocr_onnx.stages.detection import completed, find_boxes
+from ocr_onnx.stages.detection import find_boxes, with_model_defaults
 from ocr_onnx.stages.recognition import ctc_decode
 
 TARGET = Path(__file__).parents[1] / "docs" / "models-verified.md"
@@ -49,7 +49,8 @@ def detection(data: Path, scratch: Path) -> str:
         masks = [probability > DETECTION.thresh for probability in maps]
         shares.append(np.count_nonzero(masks[0] & masks[1]) / np.count_nonzero(masks[0] | masks[1]))
         before, after = (
-            [b.quad for b in find_boxes(p, picture.shape[1::-1], completed(DETECTION, metadata))] for p in maps
+            [b.quad for b in find_boxes(p, picture.shape[1::-1], with_model_defaults(DETECTION, metadata))]
+            for p in maps
         )
         boxes, found = boxes + len(before), found + len(after)
         kept += sum(any(np.abs(a - b).max() <= NEAR for b in after) for a in before)

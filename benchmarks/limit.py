@@ -31,10 +31,10 @@ from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.operators import by_kind, multiply_adds
 from ocr_onnx.models import store
-from ocr_onnx.runtime.model_file import for_loading
+from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.runtime.providers import CPU
 from ocr_onnx.runtime.session import Session, onnxruntime, session_options
-from ocr_onnx.runtime.threads import cpu_count, run_each
+from ocr_onnx.runtime.threads import cpu_count, parallel_map
 from ocr_onnx.types import Tensor
 
 ROOT = Path(__file__).parents[1]
@@ -148,7 +148,7 @@ def _made(
 def running(stage: Stage) -> Callable[[], object]:
     """One round of a stage."""
     session, tensor = Session(store.path_of(stage.model), CPU, stage.threads), picture(stage.shape)
-    return (lambda: run_each(session, [tensor] * stage.lines)) if stage.lines else (lambda: session(tensor))
+    return (lambda: parallel_map(session, [tensor] * stage.lines)) if stage.lines else (lambda: session(tensor))
 
 
 def in_turns(calls: Mapping[str, Callable[[], object]]) -> dict[str, dict[str, float]]:
@@ -170,7 +170,7 @@ def profiled(stage: Stage, folder: Path) -> Any:
     """An onnxruntime.InferenceSession like that of a stage, which writes down how long each node takes."""
     options = session_options(stage.threads)
     options.enable_profiling, options.profile_file_prefix = True, str(folder / "profile")
-    model = for_loading(store.path_of(stage.model).read_bytes())
+    model = model_for_device(store.path_of(stage.model).read_bytes())
     return onnxruntime().InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

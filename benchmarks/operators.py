@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ocr_onnx.runtime.model_file import for_loading
+from ocr_onnx.runtime.model_file import model_for_device
 
 SAME_KIND = {"FusedMatMul": "MatMul", "FusedConv": "Conv", "FusedGemm": "Gemm"}
 
@@ -44,7 +44,7 @@ def _inferred(path: Path, shape: Sequence[int]) -> tuple[dict[str, tuple[int, ..
     """The shape of each tensor of a graph, and its nodes."""
     import onnx
 
-    model = onnx.load_from_string(for_loading(path.read_bytes(), on_cpu=False))
+    model = onnx.load_from_string(model_for_device(path.read_bytes(), on_cpu=False))
     for dimension, side in zip(model.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
         dimension.dim_value = side
     for output in model.graph.output:

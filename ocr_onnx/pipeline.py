@@ -23,9 +23,9 @@ from ocr_onnx.runtime import batching, memory
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.runtime.provider_specs import Mode
 from ocr_onnx.runtime.providers import Placement, ProviderLike
-from ocr_onnx.runtime.selection import place
+from ocr_onnx.runtime.selection import choose_placement
 from ocr_onnx.runtime.session import Session
-from ocr_onnx.runtime.threads import cores, run_each
+from ocr_onnx.runtime.threads import cores, parallel_map
 from ocr_onnx.stages import geometry
 from ocr_onnx.stages.detection import TextDetector, largest_side
 from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
@@ -44,7 +44,7 @@ Stage: TypeAlias = TextDetector | TextRecognizer | PageClassifier | LineClassifi
 CROP_BYTES = 3
 """Per pixel."""
 
-AT_ONCE = 4
+PAGES_PER_GPU = 4
 """Pages that are read side by side for each GPU: it waits less for what the cores do before and after a run."""
 
 
@@ -86,7 +86,7 @@ class OCR:
         self.options = OCROptions() if options is None else options
         names = Models() if models is None else models
         threads = cores(cpu_threads)
-        self.placement = where = device if isinstance(device, Placement) else place(device, providers, mode)
+        self.placement = where = device if isinstance(device, Placement) else choose_placement(device, providers, mode)
         logger.info("models run on %s", where)
 
         self.others = tuple(
@@ -94,7 +94,7 @@ class OCR:
         )
         """The same on further GPUs: pages are spread over them."""
 
-        # A page is one call that fills all cores; lines are many calls, each on one (threads.run_each).
+        # A page is one call that fills all cores; lines are many calls, each on one (threads.parallel_map).
         chosen: dict[Task, tuple[str | Path, int]] = {
             "text_detection": (names.text_detection, threads),
             "text_recognition": (names.text_recognition, 1),
@@ -107,12 +107,13 @@ class OCR:
             chosen["textline_orientation"] = (names.textline_orientation, 1)
         loaded = load_all(chosen, where, threads, largest_side(self.options.detection))
         self.shapes = {
-            task: batching.of(where, metadata, bounded=session.bounded) for task, (session, metadata) in loaded.items()
+            task: batching.shapes_for(where, metadata, masked=session.masked)
+            for task, (session, metadata) in loaded.items()
         }
         """In which each model is given its inputs."""
 
         find, known = loaded["text_detection"]
-        self.detect = TextDetector(self.shapes["text_detection"].on_sides(find, known), known)
+        self.detect = TextDetector(self.shapes["text_detection"].pad_pages(find, known), known)
         self.recognize = TextRecognizer(*loaded["text_recognition"], threads, self.shapes["text_recognition"])
         page, bent, lines = (
             loaded.get(task) for task in ("doc_orientation", "image_unwarping", "textline_orientation")
@@ -121,7 +122,7 @@ class OCR:
         self.unwarp = TextImageUnwarper(*bent) if bent else None
         self.classify_lines = LineClassifier(*lines, threads, self.shapes["textline_orientation"]) if lines else None
         # Loading leaves behind more than the models weigh.
-        memory.give_back()
+        memory.trim_heap()
 
     def metadata(self) -> dict[Task, ModelMetadata]:
         """What the models of the stages that are loaded say of themselves."""
@@ -131,11 +132,11 @@ class OCR:
         """Run each model on every shape that it will be given, or on a usual one where shapes are not few; how many runs.
 
         A GPU searches and plans at each new shape. Where shapes are few no other comes afterwards, as long as detection's
-        limits are those of `options`, pages have no more than shapes.WARM pixels there, and are not unwarped.
+        limits are those of `options`, pages have no more than shapes.MAX_WARM_UP_PIXELS pixels there, and are not unwarped.
         """
         largest = largest_side(self.options.detection)
         kinds = [(stage, self.shapes[stage.metadata.task]) for stage in self._loaded()]
-        runs = [(stage.run, each) for stage, few in kinds for each in few.inputs(stage.metadata, largest)]
+        runs = [(stage.run, each) for stage, few in kinds for each in few.warm_up_shapes(stage.metadata, largest)]
         for run, shape in runs:
             run(np.zeros(shape, np.float32))
         return len(runs) + sum(each.warm_up() for each in self.others)
@@ -168,7 +169,7 @@ class OCR:
         `return_exceptions`, that of an input that cannot be read comes in its place, and the next one is read. To leave the
         iterator ends the threads, once the pages they are at are done.
 
-        On GPUs four pages are read side by side for each (AT_ONCE), by whichever is free, and one more is in memory. Results
+        On GPUs four pages are read side by side for each (PAGES_PER_GPU), by whichever is free, and one more is in memory. Results
         come in the pages' order.
         """
         chosen = self.options if options is None else options
@@ -179,7 +180,7 @@ class OCR:
     def _outcomes(self, source: sources.Source, options: OCROptions) -> Generator[OCRResult | InputError, None, None]:
         """The result of each page, or the error of what could not be read."""
         pages = sources.read_pages_or_errors(source, options.input)
-        readers = (self, *self.others) * (AT_ONCE if self.placement.on_gpu else 1)
+        readers = (self, *self.others) * (PAGES_PER_GPU if self.placement.on_gpu else 1)
         if len(readers) > 1:
             tasks = [partial(_tried, partial(each.read, options=options)) for each in readers]
             with closing(map_on_workers(pages, tasks)) as results:
@@ -208,7 +209,7 @@ class OCR:
         if options.use_doc_unwarping and self.unwarp is not None:
             image = self.unwarp(image)
         boxes = geometry.reading_order(self.detect(image, options.detection))
-        needed = geometry.covered(boxes) * CROP_BYTES
+        needed = geometry.total_area(boxes) * CROP_BYTES
         memory.require(
             needed, f"cutting out {len(boxes)} boxes", "a lower unclip_ratio or a higher box_thresh reduces it"
         )
@@ -282,7 +283,7 @@ def load_all(
 ) -> dict[Task, tuple[Session, ModelMetadata]]:
     """Models by task, each given by name or path with the threads of a call: side by side on a CPU, else one by one."""
     calls = [(name, task, placement, count, largest) for task, (name, count) in chosen.items()]
-    loaded = run_each(load, *zip(*calls, strict=True), threads=threads if placement.on_cpu else 1)
+    loaded = parallel_map(load, *zip(*calls, strict=True), threads=threads if placement.on_cpu else 1)
     return dict(zip(chosen, loaded, strict=True))
 
 

@@ -26,7 +26,7 @@ class OCRResult(RecognizedPage):
         if self.options.use_doc_unwarping:
             raise UnmappableError("the page was unwarped, and its points cannot be mapped back: turn unwarping off")
         height, width = self.source.image.shape[:2]
-        return geometry.turned_back(quad, self.angle or 0, (width, height))
+        return geometry.rotate_back(quad, self.angle or 0, (width, height))
 
     def to_dict(self) -> dict[str, Any]:
         """The result in types that JSON has: page size, rotation, and the lines with text, score, quad and words."""

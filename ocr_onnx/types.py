@@ -51,7 +51,7 @@ class Columns(NamedTuple):
 
     characters: tuple[str, ...] = ()
     """As they stand from left to right."""
-    places: tuple[int, ...] = ()
+    positions: tuple[int, ...] = ()
     """The column of each, from 0."""
     total: float = 1.0
     """How many columns the crop fills."""

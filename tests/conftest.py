@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ocr_onnx import OCR
 from ocr_onnx.inputs import sources
 from ocr_onnx.models.metadata import ModelMetadata
-from ocr_onnx.runtime.causes import Wheels
+from ocr_onnx.runtime.provider_errors import InstalledRuntime
 
 PAGES = Path(__file__).parent / "pages"
 
@@ -106,9 +106,9 @@ def locked_pdf(password: str) -> bytes:
     return data.replace(b"/Root", trailer.encode() + b"/Root")
 
 
-CPU_WHEEL = Wheels({"onnxruntime": "1.32.0"}, ("AzureExecutionProvider", "CPUExecutionProvider"))
+CPU_WHEEL = InstalledRuntime({"onnxruntime": "1.32.0"}, ("AzureExecutionProvider", "CPUExecutionProvider"))
 
-GPU_WHEEL = Wheels(
+GPU_WHEEL = InstalledRuntime(
     {"onnxruntime-gpu": "1.31.1"},
     ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
     "13.0",

@@ -11,7 +11,7 @@ from conftest import PAGES
 from onnx import TensorProto, helper, numpy_helper
 
 from ocr_onnx import OCR
-from ocr_onnx.runtime.model_file import for_loading
+from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.stages import recognition
 from ocr_onnx.types import Tensor
@@ -93,7 +93,7 @@ class Net:
 def others_only(contents: bytes, folder: Path) -> Session:
     """A model as a device other than a CPU has it, on the CPU."""
     path = folder / "others.onnx"
-    path.write_bytes(for_loading(contents, on_cpu=False))
+    path.write_bytes(model_for_device(contents, on_cpu=False))
     return Session(path)
 
 

@@ -12,7 +12,7 @@ from conftest import PAGES
 from benchmarks import fidelity
 from ocr_onnx import OCR, DetectionOptions, OCROptions, RecognitionOptions
 from ocr_onnx.inputs.sources import read_pages
-from ocr_onnx.stages.detection import TextDetector, options_of
+from ocr_onnx.stages.detection import TextDetector, standalone_options
 
 OPTIONS = [json.loads(line) for line in (PAGES / "options.jsonl").read_text("utf-8").splitlines()]
 IN_PIPELINE = [line for line in OPTIONS if "options" in line]
@@ -57,7 +57,7 @@ def test_a_model_by_itself_detects_as_its_inference_yml_says(ocr: OCR, expected:
     metadata = ocr.detect.metadata
     metadata = replace(metadata, postprocess={**metadata.postprocess, **expected["detection"]})
     (page,) = read_pages(PAGES / expected["image"])
-    boxes = TextDetector(ocr.detect.run, metadata)(page.image, options_of(metadata))
+    boxes = TextDetector(ocr.detect.run, metadata)(page.image, standalone_options(metadata))
     assert [box.quad.tolist() for box in boxes] == expected["dt_polys"]
     assert [box.score for box in boxes] == pytest.approx(expected["dt_scores"], abs=fidelity.SCORE_TOLERANCE)
 

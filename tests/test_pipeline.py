@@ -28,7 +28,7 @@ from ocr_onnx.errors import (
 )
 from ocr_onnx.inputs.sources import read_pages
 from ocr_onnx.options import DetectionOptions
-from ocr_onnx.pipeline import AT_ONCE
+from ocr_onnx.pipeline import PAGES_PER_GPU
 from ocr_onnx.runtime.provider_specs import CUDA_PROVIDER
 from ocr_onnx.runtime.providers import CPU, Placement, Provider
 from ocr_onnx.stages import geometry
@@ -389,22 +389,22 @@ def test_pages_are_spread_over_devices_and_come_in_order(ocr: OCR) -> None:
 
 def test_on_a_gpu_pages_are_read_side_by_side_and_come_in_order(toy: OCR, bars: np.ndarray) -> None:
     toy.placement = ON_GPU
-    together, detect, taken = threading.Barrier(AT_ONCE, timeout=20), toy.detect, list[int]()
+    together, detect, taken = threading.Barrier(PAGES_PER_GPU, timeout=20), toy.detect, list[int]()
 
     def meet(image: Image, options: DetectionOptions) -> list[TextBox]:
         together.wait()
         return detect(image, options)
 
     def pages() -> Iterator[np.ndarray]:
-        for cut in range(3 * AT_ONCE):
+        for cut in range(3 * PAGES_PER_GPU):
             taken.append(cut)
             yield bars[:, : bars.shape[1] - cut]
 
     toy.detect = meet  # type: ignore[assignment]
     for number, result in enumerate(toy.predict_iter(pages())):
         assert result.source.image.shape[1] == bars.shape[1] - number
-        assert len(taken) <= number + AT_ONCE + 1
-    assert len(taken) == 3 * AT_ONCE
+        assert len(taken) <= number + PAGES_PER_GPU + 1
+    assert len(taken) == 3 * PAGES_PER_GPU
 
 
 def test_on_several_devices_an_input_that_cannot_be_read_is_an_error_at_its_place(tmp_path: Path) -> None:

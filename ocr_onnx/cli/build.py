@@ -30,16 +30,16 @@ def build(**given: Any) -> None:
     from ocr_onnx.runtime import tensorrt
 
     pipeline = pipeline_request(given)
-    providers = tensorrt.on(pipeline.device, pipeline.providers)
-    before, known = tensorrt.written(), tensorrt.compared()
+    providers = tensorrt.build_providers(pipeline.device, pipeline.providers)
+    before, known = tensorrt.engine_files(), tensorrt.comparisons()
     _build_engines(replace(pipeline, device=None, providers=providers, build_missing=True))
-    after = tensorrt.written()
+    after = tensorrt.engine_files()
     made = [path for path, size in after.items() if before.get(path) != size]
-    outcomes = [outcome for folder, outcome in tensorrt.compared().items() if folder not in known]
+    outcomes = [outcome for folder, outcome in tensorrt.comparisons().items() if folder not in known]
     for line in [f"{path}  {after[path] / 1e6:.1f} MB" for path in made] + outcomes:
         click.echo(line)
     if not made and not outcomes:
-        click.echo(f"No engine was built: all engines exist already, in {tensorrt.root()}.")
+        click.echo(f"No engine was built: all engines exist already, in {tensorrt.engines_folder()}.")
     click.echo("Run with: " + " ".join(f"--provider {provider}" for provider in providers))
 
 

@@ -15,10 +15,10 @@ from ocr_onnx.errors import ModelError, OnnxRuntimeError, OptionError
 from ocr_onnx.models import store
 from ocr_onnx.outputs import fonts
 from ocr_onnx.runtime import libraries, plugins, session, threads
-from ocr_onnx.runtime.causes import Wheels
+from ocr_onnx.runtime.provider_errors import InstalledRuntime
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER
 from ocr_onnx.runtime.providers import Placement, ProviderLike
-from ocr_onnx.runtime.selection import place, preload, try_out, wheels
+from ocr_onnx.runtime.selection import choose_placement, installed_runtime, preload, try_out
 from ocr_onnx.service import sandbox
 
 State: TypeAlias = Literal["ok", "warning", "error"]
@@ -95,7 +95,7 @@ def _requested(device: str | None, providers: Sequence[ProviderLike]) -> tuple[F
     """Check the requested device or providers; return the fact, and the placement if they work."""
     name = ", ".join(map(str, providers)) if providers else f"device {'cpu' if device is None else device}"
     try:
-        placement = place(device, providers)
+        placement = choose_placement(device, providers)
         for each in (placement, *placement.others):
             try_out(each)
     except OptionError:
@@ -131,7 +131,7 @@ def _versions() -> Iterator[Fact]:
 def _onnxruntime() -> Iterator[Fact]:
     """Check the packages of ONNX Runtime, each execution provider, and the shared libraries."""
     try:
-        installed = wheels()
+        installed = installed_runtime()
     except OnnxRuntimeError as error:
         yield Fact("onnxruntime", "package", "none", "error", str(error))
         return
@@ -142,7 +142,7 @@ def _onnxruntime() -> Iterator[Fact]:
     yield from _libraries(names, installed.cuda)
 
 
-def _wheels(installed: Wheels, added: Iterable[plugins.Plugin]) -> Iterator[Fact]:
+def _wheels(installed: InstalledRuntime, added: Iterable[plugins.Plugin]) -> Iterator[Fact]:
     if installed.conflict:
         remove = " ".join(installed.distributions)
         remedy = f"{installed.conflict}: pip uninstall -y {remove}, then pip install 'ocr-onnx[cpu]' or 'ocr-onnx[gpu]'"
@@ -161,7 +161,7 @@ def _providers(names: Iterable[str]) -> Iterator[Fact]:
         if name == AZURE_PROVIDER:
             continue
         try:
-            difference = try_out(place(None, [name]))
+            difference = try_out(choose_placement(None, [name]))
         except (OnnxRuntimeError, ModelError) as error:
             yield Fact("providers", name, "does not work", "error" if name == CPU_PROVIDER else "warning", str(error))
             continue
@@ -170,7 +170,7 @@ def _providers(names: Iterable[str]) -> Iterator[Fact]:
             name,
             "works" if name == CPU_PROVIDER else f"works, largest difference from the CPU {difference:.0e}",
         )
-    for name, devices in session.plugged_in().items():
+    for name, devices in session.plugin_devices().items():
         for number, device in enumerate(devices):
             yield Fact("providers", f"{name}:device={number}", _hardware(device))
 

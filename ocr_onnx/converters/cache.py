@@ -106,4 +106,4 @@ def _once(target: Path, make: Callable[[Path], None]) -> Path:
         if target.is_file():
             return target
         make(made)
-        return store.place(made, target)
+        return store.move_into_place(made, target)

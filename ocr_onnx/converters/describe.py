@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.models.metadata import ModelMetadata, Task
-from ocr_onnx.stages.detection import options_of
+from ocr_onnx.stages.detection import standalone_options
 
 HALF = (0.5, 0.5, 0.5)
 """Recognition's mean and standard deviation: fixed in the reference's code, absent from inference.yml."""
@@ -89,7 +89,7 @@ def _with_size(metadata: ModelMetadata, resize: Mapping[str, Any]) -> ModelMetad
             raise ConversionError(f"{metadata.name} has keep_ratio: true in its inference.yml, which is not supported")
         return replace(metadata, input_shape=(len(metadata.mean), *resize["image_shape"]))
     longest = resize.get("resize_long")
-    if longest is None or longest == options_of(metadata).limit_side_len:
+    if longest is None or longest == standalone_options(metadata).limit_side_len:
         return metadata
     return replace(metadata, postprocess={**metadata.postprocess, "resize_long": longest})
 

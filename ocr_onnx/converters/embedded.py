@@ -20,7 +20,7 @@ from ocr_onnx.converters.export import Report, import_onnx
 from ocr_onnx.converters.passes.blank_bound import PROOF, check_proof
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.models import zoo
-from ocr_onnx.runtime.model_file import for_loading
+from ocr_onnx.runtime.model_file import model_for_device
 
 
 def build(spec: zoo.ModelSpec, target: Path, cache: Path) -> Report:
@@ -35,7 +35,7 @@ def build(spec: zoo.ModelSpec, target: Path, cache: Path) -> Report:
 
 def on_cpu(model: bytes) -> onnx.ModelProto:
     """A model as a CPU has it, without the constants of its proof."""
-    known = onnx.load_from_string(for_loading(model))
+    known = onnx.load_from_string(model_for_device(model))
     proof = [tensor for tensor in known.graph.initializer if tensor.name.startswith(PROOF)]
     for tensor in proof:
         known.graph.initializer.remove(tensor)
@@ -54,7 +54,9 @@ def main(check: bool, cache: Path) -> None:
             target = Path(scratch, spec.path.name) if check else spec.path
             click.echo(build(spec, target, cache))
             made, kept = (path.read_bytes() for path in (target, spec.path))
-            forms = [(for_loading(each, on_cpu=False), for_loading(each, bounded=True)) for each in (made, kept)]
+            forms = [
+                (model_for_device(each, on_cpu=False), model_for_device(each, masked=True)) for each in (made, kept)
+            ]
             if forms[0] != forms[1] or on_cpu(made) != on_cpu(kept):
                 raise click.ClickException(f"{spec.path} is not what the converter makes: make models, and see why")
             if classes := check_proof(kept):

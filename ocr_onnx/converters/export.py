@@ -34,8 +34,8 @@ from ocr_onnx.converters.verify import (
     sample_inputs,
 )
 from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
-from ocr_onnx.models.store import place, sha256
-from ocr_onnx.runtime.model_file import PRODUCER, for_loading
+from ocr_onnx.models.store import move_into_place, sha256
+from ocr_onnx.runtime.model_file import PRODUCER, model_for_device
 
 logger = logging.getLogger(__name__)
 
@@ -114,15 +114,15 @@ def _finish(
         agreement = None if reference is None else compare(metadata, reference(inputs), found)
         if alternatives:
             file, elsewhere = made.read_bytes(), Path(scratch, "elsewhere.onnx")
-            onnx.checker.check_model(onnx.load_from_string(for_loading(file)), full_check=True)
-            elsewhere.write_bytes(for_loading(file, on_cpu=False))
+            onnx.checker.check_model(onnx.load_from_string(model_for_device(file)), full_check=True)
+            elsewhere.write_bytes(model_for_device(file, on_cpu=False))
             if recognition:
                 inputs = padded(inputs)
                 found = run_onnx(made, inputs)
             check_alike(metadata, run_onnx(elsewhere, inputs), found)
         if for_gpu is not None and not keeps_bounds(metadata, made, sample_inputs(metadata)):
             made.write_bytes(contents(model, alternatives))
-        place(made, target)
+        move_into_place(made, target)
     return Report(metadata, target, (before, len(model.graph.node)), model.opset_import[0].version, agreement)
 
 

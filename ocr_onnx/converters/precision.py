@@ -19,8 +19,8 @@ from ocr_onnx.converters.passes.valid_region import PREFIX, SHARES
 from ocr_onnx.converters.replacements import Alternative, contents
 from ocr_onnx.errors import ConversionError, ModelError
 from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
-from ocr_onnx.models.store import place
-from ocr_onnx.runtime.model_file import for_loading, has_bounds
+from ocr_onnx.models.store import move_into_place
+from ocr_onnx.runtime.model_file import has_padding_mask, model_for_device
 from ocr_onnx.runtime.session import float16_converter
 from ocr_onnx.stages.recognition import best_classes
 
@@ -38,14 +38,16 @@ def halve(source: Path, target: Path) -> Report:
     """
     # What is for a CPU alone rests on float32.
     file = source.read_bytes()
-    whole = onnx.load_from_string(for_loading(file, on_cpu=False))
+    whole = onnx.load_from_string(model_for_device(file, on_cpu=False))
     properties = {entry.key: entry.value for entry in whole.metadata_props}
     metadata = replace(ModelMetadata.from_properties(properties, str(source)), precision="fp16")
     model = _halved(whole)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
     for_gpu = (
-        _for_gpu(_halved(onnx.load_from_string(for_loading(file, bounded=True))), model) if has_bounds(file) else None
+        _for_gpu(_halved(onnx.load_from_string(model_for_device(file, masked=True))), model)
+        if has_padding_mask(file)
+        else None
     )
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "model.onnx")
@@ -59,7 +61,7 @@ def halve(source: Path, target: Path) -> Report:
             except (ConversionError, ModelError, ValueError) as error:
                 logger.warning(verify.WITHOUT_BOUNDS, metadata.name, error)
                 made.write_bytes(contents(model, ()))
-        place(made, target)
+        move_into_place(made, target)
     nodes = len(whole.graph.node), len(model.graph.node)
     return Report(metadata, target, nodes, model.opset_import[0].version, agreement)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, NodeProto, numpy_helper
 
 from ocr_onnx.runtime.denormals import without_denormals
-from ocr_onnx.runtime.model_file import FOR_CPU, FOR_GPU, in_place
+from ocr_onnx.runtime.model_file import CPU_FIELD, GPU_FIELD, replacement_field
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,10 +45,10 @@ def contents(
     for each in sorted(alternatives, key=attrgetter("first")):
         if not done <= each.first < each.after:
             raise ValueError(f"two alternatives for node {each.first}, or one for no node")
-        parts.append(_part(FOR_CPU, each))
+        parts.append(_part(CPU_FIELD, each))
         done = each.after
     if for_gpu is not None:
-        parts.append(_part(FOR_GPU, for_gpu))
+        parts.append(_part(GPU_FIELD, for_gpu))
     return b"".join([*parts, _bytes(model)])
 
 
@@ -57,7 +57,7 @@ def _part(number: int, alternative: Alternative) -> bytes:
     part.graph.node.extend(alternative.nodes)
     constants = alternative.constants.items()
     part.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants)
-    return in_place(number, alternative.first, alternative.after, _bytes(part))
+    return replacement_field(number, alternative.first, alternative.after, _bytes(part))
 
 
 def renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> list[NodeProto]:

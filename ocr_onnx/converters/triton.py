@@ -13,7 +13,7 @@ from typing import Any
 from ocr_onnx.errors import ModelError
 from ocr_onnx.models import store, zoo
 from ocr_onnx.models.metadata import ModelMetadata, Task
-from ocr_onnx.runtime.model_file import for_loading
+from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.runtime.session import Session
 
 BATCHES: dict[Task, int] = {"text_recognition": 32, "textline_orientation": 32, "doc_orientation": 8}
@@ -45,7 +45,7 @@ def export(names: Iterable[str], repository: Path) -> list[Path]:
         with store.writing(folder):
             (folder / "1").mkdir(parents=True, exist_ok=True)
             # Triton loads the file as it is: without what is for a CPU alone, and without weights that slow it down.
-            (folder / "1" / "model.onnx").write_bytes(for_loading(path.read_bytes(), on_cpu=False))
+            (folder / "1" / "model.onnx").write_bytes(model_for_device(path.read_bytes(), on_cpu=False))
             (folder / "config.pbtxt").write_text(config(session, metadata), "utf-8")
         folders.append(folder)
     return folders

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ocr_onnx.errors import ConversionError, ModelError
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import DetectionOptions
-from ocr_onnx.runtime.batching import BEYOND, NO_STEP
+from ocr_onnx.runtime.batching import PADDING_CLASS, PADDING_MARK
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.stages import detection, normalization, orientation, recognition
-from ocr_onnx.stages.calibration import lines_of, sample_page
+from ocr_onnx.stages.calibration import sample_page, split_lines
 from ocr_onnx.stages.geometry import rotate
 from ocr_onnx.stages.recognition import BLANK
 from ocr_onnx.types import Image, Tensor
@@ -154,7 +154,7 @@ def keeps_bounds(metadata: ModelMetadata, path: Path, inputs: Inputs) -> bool:
 
 def run_padded(metadata: ModelMetadata, path: Path, inputs: Inputs) -> Outputs:
     """What the graph that a GPU is given answers to pages or lines in larger pictures, on the CPU."""
-    bounded = Session(path, threads=cpu_count(), bounded=True)
+    bounded = Session(path, threads=cpu_count(), masked=True)
     return {name: _alone(bounded(_enlarged(tensor, metadata)), tensor) for name, tensor in inputs.items()}
 
 
@@ -166,14 +166,14 @@ def _differ(one: NDArray[Any], other: NDArray[Any]) -> float:
 def _enlarged(tensor: Tensor, metadata: ModelMetadata) -> Tensor:
     """A page or lines in a larger picture."""
     more = (0, BESIDE) if metadata.task == "text_recognition" else (BESIDE, BESIDE)
-    return np.pad(tensor, ((0, 0), (0, 0), *((0, each) for each in more)), constant_values=BEYOND)
+    return np.pad(tensor, ((0, 0), (0, 0), *((0, each) for each in more)), constant_values=PADDING_MARK)
 
 
 def _alone(outputs: tuple[NDArray[Any], ...], tensor: Tensor) -> tuple[NDArray[Any], ...]:
     """What is of the page, or of the lines."""
     if len(outputs) == 1:
         return (outputs[0][..., : tensor.shape[2], : tensor.shape[3]],)
-    within = outputs[0][0] != NO_STEP
+    within = outputs[0][0] != PADDING_CLASS
     return tuple(each[:, within] for each in outputs)
 
 
@@ -213,13 +213,13 @@ def _real(metadata: ModelMetadata, page: Image) -> Iterator[Tensor]:
             smooth = cv2.normalize(field, field.copy(), 0, 255, cv2.NORM_MINMAX)
             yield normalization.normalize(np.asarray(smooth, np.uint8), metadata)[np.newaxis]
     elif metadata.task == "text_recognition":
-        for line in lines_of(page):
+        for line in split_lines(page):
             width = recognition.padded_widths([line], 1, metadata.input_shape)[0]
             yield recognition.preprocess(line, width, metadata.input_shape)
     elif metadata.task == "doc_orientation":
         yield from (orientation.preprocess_page(image, metadata) for image in turned)
     else:
-        for line in lines_of(page):
+        for line in split_lines(page):
             yield orientation.preprocess_line(line, metadata)
             yield orientation.preprocess_line(rotate(line, 180), metadata)
 

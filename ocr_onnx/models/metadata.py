@@ -19,7 +19,7 @@ METADATA_PROPS = 14
 FORMAT = 1
 """Raised when a reader of the record must change."""
 
-LATER = ("keep_ratio", "static_shape", "precision")
+OPTIONAL_FIELDS = ("keep_ratio", "static_shape", "precision")
 """Fields of the record that came later: left out where they say nothing, so that older files can be made anew."""
 
 Task = Literal["doc_orientation", "image_unwarping", "textline_orientation", "text_detection", "text_recognition"]
@@ -66,7 +66,7 @@ class ModelMetadata:
 
     def to_json(self) -> str:
         """The record as the file's metadata holds it."""
-        silent = {f.name for f in fields(self) if f.name in LATER and getattr(self, f.name) == f.default}
+        silent = {f.name for f in fields(self) if f.name in OPTIONAL_FIELDS and getattr(self, f.name) == f.default}
         record = {name: value for name, value in asdict(self).items() if name not in silent}
         return json.dumps({"format": FORMAT, **record}, ensure_ascii=False, sort_keys=True)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
 """How protobuf says what follows."""
 
-LONGEST = 63
+MAX_SHIFT = 63
 """The bit of a number above which nothing may stand: the first of a group of seven."""
 
 
@@ -58,6 +58,6 @@ def read_varint(message: bytes, start: int) -> tuple[int, int]:
     while message[start] > 0x7F:
         number |= (message[start] & 0x7F) << shift
         start, shift = start + 1, shift + 7
-        if shift > LONGEST:
+        if shift > MAX_SHIFT:
             raise ValueError("a number without end")
     return number | message[start] << shift, start + 1

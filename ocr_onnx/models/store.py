@@ -123,10 +123,10 @@ def verify(name: str) -> str:
 
 def install(made: Path, record: Receipt) -> Path:
     """Move a finished model into home(), with its receipt; returns its path."""
-    return place(made, home() / f"{record.name}.onnx", record)
+    return move_into_place(made, home() / f"{record.name}.onnx", record)
 
 
-def place(made: Path, target: Path, record: Receipt | None = None) -> Path:
+def move_into_place(made: Path, target: Path, record: Receipt | None = None) -> Path:
     """Move a finished file to where it belongs, all at once, with its receipt beside it; returns `target`."""
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)

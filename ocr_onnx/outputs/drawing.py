@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ocr_onnx.outputs import fonts
 from ocr_onnx.runtime import memory
-from ocr_onnx.stages.geometry import SHORT, rectangle
+from ocr_onnx.stages.geometry import MAX_WARP_SIDE, rectangle
 from ocr_onnx.types import Image, Quad, RecognizedPage
 
 Mask = NDArray[np.uint8]
@@ -155,7 +155,11 @@ def draw_text(canvas: Image, text: str, quad: Quad) -> None:
     if len(quad) != 4:
         quad = rectangle(quad)[0].astype(np.int32)
     across, down = _box_size(quad)
-    fits = min(across, down) >= 2 and max(across, down) < SHORT and across * down <= canvas.shape[0] * canvas.shape[1]
+    fits = (
+        min(across, down) >= 2
+        and max(across, down) < MAX_WARP_SIDE
+        and across * down <= canvas.shape[0] * canvas.shape[1]
+    )
     if not text or not fits:
         return
     if down <= VERTICAL_ASPECT * across or len(text) == 1:

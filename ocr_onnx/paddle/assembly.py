@@ -19,7 +19,7 @@ from ocr_onnx.paddle.pipeline_yaml import Choices, Config, ModelChoice
 from ocr_onnx.pipeline import OCR
 from ocr_onnx.runtime.provider_specs import Mode
 from ocr_onnx.runtime.providers import ProviderLike
-from ocr_onnx.runtime.selection import place
+from ocr_onnx.runtime.selection import choose_placement
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def assemble(request: Request) -> Assembly:
     choices = _choices(before, values, request)
     # Before models are downloaded for it.
     mode: Mode = "high-performance" if pipeline_yaml.high_performance(config) else "standard"
-    placement = place(request.device, request.providers, mode, build_missing=request.build_missing)
+    placement = choose_placement(request.device, request.providers, mode, build_missing=request.build_missing)
     models = _models(choices, options)
     engine = OCR(options, models=models, device=placement, cpu_threads=plain(request.cpu_threads))
     choices = _named(choices, engine)

@@ -26,9 +26,9 @@ from ocr_onnx.paddle.parameters import plain, refuse, take_without_effect
 from ocr_onnx.paddle.results import PaddleResult
 from ocr_onnx.runtime import batching
 from ocr_onnx.runtime.providers import ProviderLike
-from ocr_onnx.runtime.selection import place
+from ocr_onnx.runtime.selection import choose_placement
 from ocr_onnx.runtime.threads import cores
-from ocr_onnx.stages.detection import TextDetector, completed, options_of
+from ocr_onnx.stages.detection import TextDetector, standalone_options, with_model_defaults
 from ocr_onnx.stages.orientation import preprocess_line, preprocess_page
 from ocr_onnx.stages.recognition import TextRecognizer
 from ocr_onnx.stages.unwarping import TextImageUnwarper
@@ -112,14 +112,18 @@ class Module(ABC):
         take_without_effect(dict(common))
         self.threads = cores(plain(common.get("cpu_threads")))
         name, folder = common.get("model_name"), common.get("model_dir")
-        where = place(common.get("device"), common.get("providers", ()))
+        where = choose_placement(common.get("device"), common.get("providers", ()))
         if where.others:
             raise OptionError(f"device is {common.get('device')!r}: a single model runs on one GPU, such as gpu:1")
         chosen = pull.obtain(name or self.default) if folder is None else pull.from_directory(Path(folder), name)
         session, metadata = pipeline.load(chosen, self.task, where, self.threads if self.threaded else 1)
         if name is not None and metadata.name != name:
             raise ModelError(f"{chosen} holds {metadata.name}, not {name}: name that, or another model_dir")
-        self.run, self.metadata, self.shapes = session, metadata, batching.of(where, metadata, bounded=session.bounded)
+        self.run, self.metadata, self.shapes = (
+            session,
+            metadata,
+            batching.shapes_for(where, metadata, masked=session.masked),
+        )
 
     def predict(
         self,
@@ -169,12 +173,12 @@ class TextDetection(Module):
         refuse(own.keys() - DetectionParameters.__annotations__.keys())
         common: Any = {name: value for name, value in given.items() if name not in own}
         super().__init__(**common)
-        self.options = _replaced(options_of(self.metadata), own)
+        self.options = _replaced(standalone_options(self.metadata), own)
 
     def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
         from ocr_onnx.outputs import drawing
 
-        options = completed(_replaced(self.options, overrides), self.metadata)
+        options = with_model_defaults(_replaced(self.options, overrides), self.metadata)
         for page in pages:
             boxes = TextDetector(self.run, self.metadata)(page.image, options)
             quads = [box.quad for box in boxes]

@@ -8,11 +8,11 @@ import numpy as np
 
 from ocr_onnx.models.protobuf import fields
 
-LEAST = 1e-30
+SMALLEST_WEIGHT = 1e-30
 """A weight nearer to 0 than this adds nothing to a sum of float32 of any size that matters.
 
 Below 1.2e-38 float32 is denormal, and an operation on it, or with such a result, takes about a hundred cycles instead of
-one. A third of the weights of PP-OCRv5_mobile_det's widest convolution lie below LEAST, so that it ran at a fortieth of
+one. A third of the weights of PP-OCRv5_mobile_det's widest convolution lie below SMALLEST_WEIGHT, so that it ran at a fortieth of
 its speed.
 """
 
@@ -31,7 +31,7 @@ FLOAT = 1
 
 
 def without_denormals(model: bytes) -> bytes:
-    """An ONNX file's contents with weights smaller than LEAST as 0; what is no ONNX file is given back as it is."""
+    """An ONNX file's contents with weights smaller than SMALLEST_WEIGHT as 0; what is no ONNX file is given back as it is."""
     try:
         spans = list(_weights(model))
     except (IndexError, ValueError):
@@ -39,7 +39,7 @@ def without_denormals(model: bytes) -> bytes:
     changed = None
     for start, end in spans:
         weights = np.frombuffer(model, np.float32, (end - start) // 4, start)
-        small = (weights < LEAST) & (weights > -LEAST)
+        small = (weights < SMALLEST_WEIGHT) & (weights > -SMALLEST_WEIGHT)
         if weights[small].any():
             changed = np.frombuffer(model, np.uint8).copy() if changed is None else changed
             changed[start:end].view(np.float32)[small] = 0

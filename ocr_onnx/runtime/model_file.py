@@ -15,22 +15,22 @@ PRODUCER = "ocr-onnx"
 PRODUCER_NAME = 2
 """A field's number in ONNX's ModelProto."""
 
-FOR_CPU = 99
+CPU_FIELD = 99
 """A number that ModelProto has no field of, so that other programs pass over it; some refuse a file with one above 100.
 
 Fields of this number stand before all others: nodes that a CPU is given in place of some of the graph's. A program that writes the
 file anew leaves them out or puts them at its end, where they count for nothing, as it may have changed the graph.
 """
 
-FOR_GPU = 98
+GPU_FIELD = 98
 """The number of such a field for GPUs: nodes that read pictures which end before the tensor does (ocr_onnx.converters.passes.valid_region)."""
 
 
-class Replaced(NamedTuple):
+class Replacement(NamedTuple):
     """What such a field holds."""
 
     number: int
-    """FOR_CPU or FOR_GPU."""
+    """CPU_FIELD or GPU_FIELD."""
     first: int
     after: int
     """It stands for the graph's nodes from the one with the number `first` to before `after`."""
@@ -39,19 +39,19 @@ class Replaced(NamedTuple):
     """Where its own stand in the file: a ModelProto with nothing but nodes and constants."""
 
 
-def in_place(number: int, first: int, after: int, part: bytes) -> bytes:
+def replacement_field(number: int, first: int, after: int, part: bytes) -> bytes:
     """What stands before a model's file to put `part`, a ModelProto, in the place of nodes on a CPU or GPU; the first of them first."""
     return field(number, varint(first) + varint(after) + part)
 
 
-def for_loading(model: bytes, *, on_cpu: bool = True, bounded: bool = False) -> bytes:
+def model_for_device(model: bytes, *, on_cpu: bool = True, masked: bool = False) -> bytes:
     """A model's contents for a device: of ours with its own nodes, of others without weights that are almost nothing.
 
-    `bounded`: with the nodes for GPUs, where it has any, whatever the device.
+    `masked`: with the nodes for GPUs, where it has any, whatever the device.
     """
-    wanted = FOR_GPU if bounded else FOR_CPU if on_cpu else None
+    wanted = GPU_FIELD if masked else CPU_FIELD if on_cpu else None
     try:
-        replaced = _all_replaced(model)
+        replaced = _replacements(model)
         if replaced is None:
             return without_denormals(model)
         if not replaced:
@@ -63,30 +63,30 @@ def for_loading(model: bytes, *, on_cpu: bool = True, bounded: bool = False) -> 
         return model
 
 
-def has_bounds(model: bytes) -> bool:
+def has_padding_mask(model: bytes) -> bool:
     """Whether a file of ours has nodes for GPUs."""
     try:
-        return any(each.number == FOR_GPU for each in _all_replaced(model) or ())
+        return any(each.number == GPU_FIELD for each in _replacements(model) or ())
     except (IndexError, ValueError):
         return False
 
 
-def _all_replaced(model: bytes) -> list[Replaced] | None:
+def _replacements(model: bytes) -> list[Replacement] | None:
     """What stands before a file of ours; None for those of others."""
     found = list(fields(model, 0, len(model)))
     names = (model[start:end] for number, start, end in found if number == PRODUCER_NAME)
     if next(names, b"") != PRODUCER.encode():
         return None
-    return [_read(model, *each) for each in takewhile(lambda each: each[0] in {FOR_CPU, FOR_GPU}, found)]
+    return [_read(model, *each) for each in takewhile(lambda each: each[0] in {CPU_FIELD, GPU_FIELD}, found)]
 
 
-def _read(model: bytes, number: int, start: int, end: int) -> Replaced:
+def _read(model: bytes, number: int, start: int, end: int) -> Replacement:
     first, start = read_varint(model, start)
     after, start = read_varint(model, start)
-    return Replaced(number, first, after, start, end)
+    return Replacement(number, first, after, start, end)
 
 
-def _replaced(model: bytes, plain: int, replaced: Sequence[Replaced]) -> Iterator[bytes | memoryview]:
+def _replaced(model: bytes, plain: int, replaced: Sequence[Replacement]) -> Iterator[bytes | memoryview]:
     """The pieces of a model with some nodes replaced: its graph stands in parts, which ONNX Runtime reads as one."""
     view = memoryview(model)
     before = plain
@@ -103,7 +103,7 @@ def _replaced(model: bytes, plain: int, replaced: Sequence[Replaced]) -> Iterato
 
 
 def _parts(
-    model: bytes, start: int, end: int, replaced: Sequence[Replaced]
+    model: bytes, start: int, end: int, replaced: Sequence[Replacement]
 ) -> Iterator[tuple[int, int, memoryview | bytes]]:
     """(start, end, what comes after it) of what is left of the graph that stands from `start` to `end`."""
     view, waiting = memoryview(model), iter(replaced)

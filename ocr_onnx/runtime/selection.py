@@ -13,30 +13,30 @@ import numpy as np
 
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
 from ocr_onnx.models import store
-from ocr_onnx.runtime import causes, libraries, plugins, session
-from ocr_onnx.runtime.causes import Wheels
+from ocr_onnx.runtime import libraries, plugins, provider_errors, session
+from ocr_onnx.runtime.provider_errors import InstalledRuntime
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, Mode
 from ocr_onnx.runtime.providers import CPU, Device, Placement, Provider, ProviderLike, provider
 
-TRIAL = "PP-LCNet_x1_0_textline_ori"
+TRIAL_MODEL = "PP-LCNet_x1_0_textline_ori"
 """The embedded model that is run to see whether a provider works: small, and of convolutions, as all of them."""
 
-TRIAL_SQUARES = (1, 3, 10, 20)
+TRIAL_SHAPE = (1, 3, 10, 20)
 """Its input: squares of 8 pixels. On them its answer is sure (0.96); on plain noise it is 0.50, as that of a fault may be."""
 
 TOLERANCE = 0.05
 """By how much a provider's answer to the trial, a probability, may differ from the CPU's; with bfloat16 it does by 0.003."""
 
 
-def wheels() -> Wheels:
+def installed_runtime() -> InstalledRuntime:
     """What is installed."""
     ort = session.onnxruntime()
-    return Wheels(
+    return InstalledRuntime(
         session.distributions(), tuple(ort.get_available_providers()), str(getattr(ort, "cuda_version", "") or "")
     )
 
 
-def place(
+def choose_placement(
     device: str | None = None,
     providers: Sequence[ProviderLike] = (),
     mode: Mode = "standard",
@@ -68,18 +68,18 @@ def try_out(placement: Placement) -> float:
 
     Raises DeviceUnavailableError where that fails, or is beyond TOLERANCE.
     """
-    path = store.find(TRIAL)
-    squares = 2 * np.random.default_rng(0).normal(size=TRIAL_SQUARES).astype(np.float32)
+    path = store.find(TRIAL_MODEL)
+    squares = 2 * np.random.default_rng(0).normal(size=TRIAL_SHAPE).astype(np.float32)
     picture = squares.repeat(8, axis=2).repeat(8, axis=3)
     try:
         (answer,) = session.Session(path, placement)(picture)
     except ModelError as error:
-        raise DeviceUnavailableError(f"{placement.providers[0].name} cannot run {TRIAL}: {error}") from error
+        raise DeviceUnavailableError(f"{placement.providers[0].name} cannot run {TRIAL_MODEL}: {error}") from error
     (expected,) = session.Session(path)(picture)
     difference = float(np.abs(answer - expected).max())
     if not difference <= TOLERANCE:
         raise DeviceUnavailableError(
-            f"{placement.providers[0].name} answers {TRIAL} otherwise than the CPU, by {difference:.3f}: its version or "
+            f"{placement.providers[0].name} answers {TRIAL_MODEL} otherwise than the CPU, by {difference:.3f}: its version or "
             "its driver is at fault; use --device cpu"
         )
     return difference
@@ -88,7 +88,7 @@ def try_out(placement: Placement) -> float:
 def _automatic(mode: Mode) -> Placement:
     """The first GPU where it works, else the CPU."""
     try:
-        gpu = place("gpu", mode=mode)
+        gpu = choose_placement("gpu", mode=mode)
         try_out(gpu)
     except DeviceUnavailableError as error:
         return Placement(CPU.providers, f"device auto: no GPU works here: {error}", mode)
@@ -109,27 +109,27 @@ def _of(wanted: Sequence[Provider], reason: str, mode: Mode) -> Placement:
 def require(name: str) -> None:
     """Raise DeviceUnavailableError, with cause and cure, where a provider is not there; load it if it is a plug-in."""
     plugin = next((each for each in plugins.installed() if name in each.providers), None)
-    if plugin is None or name in session.plugged_in():
-        _require_built_in(name, wheels())
+    if plugin is None or name in session.plugin_devices():
+        _require_built_in(name, installed_runtime())
         return
     if lost := libraries.missing(libraries.needed(name)):
-        raise DeviceUnavailableError(causes.of_missing(name, lost, wheels()))
-    session.plug_in(plugin.distribution, plugin.library)
-    if name not in session.plugged_in():
+        raise DeviceUnavailableError(provider_errors.missing_libraries(name, lost, installed_runtime()))
+    session.register_plugin(plugin.distribution, plugin.library)
+    if name not in session.plugin_devices():
         raise DeviceUnavailableError(
             f"{name} finds no device that it can use on this machine, though {plugin.distribution} {plugin.version} is "
             "installed: the package's page names the devices and drivers that it needs"
         )
 
 
-def _require_built_in(name: str, installed: Wheels) -> None:
+def _require_built_in(name: str, installed: InstalledRuntime) -> None:
     """As `require`, of what the wheel has, or another library of this process has plugged in."""
     if name not in installed.providers:
-        raise DeviceUnavailableError(causes.of_absence(name, installed))
-    if libraries.needed(name) and name not in session.plugged_in():
+        raise DeviceUnavailableError(provider_errors.missing_provider(name, installed))
+    if libraries.needed(name) and name not in session.plugin_devices():
         preload()
         if lost := libraries.missing(libraries.needed(name, installed.cuda)):
-            raise DeviceUnavailableError(causes.of_missing(name, lost, installed))
+            raise DeviceUnavailableError(provider_errors.missing_libraries(name, lost, installed))
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from ocr_onnx.errors import (
     OnnxRuntimeMissingError,
     OptionError,
 )
-from ocr_onnx.runtime.model_file import for_loading, has_bounds
+from ocr_onnx.runtime.model_file import has_padding_mask, model_for_device
 from ocr_onnx.runtime.profiling import span
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, DEVICE_NUMBER, THREADS
 from ocr_onnx.runtime.providers import CPU, Placement, Provider
@@ -43,19 +43,19 @@ DISTRIBUTIONS = (
 )
 """The packages that all install the one module `onnxruntime`; two of them overwrite each other's files."""
 
-ERRORS = 3
+LOG_ERRORS_ONLY = 3
 """ONNX Runtime's log level that leaves out warnings."""
 
-RECORD = "session.record_ep_graph_assignment_info"
+RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 """The entry of a session's configuration that has it note which provider takes which part; older versions ignore it."""
 
-SPIN = 30
+SPIN_MICROSECONDS = 30
 """Microseconds for which a thread without work goes on looking for some: a detector's operators take about 300 each."""
 
-LARGE = 3 * 12_000_000
+LARGE_INPUT = 3 * 12_000_000
 """Numbers in an input, of 12 megapixels, from which on a run's memory goes back to the system: see Session."""
 
-GIVE_BACK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
+SHRINK_ARENA = ("memory.enable_memory_arena_shrinkage", "cpu:0")
 """The entry of a run's configuration that has what the arena does not use go back to the system afterwards."""
 
 
@@ -65,23 +65,21 @@ class Session:
     `threads` is how many cores one call may use. Raises ModelError where the file is no model, and a kind of
     OnnxRuntimeError where ONNX Runtime or a provider is not there, or takes no part of the model.
 
-    Memory of a run is kept for the next one, which it makes faster; after a LARGE input on the CPU it goes back to the system.
-    `bounded` is whether pictures may end before the tensor does (shapes.BEYOND), where the model's file knows of it; None: on a GPU.
+    Memory of a run is kept for the next one, which it makes faster; after a LARGE_INPUT input on the CPU it goes back to the system.
+    `masked` is whether pictures may end before the tensor does (shapes.PADDING_MARK), where the model's file knows of it; None: on a GPU.
     """
 
-    def __init__(
-        self, path: Path, placement: Placement = CPU, threads: int = 1, *, bounded: bool | None = None
-    ) -> None:
+    def __init__(self, path: Path, placement: Placement = CPU, threads: int = 1, *, masked: bool | None = None) -> None:
         model = path.read_bytes()
-        self.bounded = (placement.on_gpu if bounded is None else bounded) and has_bounds(model)
+        self.masked = (placement.on_gpu if masked is None else masked) and has_padding_mask(model)
         """Whether they may."""
         # One name, so that the file's bytes go before the session takes memory.
-        model = for_loading(model, on_cpu=placement.on_cpu, bounded=self.bounded)
+        model = model_for_device(model, on_cpu=placement.on_cpu, masked=self.masked)
         self._session = _load(path, model, placement, threads)
         self._for_large: Any = None
         if placement.on_cpu:
             self._for_large = onnxruntime().RunOptions()
-            self._for_large.add_run_config_entry(*GIVE_BACK)
+            self._for_large.add_run_config_entry(*SHRINK_ARENA)
         self.providers: list[str] = self._session.get_providers()
         """Those it really has, first choice first."""
         # Side by side, runs on a GPU take turns anyway, and each would take memory and handles of its own.
@@ -101,7 +99,7 @@ class Session:
         if os.getpid() != self._process:
             # Its threads did not come along, and it would wait for them forever.
             raise OnnxRuntimeError("a model does not survive a fork: make the OCR in the process that uses it")
-        options = None if tensor.size < LARGE else self._for_large
+        options = None if tensor.size < LARGE_INPUT else self._for_large
         try:
             with self._turn, span(self._span):
                 outputs = self._session.run(None, {self._input: tensor}, options)
@@ -125,16 +123,16 @@ def _load(path: Path, contents: bytes, placement: Placement, threads: int) -> An
                 f"{path.name} cannot be loaded with {names}: {error}; 'ocr-onnx doctor' says more, and --device cpu works"
             ) from error
         raise ModelError(f"{path} is no model that ONNX Runtime {ort.__version__} can load: {error}") from error
-    _check_got(session, placement.providers, path.name)
+    _check_providers(session, placement.providers, path.name)
     return session
 
 
 def _open(contents: bytes, providers: Sequence[Provider], threads: int) -> Any:
     """A session with these providers, as far as ONNX Runtime has them: it leaves others out without an error."""
-    ort, options, plugged = onnxruntime(), session_options(threads), plugged_in()
+    ort, options, plugged = onnxruntime(), session_options(threads), plugin_devices()
     filled = [(p.name, {k: v.replace(THREADS, str(threads)) for k, v in p.options.items()}) for p in providers]
     if filled[0][0] != CPU_PROVIDER:
-        options.add_session_config_entry(RECORD, "1")
+        options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
     # Where a provider fails, the Python module by itself prints a banner to standard output and goes on with the CPU.
     if not any(name in plugged for name, _ in filled):
         return ort.InferenceSession(contents, options, providers=filled, enable_fallback=0)
@@ -162,7 +160,7 @@ def _loads_on_cpu(contents: bytes) -> bool:
     return True
 
 
-def _check_got(session: Any, providers: Sequence[Provider], model: str) -> None:
+def _check_providers(session: Any, providers: Sequence[Provider], model: str) -> None:
     """Raise DeviceUnavailableError where a session lacks a provider, or where the first has no part of the graph."""
     got = session.get_providers()
     if lost := [provider.name for provider in providers if provider.name not in got]:
@@ -180,7 +178,7 @@ def _check_got(session: Any, providers: Sequence[Provider], model: str) -> None:
             )
 
 
-def plugged_in() -> dict[str, list[Any]]:
+def plugin_devices() -> dict[str, list[Any]]:
     """The onnxruntime.OrtEpDevice that plug-in providers offer, by the names of the providers."""
     ort = onnxruntime()
     found: dict[str, list[Any]] = {}
@@ -191,7 +189,7 @@ def plugged_in() -> dict[str, list[Any]]:
 
 
 @functools.cache
-def plug_in(name: str, library: str) -> None:
+def register_plugin(name: str, library: str) -> None:
     """Load a plug-in's library, once; raises DeviceUnavailableError with what the loader says."""
     ort = onnxruntime()
     if not hasattr(ort, "register_execution_provider_library"):
@@ -218,8 +216,8 @@ def session_options(threads: int) -> Any:
     spins = threads > 1 and version() >= (1, 31)
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
     if spins:
-        options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN))
-    options.log_severity_level = ERRORS
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
+    options.log_severity_level = LOG_ERRORS_ONLY
     return options
 
 

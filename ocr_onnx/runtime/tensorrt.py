@@ -43,7 +43,7 @@ COMPILERS = compilers()
 COMPARED = "compared.json"
 """In that folder: how an engine differs from the CPU. Without it an engine is not used."""
 
-MOST = 0.02
+MAX_DIFFERING_SHARE = 0.02
 """The share of the decisions on the sample page in which an engine may differ from the CPU: of texts, of pixels of text, of
 orientations. Where rounding as fp16 does, PP-OCRv5 mobile differs in 0.5 and 0.8 %, as bfloat16 in 13 and 6 %, which loses
 text on other pages too (docs/devices.md)."""
@@ -54,7 +54,7 @@ PRECISIONS = {"trt_fp16_enable": "fp16", "trt_bf16_enable": "bf16", "trt_int8_en
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class EngineKey:
     """What an engine is good for; where one of these is another, so is the engine."""
 
     graph: str
@@ -77,17 +77,17 @@ class Key:
         return "_".join(re.sub(r"[^0-9A-Za-z.-]+", "-", part) for part in parts)
 
 
-def root() -> Path:
+def engines_folder() -> Path:
     """The folder of all engines."""
     return store.home() / "engines"
 
 
 def load(where: Placement, path: Path, threads: int, largest: int, compare: Compare) -> Session:
-    """A model on what `for_model` says; an engine that is new is compared with the CPU, and kept where it decides alike.
+    """A model on what `placement_for` says; an engine that is new is compared with the CPU, and kept where it decides alike.
 
-    Raises EngineRefusedError where it does not, and what Session and `for_model` raise.
+    Raises EngineRefusedError where it does not, and what Session and `placement_for` raise.
     """
-    chosen = for_model(where, path, largest)
+    chosen = placement_for(where, path, largest)
     session = Session(path, chosen, threads)
     folder = _folder(chosen)
     if folder is not None and not (folder / COMPARED).exists():
@@ -95,7 +95,7 @@ def load(where: Placement, path: Path, threads: int, largest: int, compare: Comp
     return session
 
 
-def for_model(where: Placement, path: Path, largest: int) -> Placement:
+def placement_for(where: Placement, path: Path, largest: int) -> Placement:
     """`where` with the options that a compiler needs for one model, pages being at most `largest` pixels a side for it.
 
     Where it has no engine and may not build one, what comes after it in `where`, or CUDA; the log says so. Raises
@@ -105,14 +105,14 @@ def for_model(where: Placement, path: Path, largest: int) -> Placement:
     compiler = COMPILERS.get(first.name)
     if compiler is None or compiler.caching.keys() & first.options.keys():
         return where
-    session = Session(path, bounded=True)
+    session = Session(path, masked=True)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task == "image_unwarping":
         logger.info("%s is left to CUDA: pages have any size, and an engine has limits", metadata.name)
         return _without(where)
-    profile = batching.of(where, metadata, bounded=session.bounded).bounds(metadata, largest)
-    folder = root() / _key(first, path, profile).folder
-    if not where.build_missing and not _is_kept(folder, compiler):
+    profile = batching.shapes_for(where, metadata, masked=session.masked).profile_shapes(metadata, largest)
+    folder = engines_folder() / _key(first, path, profile).folder
+    if not where.build_missing and not _is_built(folder, compiler):
         return _fallback(where, metadata.name)
     folder.mkdir(parents=True, exist_ok=True)
     filled = options(compiler, folder, session.inputs[0].name, profile)
@@ -128,13 +128,13 @@ def options(compiler: Compiler, folder: Path, name: str, profile: Sequence[Shape
     return {key: value.replace(ENGINE_FOLDER, str(folder)) for key, value in compiler.caching.items()} | ranges
 
 
-def command(where: Placement) -> str:
+def build_command(where: Placement) -> str:
     """What builds the engines of a placement."""
     providers = " ".join(f"--provider {each}" for each in where.providers if each.name in COMPILERS)
     return f"ocr-onnx build {providers} --mode {where.mode}"
 
 
-def on(device: str | None, providers: Sequence[ProviderLike]) -> list[Provider]:
+def build_providers(device: str | None, providers: Sequence[ProviderLike]) -> list[Provider]:
     """The providers to build with: those given, on the GPU that `device` names; none given: the compiler that is here, and CUDA.
 
     Raises OptionError where it is no one GPU or none of them compiles, DeviceUnavailableError where none is here.
@@ -142,7 +142,7 @@ def on(device: str | None, providers: Sequence[ProviderLike]) -> list[Provider]:
     wanted = Device.parse("gpu" if device is None else device)
     if wanted.kind != "gpu" or len(wanted.indices) > 1:
         raise OptionError(f"device is {device!r}: engines are built on one GPU, such as gpu or gpu:1")
-    given = [provider(each) for each in providers] or _here()
+    given = [provider(each) for each in providers] or _installed_compiler()
     if not {each.name for each in given} & COMPILERS.keys():
         raise OptionError(f"{', '.join(each.name for each in given)}: engines are those of {' and '.join(COMPILERS)}")
     if device is None:
@@ -152,15 +152,15 @@ def on(device: str | None, providers: Sequence[ProviderLike]) -> list[Provider]:
     return [Provider(each.name, number.get(each.name, {}) | dict(each.options)) for each in given]
 
 
-def written() -> dict[Path, int]:
+def engine_files() -> dict[Path, int]:
     """The files of all engines, and their sizes in bytes."""
-    files = (path for path in sorted(root().rglob("*")) if path.is_file() and path.name != COMPARED)
+    files = (path for path in sorted(engines_folder().rglob("*")) if path.is_file() and path.name != COMPARED)
     return {path: path.stat().st_size for path in files}
 
 
-def compared() -> dict[Path, str]:
+def comparisons() -> dict[Path, str]:
     """By the folders of all engines, what became of their comparison with the CPU."""
-    found = {path.parent: json.loads(path.read_text("utf-8")) for path in sorted(root().rglob(COMPARED))}
+    found = {path.parent: json.loads(path.read_text("utf-8")) for path in sorted(engines_folder().rglob(COMPARED))}
     return {
         folder: f"{each['model']}: {each['differing']} of {each['decisions']} decisions differ from the CPU's"
         for folder, each in found.items()
@@ -168,40 +168,40 @@ def compared() -> dict[Path, str]:
 
 
 def _folder(where: Placement) -> Path | None:
-    """Where the engine is kept that a placement of `for_model` is for; None where there is none of ours."""
+    """Where the engine is kept that a placement of `placement_for` is for; None where there is none of ours."""
     first = where.providers[0]
     compiler = COMPILERS.get(first.name)
     kept = [] if compiler is None else [Path(first.options[key]) for key in compiler.caching if key in first.options]
-    return next((path for path in kept if path.parent == root()), None)
+    return next((path for path in kept if path.parent == engines_folder()), None)
 
 
-def _is_kept(folder: Path, compiler: Compiler) -> bool:
+def _is_built(folder: Path, compiler: Compiler) -> bool:
     """Whether there is an engine that was compared."""
     made = {path.name for path in folder.glob(compiler.files)} - {COMPARED}
     return bool(made) and (folder / COMPARED).exists()
 
 
 def _compare(session: Session, path: Path, where: Placement, compare: Compare, at: tuple[int, Path]) -> None:
-    """Note how an engine differs from the CPU; remove it, and raise EngineRefusedError, where that is by more than MOST."""
+    """Note how an engine differs from the CPU; remove it, and raise EngineRefusedError, where that is by more than MAX_DIFFERING_SHARE."""
     largest, folder = at
     metadata = ModelMetadata.from_properties(session.properties, str(path))
-    reference = Session(path, threads=cpu_count(), bounded=session.bounded)
-    kinds = batching.of(where, metadata, bounded=session.bounded)
-    differing, decisions = found = compare(session, reference, metadata, kinds, largest)
-    if found.share > MOST:
+    reference = Session(path, threads=cpu_count(), masked=session.masked)
+    shapes = batching.shapes_for(where, metadata, masked=session.masked)
+    differing, decisions = found = compare(session, reference, metadata, shapes, largest)
+    if found.share > MAX_DIFFERING_SHARE:
         shutil.rmtree(folder, ignore_errors=True)
         first = where.providers[0]
-        lowered = " and ".join(_lowered(first))
+        lowered = " and ".join(_reduced_precisions(first))
         cure = f"leave out {lowered or first.name}"
         raise EngineRefusedError(
             f"{metadata.name} as {first.name} compiled it decides otherwise than on the CPU in {differing} of "
-            f"{decisions} cases on the sample page, and {MOST:.0%} is the limit: it is not kept; {cure}"
+            f"{decisions} cases on the sample page, and {MAX_DIFFERING_SHARE:.0%} is the limit: it is not kept; {cure}"
         )
     record = {"model": metadata.name, "differing": differing, "decisions": decisions}
     (folder / COMPARED).write_text(json.dumps(record) + "\n", "utf-8")
 
 
-def _here() -> list[Provider]:
+def _installed_compiler() -> list[Provider]:
     """The compiler that is here, TensorRT with CUDA for what it cannot do; raises DeviceUnavailableError with why there is none."""
     reasons = []
     for name, rest in ((TENSORRT_PROVIDER, [CUDA_PROVIDER]), (TENSORRT_RTX_PROVIDER, [])):
@@ -214,7 +214,7 @@ def _here() -> list[Provider]:
     raise DeviceUnavailableError("; ".join(reasons))
 
 
-def _key(first: Provider, path: Path, profile: tuple[Shape, Shape, Shape]) -> Key:
+def _key(first: Provider, path: Path, profile: tuple[Shape, Shape, Shape]) -> EngineKey:
     """The key of a model's engine on this machine."""
     compiler = COMPILERS[first.name]
     if first.name == TENSORRT_PROVIDER:
@@ -223,11 +223,11 @@ def _key(first: Provider, path: Path, profile: tuple[Shape, Shape, Shape]) -> Ke
         version = next((each.version for each in plugins.installed() if first.name in each.providers), "")
     number = first.options.get(compiler.device, "0")
     gpu = libraries.gpu_name(int(number)) if number.isdecimal() else ""
-    precision = "-".join(PRECISIONS[key] for key in _lowered(first)) or "fp32"
-    return Key(store.sha256(path), compiler.short, version, gpu, precision, profile)
+    precision = "-".join(PRECISIONS[key] for key in _reduced_precisions(first)) or "fp32"
+    return EngineKey(store.sha256(path), compiler.short, version, gpu, precision, profile)
 
 
-def _lowered(first: Provider) -> list[str]:
+def _reduced_precisions(first: Provider) -> list[str]:
     """Those of PRECISIONS that are on."""
     return [key for key in PRECISIONS if first.options.get(key, "").lower() in {"1", "true"}]
 
@@ -239,10 +239,12 @@ def _fallback(where: Placement, model: str) -> Placement:
         other = _without(where)
     except DeviceUnavailableError as error:
         raise DeviceUnavailableError(
-            f"{name} has no engine for {model}, and CUDA is not there meanwhile ({error}); to build it: {command(where)}"
+            f"{name} has no engine for {model}, and CUDA is not there meanwhile ({error}); to build it: {build_command(where)}"
         ) from error
     meanwhile = other.providers[0].name
-    logger.warning("%s has no engine for %s, which runs on %s; to build it: %s", name, model, meanwhile, command(where))
+    logger.warning(
+        "%s has no engine for %s, which runs on %s; to build it: %s", name, model, meanwhile, build_command(where)
+    )
     return other
 
 
@@ -252,4 +254,4 @@ def _without(where: Placement) -> Placement:
     if rest and rest[0].name != CPU_PROVIDER:
         return replace(where, providers=tuple(rest))
     number = first.options.get(COMPILERS[first.name].device, "0")
-    return replace(where, providers=selection.place(f"gpu:{number}", mode=where.mode).providers)
+    return replace(where, providers=selection.choose_placement(f"gpu:{number}", mode=where.mode).providers)

@@ -14,7 +14,7 @@ from ocr_onnx.options import check_number
 Result = TypeVar("Result")
 
 
-def run_each(
+def parallel_map(
     task: Callable[..., Result],
     *arguments: Sequence[Any],
     costs: Sequence[float] | None = None,
@@ -79,7 +79,7 @@ def quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    """The threads on which run_each runs: one pool for all engines of the process."""
+    """The threads on which parallel_map runs: one pool for all engines of the process."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_pool.cache_clear)
     return ThreadPoolExecutor(cpu_count(), thread_name_prefix="ocr-onnx")

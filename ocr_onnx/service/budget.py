@@ -75,5 +75,5 @@ def default_budget(workers: int) -> int | None:
 
     None where neither is known.
     """
-    known = [room for room in (memory.left(), memory.available()) if room is not None]
+    known = [room for room in (memory.remaining(), memory.available()) if room is not None]
     return int(min(known) * SHARE) // workers if known else None

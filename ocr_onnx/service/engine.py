@@ -16,8 +16,8 @@ from ocr_onnx.options import DetectionOptions, OCROptions
 from ocr_onnx.pipeline import OCR
 from ocr_onnx.results import OCRResult
 from ocr_onnx.stages import detection, unwarping
-from ocr_onnx.stages.detection import TextDetector, completed
-from ocr_onnx.stages.geometry import covered
+from ocr_onnx.stages.detection import TextDetector, with_model_defaults
+from ocr_onnx.stages.geometry import total_area
 from ocr_onnx.types import Image, Page, Run, Tensor, TextBox
 
 Check = Callable[[], None]
@@ -57,7 +57,7 @@ def of(ocr: OCR, options: OCROptions) -> Engine:
     def memory(image: Image, chosen: OCROptions) -> int:
         return working_memory(image, chosen, ocr.detect.metadata)
 
-    return Engine(read, replace(options, detection=completed(options.detection, ocr.detect.metadata)), memory)
+    return Engine(read, replace(options, detection=with_model_defaults(options.detection, ocr.detect.metadata)), memory)
 
 
 def working_memory(image: Image, options: OCROptions, detector: ModelMetadata) -> int:
@@ -99,7 +99,7 @@ class BoundedDetector(TextDetector):
         """As TextDetector. Raises ImageTooLargeError for boxes that cover the page too often."""
         boxes = TextDetector.__call__(self, image, options)
         height, width = image.shape[:2]
-        if covered(boxes) > OVERLAP * height * width:
+        if total_area(boxes) > OVERLAP * height * width:
             raise ImageTooLargeError(
                 f"the boxes found cover the page more than {OVERLAP} times: give a smaller textDetUnclipRatio, or higher "
                 "textDetThresh and textDetBoxThresh"

@@ -13,25 +13,25 @@ from ocr_onnx.inputs import sources
 from ocr_onnx.models import zoo
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import DetectionOptions, LineOrientationOptions
-from ocr_onnx.runtime.batching import BEYOND, EACH, Shapes
+from ocr_onnx.runtime.batching import CPU_SHAPES, PADDING_MARK, Shapes
 from ocr_onnx.stages.detection import TextDetector
 from ocr_onnx.stages.geometry import rotate
 from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
-from ocr_onnx.stages.recognition import TextRecognizer, best_classes, ctc_decode, of_line
+from ocr_onnx.stages.recognition import TextRecognizer, best_classes, ctc_decode, without_padding
 from ocr_onnx.types import Difference, Image, Run, Tensor
 
 SIDES = (320, 640, 960)
 """The limits, in pixels, to which the page is reduced for detection."""
 
-PIECE = 5
+PIECE_RATIO = 5
 """A line is read whole, and cut into pieces about so many times as wide as high."""
 
-INK = 128
+INK_LEVEL = 128
 """A row of the sample page with a darker pixel than this holds text."""
 
 
 def difference(
-    run: Run, reference: Run, metadata: ModelMetadata, kinds: Shapes = EACH, largest: int = SIDES[-1]
+    run: Run, reference: Run, metadata: ModelMetadata, shapes: Shapes = CPU_SHAPES, largest: int = SIDES[-1]
 ) -> Difference:
     """What `run` decides of the sample page in the shapes it is given, beside what `reference` does of the same tensors.
 
@@ -45,7 +45,7 @@ def difference(
         found.append(_compare(metadata, tensor, outputs, reference(tensor)))
         return outputs
 
-    _use(both, metadata, kinds, largest)
+    _use(both, metadata, shapes, largest)
     return Difference(*map(sum, zip(*found, strict=True)))
 
 
@@ -55,15 +55,15 @@ def sample_page() -> Image:
     return page.image
 
 
-def lines_of(page: Image) -> list[Image]:
+def split_lines(page: Image) -> list[Image]:
     """The lines of the sample page, cut apart where a row holds no ink."""
-    inked = np.concatenate([[False], page.min(axis=(1, 2)) < INK, [False]])
+    inked = np.concatenate([[False], page.min(axis=(1, 2)) < INK_LEVEL, [False]])
     edges = np.flatnonzero(inked[1:] != inked[:-1])
     rows = [page[max(top - 4, 0) : bottom + 4] for top, bottom in zip(edges[::2], edges[1::2], strict=True)]
-    return [row[:, : int(np.flatnonzero(row.min(axis=(0, 2)) < INK)[-1]) + 8] for row in rows]
+    return [row[:, : int(np.flatnonzero(row.min(axis=(0, 2)) < INK_LEVEL)[-1]) + 8] for row in rows]
 
 
-def looks(image: Image) -> Iterator[Image]:
+def variants(image: Image) -> Iterator[Image]:
     """A line as it is, light on dark, blurred on gray, and in two colors."""
     noise = np.random.default_rng(0)
     yield image
@@ -73,31 +73,33 @@ def looks(image: Image) -> Iterator[Image]:
     yield (image * 0.3 + noise.integers(0, 255, 3) * 0.7).astype(np.uint8)
 
 
-def _use(run: Run, metadata: ModelMetadata, kinds: Shapes, largest: int) -> None:
+def _use(run: Run, metadata: ModelMetadata, shapes: Shapes, largest: int) -> None:
     """Give a model the page, or its lines, as the pipeline would."""
     page = sample_page()
     if metadata.task == "text_detection":
-        detect = TextDetector(kinds.on_sides(run, metadata), metadata)
+        detect = TextDetector(shapes.pad_pages(run, metadata), metadata)
         for side in sorted({min(side, largest) for side in SIDES}):
             for angle in (0, 90, 180, 270):
                 detect(rotate(page, angle), DetectionOptions(limit_side_len=side, limit_type="max"))
     elif metadata.task == "doc_orientation":
         classify = PageClassifier(run, metadata)
         for angle in (0, 90, 180, 270):
-            for look in looks(page):
-                classify(rotate(look, angle))
+            for variant in variants(page):
+                classify(rotate(variant, angle))
     else:
-        crops = [part for line in lines_of(page) for part in (line, *_pieces(line))]
+        crops = [part for line in split_lines(page) for part in (line, *_pieces(line))]
         if metadata.task == "text_recognition":
-            TextRecognizer(run, metadata, 1, kinds)([look for crop in crops for look in looks(crop)])
+            TextRecognizer(run, metadata, 1, shapes)([variant for crop in crops for variant in variants(crop)])
         else:
             turned = [rotate(crop, HALF_TURN) for crop in crops]
-            LineClassifier(run, metadata, 1, kinds)(crops + turned, LineOrientationOptions(batch_size=1))
+            LineClassifier(run, metadata, 1, shapes)(crops + turned, LineOrientationOptions(batch_size=1))
 
 
 def _pieces(line: Image) -> list[Image]:
     height, width = line.shape[:2]
-    return [np.ascontiguousarray(part) for part in np.array_split(line, max(round(width / height / PIECE), 1), axis=1)]
+    return [
+        np.ascontiguousarray(part) for part in np.array_split(line, max(round(width / height / PIECE_RATIO), 1), axis=1)
+    ]
 
 
 def _compare(
@@ -107,7 +109,7 @@ def _compare(
     one, other = (_decisions(metadata, outputs) for outputs in (found, wanted))
     # What neither takes for text is no decision, nor is what lies beyond a page, nor a batch's last rows, which may hold no line.
     if metadata.task == "text_detection":
-        counted = (one | other) & (tensor[:, :1] < BEYOND / 2)
+        counted = (one | other) & (tensor[:, :1] < PADDING_MARK / 2)
     else:
         counted = tensor.any(axis=(1, 2, 3))
     number = max(int(np.count_nonzero(counted)), 1)
@@ -120,5 +122,5 @@ def _decisions(metadata: ModelMetadata, outputs: tuple[NDArray[Any], ...]) -> ND
         return np.asarray(outputs[0] > metadata.postprocess.get("thresh", DetectionOptions().thresh))
     if metadata.task == "text_recognition":
         lines = zip(*best_classes(outputs), strict=True)
-        return np.array([ctc_decode(*of_line(*line), metadata.charset).text for line in lines])
+        return np.array([ctc_decode(*without_padding(*line), metadata.charset).text for line in lines])
     return np.asarray(outputs[0].argmax(axis=-1))

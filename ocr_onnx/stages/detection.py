@@ -27,48 +27,48 @@ logger = logging.getLogger(__name__)
 STRIDE = 32
 """The network halves its input five times."""
 
-USUAL_MEMORY = 210
+DEFAULT_PIXEL_BYTES = 210
 """Bytes that the mobile detectors take for each pixel of their input, at most (docs/benchmarks.md)."""
 
-TINY = 64
+SMALL_IMAGE = 64
 """A picture whose width and height together are less than this is padded to STRIDE first."""
 
 MIN_SIDE = 3
 """A region with a shorter side than this, in pixels of the probability map, is dropped; after unclipping, + 2."""
 
-FIT = 0.002
+POLYGON_TOLERANCE = 0.002
 """A polygon leaves a region's outline by no more than this part of its length."""
 
 DILATION = np.ones((2, 2), np.uint8)
 
-OFFICIAL = re.compile(r"PP-OCRv[3-6]_[a-z]+_det")
-"""The names of the models that the reference by itself gives pictures of at most LONG pixels; others, of at least SHORT."""
+OFFICIAL_NAMES = re.compile(r"PP-OCRv[3-6]_[a-z]+_det")
+"""The names of the models that the reference by itself gives pictures of at most OFFICIAL_MAX_SIDE pixels; others, of at least OTHER_MIN_SIDE."""
 
-LONG, SHORT = 960, 736
+OFFICIAL_MAX_SIDE, OTHER_MIN_SIDE = 960, 736
 
-LEFT_TO_MODEL = ("input_shape", "max_candidates", "score_mode", "use_dilation", "box_type")
+MODEL_OPTIONS = ("input_shape", "max_candidates", "score_mode", "use_dilation", "box_type")
 
 
-def options_of(metadata: ModelMetadata) -> DetectionOptions:
+def standalone_options(metadata: ModelMetadata) -> DetectionOptions:
     """The options for a model by itself: its own thresholds, and the size that PaddleX's TextDetection gives it."""
     post: dict[str, Any] = dict(metadata.postprocess)
-    usual = LONG if OFFICIAL.fullmatch(metadata.name) else SHORT
+    usual = OFFICIAL_MAX_SIDE if OFFICIAL_NAMES.fullmatch(metadata.name) else OTHER_MIN_SIDE
     return DetectionOptions(
         limit_side_len=post.get("resize_long", usual),
-        limit_type="max" if usual == LONG else "min",
+        limit_type="max" if usual == OFFICIAL_MAX_SIDE else "min",
         thresh=post.get("thresh", 0.3),
         box_thresh=post.get("box_thresh", 0.6),
         unclip_ratio=post.get("unclip_ratio", 2.0),
     )
 
 
-def completed(options: DetectionOptions, metadata: ModelMetadata) -> DetectionOptions:
+def with_model_defaults(options: DetectionOptions, metadata: ModelMetadata) -> DetectionOptions:
     """The options with each None replaced by what the model's metadata says."""
     says: dict[str, Any] = {"max_candidates": 1000} | dict(metadata.postprocess)
     if metadata.input_shape:
         says["input_shape"] = metadata.input_shape
     return replace(
-        options, **{name: says[name] for name in LEFT_TO_MODEL if name in says and getattr(options, name) is None}
+        options, **{name: says[name] for name in MODEL_OPTIONS if name in says and getattr(options, name) is None}
     )
 
 
@@ -81,7 +81,7 @@ class TextDetector:
 
     def __call__(self, image: Image, options: DetectionOptions = DetectionOptions()) -> list[TextBox]:
         """The boxes of the text in `image`, in its pixels and no particular order."""
-        options = completed(options, self.metadata)
+        options = with_model_defaults(options, self.metadata)
         check_memory(image, options, self.metadata)
         tensor = preprocess(image, options, self.metadata)
         probability = self.run(tensor)[0][0, 0]
@@ -105,7 +105,7 @@ def largest_side(options: DetectionOptions) -> int:
 def working_memory(size: tuple[int, int], options: DetectionOptions, metadata: ModelMetadata) -> int:
     """The bytes that the network takes for a picture of this (width, height)."""
     spec = zoo.models().get(metadata.name)
-    bytes_per_pixel = USUAL_MEMORY if spec is None or spec.memory is None else spec.memory
+    bytes_per_pixel = DEFAULT_PIXEL_BYTES if spec is None or spec.memory is None else spec.memory
     return math.prod(input_size(size, options)) * bytes_per_pixel
 
 
@@ -113,9 +113,9 @@ def check_memory(image: Image, options: DetectionOptions, metadata: ModelMetadat
     """Raise NotEnoughMemoryError where the network's working memory would pass what this process may take."""
     width, height = input_size(image.shape[1::-1], options)
     needed = working_memory(image.shape[1::-1], options, metadata)
-    if needed < memory.WORTH_ASKING:
+    if needed < memory.CHECK_THRESHOLD:
         return
-    allowed = memory.left() or needed
+    allowed = memory.remaining() or needed
     side = int(max(width, height) * min(allowed / needed, 1) ** 0.5 * 0.95) // STRIDE * STRIDE
     cure = f"limit_side_len {side} with limit_type 'max' would do" if allowed < needed else "limit_side_len reduces it"
     memory.require(needed, f"detection at {width} x {height}", cure)
@@ -125,7 +125,7 @@ def check_memory(image: Image, options: DetectionOptions, metadata: ModelMetadat
 def preprocess(image: Image, options: DetectionOptions, metadata: ModelMetadata) -> Tensor:
     """Resize, to multiples of STRIDE where no shape is given, and normalize: (1, 3, height, width)."""
     height, width = image.shape[:2]
-    if height + width < TINY:
+    if height + width < SMALL_IMAGE:
         padded = np.zeros((max(STRIDE, height), max(STRIDE, width), 3), np.uint8)
         padded[:height, :width] = image
         image, (height, width) = padded, padded.shape[:2]
@@ -192,7 +192,7 @@ def read_polygon(
     probability: NDArray[np.float32], contour: NDArray[np.int32], options: DetectionOptions
 ) -> tuple[NDArray[np.int32], float] | None:
     """The polygon around a region of the map, grown, and its score; None where it is too small or too unlikely."""
-    fit = FIT * cv2.arcLength(contour, closed=True)
+    fit = POLYGON_TOLERANCE * cv2.arcLength(contour, closed=True)
     corners = np.asarray(cv2.approxPolyDP(contour, fit, closed=True), np.int32).reshape(-1, 2)
     if len(corners) < CORNERS:
         return None

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.types import Image, Quad, TextBox
 
-TALL = 1.5
+VERTICAL_RATIO = 1.5
 """A crop this many times as high as wide is taken for vertical text and turned."""
 
-SHORT = 32767
+MAX_WARP_SIDE = 32767
 """OpenCV's warps take no picture with a side of this many pixels or more."""
 
-MARGIN = 4
+WARP_MARGIN = 4
 """Pixels around a box that the cubic interpolation of its edge may read, and one to spare."""
 
 CORNERS = 4
@@ -40,7 +40,7 @@ def rectangle(points: NDArray[np.int32] | NDArray[np.float32]) -> tuple[NDArray[
     return np.array([left[0], right[0], right[1], left[1]], np.float32), min(bounding[1])
 
 
-def covered(boxes: Sequence[TextBox]) -> int:
+def total_area(boxes: Sequence[TextBox]) -> int:
     """The pixels of all boxes' bounding rectangles together; what several boxes cover counts several times."""
     return sum(math.prod(np.ptp(box.quad, axis=0).tolist()) for box in boxes)
 
@@ -60,14 +60,14 @@ def crop(image: Image, quad: Quad) -> Image:
     cut = _straight(image, corners)
     if cut is None:
         upright = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-        if max(image.shape[:2]) >= SHORT:
+        if max(image.shape[:2]) >= MAX_WARP_SIDE:
             image, corners = _surroundings(image, corners)
         matrix = cv2.getPerspectiveTransform(corners, upright)
         warped = cv2.warpPerspective(
             image, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
         cut = np.asarray(warped, np.uint8)
-    if height / width >= TALL:
+    if height / width >= VERTICAL_RATIO:
         cut = np.rot90(cut)
     return np.ascontiguousarray(cut, np.uint8)
 
@@ -86,8 +86,8 @@ def _straight(image: Image, corners: NDArray[np.float32]) -> Image | None:
 
 def _surroundings(image: Image, corners: NDArray[np.float32]) -> tuple[Image, NDArray[np.float32]]:
     """The part of a picture that a warp of `corners` reads, and the corners in it."""
-    left, top = np.maximum(np.floor(corners.min(axis=0)) - MARGIN, 0).astype(int)
-    right, bottom = (np.ceil(corners.max(axis=0)) + MARGIN).astype(int)
+    left, top = np.maximum(np.floor(corners.min(axis=0)) - WARP_MARGIN, 0).astype(int)
+    right, bottom = (np.ceil(corners.max(axis=0)) + WARP_MARGIN).astype(int)
     return image[top:bottom, left:right], corners - np.array([left, top], np.float32)
 
 
@@ -112,7 +112,7 @@ def rotate(image: Image, angle: int) -> Image:
     return shifted
 
 
-def turned_back(quad: Quad, angle: int, size: tuple[int, int]) -> Quad:
+def rotate_back(quad: Quad, angle: int, size: tuple[int, int]) -> Quad:
     """Points on a picture of `size` (width, height) that `rotate` by `angle` moved to `quad`; the order is kept."""
     width, height = size
     x, y = quad[:, 0], quad[:, 1]

@@ -11,7 +11,7 @@ import numpy as np
 
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import LineOrientationOptions, PageOrientationOptions
-from ocr_onnx.runtime.batching import EACH, Batch, Shapes
+from ocr_onnx.runtime.batching import CPU_SHAPES, Batch, Shapes
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.stages.normalization import normalize
 from ocr_onnx.types import Image, Orientation, Run, Tensor
@@ -45,7 +45,7 @@ class LineClassifier:
     metadata: ModelMetadata
     threads: int | None = None
     """How many crops are judged side by side; None: as many as there are cores."""
-    shapes: Shapes = EACH
+    shapes: Shapes = CPU_SHAPES
     """What the model is given at once."""
 
     def __call__(
@@ -60,7 +60,7 @@ class LineClassifier:
 
         def judge(batch: Batch) -> list[Orientation]:
             tensors = [preprocess_line(looked_at[i], self.metadata) for i in batch.members]
-            judged = [best_class(row) for row in self.run(self.shapes.stacked(tensors, batch))[0]]
+            judged = [best_class(row) for row in self.run(self.shapes.stack(tensors, batch))[0]]
             return [
                 Orientation(HALF_TURN if best == 1 and score >= options.score_thresh else 0, score)
                 for best, score in judged[: len(tensors)]

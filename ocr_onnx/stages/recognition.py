@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ocr_onnx.errors import OptionError
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import RecognitionOptions
-from ocr_onnx.runtime.batching import EACH, NO_STEP, Batch, Shapes
+from ocr_onnx.runtime.batching import CPU_SHAPES, PADDING_CLASS, Batch, Shapes
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.stages.normalization import VALUES, look_up
 from ocr_onnx.types import Columns, Image, Run, Tensor, Text
@@ -22,11 +22,11 @@ from ocr_onnx.types import Columns, Image, Run, Tensor, Text
 MAX_WIDTH = 3200
 """A wider crop is squeezed to this width, in pixels at the model's height."""
 
-ARABIC = "arabic_"
+ARABIC_PREFIX = "arabic_"
 """What the names of Arabic models begin with."""
 
-STEP, LEAST, SQUEEZE = 8, 80, 0.93
-"""By itself a crop is given to the model in a multiple of STEP pixels, a step of the text, in no less than LEAST, and drawn
+WIDTH_STEP, MIN_WIDTH, SQUEEZE = 8, 80, 0.93
+"""By itself a crop is given to the model in a multiple of WIDTH_STEP pixels, a step of the text, in no less than MIN_WIDTH, and drawn
 together to SQUEEZE of the width that keeps its proportions: `make bench-modes` measures what that costs."""
 
 NORMALIZED = np.asarray((VALUES / 255 - 0.5) / 0.5, np.float32)
@@ -44,7 +44,7 @@ class TextRecognizer:
     metadata: ModelMetadata
     threads: int | None = None
     """How many crops are read side by side; None: as many as there are cores."""
-    shapes: Shapes = EACH
+    shapes: Shapes = CPU_SHAPES
     """What the model is given at once."""
 
     def __call__(self, crops: Sequence[Image], options: RecognitionOptions = RecognitionOptions()) -> list[Text]:
@@ -61,15 +61,18 @@ class TextRecognizer:
         elif options.padding == "own":
             widths, shares = tight_widths(crops, shape)
         else:
-            widths, shares = padded_widths(crops, options.batch_size, shape), filled(crops, options.batch_size, shape)
+            widths, shares = (
+                padded_widths(crops, options.batch_size, shape),
+                filled_shares(crops, options.batch_size, shape),
+            )
 
         def read(batch: Batch) -> list[Text]:
-            given = {i: widths[i] if self.shapes.bounded else batch.width for i in batch.members}
+            given = {i: widths[i] if self.shapes.masked else batch.width for i in batch.members}
             tensors = [
                 preprocess(crops[i], width, shape, squeeze) if fixed is None else stretch(crops[i], fixed)
                 for i, width in given.items()
             ]
-            index, probability = best_classes(self.run(self.shapes.stacked(tensors, batch)))
+            index, probability = best_classes(self.run(self.shapes.stack(tensors, batch)))
             return [
                 self._decode(index[row], probability[row], shares[i] * (widths[i] / width))
                 for row, (i, width) in enumerate(given.items())
@@ -79,10 +82,10 @@ class TextRecognizer:
 
     def _decode(self, index: NDArray[np.int64], probability: NDArray[np.float32], share: float) -> Text:
         """One line's text, as it is written."""
-        if self.shapes.bounded:
-            index, probability = of_line(index, probability)
+        if self.shapes.masked:
+            index, probability = without_padding(index, probability)
         text = ctc_decode(index, probability, self.metadata.charset, share)
-        return in_visual_order(text) if self.metadata.name.startswith(ARABIC) else text
+        return in_visual_order(text) if self.metadata.name.startswith(ARABIC_PREFIX) else text
 
 
 def groups(ratios: Sequence[float], batch_size: int) -> list[list[int]]:
@@ -105,7 +108,7 @@ def padded_widths(crops: Sequence[Image], batch_size: int, shape: Sequence[int])
     return widths
 
 
-def filled(crops: Sequence[Image], batch_size: int, shape: Sequence[int]) -> list[float]:
+def filled_shares(crops: Sequence[Image], batch_size: int, shape: Sequence[int]) -> list[float]:
     """The share of that width that each crop fills, as the reference takes it for word boxes."""
     _, height, least = shape
     ratios = [crop.shape[1] / crop.shape[0] for crop in crops]
@@ -120,7 +123,7 @@ def filled(crops: Sequence[Image], batch_size: int, shape: Sequence[int]) -> lis
 def tight_widths(crops: Sequence[Image], shape: Sequence[int]) -> tuple[list[int], list[float]]:
     """The least width that each crop is given to the model in, and the share of it that the crop fills."""
     sizes = [resized_width(crop, shape, SQUEEZE) for crop in crops]
-    widths = [max(LEAST, -(-size // STEP) * STEP) for size in sizes]
+    widths = [max(MIN_WIDTH, -(-size // WIDTH_STEP) * WIDTH_STEP) for size in sizes]
     return widths, [size / width for size, width in zip(sizes, widths, strict=True)]
 
 
@@ -172,11 +175,11 @@ def best_classes(outputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], 
     return outputs[0], outputs[1]
 
 
-def of_line(
+def without_padding(
     index: NDArray[np.int64], probability: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The steps of a line that ends before its tensor does, each (steps,)."""
-    within = index != NO_STEP
+    within = index != PADDING_CLASS
     return index[within], probability[within]
 
 
@@ -191,7 +194,7 @@ def ctc_decode(
     """
     kept = index != BLANK
     kept[1:] &= index[1:] != index[:-1]
-    places = np.flatnonzero(kept)
-    characters = tuple(charset[k - 1] for k in index[places].tolist())
-    columns = Columns(characters, tuple(places.tolist()), len(index) * share)
-    return Text("".join(characters), float(np.mean(probability[places])) if characters else 0.0, columns)
+    positions = np.flatnonzero(kept)
+    characters = tuple(charset[k - 1] for k in index[positions].tolist())
+    columns = Columns(characters, tuple(positions.tolist()), len(index) * share)
+    return Text("".join(characters), float(np.mean(probability[positions])) if characters else 0.0, columns)

@@ -13,7 +13,7 @@ from ocr_onnx.types import Image, Run
 
 WHITE = 255
 
-FIXED, PIXEL_BYTES = 2**25, 45
+FIXED_BYTES, BYTES_PER_PIXEL = 2**25, 45
 """Bytes that UVDoc takes for any page, and for each pixel: measured at up to 25 megapixels on a CPU, at 42 a pixel."""
 
 
@@ -41,4 +41,4 @@ class TextImageUnwarper:
 
 def working_memory(pixels: int) -> int:
     """Bytes that unwarping a page of this size takes."""
-    return FIXED + pixels * PIXEL_BYTES
+    return FIXED_BYTES + pixels * BYTES_PER_PIXEL

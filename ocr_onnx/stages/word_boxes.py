@@ -11,7 +11,7 @@ import numpy as np
 from ocr_onnx.stages.geometry import CORNERS, rectangle
 from ocr_onnx.types import Columns, Quad, Word
 
-TALL = 1.5
+VERTICAL_RATIO = 1.5
 """A line more than this many times as high as wide is cut from top to bottom."""
 
 FIRST_HAN, LAST_HAN = "\u4e00", "\u9fff"
@@ -32,7 +32,7 @@ def find_words(columns: Columns, quad: Quad) -> tuple[Word, ...]:
     (left, top), (right, _), (_, bottom) = corners[:3].tolist()
     width, height = np.ptp(quad, axis=0).tolist()
     words = []
-    if height > TALL * width:
+    if height > VERTICAL_RATIO * width:
         for text, start, end in _spans(columns, bottom - top):
             first, last = top + start, top + end
             words.append(_word(text, ((left, first), (left, last), (right, last), (right, first))))
@@ -55,26 +55,26 @@ def _spans(columns: Columns, length: int) -> Iterator[tuple[str, int, int]]:
     cell = length / columns.total
     groups = list(_groups(columns))
     sizes = [
-        (places[-1] - places[0] + 1) * cell / (len(places) - 1)
-        for kind, _, places in groups
-        if kind == "han" and len(places) > 1
+        (positions[-1] - positions[0] + 1) * cell / (len(positions) - 1)
+        for kind, _, positions in groups
+        if kind == "han" and len(positions) > 1
     ]
     half = (float(np.mean(sizes)) if sizes else length / max(len(columns.characters), 1)) / 2
-    for kind, characters, places in groups:
+    for kind, characters, positions in groups:
         if kind == "han":
-            for character, place in zip(characters, places, strict=True):
-                center = (place + 0.5) * cell
+            for character, position in zip(characters, positions, strict=True):
+                center = (position + 0.5) * cell
                 yield character, max(int(center - half), 0), min(int(center + half), length)
         else:
-            yield "".join(characters), int(places[0] * cell), int((places[-1] + 1) * cell)
+            yield "".join(characters), int(positions[0] * cell), int((positions[-1] + 1) * cell)
 
 
 def _groups(columns: Columns) -> Iterator[Group]:
     """Runs of one kind."""
-    ends = zip(_kinds(columns.characters), columns.characters, columns.places, strict=True)
+    ends = zip(_kinds(columns.characters), columns.characters, columns.positions, strict=True)
     for kind, members in groupby(ends, key=lambda member: member[0]):
-        _, characters, places = zip(*members, strict=True)
-        yield kind, characters, places
+        _, characters, positions = zip(*members, strict=True)
+        yield kind, characters, positions
 
 
 def _kinds(characters: Sequence[str]) -> list[Kind]:

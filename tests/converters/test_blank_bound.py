@@ -17,7 +17,7 @@ from ocr_onnx.converters.passes.blank_bound import check_proof, find_table, skip
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
-from ocr_onnx.runtime.model_file import PRODUCER, for_loading
+from ocr_onnx.runtime.model_file import PRODUCER, model_for_device
 from ocr_onnx.runtime.session import Session
 
 PAGES = Path(__file__).parents[1] / "pages"
@@ -62,9 +62,9 @@ def test_the_embedded_proof_holds_for_every_class(contents: bytes) -> None:
 
 @pytest.mark.parametrize("constant", ["blank/matrix", "blank/gains", "table"])
 def test_a_proof_that_does_not_hold_is_found(contents: bytes, constant: str) -> None:
-    table = find_table(onnx.load_from_string(for_loading(contents, on_cpu=False)))
+    table = find_table(onnx.load_from_string(model_for_device(contents, on_cpu=False)))
     assert table is not None
-    model = onnx.load_from_string(for_loading(contents))
+    model = onnx.load_from_string(model_for_device(contents))
     product = next(node for node in model.graph.node if node.op_type == "MatMul" and node.input[1].endswith("/weights"))
     name = product.input[1] if constant == "table" else constant
     (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == name)

@@ -16,7 +16,7 @@ from ocr_onnx.converters.replacements import contents
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
-from ocr_onnx.runtime.model_file import PRODUCER, for_loading
+from ocr_onnx.runtime.model_file import PRODUCER, model_for_device
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.types import Tensor
 
@@ -26,7 +26,7 @@ SIGHT = 106
 
 def telling(file: bytes, folder: Path) -> Session:
     """A recognizer as a CPU has it, which answers with the picture that is left as well."""
-    known = onnx.load_from_string(for_loading(file))
+    known = onnx.load_from_string(model_for_device(file))
     known.graph.output.append(helper.make_tensor_value_info("padding/x", onnx.TensorProto.FLOAT, None))
     onnx.save(known, folder / "telling.onnx")
     return Session(folder / "telling.onnx")
@@ -73,7 +73,7 @@ def test_one_number_counts_wherever_it_is(tmp_path: Path, place: tuple[int, ...]
 @pytest.mark.parametrize("constant", ["padding/in_sight", "padding/to_end"])
 def test_a_file_that_cuts_too_much_is_found(tmp_path: Path, constant: str) -> None:
     file = store.find(NAME).read_bytes()
-    known = onnx.load_from_string(for_loading(file))
+    known = onnx.load_from_string(model_for_device(file))
     (tensor,) = (tensor for tensor in known.graph.initializer if tensor.name == constant)
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) - 50, constant))
     onnx.save(known, tmp_path / "broken.onnx")

@@ -528,7 +528,7 @@ def test_a_model_of_paddles_older_format_is_rewritten_too(monkeypatch: pytest.Mo
     record = ModelMetadata.from_properties(Session(path).properties, "")
     assert record.converter["paddle2onnx"] == "1.3.1"
     assert "inference.pdmodel" in record.source
-    assert Session(path, bounded=True).bounded
+    assert Session(path, masked=True).masked
 
 
 def child(*arguments: str) -> subprocess.Popen[str]:

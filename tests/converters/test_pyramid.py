@@ -19,7 +19,7 @@ from ocr_onnx.inputs import sources
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import DetectionOptions
-from ocr_onnx.runtime.model_file import PRODUCER, for_loading
+from ocr_onnx.runtime.model_file import PRODUCER, model_for_device
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.stages import detection
 
@@ -105,7 +105,7 @@ def test_each_picture_of_a_batch_has_its_own_gates(tmp_path: Path) -> None:
 def test_only_a_cpu_is_given_it() -> None:
     file = store.find(NAME).read_bytes()
     of_others, of_cpu = (
-        [node.op_type for node in onnx.load_from_string(for_loading(file, on_cpu=on_cpu)).graph.node]
+        [node.op_type for node in onnx.load_from_string(model_for_device(file, on_cpu=on_cpu)).graph.node]
         for on_cpu in (False, True)
     )
     assert "Scan" not in of_others
@@ -123,7 +123,7 @@ def test_any_such_map_gives_the_same(tmp_path: Path, form: Form, shape: tuple[in
     given = pyramid(form)
     file = contents(given, compose_finest(given))
     (tmp_path / "made.onnx").write_bytes(file)
-    onnx.checker.check_model(onnx.load_from_string(for_loading(file)), full_check=True)
+    onnx.checker.check_model(onnx.load_from_string(model_for_device(file)), full_check=True)
     x = np.random.default_rng(1).normal(0, 3, shape).astype(np.float32)
     made, whole = Session(tmp_path / "made.onnx")(x)[0], others_only(file, tmp_path)(x)[0]
     np.testing.assert_allclose(made, whole, rtol=0, atol=1e-5)
@@ -157,7 +157,7 @@ def test_a_graph_that_is_too_old_or_has_the_names_stays_as_it_is() -> None:
 @pytest.mark.parametrize("constant", ["pyramid/kernel", "pyramid/coarse/row1/weights", "pyramid/wide"])
 def test_a_file_that_finds_otherwise_is_refused(tmp_path: Path, constant: str) -> None:
     file = store.find(NAME).read_bytes()
-    known = onnx.load_from_string(for_loading(file))
+    known = onnx.load_from_string(model_for_device(file))
     (tensor,) = (tensor for tensor in known.graph.initializer if tensor.name == constant)
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.01), constant))
     onnx.save(known, tmp_path / "broken.onnx")

@@ -22,20 +22,20 @@ from ocr_onnx.converters.precision import halve
 from ocr_onnx.converters.replacements import Alternative, contents
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
-from ocr_onnx.runtime.batching import BEYOND, BOUNDED, NO_STEP
-from ocr_onnx.runtime.model_file import PRODUCER, for_loading, has_bounds
+from ocr_onnx.runtime.batching import MASKED_SHAPES, PADDING_CLASS, PADDING_MARK
+from ocr_onnx.runtime.model_file import PRODUCER, has_padding_mask, model_for_device
 from ocr_onnx.runtime.providers import CPU, Placement
 from ocr_onnx.runtime.session import Session
-from ocr_onnx.runtime.tensorrt import MOST
+from ocr_onnx.runtime.tensorrt import MAX_DIFFERING_SHARE
 from ocr_onnx.stages import recognition
-from ocr_onnx.stages.calibration import difference, lines_of, sample_page
+from ocr_onnx.stages.calibration import difference, sample_page, split_lines
 
 DETECTOR, RECOGNIZER = "PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"
 
 
 def in_room(tensors: list[np.ndarray], height: int, width: int) -> np.ndarray:
     """Pictures in one tensor, each in its upper left corner."""
-    room = np.full((len(tensors), 3, height, width), BEYOND, np.float32)
+    room = np.full((len(tensors), 3, height, width), PADDING_MARK, np.float32)
     for row, tensor in zip(room, tensors, strict=True):
         row[:, : tensor.shape[2], : tensor.shape[3]] = tensor[0]
     return room
@@ -44,24 +44,24 @@ def in_room(tensors: list[np.ndarray], height: int, width: int) -> np.ndarray:
 def plain_and_bounded(name: str) -> tuple[Session, Session]:
     elsewhere = cast(Placement, SimpleNamespace(providers=CPU.providers, on_cpu=False, on_gpu=False))
     path = store.find(name)
-    return Session(path, elsewhere, 2), Session(path, CPU, 2, bounded=True)
+    return Session(path, elsewhere, 2), Session(path, CPU, 2, masked=True)
 
 
 def test_lines_of_any_widths_in_one_batch_are_read_as_alone() -> None:
     plain, bounded = plain_and_bounded(RECOGNIZER)
     shape = (3, 48, 320)
     alone = []
-    for line, more in zip(lines_of(sample_page()), range(0, 99, 7), strict=False):
+    for line, more in zip(split_lines(sample_page()), range(0, 99, 7), strict=False):
         width = recognition.padded_widths([line], 1, shape)[0] + more
         alone.append(recognition.preprocess(line, width, shape))
     widest = max(tensor.shape[3] for tensor in alone)
     room = np.concatenate([in_room(alone, 48, widest + 33), np.zeros((1, 3, 48, widest + 33), np.float32)])
     index, probability = bounded(room)
-    padded_with_black = plain(np.where(room == BEYOND, 0, room))
+    padded_with_black = plain(np.where(room == PADDING_MARK, 0, room))
     differing = 0
     for row, tensor in enumerate(alone):
         (expected,), (certainty,) = plain(tensor)
-        within = index[row] != NO_STEP
+        within = index[row] != PADDING_CLASS
         np.testing.assert_array_equal(index[row, within], expected)
         np.testing.assert_allclose(probability[row, within], certainty, atol=1e-4)
         assert not within[len(expected) :].any()
@@ -100,10 +100,10 @@ def test_what_fills_its_tensor_is_read_as_elsewhere(name: str) -> None:
 def test_a_gpu_has_bounds_and_a_cpu_has_not() -> None:
     on_gpu = cast(Placement, SimpleNamespace(providers=CPU.providers, on_cpu=False, on_gpu=True))
     path = store.find(RECOGNIZER)
-    assert [Session(path, where).bounded for where in (on_gpu, CPU)] == [True, False]
-    assert not Session(store.find("PP-LCNet_x1_0_doc_ori"), on_gpu).bounded
+    assert [Session(path, where).masked for where in (on_gpu, CPU)] == [True, False]
+    assert not Session(store.find("PP-LCNet_x1_0_doc_ori"), on_gpu).masked
     file = path.read_bytes()
-    kinds = {form: operators(for_loading(file, **how)) for form, how in FORMS.items()}
+    kinds = {form: operators(model_for_device(file, **how)) for form, how in FORMS.items()}
     assert "Where" in kinds["bounded"]
     assert "Where" not in kinds["plain"]
     assert len(kinds["plain"]) < len(kinds["bounded"]) < 1.25 * len(kinds["plain"])
@@ -114,17 +114,17 @@ def test_a_gpu_has_bounds_and_a_cpu_has_not() -> None:
 def test_half_precision_keeps_bounds(name: str, tmp_path: Path) -> None:
     halve(store.find(name), tmp_path / "half.onnx")
     for form in ("plain", "bounded"):
-        known = onnx.load_from_string(for_loading((tmp_path / "half.onnx").read_bytes(), **FORMS[form]))
+        known = onnx.load_from_string(model_for_device((tmp_path / "half.onnx").read_bytes(), **FORMS[form]))
         onnx.checker.check_model(known, full_check=True)
         kinds = {tensor.data_type for tensor in known.graph.initializer if len(tensor.dims) > 1}
         assert kinds == {TensorProto.FLOAT16}
-    half, whole = (Session(path, threads=2, bounded=True) for path in (tmp_path / "half.onnx", store.find(name)))
-    assert half.bounded
-    found = difference(half, whole, bounded_metadata(whole), BOUNDED, 640)
-    assert found.share < MOST
+    half, whole = (Session(path, threads=2, masked=True) for path in (tmp_path / "half.onnx", store.find(name)))
+    assert half.masked
+    found = difference(half, whole, bounded_metadata(whole), MASKED_SHAPES, 640)
+    assert found.share < MAX_DIFFERING_SHARE
 
 
-FORMS: dict[str, dict[str, bool]] = {"cpu": {}, "plain": {"on_cpu": False}, "bounded": {"bounded": True}}
+FORMS: dict[str, dict[str, bool]] = {"cpu": {}, "plain": {"on_cpu": False}, "bounded": {"masked": True}}
 
 
 def operators(file: bytes) -> list[str]:
@@ -136,10 +136,10 @@ def operators(file: bytes) -> list[str]:
 def test_a_file_of_others_has_no_bounds() -> None:
     file = store.find(RECOGNIZER).read_bytes()
     anew = onnx.load_from_string(file).SerializeToString()
-    assert has_bounds(file)
-    assert not has_bounds(anew)
-    assert not has_bounds(for_loading(file, on_cpu=False))
-    assert not any(map(has_bounds, (b"", b"\xff" * 50, file[:10])))
+    assert has_padding_mask(file)
+    assert not has_padding_mask(anew)
+    assert not has_padding_mask(model_for_device(file, on_cpu=False))
+    assert not any(map(has_padding_mask, (b"", b"\xff" * 50, file[:10])))
 
 
 def finished(net: Net, last: str, kinds: tuple[str, ...] = ("n", "c", "h", "w")) -> onnx.ModelProto:
@@ -158,7 +158,7 @@ def finished(net: Net, last: str, kinds: tuple[str, ...] = ("n", "c", "h", "w"))
 
 def both(model: onnx.ModelProto, folder: Path) -> tuple[Session, Session]:
     (folder / "made.onnx").write_bytes(contents(model, (), keep_bounds(model, (HEIGHT, WIDTH))))
-    return Session(folder / "made.onnx"), Session(folder / "made.onnx", bounded=True)
+    return Session(folder / "made.onnx"), Session(folder / "made.onnx", masked=True)
 
 
 def squeeze(net: Net, x: str, mean: str) -> str:
@@ -222,7 +222,7 @@ def test_any_graph_of_known_steps_sees_where_pictures_end(
     if double:
         x = net.conv(doubled(net, net.conv(x, 4, 4, side=3, stride=2), double), 4, 4, side=3)
     plain, bounded = both(finished(net, squeeze(net, x, "GlobalAveragePool")), tmp_path_factory.mktemp("bounds"))
-    assert bounded.bounded
+    assert bounded.masked
     rng = np.random.default_rng(0)
     pictures = [rng.normal(0, 1, (1, 3, *sides)).astype(np.float32) for sides in ((256, 512), (512, 256), (256, 256))]
     (found,) = bounded(in_room(pictures, 512, 768))
@@ -299,7 +299,7 @@ def test_bounds_that_do_not_hold_are_left_out_of_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = tmp_path / "plain.onnx"
-    source.write_bytes(for_loading(store.find(DETECTOR).read_bytes(), on_cpu=False))
+    source.write_bytes(model_for_device(store.find(DETECTOR).read_bytes(), on_cpu=False))
     metadata = ModelMetadata.from_properties(Session(source).properties, DETECTOR)
 
     def harmed(model: onnx.ModelProto, axes: Any) -> Alternative:
@@ -311,7 +311,7 @@ def test_bounds_that_do_not_hold_are_left_out_of_the_file(
         monkeypatch.setattr(export, "keep_bounds", keep)
         with caplog.at_level(logging.WARNING):
             export.import_onnx(source, tmp_path / "made.onnx", metadata)
-        assert has_bounds((tmp_path / "made.onnx").read_bytes()) is expected
+        assert has_padding_mask((tmp_path / "made.onnx").read_bytes()) is expected
         assert ("is given to GPUs without bounds" in caplog.text) is not expected
 
 
@@ -326,5 +326,5 @@ def test_bounds_that_do_not_hold_in_half_precision_are_left_out_of_the_file(
     for make, expected in ((for_gpu, True), (harmed, False)):
         monkeypatch.setattr(precision, "_for_gpu", make)
         halve(store.find(name), tmp_path / "half.onnx")
-        assert has_bounds((tmp_path / "half.onnx").read_bytes()) is expected
+        assert has_padding_mask((tmp_path / "half.onnx").read_bytes()) is expected
         assert ("is given to GPUs without bounds" in caplog.text) is not expected

@@ -15,12 +15,12 @@ from onnx import TensorProto, helper, numpy_helper
 from ocr_onnx.models import store, zoo
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import DetectionOptions
-from ocr_onnx.runtime.denormals import LEAST, without_denormals
-from ocr_onnx.runtime.model_file import PRODUCER, for_loading
+from ocr_onnx.runtime.denormals import SMALLEST_WEIGHT, without_denormals
+from ocr_onnx.runtime.model_file import PRODUCER, model_for_device
 from ocr_onnx.stages import detection, recognition
 
 TINY = np.array([1e-45, -1e-39, 9e-31, -9e-31], np.float32)
-KEPT = np.array([LEAST, -LEAST, 0, 1], np.float32)
+KEPT = np.array([SMALLEST_WEIGHT, -SMALLEST_WEIGHT, 0, 1], np.float32)
 
 
 def model(initializers: list[TensorProto]) -> bytes:
@@ -75,9 +75,9 @@ def test_the_embedded_models_have_none_and_are_not_searched() -> None:
         if spec.embedded:
             contents = spec.path.read_bytes()
             assert without_denormals(contents) == contents
-            assert without_denormals(for_loading(contents)) == for_loading(contents)
-            assert contents.endswith(for_loading(contents, on_cpu=False))
-            if for_loading(contents) is not contents:
+            assert without_denormals(model_for_device(contents)) == model_for_device(contents)
+            assert contents.endswith(model_for_device(contents, on_cpu=False))
+            if model_for_device(contents) is not contents:
                 replaced.add(spec.name)
     # Of these some nodes are replaced on a CPU.
     assert replaced == {"PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"}
@@ -88,7 +88,7 @@ def test_others_models_are_searched(producer: str) -> None:
     made = onnx.load_from_string(model([numpy_helper.from_array(TINY.reshape(2, 2), "a")]))
     made.producer_name = producer
     before = bytes(made.SerializeToString())
-    assert for_loading(before) == without_denormals(before) != before
+    assert model_for_device(before) == without_denormals(before) != before
 
 
 def decayed(model: onnx.ModelProto) -> onnx.ModelProto:

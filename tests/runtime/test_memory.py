@@ -28,7 +28,7 @@ def group(tmp_path: Path, membership: str, files: dict[str, str]) -> int | None:
     for name, text in files.items():
         (groups / name).parent.mkdir(parents=True, exist_ok=True)
         (groups / name).write_text(text)
-    return memory.left(proc, groups)
+    return memory.remaining(proc, groups)
 
 
 def test_without_a_limit_there_is_none(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_groups_of_the_older_kind_limit_as_well(tmp_path: Path) -> None:
     }
     assert group(tmp_path, "4:memory:/job\n1:cpu:/\n", files) == 700
     (tmp_path / "cgroup" / "memory" / "job" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
-    assert memory.left(tmp_path / "self", tmp_path / "cgroup") is None
+    assert memory.remaining(tmp_path / "self", tmp_path / "cgroup") is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
@@ -128,7 +128,7 @@ blocks = [bytes(60_000) + b"x" for _ in range(2000)]
 last = bytes(60_000) + b"y"
 del blocks
 before = held()
-memory.give_back()
+memory.trim_heap()
 print(before - held())
 """
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True)
@@ -137,7 +137,7 @@ print(before - held())
 
 def test_loading_gives_back_what_it_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[bool] = []
-    monkeypatch.setattr("ocr_onnx.runtime.memory.give_back", lambda: calls.append(True))
+    monkeypatch.setattr("ocr_onnx.runtime.memory.trim_heap", lambda: calls.append(True))
     OCR()
     assert calls == [True]
 

@@ -17,7 +17,7 @@ from ocr_onnx.converters.replacements import Alternative, contents
 from ocr_onnx.models import store
 from ocr_onnx.models.protobuf import field, fields, read_varint, varint
 from ocr_onnx.runtime.denormals import GRAPH
-from ocr_onnx.runtime.model_file import FOR_CPU, PRODUCER, for_loading
+from ocr_onnx.runtime.model_file import CPU_FIELD, PRODUCER, model_for_device
 from ocr_onnx.runtime.providers import CPU, Placement
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.stages import recognition
@@ -38,7 +38,7 @@ def chain(*kinds: str) -> onnx.ModelProto:
 
 
 def operators(file: bytes, *, on_cpu: bool) -> list[str]:
-    return [node.op_type for node in onnx.load_from_string(for_loading(file, on_cpu=on_cpu)).graph.node]
+    return [node.op_type for node in onnx.load_from_string(model_for_device(file, on_cpu=on_cpu)).graph.node]
 
 
 def node(kind: str, source: str, target: str) -> onnx.NodeProto:
@@ -46,7 +46,7 @@ def node(kind: str, source: str, target: str) -> onnx.NodeProto:
 
 
 def test_a_device_is_given_its_own_part(file: bytes) -> None:
-    on_cpu, elsewhere = (onnx.load_from_string(for_loading(file, on_cpu=each)) for each in (True, False))
+    on_cpu, elsewhere = (onnx.load_from_string(model_for_device(file, on_cpu=each)) for each in (True, False))
     for known in (on_cpu, elsewhere):
         onnx.checker.check_model(known, full_check=True)
         assert [output.name for output in known.graph.output] == ["index", "probability"]
@@ -90,7 +90,7 @@ def test_parts_stand_wherever_they_are(tmp_path: Path) -> None:
 def test_another_program_reads_what_is_for_every_device(file: bytes) -> None:
     known = onnx.load_from_string(file)
     onnx.checker.check_model(known, full_check=True)
-    assert known.graph == onnx.load_from_string(for_loading(file, on_cpu=False)).graph
+    assert known.graph == onnx.load_from_string(model_for_device(file, on_cpu=False)).graph
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -103,7 +103,7 @@ def test_a_file_that_another_program_wrote_anew_is_for_every_device(kept: bool) 
     if not kept:
         known.DiscardUnknownFields()
     anew = known.SerializeToString()
-    assert [number for number, _, _ in fields(anew, 0, len(anew))].count(FOR_CPU) == 2 * kept
+    assert [number for number, _, _ in fields(anew, 0, len(anew))].count(CPU_FIELD) == 2 * kept
     assert operators(file, on_cpu=True) == ["Exp", "Abs", "Exp"]
     assert operators(anew, on_cpu=True) == operators(anew, on_cpu=False) == ["Relu", "Abs", "Neg"]
 
@@ -129,18 +129,18 @@ def test_half_precision_goes_without(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 70_000])
 def test_a_field_is_read_as_it_was_written(size: int) -> None:
-    part = field(FOR_CPU, b"x" * size)
-    assert list(fields(part, 0, len(part))) == [(FOR_CPU, len(part) - size, len(part))]
+    part = field(CPU_FIELD, b"x" * size)
+    assert list(fields(part, 0, len(part))) == [(CPU_FIELD, len(part) - size, len(part))]
     assert read_varint(varint(size), 0) == (size, len(varint(size)))
 
 
 @pytest.mark.parametrize("ending", [b"\xff" * 100_000, b"\x80" * 100_000, b"\x08" + b"\xff" * 20])
 def test_a_number_without_end_is_no_file(ending: bytes) -> None:
     file = contents(chain("Relu")) + ending
-    assert for_loading(file) == file
+    assert model_for_device(file) == file
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_a_file_that_is_cut_short_is_given_as_it_is(cut: int) -> None:
     file = contents(chain("Relu", "Abs"), [Alternative(1, 2, [node("Exp", "t1", "y")], {})])
-    assert for_loading(file[:-cut]) == file[:-cut]
+    assert model_for_device(file[:-cut]) == file[:-cut]

@@ -27,7 +27,7 @@ from ocr_onnx.runtime import libraries, plugins
 from ocr_onnx.runtime import session as session_module
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, DRIVER, OPENVINO_PROVIDER
 from ocr_onnx.runtime.providers import CPU, Device, Placement, Provider
-from ocr_onnx.runtime.selection import place, try_out
+from ocr_onnx.runtime.selection import choose_placement, try_out
 from ocr_onnx.service.settings import Settings
 
 AVAILABLE = session_module.onnxruntime().get_available_providers()
@@ -39,8 +39,8 @@ needs_openvino = pytest.mark.skipif(
 
 
 def test_left_out_the_cpu_is_taken() -> None:
-    assert place() == CPU
-    assert place("cpu") == Placement(CPU.providers, "device cpu")
+    assert choose_placement() == CPU
+    assert choose_placement("cpu") == Placement(CPU.providers, "device cpu")
 
 
 @no_cuda
@@ -92,9 +92,9 @@ def test_a_provider_by_name_is_taken_with_its_options() -> None:
 
 def test_a_device_and_providers_exclude_each_other() -> None:
     with pytest.raises(OptionError, match="both given"):
-        place("cpu", [CPU_PROVIDER])
+        choose_placement("cpu", [CPU_PROVIDER])
     with pytest.raises(OptionError, match="each can be given once"):
-        place(None, [CPU_PROVIDER, CPU_PROVIDER])
+        choose_placement(None, [CPU_PROVIDER, CPU_PROVIDER])
 
 
 def test_a_mode_that_nobody_knows_is_an_error() -> None:
@@ -104,7 +104,7 @@ def test_a_mode_that_nobody_knows_is_an_error() -> None:
 
 def test_a_provider_that_nobody_knows_is_an_error() -> None:
     with pytest.raises(DeviceUnavailableError, match="NoSuchExecutionProvider is not in the ONNX Runtime installed"):
-        place(None, ["NoSuchExecutionProvider"])
+        choose_placement(None, ["NoSuchExecutionProvider"])
 
 
 def test_a_session_without_what_was_asked_for_is_an_error() -> None:
@@ -126,9 +126,9 @@ def test_a_provider_that_takes_no_part_of_a_model_is_an_error() -> None:
         get_provider_graph_assignment_info=lambda: [SimpleNamespace(ep_name=CPU_PROVIDER)],
     )
     with pytest.raises(DeviceUnavailableError, match=r"AProvider takes no part of model\.onnx"):
-        session_module._check_got(session, [Provider("AProvider")], "model.onnx")
+        session_module._check_providers(session, [Provider("AProvider")], "model.onnx")
     session.get_provider_graph_assignment_info = lambda: [SimpleNamespace(ep_name="AProvider")]
-    session_module._check_got(session, [Provider("AProvider")], "model.onnx")
+    session_module._check_providers(session, [Provider("AProvider")], "model.onnx")
 
 
 class FakeOptions(SimpleNamespace):
@@ -184,7 +184,7 @@ def test_built_in_providers_are_given_to_the_session_in_order(sessions: list[Any
 def test_a_plug_in_is_given_the_device_that_is_named_and_the_number_of_threads(sessions: list[Any]) -> None:
     wanted = [Provider(OPENVINO_PROVIDER, {"device": "1", "n": "{threads}"}), Provider(CUDA_PROVIDER)]
     session_module._open(b"", wanted, 4)
-    device = session_module.plugged_in()[OPENVINO_PROVIDER][1]
+    device = session_module.plugin_devices()[OPENVINO_PROVIDER][1]
     assert sessions == [[([device], {"n": "4"}), (CUDA_PROVIDER, {})]]
     with pytest.raises(OptionError, match="offers 2 devices, counted from 0: device=2 is none"):
         session_module._open(b"", [Provider(OPENVINO_PROVIDER, {"device": "2"})], 4)
@@ -246,14 +246,14 @@ def test_auto_leaves_a_gpu_that_does_not_work(
     gpu: Callable[[Answer | Exception], None], behaviour: Answer | Exception, reason: str
 ) -> None:
     gpu(behaviour)
-    placement = place("auto")
+    placement = choose_placement("auto")
     assert placement.on_cpu
     assert reason in placement.reason
 
 
 def test_several_gpus_are_placements_of_one(gpu: Callable[[Answer | Exception], None]) -> None:
     gpu(lambda answer: answer)
-    placement = place("gpu:1,0", mode="high-performance")
+    placement = choose_placement("gpu:1,0", mode="high-performance")
     numbers = [each.providers[0].options["device_id"] for each in (placement, *placement.others)]
     assert numbers == ["1", "0"]
     assert {each.mode for each in placement.others} == {"high-performance"}
@@ -272,7 +272,7 @@ def test_runs_on_a_gpu_take_turns(gpu: Callable[[Answer | Exception], None]) -> 
         return answer
 
     gpu(slow)
-    session = session_module.Session(store.find("PP-LCNet_x1_0_textline_ori"), place("gpu"))
+    session = session_module.Session(store.find("PP-LCNet_x1_0_textline_ori"), choose_placement("gpu"))
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(session, [np.zeros((1, 3, 80, 160), np.float32)] * 8))
     assert most == [1] * 8
@@ -298,7 +298,7 @@ def test_a_gpu_that_is_not_there_is_the_devices_fault_and_a_damaged_model_is_the
         OCR(device="gpu:7")
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"bad\.onnx is no model"):
-        session_module.Session(tmp_path / "bad.onnx", place("gpu"))
+        session_module.Session(tmp_path / "bad.onnx", choose_placement("gpu"))
 
 
 def test_a_gpu_is_the_device_of_that_number_where_cuda_is_a_plug_in(
@@ -318,7 +318,7 @@ def package(folder: Path, name: str, source: str) -> None:
     info = folder / f"{module}-1.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: onnxruntime-ep-{name}\nVersion: 1.2\n")
-    (info / "RECORD").write_text(f"{module}/__init__.py,,\n{module}/lib.so,,\n{info.name}/METADATA,,\n")
+    (info / "RECORD_ASSIGNMENT").write_text(f"{module}/__init__.py,,\n{module}/lib.so,,\n{info.name}/METADATA,,\n")
 
 
 @pytest.fixture
@@ -344,7 +344,7 @@ def test_plug_ins_are_found_by_the_names_of_their_packages(fake_plugin: Path) ->
 
 def test_a_plug_in_whose_library_does_not_load_is_an_error_with_the_loaders_message(fake_plugin: Path) -> None:
     with pytest.raises(DeviceUnavailableError, match=r"onnxruntime-ep-fake cannot be loaded: .*libfake\.so"):
-        place(None, ["FakeExecutionProvider"])
+        choose_placement(None, ["FakeExecutionProvider"])
 
 
 def test_a_package_that_is_no_plug_in_is_named_and_passed_over(
@@ -387,7 +387,7 @@ def test_openvino_reads_what_the_cpu_reads() -> None:
 )
 def test_openvino_computes_what_the_cpu_computes(model: str, shape: tuple[int, ...]) -> None:
     tensor = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    placement = place(None, [OPENVINO_PROVIDER])
+    placement = choose_placement(None, [OPENVINO_PROVIDER])
     *_, found = session_module.Session(store.find(model), placement, 2)(tensor)
     *_, expected = session_module.Session(store.find(model))(tensor)
     assert float(np.abs(found - expected).max()) < 1e-4

@@ -79,7 +79,7 @@ def test_a_large_input_is_answered_as_any_other(monkeypatch: pytest.MonkeyPatch)
     session = Session(store.find("PP-OCRv5_mobile_det"))
     tensor = np.random.default_rng(0).normal(size=(1, 3, 96, 160)).astype(np.float32)
     (usual,) = session(tensor)
-    monkeypatch.setattr(session_module, "LARGE", tensor.size)
+    monkeypatch.setattr(session_module, "LARGE_INPUT", tensor.size)
     (large,) = session(tensor)
     np.testing.assert_array_equal(large, usual)
 
@@ -94,7 +94,7 @@ from ocr_onnx.models import store
 from ocr_onnx.runtime import session as runtime
 status = lambda field: int(re.search(field + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 session, tensor = runtime.Session(store.find("PP-OCRv5_mobile_det")), np.zeros((1, 3, 1600, 1600), np.float32)
-runtime.LARGE = tensor.size + int(sys.argv[1])
+runtime.LARGE_INPUT = tensor.size + int(sys.argv[1])
 before = status("VmRSS")
 session(tensor)
 print(status("VmHWM") - before, status("VmRSS") - before)

@@ -22,11 +22,11 @@ from ocr_onnx.errors import DeviceUnavailableError, EngineRefusedError, OptionEr
 from ocr_onnx.models import store
 from ocr_onnx.runtime import libraries, session
 from ocr_onnx.runtime import tensorrt as tensorrt_module
-from ocr_onnx.runtime.batching import BOUNDED, EACH, FEW, TOGETHER
+from ocr_onnx.runtime.batching import CPU_SHAPES, EXACT_SHAPES, MASKED_SHAPES, PADDED_SHAPES
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER, TENSORRT_RTX_PROVIDER
 from ocr_onnx.runtime.providers import Placement, Provider
-from ocr_onnx.runtime.selection import place
-from ocr_onnx.runtime.tensorrt import COMPILERS, Key
+from ocr_onnx.runtime.selection import choose_placement
+from ocr_onnx.runtime.tensorrt import COMPILERS, EngineKey
 from ocr_onnx.stages.calibration import difference
 from ocr_onnx.types import Tensor
 
@@ -88,23 +88,23 @@ def tensorrt(*rest: str, **changes: Any) -> Placement:
 
 
 def test_a_profile_covers_every_shape_that_a_model_is_given() -> None:
-    for kinds in (TOGETHER, FEW):
+    for kinds in (EXACT_SHAPES, PADDED_SHAPES):
         for metadata in (DETECTION, RECOGNITION, LINE, PAGE):
             for largest in (1280, 4000):
-                least, usual, most = kinds.bounds(metadata, largest)
-                for shape in (usual, *kinds.inputs(metadata, largest)):
+                least, usual, most = kinds.profile_shapes(metadata, largest)
+                for shape in (usual, *kinds.warm_up_shapes(metadata, largest)):
                     assert all(a <= b <= c for a, b, c in zip(least, shape, most, strict=True)), (metadata.task, shape)
 
 
 def test_profiles_follow_the_mode_and_the_limits() -> None:
-    assert FEW.bounds(DETECTION, 1280) == ((1, 3, 320, 320), (1, 3, 960, 960), (1, 3, 1280, 1280))
-    assert TOGETHER.bounds(DETECTION, 4000) == ((1, 3, 32, 32), (1, 3, 960, 960), (1, 3, 4000, 4000))
-    assert FEW.bounds(RECOGNITION, 1280) == ((1, 3, 48, 80), (16, 3, 48, 320), (16, 3, 48, 3200))
-    assert TOGETHER.bounds(LINE, 4000) == ((1, 3, 80, 160), (16, 3, 80, 160), (16, 3, 80, 160))
+    assert PADDED_SHAPES.profile_shapes(DETECTION, 1280) == ((1, 3, 320, 320), (1, 3, 960, 960), (1, 3, 1280, 1280))
+    assert EXACT_SHAPES.profile_shapes(DETECTION, 4000) == ((1, 3, 32, 32), (1, 3, 960, 960), (1, 3, 4000, 4000))
+    assert PADDED_SHAPES.profile_shapes(RECOGNITION, 1280) == ((1, 3, 48, 80), (16, 3, 48, 320), (16, 3, 48, 3200))
+    assert EXACT_SHAPES.profile_shapes(LINE, 4000) == ((1, 3, 80, 160), (16, 3, 80, 160), (16, 3, 80, 160))
 
 
 def test_each_compiler_is_told_shapes_and_a_folder() -> None:
-    profile = FEW.bounds(DETECTION, 1280)
+    profile = PADDED_SHAPES.profile_shapes(DETECTION, 1280)
     assert tensorrt_module.options(COMPILERS[TENSORRT_PROVIDER], Path("/cache"), "x", profile) == {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(Path("/cache")),
@@ -123,7 +123,9 @@ def test_each_compiler_is_told_shapes_and_a_folder() -> None:
 
 
 def test_a_folder_is_named_after_all_that_an_engine_depends_on() -> None:
-    key = Key("ab" * 32, "tensorrt", "10.13.2", "NVIDIA L4 (x/y)", "fp32", FEW.bounds(RECOGNITION, 1280))
+    key = EngineKey(
+        "ab" * 32, "tensorrt", "10.13.2", "NVIDIA L4 (x/y)", "fp32", PADDED_SHAPES.profile_shapes(RECOGNITION, 1280)
+    )
     assert key.folder == f"{'ab' * 32}_tensorrt-10.13.2_NVIDIA-L4-x-y-_fp32_1x3x48x80-16x3x48x320-16x3x48x3200"
     others: dict[str, Any] = {
         "graph": "cd" * 32,
@@ -133,7 +135,7 @@ def test_a_folder_is_named_after_all_that_an_engine_depends_on() -> None:
         "compiler": "tensorrt-rtx",
     }
     changed: list[Any] = [replace(key, **{name: value}) for name, value in others.items()]
-    changed.append(replace(key, profile=EACH.bounds(RECOGNITION, 1280)))
+    changed.append(replace(key, profile=CPU_SHAPES.profile_shapes(RECOGNITION, 1280)))
     assert len({each.folder for each in (key, *changed)}) == 7
 
 
@@ -147,8 +149,8 @@ def test_without_an_engine_cuda_runs_the_model_and_the_log_names_the_command(
         "TensorrtExecutionProvider has no engine for PP-OCRv5_mobile_det, which runs on CUDAExecutionProvider; to build "
         "it: ocr-onnx build --provider TensorrtExecutionProvider --mode high-performance"
     )
-    assert not tensorrt_module.root().exists()
-    assert ocr.shapes == {"text_detection": BOUNDED, "text_recognition": BOUNDED}
+    assert not tensorrt_module.engines_folder().exists()
+    assert ocr.shapes == {"text_detection": MASKED_SHAPES, "text_recognition": MASKED_SHAPES}
 
 
 def test_where_it_is_allowed_a_missing_engine_is_built_and_then_found(machine: Machine) -> None:
@@ -162,7 +164,7 @@ def test_where_it_is_allowed_a_missing_engine_is_built_and_then_found(machine: M
 
 
 def test_an_engine_for_other_limits_is_another(machine: Machine) -> None:
-    OCR(LINES, device=place(None, [TENSORRT_PROVIDER], build_missing=True))
+    OCR(LINES, device=choose_placement(None, [TENSORRT_PROVIDER], build_missing=True))
     machine.made.clear()
     smaller = replace(LINES, detection=OCROptions.high_performance().detection)
     OCR(smaller, providers=[TENSORRT_PROVIDER])
@@ -171,13 +173,15 @@ def test_an_engine_for_other_limits_is_another(machine: Machine) -> None:
 
 def test_what_comes_after_tensorrt_is_what_it_falls_back_to(machine: Machine) -> None:
     machine.providers.insert(1, "MIGraphXExecutionProvider")
-    where = tensorrt_module.for_model(tensorrt("MIGraphXExecutionProvider"), store.find(CLASSIFIER), 4000)
+    where = tensorrt_module.placement_for(tensorrt("MIGraphXExecutionProvider"), store.find(CLASSIFIER), 4000)
     assert [each.name for each in where.providers] == ["MIGraphXExecutionProvider"]
 
 
 def test_the_fallback_is_on_the_same_gpu(machine: Machine) -> None:
     first = Provider(TENSORRT_PROVIDER, {"device_id": "2"})
-    where = tensorrt_module.for_model(Placement((first, Provider(CPU_PROVIDER)), "test"), store.find(CLASSIFIER), 4000)
+    where = tensorrt_module.placement_for(
+        Placement((first, Provider(CPU_PROVIDER)), "test"), store.find(CLASSIFIER), 4000
+    )
     assert [each.name for each in where.providers] == [CUDA_PROVIDER, CPU_PROVIDER]
     assert where.providers[0].options["device_id"] == "2"
 
@@ -188,25 +192,27 @@ def test_the_plug_in_without_an_engine_and_without_cuda_is_an_error_with_the_com
         DeviceUnavailableError,
         match=r"no engine for PP-LCNet.*CUDAExecutionProvider is not in .* to build it: ocr-onnx build --provider Nv.* --mode standard",
     ):
-        tensorrt_module.for_model(Placement((Provider(TENSORRT_RTX_PROVIDER),), "test"), store.find(CLASSIFIER), 4000)
+        tensorrt_module.placement_for(
+            Placement((Provider(TENSORRT_RTX_PROVIDER),), "test"), store.find(CLASSIFIER), 4000
+        )
 
 
 def test_a_cache_that_the_user_keeps_is_left_to_the_user(machine: Machine) -> None:
     own = Placement((Provider(TENSORRT_PROVIDER, {"trt_engine_cache_path": "/mine"}),), "test")
-    assert tensorrt_module.for_model(own, store.find(CLASSIFIER), 4000) is own
+    assert tensorrt_module.placement_for(own, store.find(CLASSIFIER), 4000) is own
 
 
 def test_a_device_that_is_no_number_is_the_sessions_to_refuse(machine: Machine) -> None:
     for first in (Provider(TENSORRT_PROVIDER, {"device_id": "x"}), Provider(TENSORRT_RTX_PROVIDER, {"device": "x"})):
         wanted = Placement((first,), "test", build_missing=True)
-        where = tensorrt_module.for_model(wanted, store.find(CLASSIFIER), 4000)
+        where = tensorrt_module.placement_for(wanted, store.find(CLASSIFIER), 4000)
         assert where.providers[0].options.items() > first.options.items()
 
 
 def test_fp16_is_where_the_user_has_it_on_and_is_another_engine(machine: Machine) -> None:
     half = Placement((Provider(TENSORRT_PROVIDER, {"trt_fp16_enable": "1"}),), "test", build_missing=True)
     for where, precision in ((half, "fp16"), (tensorrt(build_missing=True), "fp32")):
-        (first,) = tensorrt_module.for_model(where, store.find(CLASSIFIER), 4000).providers
+        (first,) = tensorrt_module.placement_for(where, store.find(CLASSIFIER), 4000).providers
         assert f"_{precision}_" in first.options["trt_engine_cache_path"]
         assert first.options.get("trt_fp16_enable", "0") == ("1" if precision == "fp16" else "0")
 
@@ -244,22 +250,24 @@ def test_an_engine_that_decides_otherwise_than_the_cpu_is_not_kept(
         EngineRefusedError, match=rf"{name} .* 2% is the limit: it is not kept; leave out trt_fp16_enable$"
     ):
         tensorrt_module.load(half, store.find(name), 1, 1280, difference)
-    assert not list(tensorrt_module.root().iterdir())
+    assert not list(tensorrt_module.engines_folder().iterdir())
     machine.harm = lambda tensor: tensor
     tensorrt_module.load(half, store.find(name), 1, 1280, difference)
-    assert len(tensorrt_module.compared()) == 1
+    assert len(tensorrt_module.comparisons()) == 1
 
 
 def test_an_engine_whose_building_was_interrupted_is_no_engine(machine: Machine) -> None:
     tensorrt_module.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000, difference)
-    (folder,) = tensorrt_module.compared()
-    assert tensorrt_module.for_model(tensorrt(), store.find(CLASSIFIER), 4000).providers[0].name == TENSORRT_PROVIDER
+    (folder,) = tensorrt_module.comparisons()
+    assert (
+        tensorrt_module.placement_for(tensorrt(), store.find(CLASSIFIER), 4000).providers[0].name == TENSORRT_PROVIDER
+    )
     (folder / tensorrt_module.COMPARED).unlink()
-    assert tensorrt_module.for_model(tensorrt(), store.find(CLASSIFIER), 4000).providers[0].name == CUDA_PROVIDER
+    assert tensorrt_module.placement_for(tensorrt(), store.find(CLASSIFIER), 4000).providers[0].name == CUDA_PROVIDER
     tensorrt_module.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000, difference)
-    for path in tensorrt_module.written():
+    for path in tensorrt_module.engine_files():
         path.unlink()
-    assert tensorrt_module.for_model(tensorrt(), store.find(CLASSIFIER), 4000).providers[0].name == CUDA_PROVIDER
+    assert tensorrt_module.placement_for(tensorrt(), store.find(CLASSIFIER), 4000).providers[0].name == CUDA_PROVIDER
 
 
 def test_an_engine_is_compared_once(machine: Machine) -> None:
@@ -275,7 +283,8 @@ def test_build_makes_the_engines_of_a_pipeline_and_says_what_was_written(machine
     *lines, last = done.stdout.splitlines()
     files, outcomes = lines[:3], lines[3:]
     assert all(
-        line.startswith(str(tensorrt_module.root())) and line.endswith("graph_sm86.engine  2.0 MB") for line in files
+        line.startswith(str(tensorrt_module.engines_folder())) and line.endswith("graph_sm86.engine  2.0 MB")
+        for line in files
     )
     assert (
         last
@@ -297,15 +306,17 @@ def test_build_makes_the_engines_of_a_pipeline_and_says_what_was_written(machine
 
 def test_build_is_for_what_compiles_and_for_one_gpu(machine: Machine) -> None:
     with pytest.raises(OptionError, match="engines are those of TensorrtExecutionProvider and Nv"):
-        tensorrt_module.on(None, [CUDA_PROVIDER])
+        tensorrt_module.build_providers(None, [CUDA_PROVIDER])
     for device in ("cpu", "gpu:0,1"):
         with pytest.raises(OptionError, match="engines are built on one GPU"):
-            tensorrt_module.on(device, [])
-    assert tensorrt_module.on("gpu:1", [TENSORRT_RTX_PROVIDER]) == [Provider(TENSORRT_RTX_PROVIDER, {"device": "1"})]
-    assert tensorrt_module.on(None, [TENSORRT_PROVIDER]) == [Provider(TENSORRT_PROVIDER)]
+            tensorrt_module.build_providers(device, [])
+    assert tensorrt_module.build_providers("gpu:1", [TENSORRT_RTX_PROVIDER]) == [
+        Provider(TENSORRT_RTX_PROVIDER, {"device": "1"})
+    ]
+    assert tensorrt_module.build_providers(None, [TENSORRT_PROVIDER]) == [Provider(TENSORRT_PROVIDER)]
     machine.providers = [CPU_PROVIDER]
     with pytest.raises(DeviceUnavailableError, match=r"Tensorrt.* is not in .*; NvTensorRTRTX.* pip install"):
-        tensorrt_module.on("gpu", [])
+        tensorrt_module.build_providers("gpu", [])
 
 
 def test_the_driver_names_the_gpu_and_tensorrt_its_version() -> None:

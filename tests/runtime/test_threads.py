@@ -13,7 +13,7 @@ from conftest import PATIENCE
 
 from ocr_onnx.errors import OptionError
 from ocr_onnx.runtime import threads
-from ocr_onnx.runtime.threads import cores, cpu_count, run_each
+from ocr_onnx.runtime.threads import cores, cpu_count, parallel_map
 
 
 def test_results_come_in_the_order_given_and_the_costliest_runs_first() -> None:
@@ -27,7 +27,7 @@ def test_results_come_in_the_order_given_and_the_costliest_runs_first() -> None:
         return value * 10
 
     values, costs = list(range(6)), [1, 5, 3, 6, 2, 4]
-    assert run_each(task, values, costs, costs=costs) == [0, 10, 20, 30, 40, 50]
+    assert parallel_map(task, values, costs, costs=costs) == [0, 10, 20, 30, 40, 50]
     assert started[0] == max(costs)
 
 
@@ -38,7 +38,7 @@ def test_an_error_in_a_task_is_raised(error: type[Exception]) -> None:
             raise error
 
     with pytest.raises(error):
-        run_each(task, range(6))
+        parallel_map(task, range(6))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -55,7 +55,7 @@ def test_no_more_tasks_run_at_a_time_than_threads_are_asked_for(threads: int) ->
         with lock:
             running[0] -= 1
 
-    run_each(task, range(8), threads=threads)
+    parallel_map(task, range(8), threads=threads)
     assert most[0] == expected
 
 
@@ -67,7 +67,7 @@ def test_engines_share_one_pool_of_as_many_threads_as_there_are_cores() -> None:
         time.sleep(0.002)
         found.add(threading.get_ident())
 
-    threads = [threading.Thread(target=run_each, args=(task, range(20))) for _ in range(6)]
+    threads = [threading.Thread(target=parallel_map, args=(task, range(20))) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -116,6 +116,6 @@ def test_an_error_stops_what_has_not_begun() -> None:
         time.sleep(0.02)
 
     with pytest.raises(ZeroDivisionError):
-        run_each(task, range(200))
+        parallel_map(task, range(200))
     time.sleep(0.1)
     assert len(begun) < 200

@@ -12,7 +12,7 @@ from ocr_onnx.converters.precision import halve
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime import tensorrt
-from ocr_onnx.runtime.batching import FEW
+from ocr_onnx.runtime.batching import PADDED_SHAPES
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.stages.calibration import difference
 from ocr_onnx.types import Difference, Run, Tensor
@@ -30,7 +30,7 @@ def test_half_precision_on_real_weights_is_within_the_limit(name: str, tmp_path:
     session, metadata = loaded(name)
     halve(store.find(name), tmp_path / "half.onnx")
     found = difference(Session(tmp_path / "half.onnx", threads=2), session, metadata)
-    assert found.share < tensorrt.MOST
+    assert found.share < tensorrt.MAX_DIFFERING_SHARE
     assert found.decisions >= 16
 
 
@@ -42,9 +42,9 @@ def test_what_is_compared_is_given_the_shapes_of_the_device() -> None:
         given.add(tensor.shape)
         return session(tensor)
 
-    assert difference(noted, session, metadata, FEW, 1280) == Difference(0, 192)
-    assert given <= set(FEW.inputs(metadata, 1280))
-    assert max(shape[0] for shape in given) == FEW.sizes[-1]
+    assert difference(noted, session, metadata, PADDED_SHAPES, 1280) == Difference(0, 192)
+    assert given <= set(PADDED_SHAPES.warm_up_shapes(metadata, 1280))
+    assert max(shape[0] for shape in given) == PADDED_SHAPES.sizes[-1]
 
 
 def test_no_page_is_larger_than_the_limit_of_detection() -> None:
@@ -57,8 +57,8 @@ def test_no_page_is_larger_than_the_limit_of_detection() -> None:
 
     difference(noted, session, metadata, largest=320)
     assert max(sides) == 320
-    difference(noted, session, metadata, FEW, 640)
-    assert sides - {320, 240, 256} <= set(FEW.sides)
+    difference(noted, session, metadata, PADDED_SHAPES, 640)
+    assert sides - {320, 240, 256} <= set(PADDED_SHAPES.sides)
 
 
 def test_pixels_that_neither_takes_for_text_are_no_decisions() -> None:

@@ -19,13 +19,13 @@ from ocr_onnx import DetectionOptions
 from ocr_onnx.errors import OptionError
 from ocr_onnx.stages.detection import (
     TextDetector,
-    completed,
     find_boxes,
     mean_inside,
-    options_of,
     preprocess,
     resized,
+    standalone_options,
     unclip,
+    with_model_defaults,
 )
 from ocr_onnx.stages.normalization import normalize
 from ocr_onnx.types import Tensor
@@ -200,16 +200,16 @@ def test_boxes_on_a_stretched_picture_are_those_of_the_picture() -> None:
 
 def test_what_is_left_open_is_as_the_model_says() -> None:
     says = replace(DETECTION, postprocess={"max_candidates": 3, "score_mode": "slow", "use_dilation": True})
-    found = completed(DetectionOptions(use_dilation=False, thresh=0.0), says)
+    found = with_model_defaults(DetectionOptions(use_dilation=False, thresh=0.0), says)
     assert (found.max_candidates, found.score_mode, found.use_dilation) == (3, "slow", False)
     assert (found.thresh, found.box_thresh, found.input_shape) == (0.0, 0.6, None)
-    assert completed(DetectionOptions(), replace(DETECTION, postprocess={})).max_candidates == 1000
+    assert with_model_defaults(DetectionOptions(), replace(DETECTION, postprocess={})).max_candidates == 1000
 
 
 def test_a_model_of_one_size_is_given_it() -> None:
     fixed = replace(DETECTION, input_shape=(3, 64, 96))
-    assert completed(DetectionOptions(), fixed).input_shape == (3, 64, 96)
-    assert completed(DetectionOptions(input_shape=(3, 32, 32)), fixed).input_shape == (3, 32, 32)
+    assert with_model_defaults(DetectionOptions(), fixed).input_shape == (3, 64, 96)
+    assert with_model_defaults(DetectionOptions(input_shape=(3, 32, 32)), fixed).input_shape == (3, 32, 32)
 
 
 @pytest.mark.parametrize(
@@ -224,14 +224,14 @@ def test_a_model_of_one_size_is_given_it() -> None:
 def test_by_itself_a_model_is_given_the_references_size(
     name: str, says: dict[str, float | int | str | bool], limit: tuple[int, str]
 ) -> None:
-    options = options_of(replace(DETECTION, name=name, postprocess=says))
+    options = standalone_options(replace(DETECTION, name=name, postprocess=says))
     assert (options.limit_side_len, options.limit_type) == limit
     assert (options.thresh, options.box_thresh, options.unclip_ratio) == (0.3, 0.6, 2.0)
 
 
 def test_by_itself_a_model_is_used_with_its_own_thresholds() -> None:
     says = {"thresh": 0.2, "box_thresh": 0.0, "unclip_ratio": 1.4}
-    options = options_of(replace(DETECTION, postprocess=says))
+    options = standalone_options(replace(DETECTION, postprocess=says))
     assert (options.thresh, options.box_thresh, options.unclip_ratio) == (0.2, 0.0, 1.4)
 
 

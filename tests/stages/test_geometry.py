@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_onnx.stages.geometry import crop, reading_order, rectangle, rotate, turned_back
+from ocr_onnx.stages.geometry import crop, reading_order, rectangle, rotate, rotate_back
 from ocr_onnx.types import Quad, TextBox
 
 small = st.integers(0, 60)
@@ -165,7 +165,7 @@ def test_what_was_turned_can_be_found_where_it_was(angle: int) -> None:
     image[11, 23] = 255
     y, x = np.argwhere(rotate(image, angle)[:, :, 0])[0]
     quad = np.array([[x, y]], np.int32)
-    assert turned_back(quad, angle, (60, 40)).tolist() == [[23, 11]]
+    assert rotate_back(quad, angle, (60, 40)).tolist() == [[23, 11]]
 
 
 @pytest.mark.parametrize("angle", [0, 90, 180, 270])

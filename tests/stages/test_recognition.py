@@ -18,7 +18,7 @@ from ocr_onnx.errors import OptionError
 from ocr_onnx.stages.recognition import (
     TextRecognizer,
     ctc_decode,
-    filled,
+    filled_shares,
     own_width,
     padded_widths,
     preprocess,
@@ -105,8 +105,8 @@ def test_the_columns_are_those_of_the_characters_kept() -> None:
 
 
 def test_a_crop_fills_its_share_of_the_width() -> None:
-    assert filled([blank(48, 160), blank(48, 640)], 2, SHAPE) == [0.25, 1.0]
-    assert filled([blank(48, 160), blank(48, 640)], 1, SHAPE) == [0.5, 1.0]
+    assert filled_shares([blank(48, 160), blank(48, 640)], 2, SHAPE) == [0.25, 1.0]
+    assert filled_shares([blank(48, 160), blank(48, 640)], 1, SHAPE) == [0.5, 1.0]
 
 
 def test_a_crop_is_stretched_to_the_shape_asked_for() -> None:

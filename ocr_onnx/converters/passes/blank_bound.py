@@ -30,11 +30,11 @@ from ocr_onnx.converters.passes.argmax_head import NEVER
 from ocr_onnx.converters.replacements import Alternative, renamed
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.models.metadata import ModelMetadata
-from ocr_onnx.runtime.model_file import for_loading
+from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.stages import recognition
-from ocr_onnx.stages.calibration import lines_of, looks, sample_page
+from ocr_onnx.stages.calibration import sample_page, split_lines, variants
 
 Matrix = NDArray[np.float64]
 
@@ -99,7 +99,7 @@ def find_table(model: onnx.ModelProto) -> Table | None:
 
 
 def blank_features(model: onnx.ModelProto, table: Table, metadata: ModelMetadata, scratch: Path) -> Matrix:
-    """The features of blank steps, (step, feature), on the sample page's lines: whole and cut off, in several looks."""
+    """The features of blank steps, (step, feature), on the sample page's lines: whole and cut off, in several variants."""
     telling = onnx.ModelProto()
     telling.CopyFrom(model)
     telling.graph.output.append(helper.make_tensor_value_info(table.features, TensorProto.FLOAT, None))
@@ -107,9 +107,9 @@ def blank_features(model: onnx.ModelProto, table: Table, metadata: ModelMetadata
     onnx.save(telling, path)
     run = Session(path, threads=cpu_count())
     found = []
-    for line in lines_of(sample_page()):
+    for line in split_lines(sample_page()):
         for image in (line, line[:, : max(line.shape[1] // 4, line.shape[0])]):
-            for look in looks(image):
+            for look in variants(image):
                 width = recognition.padded_widths([look], 1, metadata.input_shape)[0]
                 index, _, features = run(recognition.preprocess(look, width, metadata.input_shape))
                 found.append(features[index == recognition.BLANK])
@@ -147,7 +147,7 @@ def check_proof(model: bytes) -> int:
 
     Raises ConversionError where what it holds them to be is not so.
     """
-    whole, cpu = (onnx.load_from_string(for_loading(model, on_cpu=on_cpu)) for on_cpu in (False, True))
+    whole, cpu = (onnx.load_from_string(model_for_device(model, on_cpu=on_cpu)) for on_cpu in (False, True))
     held = {t.name: numpy_helper.to_array(t) for t in cpu.graph.initializer if t.name.startswith(PROOF)}
     if not held:
         return 0

@@ -19,7 +19,7 @@ from onnx import NodeProto, TensorProto, helper
 
 from ocr_onnx.converters.graph import Graph, attribute, ints
 from ocr_onnx.converters.replacements import Alternative, is_open, renamed
-from ocr_onnx.runtime.batching import BEYOND, NO_STEP
+from ocr_onnx.runtime.batching import PADDING_CLASS, PADDING_MARK
 
 PREFIX = "bounds/"
 """What the names of new tensors begin with."""
@@ -46,7 +46,7 @@ class UnknownError(Exception):
 
 
 def keep_bounds(model: onnx.ModelProto, axes: Sequence[int]) -> Alternative | None:
-    """The whole graph, reading pictures that end where BEYOND begins, along these axes; None where it cannot be had."""
+    """The whole graph, reading pictures that end where PADDING_MARK begins, along these axes; None where it cannot be had."""
     if not is_open(model, OPSET, PREFIX):
         return None
     bounding = _Bounding(Graph(model), axes)
@@ -103,7 +103,7 @@ class _Bounding:
         self.strides.update(dict.fromkeys(node.output, stride))
 
     def mark_steps(self) -> None:
-        """Of a recognizer: steps beyond the line are NO_STEP in the first of its outputs."""
+        """Of a recognizer: steps beyond the line are PADDING_CLASS in the first of its outputs."""
         if HEIGHT in self.axes:
             return
         first = self.graph.proto.graph.output[0]
@@ -114,7 +114,7 @@ class _Bounding:
         shape = self._constant("steps/shape", np.array([0, -1]))
         self._node("Reshape", [mask, shape], f"{PREFIX}steps/mask")
         self._node("Cast", [f"{PREFIX}steps/mask"], f"{PREFIX}steps/within", to=TensorProto.BOOL)
-        none = self._constant("steps/none", np.array(NO_STEP, np.int64))
+        none = self._constant("steps/none", np.array(PADDING_CLASS, np.int64))
         self._node("Where", [f"{PREFIX}steps/within", f"{PREFIX}{first.name}", none], first.name)
 
     def _mark(self, source: str, whole: Stride) -> None:
@@ -125,7 +125,7 @@ class _Bounding:
             for name, value in (("starts", [0] * len(others)), ("ends", [1] * len(others)), ("axes", others))
         )
         self._node("Slice", [source, starts, ends, axes], f"{PREFIX}source/channel")
-        limit = self._constant("source/limit", np.array(BEYOND / 2, np.float32))
+        limit = self._constant("source/limit", np.array(PADDING_MARK / 2, np.float32))
         self._node("Less", [f"{PREFIX}source/channel", limit], f"{PREFIX}source/within")
         self.masks[whole] = f"{PREFIX}source/mask"
         self._node("Cast", [f"{PREFIX}source/within"], self.masks[whole], to=TensorProto.FLOAT)

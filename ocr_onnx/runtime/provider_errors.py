@@ -10,7 +10,7 @@ from ocr_onnx.runtime.provider_specs import DRIVER, SPECS, spec_of
 
 
 @dataclass(frozen=True, slots=True)
-class Wheels:
+class InstalledRuntime:
     """The ONNX Runtime that is installed."""
 
     distributions: Mapping[str, str]
@@ -31,7 +31,7 @@ class Wheels:
         return f"{self} are installed together, and the one installed last has overwritten files of the other"
 
 
-def of_absence(name: str, wheels: Wheels) -> str:
+def missing_provider(name: str, wheels: InstalledRuntime) -> str:
     """Why ONNX Runtime has no provider of that name, and the cure."""
     known = spec_of(name)
     if known.plugin:
@@ -48,7 +48,7 @@ def of_absence(name: str, wheels: Wheels) -> str:
     return f"{has}{f'; did you mean {names[near[0]]}?' if near else ': choose one of these'}"
 
 
-def of_missing(name: str, missing: Mapping[str, str], wheels: Wheels) -> str:
+def missing_libraries(name: str, missing: Mapping[str, str], wheels: InstalledRuntime) -> str:
     """Why a provider cannot start whose libraries are `missing`, each with the loader's message, and the cures."""
     reasons = []
     if DRIVER in missing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conftest import CPU_WHEEL, GPU_WHEEL
 
-from ocr_onnx.runtime.causes import Wheels, of_absence, of_missing
+from ocr_onnx.runtime.provider_errors import InstalledRuntime, missing_libraries, missing_provider
 
 GONE = ": cannot open shared object file: No such file or directory"
 NO_DRIVER = {"libcuda.so.1": f"libcuda.so.1{GONE}"}
@@ -12,15 +12,15 @@ NO_CUDA = {name: name + GONE for name in ("libcublas.so.13", "libcublasLt.so.13"
 
 
 def test_a_wheel_without_cuda_is_to_be_changed_for_one_that_has_it() -> None:
-    assert of_absence("CUDAExecutionProvider", CPU_WHEEL) == (
+    assert missing_provider("CUDAExecutionProvider", CPU_WHEEL) == (
         "CUDAExecutionProvider is not in the ONNX Runtime installed: onnxruntime 1.32.0 has AzureExecutionProvider, "
         "CPUExecutionProvider: pip uninstall -y onnxruntime, then pip install 'ocr-onnx[gpu]'"
     )
 
 
 def test_two_wheels_at_once_are_the_cause_where_cuda_is_lost() -> None:
-    both = Wheels({"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"}, CPU_WHEEL.providers)
-    assert of_absence("CUDAExecutionProvider", both) == (
+    both = InstalledRuntime({"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"}, CPU_WHEEL.providers)
+    assert missing_provider("CUDAExecutionProvider", both) == (
         "onnxruntime 1.31.1 and onnxruntime-gpu 1.31.1 are installed together, and the one installed last has overwritten "
         "files of the other, so that CUDAExecutionProvider is lost: pip uninstall -y onnxruntime onnxruntime-gpu, then pip "
         "install 'ocr-onnx[gpu]'"
@@ -28,21 +28,21 @@ def test_two_wheels_at_once_are_the_cause_where_cuda_is_lost() -> None:
 
 
 def test_a_plug_in_is_to_be_installed() -> None:
-    assert of_absence("OpenVINOExecutionProvider", CPU_WHEEL).endswith("pip install onnxruntime-ep-openvino")
-    assert of_absence("NvTensorRTRTXExecutionProvider", GPU_WHEEL).endswith("onnxruntime-ep-nv-tensorrt-rtx-cu13")
+    assert missing_provider("OpenVINOExecutionProvider", CPU_WHEEL).endswith("pip install onnxruntime-ep-openvino")
+    assert missing_provider("NvTensorRTRTXExecutionProvider", GPU_WHEEL).endswith("onnxruntime-ep-nv-tensorrt-rtx-cu13")
 
 
 def test_a_provider_of_another_system_is_told_so() -> None:
-    assert of_absence("CoreMLExecutionProvider", CPU_WHEEL).endswith("it is for macOS")
+    assert missing_provider("CoreMLExecutionProvider", CPU_WHEEL).endswith("it is for macOS")
 
 
 def test_a_misspelt_name_is_told_the_nearest() -> None:
-    assert of_absence("CudaExecutionProvider", CPU_WHEEL).endswith("did you mean CUDAExecutionProvider?")
-    assert of_absence("nonsense", CPU_WHEEL).endswith("CPUExecutionProvider: choose one of these")
+    assert missing_provider("CudaExecutionProvider", CPU_WHEEL).endswith("did you mean CUDAExecutionProvider?")
+    assert missing_provider("nonsense", CPU_WHEEL).endswith("CPUExecutionProvider: choose one of these")
 
 
 def test_without_a_driver_the_driver_is_the_cure() -> None:
-    text = of_missing("CUDAExecutionProvider", NO_DRIVER, GPU_WHEEL)
+    text = missing_libraries("CUDAExecutionProvider", NO_DRIVER, GPU_WHEEL)
     assert text == (
         "CUDAExecutionProvider cannot start: there is no NVIDIA driver (libcuda.so.1: cannot open shared object file: No "
         "such file or directory): on a machine with an NVIDIA GPU install its driver, and start a container with --gpus all"
@@ -50,7 +50,7 @@ def test_without_a_driver_the_driver_is_the_cure() -> None:
 
 
 def test_missing_libraries_are_named_with_the_loaders_message_and_the_package_that_has_them() -> None:
-    assert of_missing("CUDAExecutionProvider", NO_CUDA, GPU_WHEEL) == (
+    assert missing_libraries("CUDAExecutionProvider", NO_CUDA, GPU_WHEEL) == (
         "CUDAExecutionProvider cannot start: libraries of CUDA 13.0 are missing (libcublas.so.13, libcublasLt.so.13, "
         "libcurand.so.10, libcudnn.so.9: cannot open shared object file: No such file or directory): pip install "
         "'onnxruntime-gpu[cuda,cudnn]==1.31.1', or put those of the system on LD_LIBRARY_PATH"
@@ -59,5 +59,5 @@ def test_missing_libraries_are_named_with_the_loaders_message_and_the_package_th
 
 def test_all_that_is_missing_is_told_at_once() -> None:
     missing = {**NO_DRIVER, **NO_CUDA, "libnvinfer.so.10": f"libnvinfer.so.10{GONE}"}
-    text = of_missing("TensorrtExecutionProvider", missing, GPU_WHEEL)
+    text = missing_libraries("TensorrtExecutionProvider", missing, GPU_WHEEL)
     assert text.index("NVIDIA driver") < text.index("CUDA 13.0") < text.index("TensorRT is missing (libnvinfer.so.10:")

@@ -1,6 +1,6 @@
-"""Fetching files: resumed where they broke off, bounded in size and time, checked before they are used.
+"""Downloads: resumed after interruptions, limited in size and time, and verified before use.
 
-Proxies and certificates are those of the environment (HTTPS_PROXY, SSL_CERT_FILE).
+Proxies and certificates are configured by environment variables (HTTPS_PROXY, SSL_CERT_FILE).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ocr_onnx.models.store import MAX_BYTES, sha256, writing
 logger = logging.getLogger(__name__)
 
 OFFLINE_VARIABLE = "OCR_ONNX_OFFLINE"
-"""Environment variable: if set to 1, nothing is ever fetched."""
+"""Environment variable: if set to 1, nothing is downloaded."""
 
 TIMEOUT = 30
-"""Seconds without a byte after which a connection is given up."""
+"""Seconds without data after which a connection is closed."""
 
 ATTEMPTS = 5
 PAUSE = 1.0
-"""Seconds before the second attempt; twice as many before each further one."""
+"""Seconds before the second attempt; doubled before each further one."""
 
 CHUNK = 2**18
 
@@ -36,19 +36,19 @@ NOT_FOUND = 404
 PARTIAL = 206
 
 Progress = Callable[[int, "int | None"], None]
-"""Told how many bytes are there, and how many there will be, if that is known."""
+"""A callback that gets the number of bytes downloaded so far, and the total if it is known."""
 
 
 def offline() -> bool:
-    """Whether the user forbids all fetching."""
+    """Whether the user forbids downloads."""
     return os.environ.get(OFFLINE_VARIABLE, "").lower() in {"1", "true", "yes"}
 
 
 def fetch_url(url: str, target: Path, *, expected: str | None = None, progress: Progress | None = None) -> str:
-    """Fetch an address to a file and return its sha256, which must be `expected` if that is given.
+    """Download a URL to a file and return its sha256, which must be `expected` if that is given.
 
-    What broke off is kept as TARGET.part and continued, by a later process only if `expected` tells that it fits
-    together. Raises DownloadError, or IntegrityError where the checksum is another; the file is then not there.
+    An interrupted download is kept as TARGET.part and resumed; by a later process only if `expected` is given, because
+    that verifies the result. Raises DownloadError, or IntegrityError if the checksum differs; then the file is not created.
     """
     part = target.with_name(f"{target.name}.part")
     if expected is None:
@@ -59,15 +59,17 @@ def fetch_url(url: str, target: Path, *, expected: str | None = None, progress: 
     if expected is not None and found != expected:
         part.unlink()
         if resumed:
-            # What an earlier process left may have been of another file.
+            # The part that an earlier process left may belong to another file.
             return fetch_url(url, target, expected=expected, progress=progress)
-        raise IntegrityError(f"{url} has the sha256 {found}, not {expected}: it was changed on its way, or replaced")
+        raise IntegrityError(
+            f"{url} has the sha256 {found} instead of {expected}: it was modified in transit or replaced; try again or use another source"
+        )
     part.replace(target)
     return found
 
 
 def _fetch_all(url: str, part: Path, progress: Progress | None) -> None:
-    """Fetch until the end, with pauses between attempts."""
+    """Download until the end, with pauses between attempts."""
     import http.client
     import urllib.error
 
@@ -80,11 +82,15 @@ def _fetch_all(url: str, part: Path, progress: Progress | None) -> None:
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and part.exists():
                 return
             if error.code < http.client.INTERNAL_SERVER_ERROR:
-                raise DownloadError(f"{url} answers {error.code} {error.reason}") from error
+                raise DownloadError(
+                    f"{url} returned HTTP status {error.code} {error.reason}: check the address"
+                ) from error
             problem: Exception = error
         except urllib.error.URLError as error:
             if isinstance(error.reason, socket.gaierror):
-                raise DownloadError(f"{url}: the host is not known here; check the network and HTTPS_PROXY") from error
+                raise DownloadError(
+                    f"{url}: the host name cannot be resolved; check the network and HTTPS_PROXY"
+                ) from error
             problem = error
         except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
             problem = error
@@ -93,11 +99,11 @@ def _fetch_all(url: str, part: Path, progress: Progress | None) -> None:
         logger.info("%s: %s; attempt %d of %d", url, problem, attempt + 1, ATTEMPTS)
         if attempt + 1 < ATTEMPTS:
             time.sleep(PAUSE * 2**attempt)
-    raise DownloadError(f"{url} cannot be fetched: {problem}; check the network, HTTPS_PROXY and the address")
+    raise DownloadError(f"{url} cannot be downloaded: {problem}; check the network, HTTPS_PROXY and the address")
 
 
 def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress | None) -> str | None:
-    """Fetch from where `part` ends; returns the server's validator of the contents, for the next attempt."""
+    """Download from the end of `part`; return the server's validator of the contents (ETag), for the next attempt."""
     import http.client
     import urllib.request
 
@@ -108,7 +114,7 @@ def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress 
         if validator is not None:
             headers["If-Range"] = validator
     if not url.startswith(("https://", "http://")):
-        raise DownloadError(f"{url} is no web address")
+        raise DownloadError(f"{url} is not a web address: give an http or https URL")
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 checked above
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
         if response.status != PARTIAL:
@@ -121,7 +127,9 @@ def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress 
             while block := response.read(CHUNK):
                 there += len(block)
                 if there > MAX_BYTES:
-                    raise DownloadError(f"{url} sends more than {MAX_BYTES} bytes: it is no model")
+                    raise DownloadError(
+                        f"{url} is larger than {MAX_BYTES} bytes, the limit for models: check the address"
+                    )
                 with writing(part):
                     file.write(block)
                 if progress is not None:
@@ -133,10 +141,11 @@ def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress 
 
 
 def fetch_package(requirement: str, folder: Path, sha256s: Collection[str] = ()) -> Path:
-    """The wheel of NAME==VERSION from the Python index, by pip with the user's own settings, kept in `folder`.
+    """Download the wheel of NAME==VERSION from the Python index to `folder`, with pip and the user's pip settings.
 
-    `sha256s` are the checksums of its wheels, one for each platform; without them any wheel of that name is taken. Raises
-    DownloadError, or IntegrityError where the index gives a wheel with another checksum.
+    `sha256s` are the checksums of the package's wheels, one per platform; without them, any wheel of that name is
+    accepted. A wheel that is already in `folder` is used. Raises DownloadError, or IntegrityError if the downloaded wheel
+    has another checksum.
     """
     name, version = requirement.replace("-", "_").split("==")
     with writing(folder):
@@ -145,22 +154,26 @@ def fetch_package(requirement: str, folder: Path, sha256s: Collection[str] = ())
         if not sha256s or sha256(kept) in sha256s:
             return kept
     if offline():
-        raise DownloadError(f"{requirement} is not in {folder}, and {OFFLINE_VARIABLE} is set: put its wheel there")
+        raise DownloadError(
+            f"{requirement} is not in {folder}, and {OFFLINE_VARIABLE} forbids downloads: put its wheel there"
+        )
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         _download_package(requirement, scratch)
         wheel = next(Path(scratch).glob("*.whl"), None)
         if wheel is None:
-            raise DownloadError(f"pip downloaded no wheel of {requirement}: see its settings with 'pip config list'")
+            raise DownloadError(
+                f"pip downloaded no wheel of {requirement}: check pip's settings with 'pip config list'"
+            )
         if sha256s and (found := sha256(wheel)) not in sha256s:
             raise IntegrityError(
-                f"{wheel.name} has the sha256 {found}, which is none of those published: see which index pip asks with "
+                f"{wheel.name} has the sha256 {found}, which is not a published one: check pip's index with "
                 "'pip config list'"
             )
         return wheel.replace(folder / wheel.name)
 
 
 def _download_package(requirement: str, folder: str) -> None:
-    """Have pip download a wheel; raises DownloadError with the end of what it says."""
+    """Download a wheel with pip; raise DownloadError, with the end of pip's output, if that fails."""
     command = python_process.isolated(
         "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", requirement
     )

@@ -1,4 +1,4 @@
-"""From a language and a version to the models that read it, as PaddleOCR pairs them."""
+"""The models for a language and a version, as PaddleOCR selects them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from ocr_onnx.errors import OptionError
 from ocr_onnx.models.zoo import nearest, zoo
 
 DEFAULT_VERSIONS = ("PP-OCRv5", "PP-OCRv3")
-"""Where a language comes without a version: the first of these that has it. PP-OCRv6 only if it is asked for."""
+"""If no version is given: the first of these that supports the language. PP-OCRv6 is used only if requested."""
 
 DEFAULT_LANGUAGE = "ch"
-"""Chinese and English: what a version without a language means."""
+"""Chinese and English: the language if only a version is given."""
 
 BCP_47 = {
     "ja": "japan",
-    "kn": "ka",  # PaddleOCR's ka is Kannada; BCP 47's ka, Georgian, it does not read.
+    "kn": "ka",  # PaddleOCR's ka is Kannada; in BCP 47 ka is Georgian, which PaddleOCR does not support.
     "ko": "korean",
     "nb": "no",
     "nn": "no",
@@ -27,26 +27,26 @@ BCP_47 = {
     "zh-mo": "chinese_cht",
     "zh-tw": "chinese_cht",
 }
-"""Tags whose name in PaddleOCR is another; of the rest the language's part is PaddleOCR's name."""
+"""Tags with another name in PaddleOCR; for all others, the language subtag is PaddleOCR's name."""
 
 
 def models_for(lang: str | None = None, ocr_version: str | None = None) -> tuple[str, str]:
-    """The names of the detection and the recognition model for a language and a version.
+    """Return the names of the detection and the recognition model for a language and a version.
 
-    `lang` is PaddleOCR's name or a BCP 47 tag. Raises OptionError, with the nearest, where either is unknown or the
-    version does not have the language.
+    `lang` is PaddleOCR's name or a BCP 47 tag. Raises OptionError, with the most similar name, if one is unknown or if the
+    version does not support the language.
     """
     name = DEFAULT_LANGUAGE if lang is None else canonical(lang)
     versions = DEFAULT_VERSIONS if ocr_version is None else (_version(ocr_version),)
     for version in versions:
         if found := _recognition(version, name):
             return zoo().versions[version].text_detection, found
-    having = [version for version in zoo().versions if _recognition(version, name)]
-    raise OptionError(f"{' and '.join(versions)} do not read {lang!r}; ocr_version={having[0]!r} does")
+    supporting = [version for version in zoo().versions if _recognition(version, name)]
+    raise OptionError(f"{' and '.join(versions)} do not support lang={lang!r}; use ocr_version={supporting[0]!r}")
 
 
 def canonical(lang: str) -> str:
-    """PaddleOCR's name of a language; raises OptionError where there is none."""
+    """Return PaddleOCR's name of a language; raise OptionError if there is none."""
     tag = lang.lower().replace("_", "-")
     subtags = tag.split("-")
     tags = ["-".join(subtags[:length]) for length in range(len(subtags), 0, -1)]
@@ -54,11 +54,11 @@ def canonical(lang: str) -> str:
     for candidate in (lang, lang.lower(), *(BCP_47.get(t, t) for t in tags)):
         if candidate in known:
             return candidate
-    raise OptionError(f"no model reads lang={lang!r}; {nearest(lang.lower(), known, 'ocr-onnx models langs')}")
+    raise OptionError(f"no model supports lang={lang!r}; {nearest(lang.lower(), known, 'ocr-onnx models langs')}")
 
 
 def languages() -> dict[str, list[str]]:
-    """Every language, and the versions that read it, the newest first."""
+    """Return all languages and the versions that support them, newest first."""
     found: dict[str, list[str]] = {}
     for version, models in zoo().versions.items():
         for model in models.text_recognition:
@@ -76,5 +76,5 @@ def _version(ocr_version: str) -> str:
 
 
 def _recognition(version: str, lang: str) -> str | None:
-    """The recognition model of a version for a language; None where it has none."""
+    """Return the recognition model of a version for a language; None if there is none."""
     return next((m for m in zoo().versions[version].text_recognition if lang in zoo().models[m].languages), None)

@@ -1,4 +1,4 @@
-"""What a model file says of itself, so that one file is one model: it travels in the ONNX file's metadata."""
+"""The metadata of a model, stored in its ONNX file, so that one file is all that using a model needs."""
 
 from __future__ import annotations
 
@@ -11,93 +11,126 @@ from ocr_onnx.errors import ModelError
 from ocr_onnx.models import protobuf
 
 PROPERTY = "ocr_onnx"
-"""The key of the ONNX metadata property that holds the record, as JSON."""
+"""The key of the ONNX metadata property that contains the record as JSON."""
 
 METADATA_PROPS = 14
-"""The number of that field in ONNX's ModelProto."""
+"""The field number of `metadata_props` in ONNX's ModelProto."""
 
 FORMAT = 1
-"""Raised when a reader of the record must change."""
+"""The version of the record's format; increased if old readers cannot read new records."""
 
 OPTIONAL_FIELDS = ("keep_ratio", "static_shape", "precision")
-"""Fields of the record that came later: left out where they say nothing, so that older files can be made anew."""
+"""Fields that were added later. They are omitted if they have their default value, so that converting an older model again gives
+the same bytes."""
 
 Task = Literal["doc_orientation", "image_unwarping", "textline_orientation", "text_detection", "text_recognition"]
 
 
 @dataclass(frozen=True, slots=True)
+class InputLayout:
+    """The input of the models of a task: which axes of (batch, channel, height, width) vary."""
+
+    lines: bool = False
+    """Whether a model gets a batch of text lines; else a single page."""
+    variable: bool = False
+    """Whether the width of lines, or the width and height of pages, vary."""
+    limited: bool = True
+    """Whether the options limit the size of pages. A TensorRT engine needs limits."""
+
+    @property
+    def static_usable(self) -> bool:
+        """Whether a graph with a static input shape can be used: pages are stretched to it, lines of any width are not."""
+        return not (self.lines and self.variable)
+
+
+LAYOUTS: Mapping[Task, InputLayout] = {
+    "text_detection": InputLayout(variable=True),
+    "text_recognition": InputLayout(lines=True, variable=True),
+    "doc_orientation": InputLayout(),
+    "image_unwarping": InputLayout(variable=True, limited=False),
+    "textline_orientation": InputLayout(lines=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """All that using a model needs beside its graph."""
+    """Everything that is needed to use a model, except its graph."""
 
     name: str
     """The official name, such as PP-OCRv5_mobile_det."""
     task: Task
     channels: Literal["BGR", "RGB"]
-    """The order in which the model takes the colors."""
+    """The order of the color channels of the input."""
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    """A pixel v of channel c is given as (v * scale - mean[c]) / std[c]."""
+    """Normalization: a pixel v of channel c becomes (v * scale - mean[c]) / std[c]."""
     input_shape: tuple[int, ...] = ()
-    """(channel, height, width) where the model fixes them; recognition: its smallest width."""
+    """(channel, height, width) if the model fixes them; for recognition, width is the minimum."""
     resize_short: int = 0
-    """Page orientation: the length the short side is resized to before the center is cut out."""
+    """Page orientation: the length, in pixels, to which the shorter side is resized before the center crop."""
     static_shape: tuple[int, ...] = ()
-    """(batch, channel, height, width) where the graph takes nothing else."""
+    """(batch, channel, height, width) if the graph accepts no other shape."""
     precision: Literal["fp32", "fp16"] = "fp32"
-    """Of the weights and of what is computed; inputs and outputs are float32."""
+    """The precision of weights and computation; inputs and outputs are float32."""
     keep_ratio: bool = False
-    """Line orientation: a crop keeps its shape and is padded with 0 on the right; else it is squeezed."""
+    """Line orientation: whether a crop keeps its aspect ratio and is padded with 0 on the right; else it is stretched."""
     charset: tuple[str, ...] = ()
     """Recognition: the characters of classes 1, 2, …; class 0 is the CTC blank."""
     labels: tuple[str, ...] = ()
-    """Classification: a label a class."""
+    """Classification: the label of each class."""
     postprocess: Mapping[str, float | int | str | bool] = field(default_factory=dict)
-    """Detection: what its inference.yml gives (thresh, box_thresh, unclip_ratio, max_candidates, …, resize_long)."""
+    """Detection: the options in its inference.yml (thresh, box_thresh, unclip_ratio, max_candidates, …, resize_long)."""
     source: Mapping[str, str] = field(default_factory=dict)
-    """The files it was made from and their sha256."""
+    """The source files and their sha256."""
     converter: Mapping[str, str] = field(default_factory=dict)
-    """The packages that made it and their versions."""
+    """The packages that converted it and their versions."""
+
+    @property
+    def layout(self) -> InputLayout:
+        """The layout of its input."""
+        return LAYOUTS[self.task]
 
     @property
     def black(self) -> tuple[float, ...]:
-        """A black pixel as the model takes it, in each of its channels."""
+        """The normalized value of a black pixel in each channel."""
         return tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
 
     def to_json(self) -> str:
-        """The record as the file's metadata holds it."""
-        silent = {f.name for f in fields(self) if f.name in OPTIONAL_FIELDS and getattr(self, f.name) == f.default}
-        record = {name: value for name, value in asdict(self).items() if name not in silent}
+        """Return the record as JSON, in the form that the file's metadata contains."""
+        omitted = {f.name for f in fields(self) if f.name in OPTIONAL_FIELDS and getattr(self, f.name) == f.default}
+        record = {name: value for name, value in asdict(self).items() if name not in omitted}
         return json.dumps({"format": FORMAT, **record}, ensure_ascii=False, sort_keys=True)
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str], where: str) -> ModelMetadata:
-        """Read the record out of an ONNX file's metadata; `where` names the file in errors."""
+        """Read the record from an ONNX file's metadata; `where` names the file in errors.
+
+        Raises ModelError if the record is missing, incomplete, damaged, or of another version.
+        """
         if PROPERTY not in properties:
-            raise ModelError(
-                f"{where} does not say what it is: convert it with 'ocr-onnx convert' from the Paddle directory"
-            )
+            raise ModelError(f"{where} has no ocr-onnx metadata: run 'ocr-onnx convert' on the Paddle model")
         try:
             record: dict[str, Any] = dict(json.loads(properties[PROPERTY]))
             if record.pop("format") != FORMAT or record["task"] not in get_args(Task):
-                raise ModelError(f"{where} was made for another version of ocr-onnx: convert it anew, or upgrade")
+                raise ModelError(
+                    f"{where} was converted for another version of ocr-onnx: convert it again, or upgrade ocr-onnx"
+                )
             known = {f.name for f in fields(cls)}
             values: dict[str, Any] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in known
             }
             return cls(**values)
         except (KeyError, TypeError) as error:
-            raise ModelError(f"{where} does not say all that using it needs ({error}): convert it anew") from error
+            raise ModelError(f"{where} has incomplete ocr-onnx metadata ({error}): convert it again") from error
         except json.JSONDecodeError as error:
-            raise ModelError(
-                f"{where} is damaged, its description cannot be read ({error}): convert it anew"
-            ) from error
+            raise ModelError(f"{where} has damaged ocr-onnx metadata ({error}): convert it again") from error
 
 
 def stamped(model: bytes, metadata: ModelMetadata) -> bytes:
-    """An ONNX file's bytes with the record added, without the onnx package.
+    """Append the record to the bytes of an ONNX file; the onnx package is not needed.
 
-    A protobuf message may be continued by appending to it: here one more entry of ModelProto.metadata_props.
+    Appending to a protobuf message adds fields to it: here one more entry of ModelProto.metadata_props.
     """
     entry = protobuf.field(1, PROPERTY.encode()) + protobuf.field(2, metadata.to_json().encode())
     return model + protobuf.field(METADATA_PROPS, entry)

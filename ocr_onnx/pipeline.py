@@ -1,12 +1,11 @@
-"""The stages in order: a page is turned and made flat, its text found, cut out, turned, read."""
+"""The pipeline: rotates and unwarps each page, detects its text, crops and rotates the lines, and recognizes them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar, overload
 
@@ -16,7 +15,7 @@ from ocr_onnx.errors import InputError, ModelError, StageNotLoadedError
 from ocr_onnx.inputs import sources
 from ocr_onnx.inputs.prefetch import map_on_workers, prefetch
 from ocr_onnx.models import store
-from ocr_onnx.models.metadata import ModelMetadata, Task
+from ocr_onnx.models.metadata import LAYOUTS, ModelMetadata, Task
 from ocr_onnx.options import DetectionOptions, Models, OCROptions
 from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import batching, memory
@@ -30,6 +29,7 @@ from ocr_onnx.stages import geometry
 from ocr_onnx.stages.detection import TextDetector, largest_side
 from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer
+from ocr_onnx.stages.tasks import TASKS
 from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.stages.word_boxes import find_words
 from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
@@ -42,35 +42,37 @@ Result = TypeVar("Result")
 Stage: TypeAlias = TextDetector | TextRecognizer | PageClassifier | LineClassifier | TextImageUnwarper
 
 CROP_BYTES = 3
-"""Per pixel."""
+"""Bytes per pixel of a crop."""
 
 PAGES_PER_GPU = 4
-"""Pages that are read side by side for each GPU: it waits less for what the cores do before and after a run."""
+"""Pages that are read in parallel on each GPU, so that it waits less for the CPU's work before and after each run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """A page whose text is found and not yet read."""
+class DetectedPage:
+    """A page whose text is detected but not yet recognized."""
 
     source: Page
     orientation: Orientation | None
     page: Page
-    """As it was looked at: upright and flat."""
-    cut: list[tuple[TextBox, Image]]
+    """The page that was given to detection: rotated upright and unwarped if those stages are on."""
+    crops: list[tuple[TextBox, Image]]
+    """The boxes in reading order, with their crops."""
 
 
 class OCR:
-    """The pipeline. One may serve many threads: a call leaves nothing behind.
+    """The OCR pipeline. One instance may be used by many threads: a call keeps no state.
 
-    A stage that `options` has off is not loaded, and no call can have it on. `device` is cpu (None, too), gpu, gpu:N,
-    gpu:0,1, which spreads pages over several, auto, which takes the GPU where a model runs on it, or the `placement` of
-    another OCR; in its place `providers` names ONNX Runtime's, first choice first, each as `devices.ProviderLike`.
-    `placement` says what was taken, and why. With `mode` high-performance a GPU may compute in less precision; it changes
-    no options. `cpu_threads` is how many cores a page may use (default: all that the process may; never more). Raises a
-    kind of OCRError where a model, the device or a provider is not there.
+    A stage that is off in `options` is not loaded, and no call can turn it on. `device` is "cpu" (also None), "gpu",
+    "gpu:N", "gpu:0,1" (pages are distributed over several GPUs), "auto" (the GPU if a model runs on it, else the CPU), or
+    the `placement` of another OCR. Instead of a device, `providers` gives ONNX Runtime's execution providers, first
+    choice first, as `runtime.providers.ProviderLike`. `placement` contains the choice and its reason. In `mode`
+    "high-performance", a GPU may compute with lower precision; the mode changes no options. `cpu_threads` is the number
+    of cores for a page (default and maximum: all that the process may use). Raises a kind of OCRError if a model, the
+    device or a provider is missing.
 
-    Each stage can be called by itself: `detect(image)`, `recognize(crops)`, `classify_page(image)`,
-    `classify_lines(crops)`, `unwarp(image)`; of the last three, those that are off are None.
+    Each stage can be called separately: `detect(image)`, `recognize(crops)`, `classify_page(image)`,
+    `classify_lines(crops)`, `unwarp(image)`; the last three are None if the stage is off.
     """
 
     def __init__(
@@ -92,25 +94,14 @@ class OCR:
         self.others = tuple(
             OCR(self.options, models=names, device=each, cpu_threads=cpu_threads) for each in where.others
         )
-        """The same on further GPUs: pages are spread over them."""
+        """The same pipeline on the other GPUs, which share the pages."""
 
-        # A page is one call that fills all cores; lines are many calls, each on one (threads.parallel_map).
-        chosen: dict[Task, tuple[str | Path, int]] = {
-            "text_detection": (names.text_detection, threads),
-            "text_recognition": (names.text_recognition, 1),
-        }
-        if self.options.use_doc_orientation_classify:
-            chosen["doc_orientation"] = (names.doc_orientation, threads)
-        if self.options.use_doc_unwarping:
-            chosen["image_unwarping"] = (names.doc_unwarping, threads)
-        if self.options.use_textline_orientation:
-            chosen["textline_orientation"] = (names.textline_orientation, 1)
-        loaded = load_all(chosen, where, threads, largest_side(self.options.detection))
+        loaded = _load_all(names, self.options, where, threads)
         self.shapes = {
             task: batching.shapes_for(where, metadata, masked=session.masked)
             for task, (session, metadata) in loaded.items()
         }
-        """In which each model is given its inputs."""
+        """The input shapes of each model."""
 
         find, known = loaded["text_detection"]
         self.detect = TextDetector(self.shapes["text_detection"].pad_pages(find, known), known)
@@ -121,30 +112,34 @@ class OCR:
         self.classify_page = PageClassifier(*page) if page else None
         self.unwarp = TextImageUnwarper(*bent) if bent else None
         self.classify_lines = LineClassifier(*lines, threads, self.shapes["textline_orientation"]) if lines else None
-        # Loading leaves behind more than the models weigh.
+        # Loading allocates more memory than the models need afterwards.
         memory.trim_heap()
 
     def metadata(self) -> dict[Task, ModelMetadata]:
-        """What the models of the stages that are loaded say of themselves."""
-        return {stage.metadata.task: stage.metadata for stage in self._loaded()}
+        """Return the metadata of the loaded models."""
+        return {stage.metadata.task: stage.metadata for stage in self._stages()}
 
     def warm_up(self) -> int:
-        """Run each model on every shape that it will be given, or on a usual one where shapes are not few; how many runs.
+        """Run each model once per expected input shape; return the number of runs.
 
-        A GPU searches and plans at each new shape. Where shapes are few no other comes afterwards, as long as detection's
-        limits are those of `options`, pages have no more than shapes.MAX_WARM_UP_PIXELS pixels there, and are not unwarped.
+        A GPU selects algorithms and plans memory at each new shape. With fixed shapes (`Shapes.widths` and `sides`), no
+        other shape follows if detection uses the limits in `options`, pages have at most batching.MAX_WARM_UP_PIXELS
+        pixels there, and pages are not unwarped. Without fixed shapes, each model is run on a typical shape.
         """
         largest = largest_side(self.options.detection)
-        kinds = [(stage, self.shapes[stage.metadata.task]) for stage in self._loaded()]
-        runs = [(stage.run, each) for stage, few in kinds for each in few.warm_up_shapes(stage.metadata, largest)]
+        runs = [
+            (stage.run, shape)
+            for stage in self._stages()
+            for shape in self.shapes[stage.metadata.task].warm_up_shapes(stage.metadata, largest)
+        ]
         for run, shape in runs:
             run(np.zeros(shape, np.float32))
         return len(runs) + sum(each.warm_up() for each in self.others)
 
     def predict(self, source: sources.Source, options: OCROptions | None = None) -> list[OCRResult]:
-        """Read every page of `source`, as `sources.Source` lists what it may be.
+        """Read every page of `source` (`sources.Source` lists the possible inputs).
 
-        Raises a kind of InputError at the first that cannot be read.
+        Raises a kind of InputError at the first input that cannot be read.
         """
         return list(self.predict_iter(source, options))
 
@@ -161,91 +156,82 @@ class OCR:
     def predict_iter(
         self, source: sources.Source, options: OCROptions | None = None, *, return_exceptions: bool = False
     ) -> Iterator[OCRResult | InputError]:
-        """As `predict`, page by page: three pages are in memory, besides what the caller keeps.
+        """Read the pages of `source` one by one; three pages are in memory, in addition to those that the caller keeps.
 
-        While the lines of one are read, the text of the next is found, and the one after that is opened, fetched and
-        decoded, each in a thread of its own; a generator given as `source` is advanced in the latter. The first page is
-        found in the caller's thread, unless it comes from a generator. An error is raised at the page it belongs to; with
-        `return_exceptions`, that of an input that cannot be read comes in its place, and the next one is read. To leave the
-        iterator ends the threads, once the pages they are at are done.
+        While the lines of one page are recognized, the text of the next one is detected, and the one after that is
+        downloaded and decoded, each in its own thread; the latter also advances a generator given as `source`. Detection
+        of the first page runs in the caller's thread, unless the page comes from a generator. An error is raised at the
+        page that it belongs to; with `return_exceptions`, the error of an input that cannot be read is returned in its
+        place, and reading continues. Closing the iterator ends the threads after the pages that are in progress.
 
-        On GPUs four pages are read side by side for each (PAGES_PER_GPU), by whichever is free, and one more is in memory. Results
-        come in the pages' order.
+        On GPUs, four pages (PAGES_PER_GPU) are read in parallel on each, by whichever is free, and one more is in memory.
+        Results are in the order of the pages.
         """
-        chosen = self.options if options is None else options
-        with closing(self._outcomes(source, chosen)) as outcomes:
-            # A loop's variable would keep a page while the next one is waited for.
-            yield from outcomes if return_exceptions else map(sources.unwrap, outcomes)
+        results = self._results(source, self.options if options is None else options)
+        return results if return_exceptions else _map(sources.unwrap, results)
 
-    def _outcomes(self, source: sources.Source, options: OCROptions) -> Generator[OCRResult | InputError, None, None]:
-        """The result of each page, or the error of what could not be read."""
+    def _results(self, source: sources.Source, options: OCROptions) -> Generator[OCRResult | InputError, None, None]:
+        """Yield the result of each page, or the error of each input that cannot be read."""
         pages = sources.read_pages_or_errors(source, options.input)
         readers = (self, *self.others) * (PAGES_PER_GPU if self.placement.on_gpu else 1)
         if len(readers) > 1:
-            tasks = [partial(_tried, partial(each.read, options=options)) for each in readers]
-            with closing(map_on_workers(pages, tasks)) as results:
-                yield from results
-            return
-        materialized = sources.is_materialized(source)
-        ahead = prefetch(pages, first_in_caller_thread=materialized)
-        with closing(prefetch(self._find_all(ahead, options), first_in_caller_thread=materialized)) as found:
-            yield from map(partial(_tried, partial(self._read_lines, options=options)), found)
+            return map_on_workers(pages, [_Steps(reader, options).read for reader in readers])
+        steps, materialized = _Steps(self, options), sources.is_materialized(source)
+        decoded = prefetch(pages, first_in_caller_thread=materialized)
+        detected = prefetch(_map(steps.detect, decoded), first_in_caller_thread=materialized)
+        return _map(steps.recognize, detected)
 
     def read(self, page: Page, options: OCROptions) -> OCRResult:
-        """Take one page through all stages."""
-        return self._read_lines(self._find(page, options), options)
-
-    def _find_all(
-        self, pages: Generator[Page | InputError, None, None], options: OCROptions
-    ) -> Generator[_Found | InputError, None, None]:
-        with closing(pages):
-            yield from map(partial(_tried, partial(self._find, options=options)), pages)
+        """Run all stages on one page."""
+        return self.recognize_page(self.detect_page(page, options), options)
 
     @timed("page: find text, without the steps")
-    def _find(self, page: Page, options: OCROptions) -> _Found:
-        """Turn a page upright, make it flat, and cut out its text."""
+    def detect_page(self, page: Page, options: OCROptions) -> DetectedPage:
+        """Run the first half of the stages: rotate the page upright, unwarp it, detect its text and crop the lines."""
         self._check_loaded(options)
         orientation, image = self._upright(page.image, options)
         if options.use_doc_unwarping and self.unwarp is not None:
             image = self.unwarp(image)
         boxes = geometry.reading_order(self.detect(image, options.detection))
-        needed = geometry.total_area(boxes) * CROP_BYTES
         memory.require(
-            needed, f"cutting out {len(boxes)} boxes", "a lower unclip_ratio or a higher box_thresh reduces it"
+            geometry.total_area(boxes) * CROP_BYTES,
+            f"cropping {len(boxes)} boxes",
+            "a lower unclip_ratio or a higher box_thresh reduces it",
         )
-        cut = [(box, geometry.crop(image, box.quad)) for box in boxes]
-        # A box on a picture enlarged for detection can be less than a pixel high.
-        return _Found(page, orientation, replace(page, image=image), [(box, crop) for box, crop in cut if crop.size])
+        crops = [(box, geometry.crop(image, box.quad)) for box in boxes]
+        # A box on a page that was enlarged for detection can be less than one pixel high.
+        crops = [(box, crop) for box, crop in crops if crop.size]
+        return DetectedPage(page, orientation, replace(page, image=image), crops)
 
     @timed("page: read lines, without the steps")
-    def _read_lines(self, found: _Found, options: OCROptions) -> OCRResult:
-        """Turn the lines upright and read them."""
-        boxes, crops = [box for box, _ in found.cut], [crop for _, crop in found.cut]
+    def recognize_page(self, detected: DetectedPage, options: OCROptions) -> OCRResult:
+        """Run the second half of the stages: rotate upside-down lines and recognize the text."""
+        boxes, crops = [box for box, _ in detected.crops], [crop for _, crop in detected.crops]
         if options.use_textline_orientation and self.classify_lines is not None:
-            boxes, crops = _turn(boxes, crops, self.classify_lines(crops, options.line_orientation))
+            boxes, crops = _rotate_lines(boxes, crops, self.classify_lines(crops, options.line_orientation))
         texts = self.recognize(crops, options.recognition)
-        logger.info("%s: %s, %d lines", found.source.path, found.orientation, len(texts))
+        logger.info("%s: %s, %d lines", detected.source.path, detected.orientation, len(texts))
         lines = tuple(
             TextLine(text, score, box, find_words(columns, box.quad) if options.return_word_box else None)
             for box, (text, score, columns) in zip(boxes, texts, strict=True)
             if score >= options.recognition.score_thresh
         )
-        return OCRResult(found.source, found.page, found.orientation, tuple(boxes), lines, options)
+        return OCRResult(detected.source, detected.page, detected.orientation, tuple(boxes), lines, options)
 
-    def _loaded(self) -> Iterator[Stage]:
+    def _stages(self) -> Iterator[Stage]:
         """The stages that are on."""
         stages = (self.detect, self.recognize, self.classify_page, self.unwarp, self.classify_lines)
         return (stage for stage in stages if stage is not None)
 
     def _upright(self, image: Image, options: OCROptions) -> tuple[Orientation | None, Image]:
-        """How the page stands, None where that stage is off, and the picture turned."""
+        """Return the page's orientation, or None if that stage is off, and the upright page."""
         if not options.use_doc_orientation_classify or self.classify_page is None:
             return None, image
         orientation = self.classify_page(image, options.page_orientation)
         return orientation, geometry.rotate(image, orientation.angle)
 
     def _check_loaded(self, options: OCROptions) -> None:
-        """Raise StageNotLoadedError where `options` has a stage on that was off when this was made."""
+        """Raise StageNotLoadedError if `options` turns a stage on that was off when this OCR was created."""
         stages = {
             "use_doc_orientation_classify": self.classify_page,
             "use_doc_unwarping": self.unwarp,
@@ -253,44 +239,74 @@ class OCR:
         }
         for name, stage in stages.items():
             if getattr(options, name) and stage is None:
-                raise StageNotLoadedError(f"{name} was off when this was made: make it with {name}=True")
+                raise StageNotLoadedError(f"{name} was off when this OCR was created: create it with {name}=True")
 
 
-def _tried(task: Callable[[Item], Result], item: Item | InputError) -> Result | InputError:
-    """What a task makes of an item, or the error that either has come to."""
-    if isinstance(item, InputError):
-        return item
-    try:
-        return task(item)
-    except InputError as error:
-        return error
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The halves of reading a page with fixed options. They return an InputError, and pass one on, instead of raising it."""
+
+    ocr: OCR
+    options: OCROptions
+
+    def detect(self, page: Page | InputError) -> DetectedPage | InputError:
+        if isinstance(page, InputError):
+            return page
+        try:
+            return self.ocr.detect_page(page, self.options)
+        except InputError as error:
+            return error
+
+    def recognize(self, detected: DetectedPage | InputError) -> OCRResult | InputError:
+        if isinstance(detected, InputError):
+            return detected
+        try:
+            return self.ocr.recognize_page(detected, self.options)
+        except InputError as error:
+            return error
+
+    def read(self, page: Page | InputError) -> OCRResult | InputError:
+        return self.recognize(self.detect(page))
 
 
-def _turn(
+def _map(function: Callable[[Item], Result], items: Generator[Item, None, None]) -> Generator[Result, None, None]:
+    """Yield `function(item)` for each item; closing this generator closes `items`."""
+    with closing(items):
+        # Not a loop: its variable would keep a page in memory while the next one is awaited.
+        yield from map(function, items)
+
+
+def _rotate_lines(
     boxes: list[TextBox], crops: list[Image], orientations: list[Orientation]
 ) -> tuple[list[TextBox], list[Image]]:
-    """Say of each box how it stands, and turn the crops that are upside down."""
-    judged = [
+    """Add the orientation to each box, and rotate the crops that are upside down."""
+    oriented = [
         replace(box, upside_down=angle == HALF_TURN, orientation_score=score)
         for box, (angle, score) in zip(boxes, orientations, strict=True)
     ]
-    turned = [geometry.rotate(crop, angle) for crop, (angle, _) in zip(crops, orientations, strict=True)]
-    return judged, turned
+    rotated = [geometry.rotate(crop, angle) for crop, (angle, _) in zip(crops, orientations, strict=True)]
+    return oriented, rotated
 
 
-def load_all(
-    chosen: Mapping[Task, tuple[str | Path, int]], placement: Placement, threads: int, largest: int
+def _load_all(
+    models: Models, options: OCROptions, placement: Placement, threads: int
 ) -> dict[Task, tuple[Session, ModelMetadata]]:
-    """Models by task, each given by name or path with the threads of a call: side by side on a CPU, else one by one."""
-    calls = [(name, task, placement, count, largest) for task, (name, count) in chosen.items()]
+    """Load the models of all stages that are on: in parallel on a CPU, else one after the other."""
+    largest = largest_side(options.detection)
+    specs = [spec for spec in TASKS.values() if spec.is_on(options)]
+    # A page is one call that uses all cores; lines are many calls with one thread each (threads.parallel_map).
+    calls = [(s.model(models), s.name, placement, 1 if s.layout.lines else threads, largest) for s in specs]
     loaded = parallel_map(load, *zip(*calls, strict=True), threads=threads if placement.on_cpu else 1)
-    return dict(zip(chosen, loaded, strict=True))
+    return {spec.name: each for spec, each in zip(specs, loaded, strict=True)}
 
 
 def load(
     name: str | Path, task: Task, placement: Placement, threads: int, largest: int = DetectionOptions().max_side_limit
 ) -> tuple[Session, ModelMetadata]:
-    """A model by name or path, for pages of at most `largest` pixels a side; raises ModelError where it is not made for `task`."""
+    """Load a model by name or path, with `threads` threads per call, for pages with sides of at most `largest` pixels.
+
+    Raises ModelError if the model is for another task, or has a static input shape that the task cannot use.
+    """
     path = store.find(name)
     if placement.on_cpu:
         session = Session(path, placement, threads)
@@ -299,13 +315,15 @@ def load(
         from ocr_onnx.stages import calibration
 
         session = tensorrt.load(placement, path, threads, largest, calibration.difference)
-    logger.info("%s: %s on %s, %d threads a call", task, path, ", ".join(session.providers), threads)
+    logger.info("%s: %s on %s, %d threads per call", task, path, ", ".join(session.providers), threads)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task != task:
-        raise ModelError(f"{name} does {metadata.task}, not {task}")
+        raise ModelError(f"{name} is a model for {metadata.task}, not for {task}: choose another model")
     if metadata.static_shape and metadata.static_shape != (1, *metadata.input_shape):
         size = "x".join(map(str, metadata.static_shape))
-        raise ModelError(f"{name} takes inputs of {size} alone, and pictures vary: convert it without --static")
-    if metadata.static_shape and task == "text_recognition":
-        raise ModelError(f"{name} takes lines of one width alone, and lines vary: convert it without --static")
+        raise ModelError(
+            f"{name} accepts only inputs of shape {size}, but image sizes vary: convert it without --static"
+        )
+    if metadata.static_shape and not LAYOUTS[task].static_usable:
+        raise ModelError(f"{name} accepts only lines of one width, but line widths vary: convert it without --static")
     return session, metadata

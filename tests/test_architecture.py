@@ -114,6 +114,12 @@ def test_the_top_of_the_package_has_at_most_eight_modules() -> None:
     assert len([path for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")]) <= 8
 
 
+def test_only_converters_branch_on_the_task_of_a_model() -> None:
+    branch = re.compile(r"\btask (?:==|in \{)")
+    found = [name for name, path in module_files(PACKAGE).items() if branch.search(path.read_text("utf-8"))]
+    assert {name.partition(".")[0] for name in found} <= {"converters"}, "add a field to TaskSpec (stages/tasks.py)"
+
+
 def test_only_one_module_imports_onnx_runtime() -> None:
     assert importers({"onnxruntime"}) == ["runtime.session"]
 

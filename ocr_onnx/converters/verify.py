@@ -19,9 +19,9 @@ from ocr_onnx.runtime.batching import PADDING_CLASS, PADDING_MARK
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.stages import detection, normalization, orientation, recognition
-from ocr_onnx.stages.calibration import sample_page, split_lines
 from ocr_onnx.stages.geometry import rotate
 from ocr_onnx.stages.recognition import BLANK
+from ocr_onnx.stages.sample_page import sample_page, split_lines
 from ocr_onnx.types import Image, Tensor
 
 logger = logging.getLogger(__name__)

@@ -20,19 +20,14 @@ from ocr_onnx.pipeline import OCR
 from ocr_onnx.runtime.provider_specs import Mode
 from ocr_onnx.runtime.providers import ProviderLike
 from ocr_onnx.runtime.selection import choose_placement
+from ocr_onnx.stages.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
 THRESHOLDS = ("thresh", "box_thresh", "unclip_ratio")
 """The options of detection that a model's own file decides, if a directory is given and no value."""
 
-ROLES: Mapping[Task, str] = {
-    "text_detection": "text_detection",
-    "text_recognition": "text_recognition",
-    "doc_orientation": "doc_orientation_classify",
-    "image_unwarping": "doc_unwarping",
-    "textline_orientation": "textline_orientation",
-}
+ROLES: Mapping[Task, str] = {spec.name: spec.parameter for spec in TASKS.values()}
 """The beginning of the parameters' names, by task."""
 
 MODEL_PARAMETERS = tuple(f"{role}_model_{what}" for role in ROLES.values() for what in ("name", "dir"))
@@ -136,20 +131,14 @@ def _choices(before: Choices, values: Mapping[str, Any], request: Request) -> di
 
 def _models(choices: Choices, options: OCROptions) -> Models:
     """The model files of all stages that are on, downloaded or converted if necessary."""
-    off: dict[Task, bool] = {
-        "doc_orientation": not options.use_doc_orientation_classify,
-        "image_unwarping": not options.use_doc_unwarping,
-        "textline_orientation": not options.use_textline_orientation,
-    }
-    used = {task: choice for task, choice in choices.items() if not off.get(task, False)}
+    used = {task: choice for task, choice in choices.items() if TASKS[task].is_on(options)}
     names = [choice.name for choice in used.values() if choice.directory is None and choice.name is not None]
     missing = [name for name in names if name in zoo.models() and not store.path_of(name).is_file()]
     if missing:
         from ocr_onnx.converters import pull
 
         pull.obtain_all(missing)
-    fields = {"image_unwarping": "doc_unwarping"}
-    return replace(Models(), **{fields.get(task, task): _file(choice) for task, choice in used.items()})
+    return replace(Models(), **{TASKS[task].model_field: _file(choice) for task, choice in used.items()})
 
 
 def _file(choice: ModelChoice) -> str | Path:

@@ -1,4 +1,4 @@
-"""In which shapes models are given their inputs: a line at a time on a processor; on a GPU batches, of few shapes."""
+"""Input shapes of models: single lines on a CPU; on a GPU, batches of a small number of shapes."""
 
 from __future__ import annotations
 
@@ -22,55 +22,56 @@ Shape = tuple[int, ...]
 """(batch, channel, height, width) in pixels."""
 
 PADDING_MARK = 100.0
-"""Stands where neither a page or line is nor what the reference pads it with: no pixel is so much, once normalized
-(ocr_onnx.converters.passes.valid_region)."""
+"""The value of padding that the model must ignore (ocr_onnx.converters.passes.valid_region). No normalized pixel is this large.
+The padding that PaddleX itself adds is part of the page or line, and is not marked."""
 
 PADDING_CLASS = -1
-"""Stands for the class of a step that lies beyond."""
+"""The class that recognition returns for a step in marked padding."""
 
 MAX_WARM_UP_PIXELS = 4_000_000
-"""Pixels of the largest page that a detector is run on ahead: larger ones take much of a GPU's memory, and long in any case."""
+"""The largest page, in pixels, that a detector is warmed up with. Larger ones take much of a GPU's memory, and are slow in any case."""
 
 RUN_COST = 2000
-"""What it costs a GPU to run a recognizer's 200 operators, whatever they are given, in columns of pixels that it could read in that time:
-an estimate, not measured on one."""
+"""The fixed cost of one run of a recognizer (200 operators) on a GPU, as the number of pixel columns that the GPU could process in
+that time. An estimate, not measured on a GPU."""
 
 MAX_BATCH_COLUMNS = 25_600
-"""Columns of pixels that a batch may have, rows times width: as many pixels as a page of 1,100 a side."""
+"""The largest batch of lines: rows times width, in pixel columns; as many pixels as a page with sides of 1,100."""
 
 TYPICAL_SIDE, MIN_SIDE = 960, 32
-"""Sides in pixels: of the page that detection and unwarping are warmed up with where sides are not few, and of the smallest one."""
+"""Sides in pixels: of the page that detection and unwarping are warmed up with if sides are not fixed; of the smallest page."""
 
 
 class Batch(NamedTuple):
-    """Lines that a model is given at once."""
+    """Lines that the model gets in one run."""
 
     members: tuple[int, ...]
-    """Their numbers."""
+    """The indices of the lines."""
     width: int
-    """In pixels, each line's and what pads it."""
+    """The width of each row in pixels, padding included."""
     size: int
-    """How many lines the tensor holds: the last may be empty."""
+    """The number of rows of the tensor; the last rows may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """Which shapes there are."""
+    """The input shapes that a model gets."""
 
     sizes: tuple[int, ...] = (1,)
-    """The numbers of lines that a batch may hold, smallest first; (1,): each line by itself, as many at once as there are cores."""
+    """The allowed numbers of lines in a batch, in ascending order. (1,): single lines, one on each core."""
     widths: tuple[int, ...] = ()
-    """Lines are padded to the next of these, in pixels; none, or beyond the last: each has its own width."""
+    """Lines are padded to the next of these widths, in pixels. If empty, or for wider lines: each has its own width."""
     sides: tuple[int, ...] = ()
-    """Pages are padded to the next of these for detection, in width and height; none, or beyond the last: to none."""
+    """Pages for detection are padded to the next of these in width and height, in pixels. If empty, or for longer sides: no padding."""
     masked: bool = False
-    """Whether the model sees where a page or a line ends, so that what pads it changes no reading."""
+    """Whether the padding of pages and lines is marked, and the model masks it, so that it does not change the result."""
 
     def batches(self, widths: Sequence[int]) -> list[Batch]:
-        """Lines of these widths put together: the narrowest first, so that a GPU begins while the wide ones are prepared.
+        """Group lines of these widths, in pixels, into batches, narrow ones first.
 
-        Of all ways to cut the lines, sorted by width, into batches that are allowed it is one of least cost, RUN_COST for each
-        and its columns. Lines that are padded to different widths are put together where the model sees their ends.
+        A GPU starts on the narrow lines while the CPU prepares the wide ones. Among all ways to cut the lines, sorted by
+        width, into allowed batches, this is one with the lowest cost: RUN_COST for each batch, plus its columns. Lines of
+        different padded widths share a batch only if the model masks padding.
         """
         padded = [_round_up(width, self.widths) for width in widths]
         order = sorted(range(len(padded)), key=padded.__getitem__)
@@ -88,7 +89,7 @@ class Shapes:
         return found[::-1]
 
     def _candidates(self, widths: Sequence[int], end: int) -> Iterator[tuple[int, int]]:
-        """(where it begins, its size) of each batch that may end before `end`, of lines of these widths, which are sorted."""
+        """Yield (start, size) of each allowed batch of the lines from `start` to before `end`; `widths` are sorted."""
         width = widths[end - 1]
         for count in range(1, min(self.sizes[-1], end) + 1):
             start, size = end - count, _round_up(count, self.sizes)
@@ -99,111 +100,121 @@ class Shapes:
     def run_lines(
         self, task: Callable[[Batch], Sequence[Result]], widths: Sequence[int], threads: int | None
     ) -> list[Result]:
-        """Do a task, which answers for each member, on the batches of lines of these widths; answers in the lines' order."""
+        """Call `task` on the batches of lines of these widths; return the results in the order of the lines.
+
+        `task` returns one result for each member of its batch.
+        """
         batches = self.batches(widths)
         costs = [batch.width for batch in batches] if self.sizes == (1,) else None
         answers = parallel_map(task, batches, costs=costs, threads=threads)
-        of_line: dict[int, Result] = {}
-        for batch, each in zip(batches, answers, strict=True):
-            of_line.update(zip(batch.members, each, strict=True))
-        return [of_line[i] for i in range(len(widths))]
+        by_line: dict[int, Result] = {}
+        for batch, results in zip(batches, answers, strict=True):
+            by_line.update(zip(batch.members, results, strict=True))
+        return [by_line[i] for i in range(len(widths))]
 
     def stack(self, tensors: Sequence[Tensor], batch: Batch) -> Tensor:
-        """Tensors of one line each as one of the batch's shape: 0 where no line is, PADDING_MARK where one ends before it."""
+        """Stack tensors of one line each to the shape of the batch.
+
+        Rows without a line are 0. The padding of shorter lines is PADDING_MARK if the model masks it, else 0.
+        """
         if batch.size == 1 and tensors[0].shape[3] == batch.width:
             return tensors[0]
-        room = np.zeros((batch.size, *tensors[0].shape[1:3], batch.width), np.float32)
-        for row, tensor in zip(room, tensors, strict=False):
+        stacked = np.zeros((batch.size, *tensors[0].shape[1:3], batch.width), np.float32)
+        for row, tensor in zip(stacked, tensors, strict=False):
             row[..., : tensor.shape[3]] = tensor[0]
             if self.masked:
                 row[..., tensor.shape[3] :] = PADDING_MARK
-        return room
+        return stacked
 
     def pad_pages(self, run: Run, metadata: ModelMetadata) -> Run:
-        """A detector that is given padded pages, right and below; its maps are cut back.
+        """Wrap a detector: pad its input on the right and below to allowed sides, and crop its output to the page.
 
-        With PADDING_MARK where it sees their ends, else with black, as the reference pads small ones.
+        The padding is PADDING_MARK if the model masks it, else black, as PaddleX pads small pages.
         """
         if not self.sides or metadata.input_shape or metadata.static_shape:
             return run
-        filling = PADDING_MARK if self.masked else np.array(metadata.black, np.float32).reshape(3, 1, 1)
+        padding = PADDING_MARK if self.masked else np.array(metadata.black, np.float32).reshape(3, 1, 1)
 
         def padded(tensor: Tensor) -> tuple[NDArray[Any], ...]:
             height, width = tensor.shape[2:]
-            room = np.empty((1, 3, _round_up(height, self.sides), _round_up(width, self.sides)), np.float32)
-            room[:] = filling
-            room[..., :height, :width] = tensor
-            return tuple(output[..., :height, :width] for output in run(room))
+            larger = np.empty((1, 3, _round_up(height, self.sides), _round_up(width, self.sides)), np.float32)
+            larger[:] = padding
+            larger[..., :height, :width] = tensor
+            return tuple(output[..., :height, :width] for output in run(larger))
 
         return padded
 
     def warm_up_shapes(self, metadata: ModelMetadata, largest: int) -> list[Shape]:
-        """Every shape that a model is given, smallest first, pages being at most `largest` pixels a side, and MAX_WARM_UP_PIXELS; where they are not few, a usual one."""
+        """Return the shapes to warm a model up with, smallest first.
+
+        If widths and sides are fixed, these are all shapes that the model gets for pages with sides of at most `largest`
+        pixels and an area of at most MAX_WARM_UP_PIXELS; else one typical width or page.
+        """
+        layout = metadata.layout
         fixed = metadata.static_shape[1:] or metadata.input_shape
-        if metadata.task == "text_recognition":
-            pairs = itertools.product(self.widths or fixed[2:], self.sizes)
+        if layout.lines:
+            widths = self.widths or fixed[2:] if layout.variable else fixed[2:]
+            pairs = itertools.product(widths, self.sizes)
             return [
                 (size, *fixed[:2], width) for width, size in pairs if size == 1 or size * width <= MAX_BATCH_COLUMNS
             ]
-        if metadata.task == "textline_orientation":
-            return [(size, *fixed) for size in self.sizes]
         if fixed:
             return [(1, *fixed)]
-        if not self.sides or metadata.task == "image_unwarping":
+        if not self.sides or not layout.limited:
             return [(1, 3, TYPICAL_SIDE, TYPICAL_SIDE)]
         within = [side for side in self.sides if side <= _round_up(largest, self.sides)]
         return [(1, 3, *sides) for sides in itertools.product(within, within) if math.prod(sides) <= MAX_WARM_UP_PIXELS]
 
     def profile_shapes(self, metadata: ModelMetadata, largest: int) -> tuple[Shape, Shape, Shape]:
-        """The least, a usual and the largest shape that a model is given, whether they are few or not."""
-        if metadata.task == "text_recognition":
-            channels, height, usual_width = metadata.input_shape
+        """Return the minimum, typical and maximum input shape of a model, for pages with sides of at most `largest` pixels."""
+        layout = metadata.layout
+        if layout.lines and layout.variable:
+            channels, height, typical_width = metadata.input_shape
             rows = self.sizes[-1], channels, height
-            return (
-                (1, channels, height, PADDED_SHAPES.widths[0]),
-                (*rows, usual_width),
-                (*rows, PADDED_SHAPES.widths[-1]),
-            )
-        if metadata.task == "text_detection" and not metadata.input_shape:
+            narrow, wide = PADDED_SHAPES.widths[0], PADDED_SHAPES.widths[-1]
+            return (1, channels, height, narrow), (*rows, typical_width), (*rows, wide)
+        if layout.variable and layout.limited and not metadata.input_shape:
             side = _round_up(largest, self.sides)
             sides = ((self.sides or (MIN_SIDE,))[0], min(TYPICAL_SIDE, side), side)
-            least, usual, most = ((1, 3, side, side) for side in sides)
-            return least, usual, most
-        each = self.warm_up_shapes(metadata, largest)
-        return each[0], each[-1], each[-1]
+            least, typical, most = ((1, 3, side, side) for side in sides)
+            return least, typical, most
+        shapes = self.warm_up_shapes(metadata, largest)
+        return shapes[0], shapes[-1], shapes[-1]
 
 
 CPU_SHAPES = Shapes()
-"""Those of a processor: several calls of one thread fill its cores better than one of several."""
+"""On a CPU: several calls with one thread each use its cores better than one call with several threads."""
 
 PADDED_SHAPES = Shapes(
-    # Doubled, so that less than half of a batch is empty.
+    # Each is twice the one before, so that less than half of a batch is empty.
     sizes=(1, 2, 4, 8, 16),
-    # No more than half as wide again as the one before, from little more than a letter to the largest width of a line.
+    # Each is at most 1.5 times the one before, from little more than one letter to the maximum width of a line.
     widths=(80, 120, 160, 240, 320, 480, 640, 960, 1280, 1920, 2560, 3200),
-    # A third more than the one before, in detection's steps of 32; 960, 1280 and 4000 are its usual limits.
+    # Each is about a third longer than the one before, and a multiple of detection's stride, 32; 960, 1280 and 4000 are its
+    # usual limits.
     sides=(320, 416, 544, 736, 960, 1280, 1696, 2240, 2976, 4000),
 )
-"""Those of a GPU in high-performance mode, for other models: a new shape makes it search and plan anew, which takes longer than its sums."""
+"""On a GPU in high-performance mode, for models that do not mask padding. A GPU selects algorithms and plans memory at each new
+shape, which takes longer than the computation."""
 
 MASKED_SHAPES = replace(PADDED_SHAPES, masked=True)
-"""Those of a GPU in both modes, for models that see where a page or a line ends."""
+"""On a GPU in both modes, for models that mask padding."""
 
 EXACT_SHAPES = Shapes(sizes=tuple(range(1, 17)))
-"""Those of a GPU in standard mode, for other models: the reference's widths, as many lines of one width as there are, 16 at most."""
+"""On a GPU in standard mode, for models that do not mask padding: PaddleX's widths, and batches of up to 16 lines of one width."""
 
 
 def shapes_for(placement: Placement, metadata: ModelMetadata, *, masked: bool) -> Shapes:
-    """The shapes of a model on what it runs on; `masked` is Session.masked."""
+    """Return the input shapes of a model on a device; `masked` is Session.masked."""
     if not placement.on_gpu:
         return CPU_SHAPES
     if masked:
         return MASKED_SHAPES
-    # Rows that hold no line change no other: lines of a fixed width lose nothing.
-    few = placement.mode == "high-performance" or metadata.task == "textline_orientation"
-    return PADDED_SHAPES if few else EXACT_SHAPES
+    # Empty rows do not change other rows, so lines of one fixed width lose nothing.
+    fixed_lines = metadata.layout.lines and not metadata.layout.variable
+    return PADDED_SHAPES if placement.mode == "high-performance" or fixed_lines else EXACT_SHAPES
 
 
 def _round_up(number: int, allowed: Sequence[int]) -> int:
-    """The least of `allowed` that is no less than `number`; the number itself where there is none."""
+    """Return the smallest of `allowed` that is at least `number`; `number` itself if there is none."""
     return next((each for each in allowed if each >= number), number)

@@ -1,6 +1,6 @@
-"""TensorRT's engines: what a model is compiled to for one kind of GPU, which takes minutes, and is kept on disk.
+"""TensorRT engines: models compiled for one type of GPU. Building one takes minutes; engines are cached on disk.
 
-One that is new is compared with the CPU first: computing in less precision may lose text.
+A new engine is compared with the CPU before it is used: lower precision may lose text.
 """
 
 from __future__ import annotations
@@ -36,41 +36,41 @@ from ocr_onnx.types import Difference, Run
 logger = logging.getLogger(__name__)
 
 Compare: TypeAlias = Callable[[Run, Run, ModelMetadata, batching.Shapes, int], Difference]
-"""Compares an engine with the CPU in the given shapes, no side longer than so many pixels (stages.calibration.difference)."""
+"""Compares an engine with the CPU in the given shapes, for pages with sides of at most so many pixels
+(stages.calibration.difference)."""
 
 COMPILERS = compilers()
 
 COMPARED = "compared.json"
-"""In that folder: how an engine differs from the CPU. Without it an engine is not used."""
+"""The file in an engine's folder that contains the result of its comparison with the CPU. Without it, an engine is not used."""
 
 MAX_DIFFERING_SHARE = 0.02
-"""The share of the decisions on the sample page in which an engine may differ from the CPU: of texts, of pixels of text, of
-orientations. Where rounding as fp16 does, PP-OCRv5 mobile differs in 0.5 and 0.8 %, as bfloat16 in 13 and 6 %, which loses
-text on other pages too (docs/devices.md)."""
-
+"""The largest share of the decisions on the sample page (texts, text pixels, orientations) in which an engine may differ from the
+CPU. Rounded to fp16, PP-OCRv5 mobile detection and recognition differ in 0.5 and 0.8 %; rounded to bfloat16, in 13 and 6 %, which
+loses text on other pages too (docs/devices.md)."""
 
 PRECISIONS = {"trt_fp16_enable": "fp16", "trt_bf16_enable": "bf16", "trt_int8_enable": "int8"}
-"""The options that have TensorRT compute in less than float32; set where the user sets them, and nowhere else."""
+"""TensorRT's options for precisions below float32. Only the user sets them."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """What an engine is good for; where one of these is another, so is the engine."""
+    """All that an engine depends on: if one of these changes, another engine is needed."""
 
     graph: str
     """The sha256 of the model's file."""
     compiler: str
     version: str
-    """Of TensorRT, or of the plug-in; empty where it is not known."""
+    """The version of TensorRT or of the plug-in; empty if unknown."""
     gpu: str
-    """Its name, empty where it is not known."""
+    """The name of the GPU; empty if unknown."""
     precision: str
     profile: tuple[Shape, Shape, Shape]
-    """The least, the usual and the largest input."""
+    """The minimum, typical and maximum input shape."""
 
     @property
     def folder(self) -> str:
-        """The name of its folder."""
+        """The name of the engine's folder."""
         compiler = f"{self.compiler}-{self.version or 'unknown'}"
         sizes = "-".join("x".join(map(str, shape)) for shape in self.profile)
         parts = (self.graph, compiler, self.gpu or "gpu", self.precision, sizes)
@@ -78,14 +78,14 @@ class EngineKey:
 
 
 def engines_folder() -> Path:
-    """The folder of all engines."""
+    """Return the folder that contains the folders of all engines."""
     return store.home() / "engines"
 
 
 def load(where: Placement, path: Path, threads: int, largest: int, compare: Compare) -> Session:
-    """A model on what `placement_for` says; an engine that is new is compared with the CPU, and kept where it decides alike.
+    """Load a model on the placement that `placement_for` returns; compare a new engine with the CPU before keeping it.
 
-    Raises EngineRefusedError where it does not, and what Session and `placement_for` raise.
+    Raises EngineRefusedError if the engine differs too much, and the errors of Session and `placement_for`.
     """
     chosen = placement_for(where, path, largest)
     session = Session(path, chosen, threads)
@@ -96,10 +96,11 @@ def load(where: Placement, path: Path, threads: int, largest: int, compare: Comp
 
 
 def placement_for(where: Placement, path: Path, largest: int) -> Placement:
-    """`where` with the options that a compiler needs for one model, pages being at most `largest` pixels a side for it.
+    """Return `where` with the options that its compiler needs for one model and pages of at most `largest` pixels a side.
 
-    Where it has no engine and may not build one, what comes after it in `where`, or CUDA; the log says so. Raises
-    DeviceUnavailableError where there is neither. Other providers, and those whose cache the user keeps, stay as they are.
+    If there is no engine and none may be built, fall back to the next provider of `where`, or to CUDA, with a warning.
+    Raises DeviceUnavailableError if neither is available. Other providers, and compilers whose cache options the user
+    sets, are returned unchanged.
     """
     first, *rest = where.providers
     compiler = COMPILERS.get(first.name)
@@ -107,8 +108,8 @@ def placement_for(where: Placement, path: Path, largest: int) -> Placement:
         return where
     session = Session(path, masked=True)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
-    if metadata.task == "image_unwarping":
-        logger.info("%s is left to CUDA: pages have any size, and an engine has limits", metadata.name)
+    if not metadata.layout.limited:
+        logger.info("%s runs on CUDA: pages have any size, but an engine needs size limits", metadata.name)
         return _without(where)
     profile = batching.shapes_for(where, metadata, masked=session.masked).profile_shapes(metadata, largest)
     folder = engines_folder() / _key(first, path, profile).folder
@@ -120,7 +121,7 @@ def placement_for(where: Placement, path: Path, largest: int) -> Placement:
 
 
 def options(compiler: Compiler, folder: Path, name: str, profile: Sequence[Shape]) -> dict[str, str]:
-    """What a compiler is told for a model whose input has this name."""
+    """Return a compiler's options for a model: the cache in `folder`, and the `profile` of the input called `name`."""
     sizes = ["x".join(map(str, shape)) for shape in profile]
     ranges = {
         compiler.profile.format(end): f"{name}:{size}" for end, size in zip(("min", "opt", "max"), sizes, strict=True)
@@ -129,22 +130,25 @@ def options(compiler: Compiler, folder: Path, name: str, profile: Sequence[Shape
 
 
 def build_command(where: Placement) -> str:
-    """What builds the engines of a placement."""
+    """Return the command that builds the engines of a placement."""
     providers = " ".join(f"--provider {each}" for each in where.providers if each.name in COMPILERS)
     return f"ocr-onnx build {providers} --mode {where.mode}"
 
 
 def build_providers(device: str | None, providers: Sequence[ProviderLike]) -> list[Provider]:
-    """The providers to build with: those given, on the GPU that `device` names; none given: the compiler that is here, and CUDA.
+    """Return the providers to build engines with, on the GPU that `device` names.
 
-    Raises OptionError where it is no one GPU or none of them compiles, DeviceUnavailableError where none is here.
+    If no `providers` are given, these are the installed compiler and CUDA. Raises OptionError if `device` is not a single
+    GPU or no provider is a compiler, and DeviceUnavailableError if no compiler is installed.
     """
     wanted = Device.parse("gpu" if device is None else device)
     if wanted.kind != "gpu" or len(wanted.indices) > 1:
         raise OptionError(f"device is {device!r}: engines are built on one GPU, such as gpu or gpu:1")
     given = [provider(each) for each in providers] or _installed_compiler()
     if not {each.name for each in given} & COMPILERS.keys():
-        raise OptionError(f"{', '.join(each.name for each in given)}: engines are those of {' and '.join(COMPILERS)}")
+        raise OptionError(
+            f"{', '.join(each.name for each in given)} cannot build engines: give {' or '.join(COMPILERS)}"
+        )
     if device is None:
         return given
     number = {key: {each.device: str(wanted.indices[0])} for key, each in COMPILERS.items()}
@@ -153,13 +157,13 @@ def build_providers(device: str | None, providers: Sequence[ProviderLike]) -> li
 
 
 def engine_files() -> dict[Path, int]:
-    """The files of all engines, and their sizes in bytes."""
+    """Return the files of all engines and their sizes in bytes."""
     files = (path for path in sorted(engines_folder().rglob("*")) if path.is_file() and path.name != COMPARED)
     return {path: path.stat().st_size for path in files}
 
 
 def comparisons() -> dict[Path, str]:
-    """By the folders of all engines, what became of their comparison with the CPU."""
+    """Return, for each engine's folder, a sentence with the result of its comparison with the CPU."""
     found = {path.parent: json.loads(path.read_text("utf-8")) for path in sorted(engines_folder().rglob(COMPARED))}
     return {
         folder: f"{each['model']}: {each['differing']} of {each['decisions']} decisions differ from the CPU's"
@@ -168,7 +172,7 @@ def comparisons() -> dict[Path, str]:
 
 
 def _folder(where: Placement) -> Path | None:
-    """Where the engine is kept that a placement of `placement_for` is for; None where there is none of ours."""
+    """Return the engine's folder in a placement that `placement_for` returned; None if the cache is not ours."""
     first = where.providers[0]
     compiler = COMPILERS.get(first.name)
     kept = [] if compiler is None else [Path(first.options[key]) for key in compiler.caching if key in first.options]
@@ -176,13 +180,16 @@ def _folder(where: Placement) -> Path | None:
 
 
 def _is_built(folder: Path, compiler: Compiler) -> bool:
-    """Whether there is an engine that was compared."""
+    """Whether the folder contains an engine that was compared with the CPU."""
     made = {path.name for path in folder.glob(compiler.files)} - {COMPARED}
     return bool(made) and (folder / COMPARED).exists()
 
 
 def _compare(session: Session, path: Path, where: Placement, compare: Compare, at: tuple[int, Path]) -> None:
-    """Note how an engine differs from the CPU; remove it, and raise EngineRefusedError, where that is by more than MAX_DIFFERING_SHARE."""
+    """Compare an engine with the CPU and write COMPARED.
+
+    Removes the engine and raises EngineRefusedError if more than MAX_DIFFERING_SHARE of the decisions differ.
+    """
     largest, folder = at
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     reference = Session(path, threads=cpu_count(), masked=session.masked)
@@ -194,15 +201,18 @@ def _compare(session: Session, path: Path, where: Placement, compare: Compare, a
         lowered = " and ".join(_reduced_precisions(first))
         cure = f"leave out {lowered or first.name}"
         raise EngineRefusedError(
-            f"{metadata.name} as {first.name} compiled it decides otherwise than on the CPU in {differing} of "
-            f"{decisions} cases on the sample page, and {MAX_DIFFERING_SHARE:.0%} is the limit: it is not kept; {cure}"
+            f"the engine of {first.name} for {metadata.name} was deleted: on the sample page, {differing} of {decisions} "
+            f"decisions differ from the CPU's, and the limit is {MAX_DIFFERING_SHARE:.0%}; {cure}"
         )
     record = {"model": metadata.name, "differing": differing, "decisions": decisions}
     (folder / COMPARED).write_text(json.dumps(record) + "\n", "utf-8")
 
 
 def _installed_compiler() -> list[Provider]:
-    """The compiler that is here, TensorRT with CUDA for what it cannot do; raises DeviceUnavailableError with why there is none."""
+    """Return the installed compiler; TensorRT is followed by CUDA for the operators that it does not support.
+
+    Raises DeviceUnavailableError with the reasons if there is none.
+    """
     reasons = []
     for name, rest in ((TENSORRT_PROVIDER, [CUDA_PROVIDER]), (TENSORRT_RTX_PROVIDER, [])):
         try:
@@ -215,7 +225,7 @@ def _installed_compiler() -> list[Provider]:
 
 
 def _key(first: Provider, path: Path, profile: tuple[Shape, Shape, Shape]) -> EngineKey:
-    """The key of a model's engine on this machine."""
+    """Return the key of a model's engine on this machine."""
     compiler = COMPILERS[first.name]
     if first.name == TENSORRT_PROVIDER:
         version = libraries.tensorrt_version()
@@ -228,28 +238,34 @@ def _key(first: Provider, path: Path, profile: tuple[Shape, Shape, Shape]) -> En
 
 
 def _reduced_precisions(first: Provider) -> list[str]:
-    """Those of PRECISIONS that are on."""
+    """Return the options in PRECISIONS that are on."""
     return [key for key in PRECISIONS if first.options.get(key, "").lower() in {"1", "true"}]
 
 
 def _fallback(where: Placement, model: str) -> Placement:
-    """The placement without its compiler; says so."""
+    """Return the placement without its compiler, and log a warning.
+
+    Raises DeviceUnavailableError if the placement has no other GPU provider and CUDA is not available.
+    """
     name = where.providers[0].name
     try:
         other = _without(where)
     except DeviceUnavailableError as error:
         raise DeviceUnavailableError(
-            f"{name} has no engine for {model}, and CUDA is not there meanwhile ({error}); to build it: {build_command(where)}"
+            f"{name} has no engine for {model}, and CUDA is not available as a fallback ({error}); to build it: {build_command(where)}"
         ) from error
-    meanwhile = other.providers[0].name
+    used = other.providers[0].name
     logger.warning(
-        "%s has no engine for %s, which runs on %s; to build it: %s", name, model, meanwhile, build_command(where)
+        "%s has no engine for %s, which runs on %s; to build it: %s", name, model, used, build_command(where)
     )
     return other
 
 
 def _without(where: Placement) -> Placement:
-    """What comes after the compiler, or CUDA on the same GPU where that is the CPU or nothing."""
+    """Return the placement without its compiler; if only the CPU or nothing is left, CUDA on the same GPU.
+
+    Raises DeviceUnavailableError if CUDA is needed and not available.
+    """
     first, *rest = where.providers
     if rest and rest[0].name != CPU_PROVIDER:
         return replace(where, providers=tuple(rest))

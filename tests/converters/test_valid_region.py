@@ -28,7 +28,8 @@ from ocr_onnx.runtime.providers import CPU, Placement
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.tensorrt import MAX_DIFFERING_SHARE
 from ocr_onnx.stages import recognition
-from ocr_onnx.stages.calibration import difference, sample_page, split_lines
+from ocr_onnx.stages.calibration import difference
+from ocr_onnx.stages.sample_page import sample_page, split_lines
 
 DETECTOR, RECOGNIZER = "PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"
 

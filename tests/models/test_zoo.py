@@ -56,7 +56,7 @@ def test_a_model_may_be_a_file(tmp_path: Path) -> None:
 
 
 def test_a_model_in_the_wrong_place_is_refused() -> None:
-    with pytest.raises(ModelError, match="PP-OCRv5_mobile_rec does text_recognition, not text_detection"):
+    with pytest.raises(ModelError, match="PP-OCRv5_mobile_rec is a model for text_recognition, not for text_detection"):
         OCR(models=Models(text_detection="PP-OCRv5_mobile_rec"))
 
 

@@ -147,7 +147,7 @@ def test_boxes_that_take_more_than_the_limit_are_not_cut_out(monkeypatch: pytest
     crowded = copy.copy(ocr)
     monkeypatch.setattr(crowded, "detect", lambda *_: [whole] * 200)
     monkeypatch.setattr(memory, "left", lambda: 500 * 2**20)
-    with pytest.raises(NotEnoughMemoryError, match="cutting out 200 boxes would take about 572 MB"):
+    with pytest.raises(NotEnoughMemoryError, match="cropping 200 boxes would take about 572 MB"):
         crowded.predict(np.zeros((1000, 1000, 3), np.uint8))
 
 

@@ -247,7 +247,7 @@ def test_an_engine_that_decides_otherwise_than_the_cpu_is_not_kept(
     machine.harm = harm
     half = Placement((Provider(TENSORRT_PROVIDER, {"trt_fp16_enable": "1"}),), "test", build_missing=True)
     with pytest.raises(
-        EngineRefusedError, match=rf"{name} .* 2% is the limit: it is not kept; leave out trt_fp16_enable$"
+        EngineRefusedError, match=rf"{name} was deleted: .* the limit is 2%; leave out trt_fp16_enable$"
     ):
         tensorrt_module.load(half, store.find(name), 1, 1280, difference)
     assert not list(tensorrt_module.engines_folder().iterdir())
@@ -305,7 +305,7 @@ def test_build_makes_the_engines_of_a_pipeline_and_says_what_was_written(machine
 
 
 def test_build_is_for_what_compiles_and_for_one_gpu(machine: Machine) -> None:
-    with pytest.raises(OptionError, match="engines are those of TensorrtExecutionProvider and Nv"):
+    with pytest.raises(OptionError, match="cannot build engines: give TensorrtExecutionProvider or Nv"):
         tensorrt_module.build_providers(None, [CUDA_PROVIDER])
     for device in ("cpu", "gpu:0,1"):
         with pytest.raises(OptionError, match="engines are built on one GPU"):

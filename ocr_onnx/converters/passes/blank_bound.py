@@ -34,7 +34,7 @@ from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.stages import recognition
-from ocr_onnx.stages.calibration import sample_page, split_lines, variants
+from ocr_onnx.stages.sample_page import sample_page, split_lines, variants
 
 Matrix = NDArray[np.float64]
 

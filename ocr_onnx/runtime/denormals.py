@@ -1,4 +1,4 @@
-"""Weights that training let decay to nothing, made nothing: numbers too small for the processor to be fast with."""
+"""Sets weights that are close to zero to zero: on denormal numbers a CPU is slow."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from ocr_onnx.models.protobuf import fields
 
 SMALLEST_WEIGHT = 1e-30
-"""A weight nearer to 0 than this adds nothing to a sum of float32 of any size that matters.
+"""Weights with a smaller absolute value do not change a float32 sum of relevant size.
 
-Below 1.2e-38 float32 is denormal, and an operation on it, or with such a result, takes about a hundred cycles instead of
-one. A third of the weights of PP-OCRv5_mobile_det's widest convolution lie below SMALLEST_WEIGHT, so that it ran at a fortieth of
+Float32 numbers below 1.2e-38 are denormal: an operation with a denormal operand or result takes about a hundred cycles instead
+of one. A third of the weights of PP-OCRv5_mobile_det's widest convolution are below SMALLEST_WEIGHT, so it ran at a fortieth of
 its speed.
 """
 
@@ -21,17 +21,17 @@ NODE, INITIALIZER = 1, 5
 ATTRIBUTE, OPERATOR = 5, 4
 TENSOR = 5
 DIMS, DATA_TYPE, RAW_DATA = 1, 2, 9
-"""Numbers of fields in ONNX's ModelProto, GraphProto, NodeProto, AttributeProto and TensorProto."""
+"""Field numbers in ONNX's ModelProto, GraphProto, NodeProto, AttributeProto and TensorProto."""
 
 CONSTANT = b"Constant"
-"""The operator in which exports as paddle2onnx writes them keep their weights."""
+"""The operator that contains the weights in paddle2onnx's exports."""
 
 FLOAT = 1
-"""TensorProto's number for float32."""
+"""TensorProto's code for float32."""
 
 
 def without_denormals(model: bytes) -> bytes:
-    """An ONNX file's contents with weights smaller than SMALLEST_WEIGHT as 0; what is no ONNX file is given back as it is."""
+    """Return an ONNX file's contents with weights below SMALLEST_WEIGHT set to 0; other contents are returned unchanged."""
     try:
         spans = list(_weights(model))
     except (IndexError, ValueError):
@@ -47,7 +47,7 @@ def without_denormals(model: bytes) -> bytes:
 
 
 def _weights(model: bytes) -> Iterator[tuple[int, int]]:
-    """Where the numbers of each float32 constant of two axes or more start and end; fewer axes are biases, bounds."""
+    """Yield (start, end) of the values of each float32 constant with two or more axes; with fewer axes it is a bias or limit."""
     for kind, start, end in fields(model, 0, len(model)):
         if kind == GRAPH:
             for member, first, last in fields(model, start, end):
@@ -58,7 +58,7 @@ def _weights(model: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _constant(model: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Where the numbers of a NodeProto start and end, if it is a constant of weights."""
+    """Yield (start, end) of the values of a NodeProto, if it is a constant with weights."""
     members = list(fields(model, start, end))
     if any(field == OPERATOR and model[first:last] == CONSTANT for field, first, last in members):
         for field, first, last in members:
@@ -69,11 +69,11 @@ def _constant(model: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _numbers(model: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Where the numbers of a TensorProto start and end, if it is of weights."""
+    """Yield (start, end) of the values of a TensorProto, if it contains weights."""
     axes, kind, span = 0, 0, (0, 0)
     for field, first, last in fields(model, start, end):
         if field == DIMS:
-            # One number at a time, or all packed into one field; of the latter a last byte each has its high bit clear.
+            # One varint, or all of them packed into one field; the last byte of each has its high bit clear.
             axes += sum(byte < 0x80 for byte in model[first:last])
         elif field == DATA_TYPE:
             kind = model[first]

@@ -1,4 +1,4 @@
-"""Shared libraries that execution providers need, and what the loader says of them."""
+"""Shared libraries of execution providers, and the loader's messages about missing ones."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ocr_onnx.runtime.provider_specs import DRIVER, TENSORRT_LIBRARIES, spec_of
 
 
 def needed(provider: str, cuda: str = "") -> list[str]:
-    """The libraries of a provider in a wheel made for a version of CUDA, such as 13.0; on Linux alone they are known."""
+    """Return the libraries of a provider in a wheel built for a CUDA version such as 13.0; known on Linux only."""
     if sys.platform != "linux":
         return []
     return [name.format(cuda=cuda.partition(".")[0]) for name in spec_of(provider).libraries]
 
 
 def missing(names: Iterable[str]) -> dict[str, str]:
-    """Those that cannot be loaded, each with the loader's message; the others are loaded then."""
+    """Load libraries; return those that cannot be loaded, with the loader's messages."""
     found: dict[str, str] = {}
     for name in names:
         try:
@@ -29,7 +29,7 @@ def missing(names: Iterable[str]) -> dict[str, str]:
 
 
 def tensorrt_version(load: Callable[[str], Any] = ctypes.CDLL) -> str:
-    """The version of TensorRT, such as 10.13.2; empty where it is not here."""
+    """Return the version of TensorRT, such as 10.13.2; empty if it is not installed."""
     try:
         number: int = load(TENSORRT_LIBRARIES[0]).getInferLibVersion()
     except OSError:
@@ -38,7 +38,7 @@ def tensorrt_version(load: Callable[[str], Any] = ctypes.CDLL) -> str:
 
 
 def gpu_name(index: int, load: Callable[[str], Any] = ctypes.CDLL) -> str:
-    """What NVIDIA's driver calls a GPU; empty where there is no driver, or no such GPU."""
+    """Return a GPU's name from NVIDIA's driver; empty if there is no driver or no such GPU."""
     try:
         driver = load(DRIVER)
     except OSError:

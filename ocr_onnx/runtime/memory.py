@@ -1,4 +1,4 @@
-"""How much memory this process may still take, so that a page that would end it is refused; and giving some back."""
+"""Memory limits of this process, checked so that a page that would exceed them is refused; and releasing freed memory."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ logger = logging.getLogger(__name__)
 MEGABYTE = 2**20
 
 CHECK_THRESHOLD = 2**27
-"""Bytes; below this the limits are not looked up, which takes nearly a millisecond."""
+"""In bytes. Smaller amounts are not checked, because a check takes nearly a millisecond."""
 
 UNLIMITED = 2**60
-"""A control group of the older kind writes a number near 2**63 for no limit."""
+"""A cgroup v1 without a limit reports a number near 2**63, in bytes."""
 
 
 def require(needed: int, what: str, cure: str) -> None:
-    """Raise NotEnoughMemoryError where `needed` bytes pass this process's limit; warn where the machine lacks them.
+    """Raise NotEnoughMemoryError if `needed` bytes exceed this process's limit; warn if the machine has less available.
 
-    Less than CHECK_THRESHOLD is always granted.
+    Amounts below CHECK_THRESHOLD are not checked. `what` and `cure` are parts of the message.
     """
     if needed < CHECK_THRESHOLD:
         return
     allowed = remaining()
     if allowed is not None and needed > allowed:
         raise NotEnoughMemoryError(
-            f"{what} would take about {needed // MEGABYTE} MB, and this process may take {allowed // MEGABYTE} MB more: {cure}"
+            f"{what} would take about {needed // MEGABYTE} MB, but this process may take only {allowed // MEGABYTE} MB more: {cure}"
         )
     free = available()
     if free is not None and needed > free:
         logger.warning(
-            "%s will take about %d MB, and the machine has %d MB left: %s",
+            "%s will take about %d MB, but the machine has only %d MB available: %s",
             what,
             needed // MEGABYTE,
             free // MEGABYTE,
@@ -46,26 +46,26 @@ def require(needed: int, what: str, cure: str) -> None:
 
 
 def remaining(proc: Path = Path("/proc/self"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """How many bytes this process may take before its limit (of addresses, or its control group's); None: no limit."""
+    """Return the bytes that this process may still allocate (limit of address space or cgroup); None: no limit."""
     known = [limit for limit in (_address_space_left(proc), _cgroup_left(proc, groups)) if limit is not None]
     return max(min(known), 0) if known else None
 
 
 def available(file: Path = Path("/proc/meminfo")) -> int | None:
-    """How many bytes the machine can give without swapping; None where that is not to be known."""
+    """Return the bytes that the machine can provide without swapping; None if unknown."""
     found = re.search(r"MemAvailable:\s+(\d+) kB", _read(file))
     return int(found[1]) * 1024 if found else None
 
 
 def trim_heap() -> None:
-    """Have the C library give the system what it keeps of what was freed, where it is glibc."""
+    """Release freed memory from the C library's heap to the system (glibc only)."""
     if sys.platform == "linux":
         with suppress(AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
 
 
 def _address_space_left(proc: Path) -> int | None:
-    """What `ulimit -v` leaves."""
+    """Return the bytes that `ulimit -v` leaves; None: no limit."""
     if sys.platform == "win32":
         return None
     import resource
@@ -76,7 +76,7 @@ def _address_space_left(proc: Path) -> int | None:
 
 
 def _cgroup_left(proc: Path, groups: Path) -> int | None:
-    """What the limit of the control group leaves; files that the kernel keeps in memory do not count."""
+    """Return the bytes that the cgroup's limit leaves; the kernel's file cache does not count. None: no limit."""
     for folder, limit, usage, file_key in _cgroup_files(proc, groups):
         allowed = _read(folder / limit).strip()
         if allowed.isdecimal() and int(allowed) < UNLIMITED:
@@ -86,7 +86,7 @@ def _cgroup_left(proc: Path, groups: Path) -> int | None:
 
 
 def _cgroup_files(proc: Path, groups: Path) -> list[tuple[Path, str, str, str]]:
-    """(folder, file of the limit, file of the usage, key of kept files) of this process's groups, both kinds."""
+    """Return (folder, limit file, usage file, file cache key) of this process's cgroups, versions 2 and 1."""
     newer = ("memory.max", "memory.current", "inactive_file")
     older = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
     places = []

@@ -1,4 +1,4 @@
-"""What of a model's file ONNX Runtime is given on a device."""
+"""Selects the graph that ONNX Runtime gets on a device: a model file may contain replacement nodes for CPUs and GPUs."""
 
 from __future__ import annotations
 
@@ -10,44 +10,45 @@ from ocr_onnx.models.protobuf import field, fields, read_varint, start_of_field,
 from ocr_onnx.runtime.denormals import GRAPH, NODE, without_denormals
 
 PRODUCER = "ocr-onnx"
-"""The producer's name in the files that our converter makes."""
+"""The producer's name in files from our converter."""
 
 PRODUCER_NAME = 2
-"""A field's number in ONNX's ModelProto."""
+"""The field number of `producer_name` in ONNX's ModelProto."""
 
 CPU_FIELD = 99
-"""A number that ModelProto has no field of, so that other programs pass over it; some refuse a file with one above 100.
+"""The number of fields with replacement nodes for CPUs.
 
-Fields of this number stand before all others: nodes that a CPU is given in place of some of the graph's. A program that writes the
-file anew leaves them out or puts them at its end, where they count for nothing, as it may have changed the graph.
+ModelProto has no field of this number, so other programs ignore it; some refuse a file with a number above 100. These fields
+are at the start of the file. A program that rewrites the file omits them or moves them to the end, where they are ignored,
+because that program may have changed the graph.
 """
 
 GPU_FIELD = 98
-"""The number of such a field for GPUs: nodes that read pictures which end before the tensor does (ocr_onnx.converters.passes.valid_region)."""
+"""The number of fields with replacement nodes for GPUs, which mask padding (ocr_onnx.converters.passes.valid_region)."""
 
 
 class Replacement(NamedTuple):
-    """What such a field holds."""
+    """The contents of a replacement field."""
 
     number: int
     """CPU_FIELD or GPU_FIELD."""
     first: int
     after: int
-    """It stands for the graph's nodes from the one with the number `first` to before `after`."""
+    """It replaces the graph's nodes from index `first` to before index `after`."""
     start: int
     end: int
-    """Where its own stand in the file: a ModelProto with nothing but nodes and constants."""
+    """The position of the new nodes in the file: a ModelProto that contains only nodes and constants."""
 
 
 def replacement_field(number: int, first: int, after: int, part: bytes) -> bytes:
-    """What stands before a model's file to put `part`, a ModelProto, in the place of nodes on a CPU or GPU; the first of them first."""
+    """Return the field that replaces nodes by `part`, a ModelProto. Fields precede the model's file, in the order of nodes."""
     return field(number, varint(first) + varint(after) + part)
 
 
 def model_for_device(model: bytes, *, on_cpu: bool = True, masked: bool = False) -> bytes:
-    """A model's contents for a device: of ours with its own nodes, of others without weights that are almost nothing.
+    """Return a model's contents for a device: files of our converter with its replacement nodes, others without denormals.
 
-    `masked`: with the nodes for GPUs, where it has any, whatever the device.
+    `masked` selects the nodes for GPUs, which mask padding, on any device, if the file contains them.
     """
     wanted = GPU_FIELD if masked else CPU_FIELD if on_cpu else None
     try:
@@ -64,7 +65,7 @@ def model_for_device(model: bytes, *, on_cpu: bool = True, masked: bool = False)
 
 
 def has_padding_mask(model: bytes) -> bool:
-    """Whether a file of ours has nodes for GPUs."""
+    """Whether a file of our converter contains nodes that mask padding."""
     try:
         return any(each.number == GPU_FIELD for each in _replacements(model) or ())
     except (IndexError, ValueError):
@@ -72,7 +73,7 @@ def has_padding_mask(model: bytes) -> bool:
 
 
 def _replacements(model: bytes) -> list[Replacement] | None:
-    """What stands before a file of ours; None for those of others."""
+    """Return the replacement fields of a file of our converter; None for other files."""
     found = list(fields(model, 0, len(model)))
     names = (model[start:end] for number, start, end in found if number == PRODUCER_NAME)
     if next(names, b"") != PRODUCER.encode():
@@ -87,7 +88,7 @@ def _read(model: bytes, number: int, start: int, end: int) -> Replacement:
 
 
 def _replaced(model: bytes, plain: int, replaced: Sequence[Replacement]) -> Iterator[bytes | memoryview]:
-    """The pieces of a model with some nodes replaced: its graph stands in parts, which ONNX Runtime reads as one."""
+    """Yield the parts of a model with nodes replaced: the graph is split into several fields, which ONNX Runtime merges."""
     view = memoryview(model)
     before = plain
     for number, start, end in fields(model, plain, len(model)):
@@ -105,7 +106,7 @@ def _replaced(model: bytes, plain: int, replaced: Sequence[Replacement]) -> Iter
 def _parts(
     model: bytes, start: int, end: int, replaced: Sequence[Replacement]
 ) -> Iterator[tuple[int, int, memoryview | bytes]]:
-    """(start, end, what comes after it) of what is left of the graph that stands from `start` to `end`."""
+    """Yield (start, end, replacement after it) of the remaining parts of the graph in the file from `start` to `end`."""
     view, waiting = memoryview(model), iter(replaced)
     each = next(waiting, None)
     before, nodes = start, 0

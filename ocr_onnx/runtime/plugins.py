@@ -1,4 +1,4 @@
-"""Plug-in providers for ONNX Runtime: the packages of them that are installed."""
+"""Installed packages with plug-in execution providers for ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PREFIX = "onnxruntime-ep-"
-"""What the names of such packages begin with. Each has `get_library_path` and `get_ep_names`, after ONNX Runtime's rules
+"""The start of these packages' names. Each has `get_library_path` and `get_ep_names`, according to ONNX Runtime's rules
 for packages of plug-ins: https://onnxruntime.ai/docs/execution-providers/plugin-ep-libraries/packaging.html."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A package with execution providers."""
+    """A package with plug-in execution providers."""
 
     distribution: str
     version: str
     providers: tuple[str, ...]
-    """Their names."""
+    """The names of the providers."""
     library: str
     """The path of the shared library that ONNX Runtime loads."""
 
 
 def installed() -> list[Plugin]:
-    """Those on this machine, by name; one that cannot be imported is named in the log."""
+    """Return the installed plug-ins, sorted by name; log a warning for those that cannot be imported."""
     from importlib.metadata import distributions
 
     found: dict[str, Plugin] = {}
@@ -44,11 +44,11 @@ def installed() -> list[Plugin]:
 
 
 def _plugins(name: str, distribution: Distribution) -> Iterator[Plugin]:
-    """What a distribution's modules say of themselves; those that only require others have none."""
+    """Yield the plug-ins that a distribution's modules describe; none for distributions that only require others."""
     files = distribution.files or []
     for module in sorted({file.parts[0] for file in files if len(file.parts) == 2 and file.name == "__init__.py"}):
         try:
             package = importlib.import_module(module)
             yield Plugin(name, distribution.version, tuple(package.get_ep_names()), str(package.get_library_path()))
         except (ImportError, AttributeError, OSError, RuntimeError) as error:
-            logger.warning("%s offers no execution provider: %s; install it anew", name, error)
+            logger.warning("%s has no usable execution provider: %s; install it again", name, error)

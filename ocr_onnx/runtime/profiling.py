@@ -1,4 +1,4 @@
-"""Where the time goes: spans of work, each with its wall and processor time, as a table or for a trace viewer.
+"""Profiling: spans of work with wall time and CPU time, as a table or as a trace file.
 
 with profiling.record() as profile:
     ocr.predict("page.png")
@@ -26,33 +26,33 @@ Result = TypeVar("Result")
 
 
 class Span(NamedTuple):
-    """One piece of work, in nanoseconds."""
+    """One piece of work; times in nanoseconds."""
 
     name: str
     thread: int
     start: int
     wall: int
     cpu: int
-    """Of its own thread."""
+    """The CPU time of its thread."""
     own: int
-    """`cpu` less that of the spans within this one."""
+    """`cpu` without the CPU time of the spans inside this one."""
 
 
 @dataclass(slots=True)
 class Profile:
-    """What `record` saw. Read it once recording is over."""
+    """The recorded spans. Read it after recording has ended."""
 
     spans: list[Span] = field(default_factory=list)
     wall: int = 0
-    """Nanoseconds from start to end."""
+    """The wall time of the recording, in nanoseconds."""
     cpu: int = 0
-    """Of all threads of the process."""
+    """The CPU time of all threads of the process, in nanoseconds."""
 
     def table(self) -> str:
-        """A row a name: calls, wall and processor time in ms, the share of the latter; the costliest first.
+        """Return a table with one row per name: calls, wall time and CPU time in ms, and share of the CPU time, highest first.
 
-        Wall time counts waiting and what lies within; processor time does not. What is used outside of spans is that of
-        the threads that ONNX Runtime and OpenCV start for one call, and of the caller.
+        Wall time includes waiting and nested spans; CPU time excludes both. CPU time outside of spans is that of the threads
+        that ONNX Runtime and OpenCV start for a call, and of the caller.
         """
         rows: dict[str, list[int]] = {}
         for span in self.spans:
@@ -71,7 +71,7 @@ class Profile:
         return f"{name:32}{calls:>8}{waited:>11}{cpu / 1e6:>11.1f}{cpu / max(self.cpu, 1):>8.1%}"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the spans as Chrome's trace events, times in microseconds; raises OutputError where that fails."""
+        """Write the spans as Chrome trace events, with times in microseconds; raise OutputError if writing fails."""
         begin = min((span.start for span in self.spans), default=0)
         events = [
             {
@@ -88,19 +88,19 @@ class Profile:
         try:
             Path(path).write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}), "utf-8")
         except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error.strerror}; name another file") from error
+            raise OutputError(f"{path} cannot be written: {error.strerror}; choose another file") from error
 
 
 _profile: Profile | None = None
 _recording = threading.Lock()
 _within = threading.local()
-"""`.cpu`: what the spans within the one that this thread is in have used so far."""
+"""`.cpu`: the CPU time, in nanoseconds, of the finished spans inside this thread's current span."""
 
 
 @contextmanager
 def record() -> Iterator[Profile]:
-    """Record what all threads of the process do, one recording at a time; raises OptionError where one is going on."""
-    global _profile  # noqa: PLW0603 all threads are seen, those of pools too
+    """Record the spans of all threads of the process; raise OptionError if a recording is already in progress."""
+    global _profile  # noqa: PLW0603 all threads are recorded, including those of pools
     if not _recording.acquire(blocking=False):
         raise OptionError("a profile is being recorded already: end that one first")
     profile = _profile = Profile()
@@ -115,7 +115,7 @@ def record() -> Iterator[Profile]:
 
 @contextmanager
 def span(name: str) -> Iterator[None]:
-    """Note the work within as a span, where a profile is recorded."""
+    """Record the code inside the `with` block as a span, if a profile is being recorded."""
     profile = _profile
     if profile is None:
         yield
@@ -132,7 +132,7 @@ def span(name: str) -> Iterator[None]:
 
 
 def timed(name: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """Decorate a function: each call is a span, where a profile is recorded, and costs next to nothing elsewhere."""
+    """Decorate a function: record each call as a span; without a recording, this costs almost nothing."""
 
     def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""What is known of ONNX Runtime's execution providers. To add a provider, or an option of one, add to SPECS."""
+"""Facts about ONNX Runtime's execution providers. To add a provider or a default option of one, add to SPECS."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 TENSORRT_RTX_PROVIDER = "NvTensorRTRTXExecutionProvider"
 
 THREADS = "{threads}"
-"""In the value of an option: the number of threads that a call of the session may use."""
+"""A placeholder in the value of an option: the number of threads of the session's calls."""
 
 DEVICE_NUMBER = "device"
-"""An option of ours, for plug-in providers: the number, from 0, of the device among those that the plug-in offers."""
+"""An option of ocr-onnx for plug-in providers: the index of the device, from 0, among those that the plug-in offers."""
 
 ENGINE_FOLDER = "{folder}"
-"""In the value of an option: the folder for the engines of one model."""
+"""A placeholder in the value of an option: the folder for the engines of one model."""
 
 DRIVER = "libcuda.so.1"
-"""The library of NVIDIA's driver; the others come in packages."""
+"""The library of NVIDIA's driver; the other libraries come from packages."""
 
 CUDA_LIBRARIES = (
     DRIVER,
@@ -41,12 +41,12 @@ TENSORRT_LIBRARIES = ("libnvinfer.so.10", "libnvonnxparser.so.10")
 
 @dataclass(frozen=True, slots=True)
 class ProviderOption:
-    """A value that a provider's option has unless the user sets it."""
+    """The default value of a provider's option."""
 
     key: str
     value: str
     mode: Mode | None = None
-    """The mode in which it applies; None: both."""
+    """The mode in which it applies; None: in both."""
     since: tuple[int, int] = (0, 0)
     """The first version of ONNX Runtime for which it applies."""
     before: tuple[int, int] = (99, 0)
@@ -55,18 +55,18 @@ class ProviderOption:
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
-    """How a provider that compiles models to engines is told the input shapes and the cache."""
+    """The options with which a provider that compiles models to engines gets the input shapes and the cache."""
 
     short: str
-    """Its name in the names of engines' folders."""
+    """Its name in the names of engine folders."""
     device: str
     """The option that selects the GPU."""
     profile: str
-    """The name of the options for the least, usual and largest shape, with {} for min, opt and max."""
+    """The name of the options for the minimum, typical and maximum shape, with {} for min, opt and max."""
     caching: Mapping[str, str]
-    """The options that keep engines on disk."""
+    """The options that cache engines on disk."""
     files: str
-    """The pattern of the engines' files."""
+    """The pattern of the names of engine files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +75,18 @@ class ProviderSpec:
 
     name: str
     gpu: bool = False
-    """Whether it prefers few large calls, one after the other, to one call for each core."""
+    """Whether it is faster with a small number of large calls, one after the other, than with one call per core."""
     build: str = ""
-    """The requirement of a build of ONNX Runtime that has it, which replaces the installed one."""
+    """The requirement for a build of ONNX Runtime with this provider, which replaces the installed one."""
     plugin: str = ""
-    """The package of the plug-in that has it, which is installed beside ONNX Runtime."""
+    """The package of the plug-in with this provider, installed in addition to ONNX Runtime."""
     system: str = ""
-    """The only operating system that has it."""
+    """The only operating system on which it exists."""
     libraries: tuple[str, ...] = ()
-    """The shared libraries that it needs on Linux; {cuda} stands for CUDA's major version."""
+    """The shared libraries that it needs on Linux; {cuda} is replaced by CUDA's major version."""
     options: tuple[ProviderOption, ...] = ()
     compiler: Compiler | None = field(default=None)
-    """For providers whose engines `ocr-onnx build` builds ahead."""
+    """For providers whose engines `ocr-onnx build` builds in advance."""
 
 
 SPECS: Mapping[str, ProviderSpec] = {
@@ -98,12 +98,12 @@ SPECS: Mapping[str, ProviderSpec] = {
             gpu=True,
             build="'ocr-onnx[gpu]'",
             libraries=CUDA_LIBRARIES,
-            # From CUDA's documentation and public reports: not measured on a GPU.
+            # According to CUDA's documentation and public reports; not measured on a GPU.
             options=(
-                # An arena that doubles takes most of a GPU's memory after a few page sizes.
+                # An arena that grows by doubling occupies most of a GPU's memory after a few page sizes.
                 ProviderOption("arena_extend_strategy", "kSameAsRequested"),
-                # EXHAUSTIVE times every algorithm at every new size. Since 1.20 DEFAULT means cuDNN's fallback engines,
-                # which are slow, and HEURISTIC asks cuDNN which is best; before, HEURISTIC searched and DEFAULT took
+                # EXHAUSTIVE measures every algorithm at every new size. Since 1.20, DEFAULT means cuDNN's fallback engines,
+                # which are slow, and HEURISTIC asks cuDNN for the best one; before, HEURISTIC searched and DEFAULT used
                 # one algorithm at once: https://github.com/microsoft/onnxruntime/issues/22705
                 ProviderOption("cudnn_conv_algo_search", "HEURISTIC", since=(1, 20)),
                 ProviderOption("cudnn_conv_algo_search", "DEFAULT", before=(1, 20)),
@@ -136,7 +136,7 @@ SPECS: Mapping[str, ProviderSpec] = {
             gpu=True,
             plugin="onnxruntime-ep-nv-tensorrt-rtx-cu13",
             libraries=(DRIVER,),
-            # From the plug-in's own list of options.
+            # According to the plug-in's list of options.
             compiler=Compiler(
                 "tensorrt-rtx",
                 DEVICE_NUMBER,
@@ -148,7 +148,7 @@ SPECS: Mapping[str, ProviderSpec] = {
         ProviderSpec(
             OPENVINO_PROVIDER,
             plugin="onnxruntime-ep-openvino",
-            # By default it computes in bfloat16 if the processor can, which changes texts (docs/devices.md).
+            # By default it computes in bfloat16 if the processor supports it, which changes texts (docs/devices.md).
             options=(
                 ProviderOption(
                     "load_config",
@@ -166,10 +166,10 @@ SPECS: Mapping[str, ProviderSpec] = {
 
 
 def spec_of(name: str) -> ProviderSpec:
-    """What is known of a provider; of an unknown one, its name."""
+    """Return the facts about a provider; for an unknown one, only its name."""
     return SPECS.get(name, ProviderSpec(name))
 
 
 def compilers() -> dict[str, Compiler]:
-    """The compilers by the names of their providers."""
+    """Return the compilers by provider name."""
     return {spec.name: spec.compiler for spec in SPECS.values() if spec.compiler is not None}

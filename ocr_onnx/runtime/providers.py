@@ -1,4 +1,4 @@
-"""Where models run, as data: devices, the execution providers of ONNX Runtime that each stands for, their options."""
+"""Devices, ONNX Runtime's execution providers with their options, and the placement of models on them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Provider:
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
-    """Its own; others are as SPECS, then ONNX Runtime, has them."""
+    """Options given by the user; the defaults of SPECS and then of ONNX Runtime apply to the others."""
 
     @classmethod
     def parse(cls, text: str) -> Provider:
-        """Read `NAME` or `NAME:key=value,key=value`; a comma within a value is one that no `key=` follows."""
+        """Read `NAME` or `NAME:key=value,key=value`; a comma that no `key=` follows is part of the value."""
         name, colon, rest = text.partition(":")
         pairs = [pair.partition("=") for pair in re.split(r",(?=[\w.]+=)", rest)] if colon else []
         if not name or not all(key and equals for key, equals, _ in pairs):
@@ -31,7 +31,7 @@ class Provider:
         return cls(name, {key: value for key, _, value in pairs})
 
     def complete(self, mode: Mode, version: tuple[int, int]) -> Provider:
-        """The same with the options of its spec that it does not set."""
+        """Return the provider with the default options of its spec for those that are not set."""
         fitting = (option for option in spec_of(self.name).options if option.mode in {None, mode})
         usual = {option.key: option.value for option in fitting if option.since <= version < option.before}
         return Provider(self.name, usual | dict(self.options))
@@ -42,11 +42,11 @@ class Provider:
 
 
 ProviderLike: TypeAlias = "str | tuple[str, Mapping[str, object]] | Provider"
-"""As `Provider.parse` reads it, or a name with its options."""
+"""A string for `Provider.parse`, a pair of a name and options, or a Provider."""
 
 
 def provider(given: ProviderLike) -> Provider:
-    """The record of what was given; raises OptionError where it is none."""
+    """Convert to a Provider; raise OptionError if that is not possible."""
     if isinstance(given, Provider):
         return given
     if isinstance(given, str):
@@ -54,17 +54,17 @@ def provider(given: ProviderLike) -> Provider:
     match given:
         case (str(name), Mapping() as options):
             return Provider(name, {str(key): str(value) for key, value in options.items()})
-    raise OptionError(f"provider is {given!r}: it must be a name, or a name and a mapping of its options")
+    raise OptionError(f"provider is {given!r}: it must be a name, or a pair of a name and a mapping of options")
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a user asks for."""
+    """A device that the user chose."""
 
     kind: str
     """cpu, gpu or auto."""
     indices: tuple[int, ...] = (0,)
-    """Which GPUs."""
+    """The indices of the GPUs."""
 
     @classmethod
     def parse(cls, text: str) -> Device:
@@ -77,11 +77,11 @@ class Device:
             return cls(kind)
         indices = tuple(map(int, (listed or "0").split(",")))
         if len(set(indices)) < len(indices):
-            raise OptionError(f"device is {text!r}: it names a GPU twice")
+            raise OptionError(f"device is {text!r}: it names a GPU twice; give each index once")
         return cls("gpu", indices)
 
     def providers(self) -> tuple[Provider, ...]:
-        """Those that it stands for, first choice first; of several GPUs, the first one's."""
+        """Return its execution providers in order of preference; for several GPUs, those of the first."""
         if self.kind == "cpu":
             return (Provider(CPU_PROVIDER),)
         return (Provider(CUDA_PROVIDER, {"device_id": str(self.indices[0])}), Provider(CPU_PROVIDER))
@@ -89,28 +89,28 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What models run on."""
+    """The execution providers on which models run."""
 
     providers: tuple[Provider, ...]
-    """First choice first; what one cannot do, the next does, and ONNX Runtime's CPU provider comes last of all."""
+    """In order of preference: operators that one does not support run on the next, and finally on ONNX Runtime's CPU provider."""
     reason: str
-    """Why these: what was asked for, and with `auto` what was found."""
+    """Why these providers were chosen: the request, and for `auto` the result of the test."""
     mode: Mode = "standard"
-    """On a GPU: whether it may compute in less precision, and see padding where a model does not see where pictures end."""
+    """On a GPU, high-performance allows lower precision, and padding that can change the result of models without a padding mask."""
     build_missing: bool = False
-    """Whether TensorRT may compile a model that has no engine yet, which takes minutes (`ocr-onnx build` does it ahead)."""
+    """Whether TensorRT may build an engine for a model that has none, which takes minutes (`ocr-onnx build` does it in advance)."""
 
     others: tuple[Placement, ...] = ()
-    """The further GPUs that pages are spread over."""
+    """The placements on the other GPUs, to which pages are distributed."""
 
     @property
     def on_cpu(self) -> bool:
-        """Whether ONNX Runtime's own CPU provider is all there is."""
+        """Whether ONNX Runtime's CPU provider is the only one."""
         return {provider.name for provider in self.providers} == {CPU_PROVIDER}
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the first choice is a GPU provider."""
+        """Whether the first provider is a GPU provider."""
         return spec_of(self.providers[0].name).gpu
 
     def __str__(self) -> str:

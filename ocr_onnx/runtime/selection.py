@@ -1,4 +1,4 @@
-"""Decides what models run on: what was asked for is there and works, or it is an error with its cause and cure."""
+"""Selection of the execution providers: those requested must be installed and work; else an error names cause and cure."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, Mode
 from ocr_onnx.runtime.providers import CPU, Device, Placement, Provider, ProviderLike, provider
 
 TRIAL_MODEL = "PP-LCNet_x1_0_textline_ori"
-"""The embedded model that is run to see whether a provider works: small, and of convolutions, as all of them."""
+"""The embedded model that is run to test a provider: it is small, and consists of convolutions like all models."""
 
 TRIAL_SHAPE = (1, 3, 10, 20)
-"""Its input: squares of 8 pixels. On them its answer is sure (0.96); on plain noise it is 0.50, as that of a fault may be."""
+"""The shape of the test input before it is enlarged to squares of 8 pixels. On squares, the model's score is clear (0.96); on plain
+noise it is 0.50, which an error could give as well."""
 
 TOLERANCE = 0.05
-"""By how much a provider's answer to the trial, a probability, may differ from the CPU's; with bfloat16 it does by 0.003."""
+"""The largest difference between the provider's score in the test, a probability, and the CPU's. With bfloat16 it is 0.003."""
 
 
 def installed_runtime() -> InstalledRuntime:
-    """What is installed."""
+    """Return the installed ONNX Runtime."""
     ort = session.onnxruntime()
     return InstalledRuntime(
         session.distributions(), tuple(ort.get_available_providers()), str(getattr(ort, "cuda_version", "") or "")
@@ -43,10 +44,11 @@ def choose_placement(
     *,
     build_missing: bool = False,
 ) -> Placement:
-    """What models run on: a device as `Device.parse` reads it (None: the CPU), or providers by name, first choice first.
+    """Choose the execution providers for a device, as `Device.parse` reads it (None: the CPU), or given `providers`.
 
-    Raises OptionError where both are given or one, or the mode, is not understood, DeviceUnavailableError where what was asked for
-    is not there. `auto` takes the GPU where a model really runs on it, else the CPU. `build_missing` is that of Placement.
+    `providers` are in order of preference. `auto` chooses the GPU if a model runs on it, else the CPU. `build_missing` is
+    the field of Placement. Raises OptionError if both device and providers are given, or if one of them or the mode is
+    invalid, and DeviceUnavailableError if a device or provider is not available.
     """
     if mode not in get_args(Mode):
         raise OptionError(f"mode is {mode!r}: it must be one of {', '.join(get_args(Mode))}")
@@ -64,9 +66,9 @@ def choose_placement(
 
 
 def try_out(placement: Placement) -> float:
-    """Run a small model; returns how far its answer is from the CPU's.
+    """Run a small model on a placement; return the difference of its score from the CPU's.
 
-    Raises DeviceUnavailableError where that fails, or is beyond TOLERANCE.
+    Raises DeviceUnavailableError if that fails, or if the difference exceeds TOLERANCE.
     """
     path = store.find(TRIAL_MODEL)
     squares = 2 * np.random.default_rng(0).normal(size=TRIAL_SHAPE).astype(np.float32)
@@ -79,27 +81,27 @@ def try_out(placement: Placement) -> float:
     difference = float(np.abs(answer - expected).max())
     if not difference <= TOLERANCE:
         raise DeviceUnavailableError(
-            f"{placement.providers[0].name} answers {TRIAL_MODEL} otherwise than the CPU, by {difference:.3f}: its version or "
-            "its driver is at fault; use --device cpu"
+            f"the score of {TRIAL_MODEL} on {placement.providers[0].name} differs from the CPU's by {difference:.3f}, more than "
+            f"{TOLERANCE}: update the provider or its driver, or use --device cpu"
         )
     return difference
 
 
 def _automatic(mode: Mode) -> Placement:
-    """The first GPU where it works, else the CPU."""
+    """Return the first GPU if it works, else the CPU."""
     try:
         gpu = choose_placement("gpu", mode=mode)
         try_out(gpu)
     except DeviceUnavailableError as error:
-        return Placement(CPU.providers, f"device auto: no GPU works here: {error}", mode)
+        return Placement(CPU.providers, f"device auto: no usable GPU: {error}", mode)
     return replace(gpu, reason="device auto: a model runs on the GPU")
 
 
 def _of(wanted: Sequence[Provider], reason: str, mode: Mode) -> Placement:
-    """These providers with their options; raises DeviceUnavailableError where one is not there."""
+    """Return a placement of these providers with their options; raise DeviceUnavailableError if one is not available."""
     names = [each.name for each in wanted]
     if len(set(names)) < len(names):
-        raise OptionError(f"providers are {', '.join(names)}: each can be given once")
+        raise OptionError(f"providers are {', '.join(names)}: give each only once")
     for name in names:
         if name != CPU_PROVIDER:
             require(name)
@@ -107,7 +109,7 @@ def _of(wanted: Sequence[Provider], reason: str, mode: Mode) -> Placement:
 
 
 def require(name: str) -> None:
-    """Raise DeviceUnavailableError, with cause and cure, where a provider is not there; load it if it is a plug-in."""
+    """Raise DeviceUnavailableError, with cause and cure, if a provider is not available; load it if it is a plug-in."""
     plugin = next((each for each in plugins.installed() if name in each.providers), None)
     if plugin is None or name in session.plugin_devices():
         _require_built_in(name, installed_runtime())
@@ -117,13 +119,13 @@ def require(name: str) -> None:
     session.register_plugin(plugin.distribution, plugin.library)
     if name not in session.plugin_devices():
         raise DeviceUnavailableError(
-            f"{name} finds no device that it can use on this machine, though {plugin.distribution} {plugin.version} is "
-            "installed: the package's page names the devices and drivers that it needs"
+            f"{name} finds no device on this machine that it can use, though {plugin.distribution} {plugin.version} is "
+            "installed: see the package's documentation for the devices and drivers that it needs"
         )
 
 
 def _require_built_in(name: str, installed: InstalledRuntime) -> None:
-    """As `require`, of what the wheel has, or another library of this process has plugged in."""
+    """Do the same as `require` for a provider that is built in, or that another library of this process registered."""
     if name not in installed.providers:
         raise DeviceUnavailableError(provider_errors.missing_provider(name, installed))
     if libraries.needed(name) and name not in session.plugin_devices():
@@ -134,9 +136,9 @@ def _require_built_in(name: str, installed: InstalledRuntime) -> None:
 
 @functools.cache
 def preload() -> None:
-    """Load CUDA's libraries out of NVIDIA's Python packages, where these are installed."""
+    """Load CUDA's libraries from NVIDIA's Python packages, if these are installed."""
     ort = session.onnxruntime()
     if hasattr(ort, "preload_dlls"):
-        # It prints what it does not find, and not all that is missing: libraries.missing says it.
+        # It prints what it cannot find, but not everything that is missing: libraries.missing returns all of it.
         with contextlib.redirect_stdout(io.StringIO()):
             ort.preload_dlls()

@@ -1,4 +1,4 @@
-"""ONNX Runtime and its sessions: a model's file becomes a function. Nothing else imports onnxruntime."""
+"""Sessions of ONNX Runtime: load a model file as a function. No other module imports onnxruntime."""
 
 from __future__ import annotations
 
@@ -41,39 +41,41 @@ DISTRIBUTIONS = (
     "onnxruntime-migraphx",
     "onnxruntime-qnn",
 )
-"""The packages that all install the one module `onnxruntime`; two of them overwrite each other's files."""
+"""The packages that install the module `onnxruntime`. If two are installed, they overwrite each other's files."""
 
 LOG_ERRORS_ONLY = 3
-"""ONNX Runtime's log level that leaves out warnings."""
+"""ONNX Runtime's log level that suppresses warnings."""
 
 RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
-"""The entry of a session's configuration that has it note which provider takes which part; older versions ignore it."""
+"""The session configuration entry that records which provider runs which part of the graph; older versions ignore it."""
 
 SPIN_MICROSECONDS = 30
-"""Microseconds for which a thread without work goes on looking for some: a detector's operators take about 300 each."""
+"""How long an idle thread spins before it sleeps, in microseconds. A detector's operators take about 300 each."""
 
 LARGE_INPUT = 3 * 12_000_000
-"""Numbers in an input, of 12 megapixels, from which on a run's memory goes back to the system: see Session."""
+"""The number of values in an input, three for each of 12 megapixels, above which memory is released after a run: see Session."""
 
 SHRINK_ARENA = ("memory.enable_memory_arena_shrinkage", "cpu:0")
-"""The entry of a run's configuration that has what the arena does not use go back to the system afterwards."""
+"""The run configuration entry that releases the unused part of the memory arena to the system after the run."""
 
 
 class Session:
-    """A model file, loaded: call it with a tensor. One may serve many threads.
+    """A loaded model: call it with a tensor. One instance may be used by many threads.
 
-    `threads` is how many cores one call may use. Raises ModelError where the file is no model, and a kind of
-    OnnxRuntimeError where ONNX Runtime or a provider is not there, or takes no part of the model.
+    `threads` is the number of cores that one call may use. `masked` selects the graph that masks padding
+    (batching.PADDING_MARK), if the file contains one; None: if the first provider is a GPU provider. Raises ModelError if
+    the file is not a model, and a kind of OnnxRuntimeError if ONNX Runtime or a provider is missing, or if the first
+    provider cannot run any part of the model.
 
-    Memory of a run is kept for the next one, which it makes faster; after a LARGE_INPUT input on the CPU it goes back to the system.
-    `masked` is whether pictures may end before the tensor does (shapes.PADDING_MARK), where the model's file knows of it; None: on a GPU.
+    The memory of a run is kept for the next one, which makes that faster. After an input larger than LARGE_INPUT on the
+    CPU, it is released to the system.
     """
 
     def __init__(self, path: Path, placement: Placement = CPU, threads: int = 1, *, masked: bool | None = None) -> None:
         model = path.read_bytes()
         self.masked = (placement.on_gpu if masked is None else masked) and has_padding_mask(model)
-        """Whether they may."""
-        # One name, so that the file's bytes go before the session takes memory.
+        """Whether the loaded graph masks padding."""
+        # One variable, so that the file's bytes are freed before the session allocates memory.
         model = model_for_device(model, on_cpu=placement.on_cpu, masked=self.masked)
         self._session = _load(path, model, placement, threads)
         self._for_large: Any = None
@@ -81,38 +83,41 @@ class Session:
             self._for_large = onnxruntime().RunOptions()
             self._for_large.add_run_config_entry(*SHRINK_ARENA)
         self.providers: list[str] = self._session.get_providers()
-        """Those it really has, first choice first."""
-        # Side by side, runs on a GPU take turns anyway, and each would take memory and handles of its own.
+        """The providers that the session has, first choice first."""
+        # Runs on a GPU are serialized anyway; in parallel, each would allocate its own memory and handles.
         self._turn: AbstractContextManager[Any] = threading.Lock() if placement.on_gpu else nullcontext()
         self._process = os.getpid()
         self._span = f"{path.stem}: session"
         self.inputs: list[Any] = self._session.get_inputs()
         self.outputs: list[Any] = self._session.get_outputs()
-        """The graph's, in its order: each has a name, a type and a shape, in which what is free is a name or None."""
+        """The graph's outputs, in its order: each has a name, a type and a shape, in which a free axis is a name or None."""
         self._input = self.inputs[0].name
         self.output_shape: list[int | str | None] = self.outputs[0].shape
         self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        """The file's metadata."""
+        """The metadata of the model file."""
 
     def __call__(self, tensor: Tensor) -> tuple[NDArray[Any], ...]:
-        """The graph's outputs, in its order."""
+        """Run the model and return its outputs, in the graph's order.
+
+        Raises ModelError if the model does not accept the tensor, and OnnxRuntimeError in a forked process.
+        """
         if os.getpid() != self._process:
-            # Its threads did not come along, and it would wait for them forever.
-            raise OnnxRuntimeError("a model does not survive a fork: make the OCR in the process that uses it")
+            # The session's threads do not exist in a forked process: a call would wait for them forever.
+            raise OnnxRuntimeError("a model cannot be used after a fork: create the OCR in the process that uses it")
         options = None if tensor.size < LARGE_INPUT else self._for_large
         try:
             with self._turn, span(self._span):
                 outputs = self._session.run(None, {self._input: tensor}, options)
         except _errors(onnxruntime()) as error:
             raise ModelError(
-                f"the model cannot be run on a tensor of {'x'.join(map(str, tensor.shape))}: {error}; with an "
-                "input_shape, give one that the model takes: for detection, sides that are multiples of 32"
+                f"the model cannot be run on a tensor of shape {'x'.join(map(str, tensor.shape))}: {error}; if input_shape "
+                "is given, choose one that the model accepts: for detection, multiples of 32"
             ) from error
         return tuple(np.asarray(output) for output in outputs)
 
 
 def _load(path: Path, contents: bytes, placement: Placement, threads: int) -> Any:
-    """An onnxruntime.InferenceSession of a file's contents that really has the providers of `placement`."""
+    """Create an onnxruntime.InferenceSession, and check that it has the providers of `placement`."""
     ort = onnxruntime()
     try:
         session = _open(contents, placement.providers, threads)
@@ -120,39 +125,41 @@ def _load(path: Path, contents: bytes, placement: Placement, threads: int) -> An
         if not placement.on_cpu and _loads_on_cpu(contents):
             names = ", ".join(provider.name for provider in placement.providers)
             raise DeviceUnavailableError(
-                f"{path.name} cannot be loaded with {names}: {error}; 'ocr-onnx doctor' says more, and --device cpu works"
+                f"{path.name} cannot be loaded with {names}: {error}; run 'ocr-onnx doctor' for details, or use --device cpu"
             ) from error
-        raise ModelError(f"{path} is no model that ONNX Runtime {ort.__version__} can load: {error}") from error
+        raise ModelError(
+            f"{path} cannot be loaded by ONNX Runtime {ort.__version__}: {error}; download or convert it again"
+        ) from error
     _check_providers(session, placement.providers, path.name)
     return session
 
 
 def _open(contents: bytes, providers: Sequence[Provider], threads: int) -> Any:
-    """A session with these providers, as far as ONNX Runtime has them: it leaves others out without an error."""
+    """Create a session with the providers that ONNX Runtime has; it ignores others without an error."""
     ort, options, plugged = onnxruntime(), session_options(threads), plugin_devices()
     filled = [(p.name, {k: v.replace(THREADS, str(threads)) for k, v in p.options.items()}) for p in providers]
     if filled[0][0] != CPU_PROVIDER:
         options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
-    # Where a provider fails, the Python module by itself prints a banner to standard output and goes on with the CPU.
+    # Without enable_fallback=0, the Python module prints a banner to standard output and continues on the CPU if a provider fails.
     if not any(name in plugged for name, _ in filled):
         return ort.InferenceSession(contents, options, providers=filled, enable_fallback=0)
     for name, pairs in filled:
         if name in plugged:
-            # Where CUDA is a plug-in too, gpu:1 is the second device that it offers.
+            # If CUDA is a plug-in too, gpu:1 is the second device that it offers.
             number = pairs.pop("device_id", "0") if name == CUDA_PROVIDER else "0"
-            place = pairs.pop(DEVICE_NUMBER, number)
-            if not place.isdecimal() or int(place) >= len(plugged[name]):
+            index = pairs.pop(DEVICE_NUMBER, number)
+            if not index.isdecimal() or int(index) >= len(plugged[name]):
                 raise OptionError(
-                    f"{name} offers {len(plugged[name])} devices, counted from 0: {DEVICE_NUMBER}={place} is none"
+                    f"{DEVICE_NUMBER} is {index!r}, but {name} has {len(plugged[name])} devices: give a number, counted from 0"
                 )
-            options.add_provider_for_devices([plugged[name][int(place)]], pairs)
+            options.add_provider_for_devices([plugged[name][int(index)]], pairs)
         else:
             options.add_provider(name, pairs)
     return ort.InferenceSession(contents, options, enable_fallback=0)
 
 
 def _loads_on_cpu(contents: bytes) -> bool:
-    """Whether it is a provider's fault that a model could not be loaded, and not the model's."""
+    """Whether the model can be loaded on the CPU: if so, the provider is the cause of a failure."""
     try:
         _open(contents, CPU.providers, 1)
     except _errors(onnxruntime()):
@@ -161,25 +168,25 @@ def _loads_on_cpu(contents: bytes) -> bool:
 
 
 def _check_providers(session: Any, providers: Sequence[Provider], model: str) -> None:
-    """Raise DeviceUnavailableError where a session lacks a provider, or where the first has no part of the graph."""
+    """Raise DeviceUnavailableError if a session lacks a provider, or if the first one runs no part of the graph."""
     got = session.get_providers()
     if lost := [provider.name for provider in providers if provider.name not in got]:
         raise DeviceUnavailableError(
-            f"{' and '.join(lost)} was asked for and ONNX Runtime gave {', '.join(got)}: its own log, above, may say "
-            "why, and 'ocr-onnx doctor' says more"
+            f"ONNX Runtime did not load {' and '.join(lost)}, only {', '.join(got)}: see its log above, and run "
+            "'ocr-onnx doctor' for details"
         )
     first = providers[0].name
-    # Newer versions tell.
+    # Older versions do not report the assignment.
     if first != CPU_PROVIDER and hasattr(session, "get_provider_graph_assignment_info"):
         users = {part.ep_name for part in session.get_provider_graph_assignment_info()}
         if first not in users:
             raise DeviceUnavailableError(
-                f"{first} takes no part of {model}, so all of it would run on {', '.join(sorted(users))}: leave it out"
+                f"{first} cannot run any part of {model}, and all of it would run on {', '.join(sorted(users))}: remove {first}"
             )
 
 
 def plugin_devices() -> dict[str, list[Any]]:
-    """The onnxruntime.OrtEpDevice that plug-in providers offer, by the names of the providers."""
+    """Return the onnxruntime.OrtEpDevice objects of plug-in providers, by provider name."""
     ort = onnxruntime()
     found: dict[str, list[Any]] = {}
     for device in ort.get_ep_devices() if hasattr(ort, "get_ep_devices") else ():
@@ -190,29 +197,31 @@ def plugin_devices() -> dict[str, list[Any]]:
 
 @functools.cache
 def register_plugin(name: str, library: str) -> None:
-    """Load a plug-in's library, once; raises DeviceUnavailableError with what the loader says."""
+    """Register a plug-in's library once; raise DeviceUnavailableError with the loader's message if that fails."""
     ort = onnxruntime()
     if not hasattr(ort, "register_execution_provider_library"):
         raise DeviceUnavailableError(
-            f"{name} is a plug-in, and ONNX Runtime {ort.__version__} takes none: pip install 'onnxruntime>=1.23'"
+            f"{name} is a plug-in, but ONNX Runtime {ort.__version__} supports no plug-ins: pip install 'onnxruntime>=1.23'"
         )
     try:
         ort.register_execution_provider_library(name, library)
     except _errors(ort) as error:
-        raise DeviceUnavailableError(f"the library of {name} cannot be loaded: {error}") from error
+        raise DeviceUnavailableError(
+            f"the library of the plug-in {name} cannot be loaded: {error}; install the package again"
+        ) from error
 
 
 def session_options(threads: int) -> Any:
-    """The onnxruntime.SessionOptions of a session whose calls may use so many cores."""
+    """Return the onnxruntime.SessionOptions of a session whose calls use `threads` threads."""
     options = onnxruntime().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Inputs change their size from call to call: a plan of memory for one is of no use to the next.
+    # Input sizes change from call to call, so a memory plan for one call is useless for the next.
     options.enable_mem_pattern = False
     _share_memory()
     options.add_session_config_entry("session.use_env_allocators", "1")
-    # Between calls the cores are for what comes next, not for threads that turn in circles to be ready for a call; between
-    # the operators of one call they may, for less than it takes to wake up. Before 1.31 that could not be told apart.
+    # Between calls, the cores are needed for other work, so threads must not spin. Between the operators of one call they may
+    # spin for less time than waking up takes. Before 1.31, these two cases could not be configured separately.
     spins = threads > 1 and version() >= (1, 31)
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
     if spins:
@@ -223,29 +232,30 @@ def session_options(threads: int) -> Any:
 
 @functools.cache
 def _share_memory() -> None:
-    """Have one arena for all sessions that ask for it: each by itself would keep as much as its largest run took.
+    """Create one memory arena for all sessions; otherwise each session would keep as much memory as its largest run used.
 
-    Its strategy stays ONNX Runtime's own, to grow by doubling: growing by no more than is asked for leaves pieces that larger
-    pages cannot use.
+    The arena uses ONNX Runtime's default strategy and grows by doubling: growing by the requested size only leaves
+    fragments that larger pages cannot use.
     """
     ort = onnxruntime()
     arena = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    with suppress(*_errors(ort)):  # Another library of this process has made one, which serves as well.
+    with suppress(*_errors(ort)):  # Another library in this process may have created one already, which serves as well.
         ort.create_and_register_allocator(arena, ort.OrtArenaCfg(0, -1, -1, -1))
 
 
 def _errors(ort: ModuleType) -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises: its exceptions have no base of their own, and some are Python's."""
+    """Return the exceptions that ONNX Runtime raises: they have no common base class, and some are Python's."""
     names = vars(ort.capi.onnxruntime_pybind11_state).values()
     return (RuntimeError, *(thing for thing in names if isinstance(thing, type) and issubclass(thing, Exception)))
 
 
 @functools.cache
 def onnxruntime() -> ModuleType:
-    """The module, imported at the first session; raises OnnxRuntimeMissingError, warns of several distributions.
+    """Import ONNX Runtime at the first session and return the module.
 
-    Its official builds report their use to Microsoft, and keep an identifier of the machine, unless they are told not to
-    before they are loaded (Privacy.md in the package): they are told here, where nobody has set the variable.
+    Raises OnnxRuntimeMissingError if it is not installed; warns if several distributions are. Official builds send usage
+    data to Microsoft and store an identifier of the machine, unless this is disabled before they are loaded (Privacy.md
+    in the package). It is disabled here, unless the environment variable is already set.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -257,7 +267,7 @@ def onnxruntime() -> ModuleType:
     installed = distributions()
     if len(installed) > 1:
         logger.warning(
-            "%s are installed together, and each overwrites the others' files: uninstall all of them, then install one",
+            "%s are installed together and overwrite each other's files: uninstall all of them, then install one",
             " and ".join(installed),
         )
     module: ModuleType = ort
@@ -265,7 +275,7 @@ def onnxruntime() -> ModuleType:
 
 
 def float16_converter() -> tuple[Any, Any]:
-    """ONNX Runtime's function `convert_float_to_float16` and its class `OnnxModel`; both need the package onnx."""
+    """Return ONNX Runtime's function `convert_float_to_float16` and class `OnnxModel`; both need the package onnx."""
     onnxruntime()
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
@@ -274,15 +284,15 @@ def float16_converter() -> tuple[Any, Any]:
 
 
 def version() -> tuple[int, int]:
-    """ONNX Runtime's, the first two numbers of it."""
+    """Return the major and minor version of ONNX Runtime."""
     major, minor = onnxruntime().__version__.split(".")[:2]
     return int(major), int(minor)
 
 
 def distributions() -> dict[str, str]:
-    """Which of the packages that bring ONNX Runtime are installed, and their versions.
+    """Return the installed packages that contain ONNX Runtime, and their versions.
 
-    Their folders are looked for by name: to import importlib.metadata takes longer than all else that is done here.
+    They are searched for by folder name, because importing importlib.metadata takes longer than everything else here.
     """
     found: dict[str, str] = {}
     for folder in sys.path:

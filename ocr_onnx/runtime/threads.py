@@ -1,4 +1,4 @@
-"""The cores of this machine, and work spread over them."""
+"""The CPU cores of this process, and parallel work on them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def parallel_map(
     costs: Sequence[float] | None = None,
     threads: int | None = None,
 ) -> list[Result]:
-    """`map`, side by side on `threads` cores (None: all of this process), the costliest first; results in the order given.
+    """Apply `task` to the arguments, as `map` does, on `threads` cores (None: all of the process); keep the order of results.
 
-    A single small model call does not fill several cores; several calls of one thread each do.
+    Calls with the highest of `costs` start first. One call of a small model does not use several cores well; several calls
+    with one thread each do.
     """
     calls = list(zip(*arguments, strict=True))
     order = range(len(calls)) if costs is None else sorted(range(len(calls)), key=lambda i: -costs[i])
@@ -41,16 +42,16 @@ def parallel_map(
             for future in futures:
                 future.result()
         finally:
-            # After an error, or Ctrl-C, what has not begun need not be done.
+            # After an error or Ctrl-C, do not start the remaining calls.
             for _ in waiting:
                 pass
     return [results[i] for i in range(len(calls))]
 
 
 def cores(threads: int | None) -> int:
-    """How many cores to work on where `threads` are asked for: no more than there are, and all where it is None.
+    """Return the number of cores to use if `threads` are requested: at most all of the process; all if it is None.
 
-    Raises OptionError where it is no number of threads.
+    Raises OptionError if `threads` is not a positive integer.
     """
     if threads is None:
         return cpu_count()
@@ -59,14 +60,14 @@ def cores(threads: int | None) -> int:
 
 
 def cpu_count() -> int:
-    """How many cores this process may use: its affinity, and its control group's quota where there is one."""
+    """Return the number of cores that this process may use, by its CPU affinity and its cgroup's quota."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = quota()
     return available if limit is None else max(1, min(available, int(limit)))
 
 
 def quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """The number of cores that a container is limited to; None where it is not."""
+    """Return the number of cores of the cgroup's quota; None if there is no quota."""
     try:
         if (limits := root / "cpu.max").exists():
             time, period = limits.read_text().split()
@@ -79,7 +80,7 @@ def quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    """The threads on which parallel_map runs: one pool for all engines of the process."""
+    """Return the thread pool of parallel_map: one for all engines of the process."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_pool.cache_clear)
     return ThreadPoolExecutor(cpu_count(), thread_name_prefix="ocr-onnx")

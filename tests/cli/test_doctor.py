@@ -98,7 +98,7 @@ def test_a_gpu_that_cannot_work_is_a_problem_with_its_cure_and_exit_code_1() -> 
 def test_auto_works_everywhere() -> None:
     result = invoke("--device", "auto")
     assert result.exit_code == 0
-    assert "device auto  works: CPUExecutionProvider (device auto: no GPU works here: " in result.stdout
+    assert "device auto  works: CPUExecutionProvider (device auto: no usable GPU: " in result.stdout
 
 
 def test_providers_are_asked_for_by_name() -> None:

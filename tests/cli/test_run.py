@@ -67,7 +67,7 @@ def test_providers_are_named_in_place_of_a_device() -> None:
     result = invoke(PAGES / "sign.png", "--provider", "CPUExecutionProvider", "--device", "cpu")
     assert (result.exit_code, result.stderr) == (1, "Error: device and providers are both given: give one of them\n")
     result = invoke(PAGES / "sign.png", "--provider", "NoSuchProvider:a=1")
-    assert result.stderr.startswith("Error: NoSuchProvider is not in the ONNX Runtime installed: ")
+    assert result.stderr.startswith("Error: NoSuchProvider is not in the installed ONNX Runtime: ")
     result = invoke(PAGES / "sign.png", "--provider", "NoSuchProvider:a")
     assert "must be 'NAME' or 'NAME:key=value,key=value'" in result.stderr
 

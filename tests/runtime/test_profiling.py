@@ -106,7 +106,7 @@ def test_a_trace_nests_its_spans(tmp_path: Path) -> None:
     assert {event["ph"] for event in (first, whole)} == {"X"}
     assert whole["ts"] == 0 < first["ts"]
     assert first["ts"] + first["dur"] <= whole["dur"]
-    with pytest.raises(OutputError, match="name another file"):
+    with pytest.raises(OutputError, match="choose another file"):
         profile.save(tmp_path / "no" / "trace.json")
 
 

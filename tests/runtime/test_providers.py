@@ -85,7 +85,7 @@ def test_a_provider_without_a_name_or_a_value_is_refused(given: str) -> None:
 
 
 def test_a_provider_of_another_type_is_refused() -> None:
-    with pytest.raises(OptionError, match="must be a name, or a name and a mapping"):
+    with pytest.raises(OptionError, match="must be a name, or a pair of a name and a mapping"):
         provider(("A", 1))  # type: ignore[arg-type]
 
 

@@ -23,7 +23,7 @@ from ocr_onnx.runtime.session import Session
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(ModelError, match=r"bad\.onnx is no model"):
+    with pytest.raises(ModelError, match=r"bad\.onnx cannot be loaded by"):
         Session(path)
 
 
@@ -175,7 +175,7 @@ os.wait()
     command = [sys.executable, "-W", "ignore", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines() == [
-        "a model does not survive a fork: make the OCR in the process that uses it",
+        "a model cannot be used after a fork: create the OCR in the process that uses it",
         "FERRY TERMINAL",
     ]
 

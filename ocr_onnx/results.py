@@ -1,4 +1,4 @@
-"""The result of reading a page: the record, and its forms as dictionary, file and picture."""
+"""The result of a page, with its conversion to a dictionary, a file and an image."""
 
 from __future__ import annotations
 
@@ -24,26 +24,30 @@ class OCRResult(RecognizedPage):
         Raises UnmappableError if the page was unwarped, which has no inverse.
         """
         if self.options.use_doc_unwarping:
-            raise UnmappableError("the page was unwarped, and its points cannot be mapped back: turn unwarping off")
+            raise UnmappableError("the page was unwarped, so its points cannot be mapped back: turn unwarping off")
         height, width = self.source.image.shape[:2]
         return geometry.rotate_back(quad, self.angle or 0, (width, height))
 
     def to_dict(self) -> dict[str, Any]:
-        """The result in types that JSON has: page size, rotation, and the lines with text, score, quad and words."""
+        """Return the result as a dictionary of JSON types: page size, rotation, and the lines with text, score, quad and words."""
         from ocr_onnx.outputs.native import to_dict
 
         return to_dict(self)
 
     @property
     def json(self) -> dict[str, dict[str, Any]]:
-        """The result under PaddleOCR's names, below the key `res`, in types that JSON has."""
+        """The result with PaddleOCR's names, under the key `res`, as JSON types."""
         from ocr_onnx.outputs.paddle import to_dict
 
         return {"res": to_dict(self)}
 
     @property
     def img(self) -> dict[str, PIL.Image.Image]:
-        """`ocr_res_img`: the page with its boxes beside the text in its place. `preprocessed_img`: before and after rotation and unwarping."""
+        """Images of the result.
+
+        `ocr_res_img`: the page with its boxes, next to the recognized text at the same positions; `preprocessed_img`: the
+        page before and after rotation and unwarping.
+        """
         from ocr_onnx.outputs.drawing import draw_images
 
         return draw_images(self)

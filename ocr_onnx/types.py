@@ -1,4 +1,4 @@
-"""What travels between the stages: arrays whose shape, order and unit are stated here once, and records of results."""
+"""Data that the stages exchange: arrays, with their shape, channel order and unit, and records of results."""
 
 from __future__ import annotations
 
@@ -12,104 +12,104 @@ from numpy.typing import NDArray
 from ocr_onnx.options import OCROptions
 
 Image: TypeAlias = NDArray[np.uint8]
-"""A picture: (height, width, 3), blue-green-red, 0 to 255."""
+"""An image: (height, width, 3), channels blue, green, red, values 0 to 255."""
 
 Quad: TypeAlias = NDArray[np.int32]
-"""Corners of a box: (4, 2) points (x, y) in whole pixels, clockwise from the top left one; (n, 2) around a polygon."""
+"""The corners of a box: (4, 2) points (x, y) in whole pixels, clockwise from the top left corner; (n, 2) for a polygon."""
 
 Tensor: TypeAlias = NDArray[np.float32]
-"""What a model takes: (batch, channel, height, width)."""
+"""A model's input: (batch, channel, height, width)."""
 
 Run: TypeAlias = Callable[[Tensor], "tuple[NDArray[Any], ...]"]
-"""A model: one tensor in, its outputs in the graph's order. A session, a recording, or one line in a test."""
+"""A model: takes one tensor, returns its outputs in the graph's order. A session, a recording, or one line in a test."""
 
 
 class Orientation(NamedTuple):
-    """What a classifier says of a picture."""
+    """The orientation of a page or a line, from a classifier."""
 
     angle: int
-    """The degrees by which to turn it counter-clockwise so that it stands upright."""
+    """The degrees by which to rotate the image counter-clockwise to make it upright."""
     score: float
-    """The probability of that, 0 to 1."""
+    """The probability of this orientation, 0 to 1."""
 
 
 class Difference(NamedTuple):
-    """How many decisions of two runs of a model differ."""
+    """The number of decisions in which two runs of a model differ."""
 
     differing: int
     decisions: int
-    """Texts of lines, pixels of text, orientations of pages or lines."""
+    """The number of all decisions: texts of lines, text pixels, orientations of pages or lines."""
 
     @property
     def share(self) -> float:
-        """The differing part of the decisions, 0 to 1."""
+        """The share of decisions that differ, 0 to 1."""
         return self.differing / self.decisions
 
 
 class Columns(NamedTuple):
-    """Where in a crop each character was read: recognition cuts it from left to right into columns of one width."""
+    """The positions of the characters in a crop, which recognition divides from left to right into columns of equal width."""
 
     characters: tuple[str, ...] = ()
-    """As they stand from left to right."""
+    """The characters from left to right."""
     positions: tuple[int, ...] = ()
-    """The column of each, from 0."""
+    """The column of each character, counted from 0."""
     total: float = 1.0
-    """How many columns the crop fills."""
+    """The number of columns that the crop fills."""
 
 
 class Text(NamedTuple):
-    """What recognition reads in one crop."""
+    """The text of one crop."""
 
     text: str
     score: float
-    """Mean probability of the characters kept, 0 to 1; 0 where nothing was read."""
+    """The mean probability of the recognized characters, 0 to 1; 0 if there are none."""
     columns: Columns = Columns()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Word:
-    """A word of a line: a run of letters and digits, a Chinese character, or what stands between these."""
+    """A word of a line: a run of letters and digits, a Chinese character, or a run of other characters."""
 
     text: str
     box: Quad
-    """Upright: its sides are the page's, even where the line is tilted."""
+    """An axis-aligned box, even if the line is tilted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextBox:
-    """One piece of text that detection found."""
+    """A text box from detection."""
 
     quad: Quad
     score: float
-    """Mean probability of text inside the box, 0 to 1."""
+    """The mean probability of text inside the box, 0 to 1."""
     upside_down: bool | None = None
-    """What line orientation says of it; None where that stage was off."""
+    """Whether line orientation found the line upside down; None if that stage was off."""
     orientation_score: float | None = None
-    """The probability of that, 0 to 1."""
+    """The probability of the orientation, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextLine:
-    """A box and what stands in it."""
+    """A recognized line: its text and its box."""
 
     text: str
     score: float
     box: TextBox
     words: tuple[Word, ...] | None = None
-    """From left to right, or from top to bottom; None where they were not asked for."""
+    """The words from left to right, or from top to bottom; None if they were not requested."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:
-    """One picture of the input and where it came from."""
+    """One image of the input, and its origin."""
 
     image: Image
     path: str | None = None
-    """The file it was read from; None for an array."""
+    """The file that it was read from; None for an array."""
     index: int | None = None
-    """Its number in a PDF or TIFF, from 0; None for a single picture."""
+    """The page number in a PDF or TIFF, counted from 0; None for a single image."""
     count: int | None = None
-    """How many pages that file has."""
+    """The number of pages in that file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

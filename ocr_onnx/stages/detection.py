@@ -1,4 +1,4 @@
-"""Text detection: a picture to the boxes of its text, by DB (Differentiable Binarization, arXiv:1911.08947)."""
+"""Text detection with DB (Differentiable Binarization, arXiv:1911.08947): finds the text boxes of an image."""
 
 from __future__ import annotations
 
@@ -25,24 +25,26 @@ from ocr_onnx.types import Image, Run, Tensor, TextBox
 logger = logging.getLogger(__name__)
 
 STRIDE = 32
-"""The network halves its input five times."""
+"""The network halves its input five times, so sides must be multiples of this, in pixels."""
 
 DEFAULT_PIXEL_BYTES = 210
-"""Bytes that the mobile detectors take for each pixel of their input, at most (docs/benchmarks.md)."""
+"""The memory of the mobile detectors per pixel of their input, in bytes, at most (docs/benchmarks.md); for models without a
+measured value."""
 
 SMALL_IMAGE = 64
-"""A picture whose width and height together are less than this is padded to STRIDE first."""
+"""An image whose width plus height is less than this, in pixels, is padded to STRIDE first, as in PaddleX."""
 
 MIN_SIDE = 3
-"""A region with a shorter side than this, in pixels of the probability map, is dropped; after unclipping, + 2."""
+"""Regions with a shorter side below this, in pixels of the probability map, are dropped; after unclipping, below this + 2."""
 
 POLYGON_TOLERANCE = 0.002
-"""A polygon leaves a region's outline by no more than this part of its length."""
+"""The largest distance of a polygon from a region's outline, as a share of the outline's length."""
 
 DILATION = np.ones((2, 2), np.uint8)
 
 OFFICIAL_NAMES = re.compile(r"PP-OCRv[3-6]_[a-z]+_det")
-"""The names of the models that the reference by itself gives pictures of at most OFFICIAL_MAX_SIDE pixels; others, of at least OTHER_MIN_SIDE."""
+"""Models whose images PaddleX's TextDetection reduces to at most OFFICIAL_MAX_SIDE pixels; for others it enlarges the shorter side to
+at least OTHER_MIN_SIDE."""
 
 OFFICIAL_MAX_SIDE, OTHER_MIN_SIDE = 960, 736
 
@@ -50,7 +52,7 @@ MODEL_OPTIONS = ("input_shape", "max_candidates", "score_mode", "use_dilation", 
 
 
 def standalone_options(metadata: ModelMetadata) -> DetectionOptions:
-    """The options for a model by itself: its own thresholds, and the size that PaddleX's TextDetection gives it."""
+    """Return the options for a model outside of a pipeline: its own thresholds, and the size limit of PaddleX's TextDetection."""
     post: dict[str, Any] = dict(metadata.postprocess)
     usual = OFFICIAL_MAX_SIDE if OFFICIAL_NAMES.fullmatch(metadata.name) else OTHER_MIN_SIDE
     return DetectionOptions(
@@ -63,24 +65,28 @@ def standalone_options(metadata: ModelMetadata) -> DetectionOptions:
 
 
 def with_model_defaults(options: DetectionOptions, metadata: ModelMetadata) -> DetectionOptions:
-    """The options with each None replaced by what the model's metadata says."""
-    says: dict[str, Any] = {"max_candidates": 1000} | dict(metadata.postprocess)
+    """Return the options with each None replaced by the value in the model's metadata."""
+    defaults: dict[str, Any] = {"max_candidates": 1000} | dict(metadata.postprocess)
     if metadata.input_shape:
-        says["input_shape"] = metadata.input_shape
+        defaults["input_shape"] = metadata.input_shape
     return replace(
-        options, **{name: says[name] for name in MODEL_OPTIONS if name in says and getattr(options, name) is None}
+        options,
+        **{name: defaults[name] for name in MODEL_OPTIONS if name in defaults and getattr(options, name) is None},
     )
 
 
 @dataclass(frozen=True, slots=True)
 class TextDetector:
-    """Finds text. One may serve many threads."""
+    """Detects text. One instance may be used by many threads."""
 
     run: Run
     metadata: ModelMetadata
 
     def __call__(self, image: Image, options: DetectionOptions = DetectionOptions()) -> list[TextBox]:
-        """The boxes of the text in `image`, in its pixels and no particular order."""
+        """Return the text boxes of `image`, in its pixels, in no particular order.
+
+        Raises NotEnoughMemoryError if the network would need more memory than this process may take.
+        """
         options = with_model_defaults(options, self.metadata)
         check_memory(image, options, self.metadata)
         tensor = preprocess(image, options, self.metadata)
@@ -89,13 +95,13 @@ class TextDetector:
 
 
 def input_size(size: tuple[int, int], options: DetectionOptions) -> tuple[int, int]:
-    """The (width, height) that a picture of this (width, height) is given to the network in."""
+    """Return the (width, height) to which an image of this (width, height) is resized."""
     shape = options.input_shape
     return resized(size, options) if shape is None else (shape[2], shape[1])
 
 
 def largest_side(options: DetectionOptions) -> int:
-    """No side of what the network is given is longer than this, in pixels."""
+    """Return the longest side that an input of the network can have, in pixels."""
     if options.input_shape is not None:
         return max(options.input_shape[1:])
     limits = [options.max_side_limit] + [options.limit_side_len] * (options.limit_type == "max")
@@ -103,27 +109,27 @@ def largest_side(options: DetectionOptions) -> int:
 
 
 def working_memory(size: tuple[int, int], options: DetectionOptions, metadata: ModelMetadata) -> int:
-    """The bytes that the network takes for a picture of this (width, height)."""
+    """Return the working memory of the network for an image of this (width, height), in bytes."""
     spec = zoo.models().get(metadata.name)
     bytes_per_pixel = DEFAULT_PIXEL_BYTES if spec is None or spec.memory is None else spec.memory
     return math.prod(input_size(size, options)) * bytes_per_pixel
 
 
 def check_memory(image: Image, options: DetectionOptions, metadata: ModelMetadata) -> None:
-    """Raise NotEnoughMemoryError where the network's working memory would pass what this process may take."""
+    """Raise NotEnoughMemoryError if the network's working memory would exceed the process's limit."""
     width, height = input_size(image.shape[1::-1], options)
     needed = working_memory(image.shape[1::-1], options, metadata)
     if needed < memory.CHECK_THRESHOLD:
         return
     allowed = memory.remaining() or needed
     side = int(max(width, height) * min(allowed / needed, 1) ** 0.5 * 0.95) // STRIDE * STRIDE
-    cure = f"limit_side_len {side} with limit_type 'max' would do" if allowed < needed else "limit_side_len reduces it"
+    cure = f"use limit_side_len={side} with limit_type='max'" if allowed < needed else "reduce limit_side_len"
     memory.require(needed, f"detection at {width} x {height}", cure)
 
 
 @timed("detection: resize, normalize")
 def preprocess(image: Image, options: DetectionOptions, metadata: ModelMetadata) -> Tensor:
-    """Resize, to multiples of STRIDE where no shape is given, and normalize: (1, 3, height, width)."""
+    """Resize (to multiples of STRIDE if no shape is given) and normalize: (1, 3, height, width)."""
     height, width = image.shape[:2]
     if height + width < SMALL_IMAGE:
         padded = np.zeros((max(STRIDE, height), max(STRIDE, width), 3), np.uint8)
@@ -136,7 +142,7 @@ def preprocess(image: Image, options: DetectionOptions, metadata: ModelMetadata)
 
 
 def resized(size: tuple[int, int], options: DetectionOptions) -> tuple[int, int]:
-    """The (width, height) that a picture of `size` is given to the network in."""
+    """Return the (width, height) to which the size limits resize an image of `size`."""
     longer, shorter, limit = max(size), min(size), options.limit_side_len
     ratio = 1.0
     if options.limit_type == "max" and longer > limit:
@@ -146,15 +152,20 @@ def resized(size: tuple[int, int], options: DetectionOptions) -> tuple[int, int]
     width, height = (int(side * ratio) for side in size)
     if max(width, height) > options.max_side_limit:
         ratio = options.max_side_limit / max(width, height)
-        logger.info("detection at %d x %d would pass max_side_limit %d", width, height, options.max_side_limit)
+        logger.info(
+            "detection at %d x %d exceeds max_side_limit %d: the image is reduced",
+            width,
+            height,
+            options.max_side_limit,
+        )
         width, height = int(width * ratio), int(height * ratio)
-    # Python rounds halves to even, and so does the reference.
+    # Python rounds halves to even, and so does PaddleX.
     return max(round(width / STRIDE) * STRIDE, STRIDE), max(round(height / STRIDE) * STRIDE, STRIDE)
 
 
 @timed("detection: find boxes")
 def find_boxes(probability: NDArray[np.float32], size: tuple[int, int], options: DetectionOptions) -> list[TextBox]:
-    """Read a probability map (height, width) into boxes on a picture of `size` (width, height)."""
+    """Extract the boxes from a probability map (height, width), in pixels of the image with `size` (width, height)."""
     mask = (probability > options.thresh).astype(np.uint8)
     if options.use_dilation:
         mask = np.asarray(cv2.dilate(mask, DILATION), np.uint8)
@@ -174,7 +185,7 @@ def find_boxes(probability: NDArray[np.float32], size: tuple[int, int], options:
 def read_box(
     probability: NDArray[np.float32], contour: NDArray[np.int32], options: DetectionOptions
 ) -> tuple[NDArray[np.float32], float] | None:
-    """The rectangle around a region of the map, grown, and its score; None where it is too small or too unlikely."""
+    """Return the expanded rectangle around a region of the map and its score; None if it is too small or its score too low."""
     corners, side = rectangle(contour)
     if side < MIN_SIDE:
         return None
@@ -191,7 +202,7 @@ def read_box(
 def read_polygon(
     probability: NDArray[np.float32], contour: NDArray[np.int32], options: DetectionOptions
 ) -> tuple[NDArray[np.int32], float] | None:
-    """The polygon around a region of the map, grown, and its score; None where it is too small or too unlikely."""
+    """Return the expanded polygon around a region of the map and its score; None if it is too small or its score too low."""
     fit = POLYGON_TOLERANCE * cv2.arcLength(contour, closed=True)
     corners = np.asarray(cv2.approxPolyDP(contour, fit, closed=True), np.int32).reshape(-1, 2)
     if len(corners) < CORNERS:
@@ -206,7 +217,7 @@ def read_polygon(
 
 
 def mean_inside(probability: NDArray[np.float32], corners: NDArray[np.float32] | NDArray[np.int32]) -> float:
-    """The mean of the map inside a polygon, its corners taken to whole pixels toward the bounding box's corner."""
+    """Return the mean of the map inside a polygon; its corners are truncated to pixels relative to its bounding box."""
     height, width = probability.shape
     left, top = (max(0, min(math.floor(v), n - 1)) for v, n in zip(corners.min(axis=0), (width, height), strict=True))
     right, bottom = (
@@ -219,10 +230,9 @@ def mean_inside(probability: NDArray[np.float32], corners: NDArray[np.float32] |
 
 
 def unclip(corners: NDArray[np.float32] | NDArray[np.int32], ratio: float) -> list[NDArray[np.int32]]:
-    """Grow a polygon by area * ratio / perimeter on every side, rounding its corners: (n, 2) points, of each piece.
+    """Expand a polygon by area * ratio / perimeter on every side, with round corners: (n, 2) points of each resulting part.
 
-    DB learns shrunken regions. Clipper works on whole numbers, so the corners are cut to them first, as in the
-    reference.
+    DB is trained on shrunken regions. Clipper computes with integers, so the corners are truncated first, as in PaddleX.
     """
     distance = cv2.contourArea(corners) * ratio / cv2.arcLength(corners, closed=True)
     offset = pyclipper.PyclipperOffset()

@@ -1,4 +1,4 @@
-"""Corners, crops, turns and reading order: pure functions on points and pictures, as PaddleX computes them."""
+"""Geometry of boxes and images, as PaddleX computes it: rectangles, crops, rotations and reading order."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.types import Image, Quad, TextBox
 
 VERTICAL_RATIO = 1.5
-"""A crop this many times as high as wide is taken for vertical text and turned."""
+"""A crop with at least this height / width is considered vertical text, and is rotated."""
 
 MAX_WARP_SIDE = 32767
-"""OpenCV's warps take no picture with a side of this many pixels or more."""
+"""OpenCV's warps accept only images with sides shorter than this, in pixels."""
 
 WARP_MARGIN = 4
-"""Pixels around a box that the cubic interpolation of its edge may read, and one to spare."""
+"""The pixels around a box that cubic interpolation of its edge may read, plus one."""
 
 CORNERS = 4
-"""Of a box; polygons have more, or as many."""
+"""The number of corners of a box; polygons have four or more."""
 
 SAME_LINE = 10
-"""Boxes whose first corners differ by fewer pixels than this in y stand on one line."""
+"""Boxes are on one line if the y of their first corners differs by less than this, in pixels."""
 
 
 def rectangle(points: NDArray[np.int32] | NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """The smallest rectangle around points, (4, 2) clockwise from the top left corner, and its shorter side.
+    """Return the smallest rectangle around points, (4, 2) clockwise from the top left corner, and its shorter side.
 
-    Of the two left corners the higher comes first, of the two right ones the lower comes after it.
+    The higher of the two left corners is first; the lower of the two right corners is third.
     """
     bounding = cv2.minAreaRect(points)
     corners = sorted(cv2.boxPoints(bounding).tolist(), key=lambda point: point[0])
-    # Of two corners at one height the second comes first, as in the reference.
+    # Of two corners at the same height, the second comes first, as in PaddleX.
     left, right = (sorted((b, a), key=lambda point: point[1]) for a, b in (corners[:2], corners[2:]))
     return np.array([left[0], right[0], right[1], left[1]], np.float32), min(bounding[1])
 
 
 def total_area(boxes: Sequence[TextBox]) -> int:
-    """The pixels of all boxes' bounding rectangles together; what several boxes cover counts several times."""
+    """Return the sum of the areas of the boxes' bounding rectangles, in pixels; overlaps count several times."""
     return sum(math.prod(np.ptp(box.quad, axis=0).tolist()) for box in boxes)
 
 
 @timed("crop")
 def crop(image: Image, quad: Quad) -> Image:
-    """Cut a box out of a picture and set it upright; vertical text is turned a quarter counter-clockwise.
+    """Crop a box from an image and make it upright; vertical text is rotated by 90° counter-clockwise.
 
-    Empty where the box is less than a pixel wide or high.
+    The crop is empty if the box is less than one pixel wide or high.
     """
     corners, _ = rectangle(np.asarray(quad, np.int32))
     top_left, top_right, bottom_right, bottom_left = corners
@@ -73,57 +73,57 @@ def crop(image: Image, quad: Quad) -> Image:
 
 
 def _straight(image: Image, corners: NDArray[np.float32]) -> Image | None:
-    """The part of a picture between corners that are those of pixels, where a warp would move none; None between others."""
+    """Crop without a warp, if the corners are those of an axis-aligned box in whole pixels inside the image; else None."""
     (left, top), (right, bottom) = corners[::2].tolist()
     if corners.tolist() != [[left, top], [right, top], [right, bottom], [left, bottom]]:
         return None
     sides = [int(side) for side in (left, top, right, bottom)]
     if sides != [left, top, right, bottom] or min(left, top) < 0 or right > image.shape[1] or bottom > image.shape[0]:
         return None
-    # A copy: a view would keep the page.
+    # A copy, because a view would keep the page in memory.
     return image[sides[1] : sides[3], sides[0] : sides[2]].copy()
 
 
 def _surroundings(image: Image, corners: NDArray[np.float32]) -> tuple[Image, NDArray[np.float32]]:
-    """The part of a picture that a warp of `corners` reads, and the corners in it."""
+    """Return the part of an image that a warp of `corners` reads, and the corners relative to it."""
     left, top = np.maximum(np.floor(corners.min(axis=0)) - WARP_MARGIN, 0).astype(int)
     right, bottom = (np.ceil(corners.max(axis=0)) + WARP_MARGIN).astype(int)
     return image[top:bottom, left:right], corners - np.array([left, top], np.float32)
 
 
 def length(side: NDArray[np.float32]) -> np.float32:
-    """The length of one side, in float32: it is cut to whole pixels, so its last bit can matter."""
+    """Return the length of a side, in float32: it is truncated to whole pixels, so its last bit can matter."""
     return np.float32(np.linalg.norm(side))
 
 
 def rotate(image: Image, angle: int) -> Image:
-    """Turn a picture counter-clockwise by 0, 90, 180 or 270 degrees.
+    """Rotate an image counter-clockwise by 0, 90, 180 or 270 degrees.
 
-    The reference warps about (width / 2, height / 2). That comes out as an exchange of pixels, shifted by one: the first
-    row, at 90 degrees, or column, at 270, or both, at 180, are black.
+    PaddleX warps about (width / 2, height / 2). This moves whole pixels, shifted by one: the first row (at 90 degrees),
+    column (at 270) or both (at 180) are black.
     """
     if angle == 0:
         return image
-    turned = np.rot90(image, angle // 90)
+    rotated = np.rot90(image, angle // 90)
     down, right = int(angle in {90, 180}), int(angle in {180, 270})
-    # Not zeros_like, which keeps the order of the turned view in memory: each crop would then copy the page.
-    shifted = np.zeros(turned.shape, np.uint8)
-    shifted[down:, right:] = turned[: turned.shape[0] - down, : turned.shape[1] - right]
+    # Not zeros_like, which keeps the memory order of the rotated view: each crop would then copy the page.
+    shifted = np.zeros(rotated.shape, np.uint8)
+    shifted[down:, right:] = rotated[: rotated.shape[0] - down, : rotated.shape[1] - right]
     return shifted
 
 
 def rotate_back(quad: Quad, angle: int, size: tuple[int, int]) -> Quad:
-    """Points on a picture of `size` (width, height) that `rotate` by `angle` moved to `quad`; the order is kept."""
+    """Map points of an image that `rotate` rotated by `angle` back to the image of `size` (width, height); keep their order."""
     width, height = size
     x, y = quad[:, 0], quad[:, 1]
-    places = {0: (x, y), 90: (width - y, x), 180: (width - x, height - y), 270: (y, height - x)}
-    return np.stack(places[angle], axis=1)
+    mapped = {0: (x, y), 90: (width - y, x), 180: (width - x, height - y), 270: (y, height - x)}
+    return np.stack(mapped[angle], axis=1)
 
 
 def reading_order(boxes: Sequence[TextBox]) -> list[TextBox]:
-    """Top to bottom, and left to right on one line: PaddleX's insertion pass over boxes sorted by their first corner.
+    """Sort boxes from top to bottom, and from left to right on one line: PaddleX's insertion pass after sorting by first corner.
 
-    Polygons have no first corner, and come by their highest point alone, as in PaddleX.
+    Polygons have no first corner, and are sorted by their highest point only, as in PaddleX.
     """
     if any(len(box.quad) != CORNERS for box in boxes):
         return sorted(boxes, key=lambda box: int(box.quad[:, 1].min()))

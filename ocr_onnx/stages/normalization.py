@@ -1,4 +1,4 @@
-"""A picture's bytes to a network's numbers, by tables: each of the 256 values is computed once."""
+"""Normalization of pixels to the input of a model, with lookup tables for the 256 values of each channel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VALUES = np.arange(256, dtype=np.float32)
 
 
 def normalize(image: Image, metadata: ModelMetadata) -> Tensor:
-    """A picture as (3, height, width): x * (scale / std) - mean / std, in this form for the last bit's sake."""
+    """Normalize an image to (3, height, width): x * (scale / std) - mean / std, in this order to get the same last bit as PaddleX."""
     tables = [
         VALUES * np.float32(metadata.scale / std) + np.float32(-mean / std)
         for mean, std in zip(metadata.mean, metadata.std, strict=True)
@@ -27,6 +27,6 @@ def normalize(image: Image, metadata: ModelMetadata) -> Tensor:
 
 
 def look_up(image: Image, tables: list[NDArray[np.float32]], planes: Tensor) -> None:
-    """Write the picture (height, width, 3) into the `planes` (3, height, width), each channel through its table (256,)."""
+    """Map each channel of an image (height, width, 3) through its table (256,) into `planes` (3, height, width)."""
     for channel, (table, plane) in enumerate(zip(tables, planes, strict=True)):
         cv2.LUT(cv2.extractChannel(image, channel), table, dst=plane)

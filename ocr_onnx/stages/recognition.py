@@ -1,4 +1,4 @@
-"""Text recognition: a crop of one line to its text, by CTC (Connectionist Temporal Classification)."""
+"""Text recognition with CTC (Connectionist Temporal Classification): reads the text of line crops."""
 
 from __future__ import annotations
 
@@ -20,84 +20,91 @@ from ocr_onnx.stages.normalization import VALUES, look_up
 from ocr_onnx.types import Columns, Image, Run, Tensor, Text
 
 MAX_WIDTH = 3200
-"""A wider crop is squeezed to this width, in pixels at the model's height."""
+"""Wider crops are squeezed to this width, in pixels at the model's height."""
 
 ARABIC_PREFIX = "arabic_"
-"""What the names of Arabic models begin with."""
+"""The start of the names of Arabic models."""
 
 WIDTH_STEP, MIN_WIDTH, SQUEEZE = 8, 80, 0.93
-"""By itself a crop is given to the model in a multiple of WIDTH_STEP pixels, a step of the text, in no less than MIN_WIDTH, and drawn
-together to SQUEEZE of the width that keeps its proportions: `make bench-modes` measures what that costs."""
+"""With padding "own": widths are multiples of WIDTH_STEP pixels (one step of the text), at least MIN_WIDTH, and crops are squeezed to
+this factor of the width that keeps their aspect ratio. `make bench-modes` measures the cost in accuracy."""
 
 NORMALIZED = np.asarray((VALUES / 255 - 0.5) / 0.5, np.float32)
-"""What each value of a pixel becomes."""
+"""The normalized value of each pixel value."""
 
 BLANK = 0
-"""CTC's class for no character."""
+"""The class of the CTC blank."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextRecognizer:
-    """Reads crops. One may serve many threads."""
+    """Recognizes line crops. One instance may be used by many threads."""
 
     run: Run
     metadata: ModelMetadata
     threads: int | None = None
-    """How many crops are read side by side; None: as many as there are cores."""
+    """The number of crops that are recognized in parallel; None: the number of cores."""
     shapes: Shapes = CPU_SHAPES
-    """What the model is given at once."""
+    """The input shapes of the model."""
 
     def __call__(self, crops: Sequence[Image], options: RecognitionOptions = RecognitionOptions()) -> list[Text]:
-        """The text of each crop, in their order. Raises OptionError where options.input_shape is not of the model's height."""
-        shape, fixed = self.metadata.input_shape, options.input_shape
-        if fixed is not None and fixed[1] != shape[1]:
-            raise OptionError(
-                f"input_shape is {tuple(fixed)}: {self.metadata.name} takes crops of the height {shape[1]} alone, in any width"
-            )
+        """Return the text of each crop, in their order.
 
-        squeeze = SQUEEZE if options.padding == "own" else 1
-        if fixed is not None:
-            widths, shares = [fixed[2]] * len(crops), [1.0] * len(crops)
-        elif options.padding == "own":
-            widths, shares = tight_widths(crops, shape)
-        else:
-            widths, shares = (
-                padded_widths(crops, options.batch_size, shape),
-                filled_shares(crops, options.batch_size, shape),
-            )
+        Raises OptionError if the height in options.input_shape is not the model's.
+        """
+        widths, shares = input_widths(crops, options, self.metadata)
 
         def read(batch: Batch) -> list[Text]:
-            given = {i: widths[i] if self.shapes.masked else batch.width for i in batch.members}
-            tensors = [
-                preprocess(crops[i], width, shape, squeeze) if fixed is None else stretch(crops[i], fixed)
-                for i, width in given.items()
-            ]
+            padded = [widths[i] if self.shapes.masked else batch.width for i in batch.members]
+            tensors = [self._preprocess(crops[i], w, options) for i, w in zip(batch.members, padded, strict=True)]
             index, probability = best_classes(self.run(self.shapes.stack(tensors, batch)))
-            return [
-                self._decode(index[row], probability[row], shares[i] * (widths[i] / width))
-                for row, (i, width) in enumerate(given.items())
-            ]
+            filled = [shares[i] * (widths[i] / w) for i, w in zip(batch.members, padded, strict=True)]
+            return [self._decode(index[row], probability[row], share) for row, share in enumerate(filled)]
 
         return self.shapes.run_lines(read, widths, self.threads)
 
+    def _preprocess(self, crop: Image, width: int, options: RecognitionOptions) -> Tensor:
+        if options.input_shape is not None:
+            return stretch(crop, options.input_shape)
+        return preprocess(crop, width, self.metadata.input_shape, SQUEEZE if options.padding == "own" else 1)
+
     def _decode(self, index: NDArray[np.int64], probability: NDArray[np.float32], share: float) -> Text:
-        """One line's text, as it is written."""
+        """Decode one line, of which `share` is not padding."""
         if self.shapes.masked:
             index, probability = without_padding(index, probability)
         text = ctc_decode(index, probability, self.metadata.charset, share)
-        return in_visual_order(text) if self.metadata.name.startswith(ARABIC_PREFIX) else text
+        return reorder_bidirectional(text) if self.metadata.name.startswith(ARABIC_PREFIX) else text
+
+
+def input_widths(
+    crops: Sequence[Image], options: RecognitionOptions, metadata: ModelMetadata
+) -> tuple[list[int], list[float]]:
+    """Return the input width of each crop in pixels, and the share of it that the crop fills.
+
+    Raises OptionError if the height in options.input_shape is not the model's.
+    """
+    shape, fixed = metadata.input_shape, options.input_shape
+    if fixed is not None:
+        if fixed[1] != shape[1]:
+            raise OptionError(
+                f"input_shape is {tuple(fixed)}, but {metadata.name} accepts only crops of height {shape[1]}: give (3, {shape[1]}, width)"
+            )
+        return [fixed[2]] * len(crops), [1.0] * len(crops)
+    if options.padding == "own":
+        return tight_widths(crops, shape)
+    return padded_widths(crops, options.batch_size, shape), filled_shares(crops, options.batch_size, shape)
 
 
 def groups(ratios: Sequence[float], batch_size: int) -> list[list[int]]:
-    """The crops that make a batch, by number: neighbors once all are sorted by width / height."""
+    """Return the indices of the crops in each batch: neighbors after sorting by width / height."""
     order = sorted(range(len(ratios)), key=ratios.__getitem__)
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def padded_widths(crops: Sequence[Image], batch_size: int, shape: Sequence[int]) -> list[int]:
-    """The width each crop is given to the model in: the widest of its group, once all are sorted by width / height.
+    """Return the input width of each crop: that of the widest crop in its batch, after sorting by width / height.
 
-    The padding changes what the model reads, so it is the reference's, though each crop is run by itself.
+    The padding changes the recognized text, so it is the same as in PaddleX, even if each crop is run separately.
     """
     ratios = [crop.shape[1] / crop.shape[0] for crop in crops]
     widths = [0] * len(crops)
@@ -109,7 +116,7 @@ def padded_widths(crops: Sequence[Image], batch_size: int, shape: Sequence[int])
 
 
 def filled_shares(crops: Sequence[Image], batch_size: int, shape: Sequence[int]) -> list[float]:
-    """The share of that width that each crop fills, as the reference takes it for word boxes."""
+    """Return the share of the padded width that each crop fills, as PaddleX computes it for word boxes."""
     _, height, least = shape
     ratios = [crop.shape[1] / crop.shape[0] for crop in crops]
     shares = [1.0] * len(crops)
@@ -121,20 +128,20 @@ def filled_shares(crops: Sequence[Image], batch_size: int, shape: Sequence[int])
 
 
 def tight_widths(crops: Sequence[Image], shape: Sequence[int]) -> tuple[list[int], list[float]]:
-    """The least width that each crop is given to the model in, and the share of it that the crop fills."""
+    """Return the smallest input width of each crop (padding "own"), and the share of it that the crop fills."""
     sizes = [resized_width(crop, shape, SQUEEZE) for crop in crops]
     widths = [max(MIN_WIDTH, -(-size // WIDTH_STEP) * WIDTH_STEP) for size in sizes]
     return widths, [size / width for size, width in zip(sizes, widths, strict=True)]
 
 
 def own_width(ratio: float, shape: Sequence[int]) -> int:
-    """The width a crop of this width / height has when alone: at least the model's, at most MAX_WIDTH."""
+    """Return the input width of a single crop with this width / height: at least the model's, at most MAX_WIDTH."""
     _, height, least = shape
     return min(int(height * max(least / height, ratio)), MAX_WIDTH)
 
 
 def resized_width(crop: Image, shape: Sequence[int], squeeze: float = 1) -> int:
-    """The width of a crop at the model's height: rounded up, but never past own_width, which is rounded down."""
+    """Return the width of a crop at the model's height: rounded up, but at most own_width, which is rounded down."""
     ratio: float = crop.shape[1] / crop.shape[0] * squeeze
     return min(math.ceil(shape[1] * ratio), own_width(ratio, shape))
 
@@ -149,26 +156,26 @@ def preprocess(crop: Image, width: int, shape: Sequence[int], squeeze: float = 1
 
 
 def stretch(crop: Image, shape: tuple[int, int, int]) -> Tensor:
-    """Resize to (3, height, width) whatever the proportions, normalize to -1..1: (1, 3, height, width)."""
+    """Resize to (3, height, width), ignoring the aspect ratio, and normalize to -1..1: (1, 3, height, width)."""
     _, height, width = shape
     tensor = np.empty((1, 3, height, width), np.float32)
-    # The reference computes in float64 here, unlike where it keeps the proportions.
+    # PaddleX computes in float64 here, but in float32 if it keeps the aspect ratio.
     table = np.asarray((VALUES.astype(np.float64) / 255 - 0.5) / 0.5, np.float32)
     look_up(np.asarray(cv2.resize(crop, (width, height)), np.uint8), [table] * 3, tensor[0])
     return tensor
 
 
-def in_visual_order(text: Text) -> Text:
-    """A text of letters from left to right as they stand, put as it is written: as the reference does for Arabic."""
+def reorder_bidirectional(text: Text) -> Text:
+    """Reorder a text from visual order, left to right, with the Unicode bidirectional algorithm, as PaddleX does for Arabic."""
     from bidi.algorithm import get_display
 
     return text._replace(text=str(get_display(text.text)))
 
 
 def best_classes(outputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """(index of the best class, its probability), each (batch, steps).
+    """Return (index of the best class, its probability), each (batch, steps).
 
-    Our graphs answer with these; one taken as it is published answers with (batch, steps, classes).
+    Graphs from our converter return these; published graphs return all scores, (batch, steps, classes).
     """
     if len(outputs) == 1:
         return outputs[0].argmax(axis=-1), outputs[0].max(axis=-1)
@@ -178,7 +185,7 @@ def best_classes(outputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], 
 def without_padding(
     index: NDArray[np.int64], probability: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The steps of a line that ends before its tensor does, each (steps,)."""
+    """Return a line's steps outside of marked padding, each (steps,)."""
     within = index != PADDING_CLASS
     return index[within], probability[within]
 
@@ -187,10 +194,10 @@ def without_padding(
 def ctc_decode(
     index: NDArray[np.int64], probability: NDArray[np.float32], charset: Sequence[str], share: float = 1.0
 ) -> Text:
-    """The best path: repeats collapsed, blanks dropped; the score is the mean probability of what is left.
+    """Decode the best path: collapse repeats and drop blanks; the score is the mean probability of the remaining steps.
 
-    `index` and `probability` are the best class of each step, (steps,); class k stands for charset[k - 1]. `share` of
-    the steps are on the crop, the others on what pads it.
+    `index` and `probability` are those of the best class of each step, (steps,); class k is charset[k - 1]. `share` is
+    the share of the steps on the crop; the others are on its padding.
     """
     kept = index != BLANK
     kept[1:] &= index[1:] != index[:-1]

@@ -1,4 +1,4 @@
-"""Text image unwarping: a photographed page that is bent or folded, made flat by UVDoc (arXiv:2302.02887)."""
+"""Text image unwarping with UVDoc (arXiv:2302.02887): flattens photographs of bent or folded pages."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from ocr_onnx.types import Image, Run
 WHITE = 255
 
 FIXED_BYTES, BYTES_PER_PIXEL = 2**25, 45
-"""Bytes that UVDoc takes for any page, and for each pixel: measured at up to 25 megapixels on a CPU, at 42 a pixel."""
+"""UVDoc's working memory in bytes: for any page, and per pixel. Measured at up to 25 megapixels on a CPU: 42 per pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextImageUnwarper:
-    """Makes pages flat. One may serve many threads."""
+    """Flattens pages. One instance may be used by many threads."""
 
     run: Run
     metadata: ModelMetadata
 
     def __call__(self, image: Image) -> Image:
-        """A picture of the same size, flattened; the graph itself resizes, finds the grid and samples.
+        """Return the flattened image, in the same size; the graph itself resizes, finds the grid and samples.
 
-        Raises NotEnoughMemoryError where that would pass the process's memory limit.
+        Raises NotEnoughMemoryError if the working memory would exceed the process's limit.
         """
         height, width = image.shape[:2]
         memory.require(working_memory(height * width), f"unwarping at {width} x {height}", "reduce the page")
         flat = self.run(normalize(image, self.metadata)[np.newaxis])[0][0]
         levels = np.empty((*flat.shape[1:], 3), np.uint8)
         for channel, plane in enumerate(flat):
-            # Levels are cut, not rounded, as in the reference.
+            # Values are truncated, not rounded, as in PaddleX.
             levels[:, :, channel] = np.clip(plane * WHITE, 0, WHITE)
         return levels
 
 
 def working_memory(pixels: int) -> int:
-    """Bytes that unwarping a page of this size takes."""
+    """Return the working memory for unwarping a page with this number of pixels, in bytes."""
     return FIXED_BYTES + pixels * BYTES_PER_PIXEL

@@ -1,4 +1,4 @@
-"""Word boxes: where in its line each word stands, told from the columns in which recognition read its characters."""
+"""Word boxes, computed from the columns in which recognition found the characters of a line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ocr_onnx.stages.geometry import CORNERS, rectangle
 from ocr_onnx.types import Columns, Quad, Word
 
 VERTICAL_RATIO = 1.5
-"""A line more than this many times as high as wide is cut from top to bottom."""
+"""A line with a height / width above this is vertical: its words follow each other from top to bottom."""
 
 FIRST_HAN, LAST_HAN = "\u4e00", "\u9fff"
 
@@ -20,13 +20,13 @@ DIGITS = frozenset("0123456789")
 
 Kind: TypeAlias = Literal["han", "latin", "other"]
 Group: TypeAlias = tuple[Kind, tuple[str, ...], tuple[int, ...]]
-"""Neighbors of one kind: the kind, the characters, the column of each."""
+"""A run of characters of one kind: the kind, the characters, and their columns."""
 
 
 def find_words(columns: Columns, quad: Quad) -> tuple[Word, ...]:
-    """The words of a line in the box `quad`, each with its own box, in the order of their columns.
+    """Return the words of a line in the box `quad`, each with its own box, in the order of their columns.
 
-    As PaddleX 3.7.2 computes them, except that it sorts the boxes anew and not the words.
+    This follows PaddleX 3.7.2, except that PaddleX sorts the boxes again, but not the words.
     """
     corners = quad if len(quad) == CORNERS else rectangle(quad)[0].astype(np.int32)
     (left, top), (right, _), (_, bottom) = corners[:3].tolist()
@@ -48,9 +48,9 @@ def _word(text: str, corners: tuple[tuple[int, int], ...]) -> Word:
 
 
 def _spans(columns: Columns, length: int) -> Iterator[tuple[str, int, int]]:
-    """(word, start, end) along a line of `length` pixels, in pixels from its start.
+    """Yield (word, start, end) along a line of `length` pixels, in pixels from its start.
 
-    A Chinese character is as wide as these are on average, around the middle of its column.
+    A Chinese character has the average width of the line's Chinese characters, centered on its column.
     """
     cell = length / columns.total
     groups = list(_groups(columns))
@@ -70,7 +70,7 @@ def _spans(columns: Columns, length: int) -> Iterator[tuple[str, int, int]]:
 
 
 def _groups(columns: Columns) -> Iterator[Group]:
-    """Runs of one kind."""
+    """Yield the runs of characters of one kind."""
     ends = zip(_kinds(columns.characters), columns.characters, columns.positions, strict=True)
     for kind, members in groupby(ends, key=lambda member: member[0]):
         _, characters, positions = zip(*members, strict=True)
@@ -78,7 +78,7 @@ def _groups(columns: Columns) -> Iterator[Group]:
 
 
 def _kinds(characters: Sequence[str]) -> list[Kind]:
-    """The kind of each character; a hyphen after a letter or digit is of its kind, and a point too before a digit."""
+    """Return the kind of each character; a hyphen after a letter or digit has its kind, and so has a point before a digit."""
     found: list[Kind] = []
     for character, following in zip(characters, [*characters[1:], ""], strict=False):
         joins = character == "-" or (character == "." and following in DIGITS)

@@ -27,7 +27,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-peers bench-providers bench-service readme diagram site picture page-picture lock lock-image golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram site picture page-picture lock lock-image golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -82,6 +82,9 @@ bench-limit: .venv/developed  ## Compare each stage with the peak rate of the co
 
 bench-modes: .venv/developed  ## Measure speed and accuracy of high-performance mode: benchmarks/results/modes.md.
 	$(BIN)/python -m benchmarks.modes --data $(REFERENCE)/data
+
+bench-passes: .venv/developed  ## Measure the time that each graph pass saves: benchmarks/results/passes.md.
+	$(BIN)/python -m benchmarks.passes --data $(REFERENCE)/data
 
 bench-gpu: .venv/developed  ## Measure speed and equality of texts on a GPU: benchmarks/results/gpu.md; DEVICE=gpu:1, or cpu.
 	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.gpu --device $(DEVICE) --reference $(REFERENCE) \

@@ -59,5 +59,5 @@ def read_varint(message: bytes, start: int) -> tuple[int, int]:
         number |= (message[start] & 0x7F) << shift
         start, shift = start + 1, shift + 7
         if shift > MAX_SHIFT:
-            raise ValueError("a varint of more than 64 bits")
+            raise ValueError("a varint longer than 64 bits")
     return number | message[start] << shift, start + 1

@@ -36,7 +36,7 @@ from ocr_onnx import OCR, DetectionOptions, Models, OCROptions
 from ocr_onnx.converters.passes import blank_bound, fpn_finest, pad_columns
 from ocr_onnx.models import zoo
 from ocr_onnx.models.protobuf import fields
-from ocr_onnx.runtime.model_file import FOR_CPU
+from ocr_onnx.runtime.model_file import CPU_FIELD
 
 OPTIONS = without_orientation(OCROptions(detection=DetectionOptions(limit_side_len=SIDE, limit_type="max")))
 DETECTION, RECOGNITION = "PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"
@@ -58,7 +58,7 @@ def without(model: bytes, prefix: str) -> bytes:
     """A model file without the replacements for CPUs whose tensors have this prefix. Raises ValueError if there are none."""
     kept, begin = [], 0
     for number, start, end in fields(model, 0, len(model)):
-        if number != FOR_CPU or prefix.encode() not in model[start:end]:
+        if number != CPU_FIELD or prefix.encode() not in model[start:end]:
             kept.append(model[begin:end])
         begin = end
     found = b"".join(kept)

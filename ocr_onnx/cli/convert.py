@@ -71,14 +71,14 @@ def convert(directory: Path, output: Path | None, isolated: bool, yes: bool, **s
         click.echo(environment.run(python, "convert", *arguments), nl=False)
         return
     from ocr_onnx import converters
-    from ocr_onnx.converters.export_options import Form, parse_size
+    from ocr_onnx.converters.export_options import ExportOptions, parse_size
 
     target = output if output is not None else Path(f"{settings['name'] or directory.resolve().name}.onnx")
     static, dynamic, precision = (settings.pop(name) for name in ("static", "dynamic", "precision"))
     if static is not None and dynamic:
         raise click.UsageError("--static and --dynamic cannot be combined: use one of them.")
-    form = Form(settings.pop("opset"), () if static is None else parse_size(static))
-    report = converters.convert(directory, target, form=form, **settings)
+    options = ExportOptions(settings.pop("opset"), () if static is None else parse_size(static))
+    report = converters.convert(directory, target, options=options, **settings)
     click.echo(f"{target}: {report}")
     if precision == "fp16":
         from ocr_onnx.converters.precision import halve

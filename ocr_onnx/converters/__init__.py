@@ -1,7 +1,7 @@
-"""Convert Paddle inference models to ONNX files that contain their metadata.
+"""Convert Paddle inference models to ONNX files with metadata.
 
-Importing this package is cheap. Converting the newer format requires the extra `convert` (Paddle and paddle2onnx, about 1 GB)
-on Python 3.11, in the present environment or in a separate one. The ONNX files run on any machine without it.
+Importing this package is cheap. Converting the newer format (inference.json) needs the extra `convert` (Paddle and paddle2onnx,
+about 1 GB) on Python 3.11, in this environment or in an isolated one: docs/conversion.md. A converted file needs none of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ocr_onnx.errors import ConversionError
 
 if TYPE_CHECKING:
     from ocr_onnx.converters.export import Report as Report
-    from ocr_onnx.converters.export_options import Form
+    from ocr_onnx.converters.export_options import ExportOptions
 
 
 def convert(
@@ -24,14 +24,14 @@ def convert(
     name: str | None = None,
     dictionary: Path | None = None,
     verify: bool = True,
-    form: Form | None = None,
+    options: ExportOptions | None = None,
 ) -> Report:
-    """Convert the Paddle model in `directory` to the file `target`; the same input gives the same bytes.
+    """Convert the Paddle model in `directory` to the ONNX file `target`; the same input gives the same bytes.
 
-    `name` wins over the name in its inference.yml, and `dictionary`, a file with a character a line, over the dictionary
-    there; a model of the older format may have neither there. `form` says the opset and a fixed input size. With `verify` the file is compared with Paddle on real and
-    on random inputs. Raises ModelNotFoundError where a file is missing; ConversionError, and leaves no file, where the
-    packages are not installed or anything is amiss.
+    `name` overrides the name in inference.yml, and `dictionary`, a file with one character a line, the dictionary there; a model of
+    the older format may have neither. `options` sets the opset and a fixed input size. `verify` compares the file with Paddle on
+    real and on random inputs. Raises ModelNotFoundError if a file is missing. Raises ConversionError, and leaves no file, if
+    packages are missing or the conversion fails.
     """
     from ocr_onnx.converters.paddle import PaddleModel, versions
 
@@ -39,14 +39,14 @@ def convert(
     versions()
     from ocr_onnx.converters.export import convert_model
 
-    return convert_model(model, target, name=name, verify=verify, form=form)
+    return convert_model(model, target, name=name, verify=verify, options=options)
 
 
 def take_in(source: Path, target: Path, *, name: str | None = None, dictionary: Path | None = None) -> None:
-    """Make a model of somebody's ONNX export: described by the inference.yml beside it, else by the zoo's record of `name`.
+    """Make a model file from an ONNX export, described by the inference.yml beside it, else by the zoo's record of `name`.
 
-    Recognition takes its characters from the yml, from `dictionary` or from the file's own metadata. Raises
-    ConversionError where there are none, ModelNotFoundError where nobody knows what it is.
+    The characters of a recognizer come from inference.yml, from `dictionary` or from the file's metadata. Raises
+    ConversionError if there are none, ModelNotFoundError if the zoo has no such model.
     """
     from ocr_onnx.converters import toolchain
     from ocr_onnx.converters.describe import charset_of_export, describe_yml, usual
@@ -69,7 +69,7 @@ def take_in(source: Path, target: Path, *, name: str | None = None, dictionary: 
             charset = charset_of_export(session.properties["character"], classes)
         else:
             raise ConversionError(
-                f"{source} has no dictionary: give it an inference.yml, or say --dict FILE (a character a line) to ocr-onnx models import"
+                f"{source} has no dictionary: put its inference.yml beside it, or give --dict FILE (one character a line) to ocr-onnx models import"
             )
         metadata = replace(metadata, charset=charset)
     toolchain.finish(source, target, metadata)

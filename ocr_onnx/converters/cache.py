@@ -1,4 +1,4 @@
-"""What was converted before is not converted again: files kept by the sha256 of what they were made from."""
+"""Cache converted files, keyed by the sha256 of their sources and the versions of the tools."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ def cached(
     confirm: Confirm | None = None,
     command: str | None = None,
 ) -> Path:
-    """The ONNX file of the Paddle model in `directory`: converted once, and kept by the sha256 of what it is made from.
+    """Return the ONNX file of the Paddle model in `directory`, converted if it is not in the cache.
 
-    It is converted and compared with Paddle by the extra `convert` where that is installed. Else the older format goes
-    through the core of paddle2onnx 1.3.1, which needs no Paddle (up to Python 3.12), and graph_tools; the newer one through an
-    environment of its own, which is made if there is none and `confirm` agrees to the question it is asked; `command` is
-    what the error tells to run where it does not. Raises ModelNotFoundError where a file is missing, ConversionError and DownloadError.
+    The route (docs/conversion.md): the extra `convert` if it is installed; else, for the older format up to Python 3.12, the core of
+    paddle2onnx 1.3.1 without Paddle, and the toolchain; else the isolated environment, created if `confirm` agrees. `command` is
+    the command in the error message if it does not. Raises ModelNotFoundError if a file is missing, ConversionError, DownloadError.
     """
     model = PaddleModel.at(directory, dictionary)
     extra = find_spec("paddle") is not None and toolchain.installed()
@@ -66,10 +65,10 @@ def cached(
 
 
 def make(spec: ModelSpec, directory: Path, scratch: Path, *, confirm: Confirm | None, command: str) -> Path:
-    """Make a model of the zoo from its published files in `directory`, with what is installed.
+    """Convert the published files of a zoo model in `directory`.
 
-    An official ONNX form is rewritten as in graph_tools.finish, and lies in `scratch`; Paddle's formats are converted as in
-    `cached`, which says what is raised.
+    An official ONNX export goes through toolchain.finish, to `scratch`; Paddle's formats go through `cached`, which documents the
+    errors.
     """
     exports = sorted(directory.glob("*.onnx"))
     dictionary = next((path for path in directory.glob("*.txt")), None)
@@ -84,7 +83,7 @@ def make(spec: ModelSpec, directory: Path, scratch: Path, *, confirm: Confirm | 
 
 
 def cached_export(source: Path, name: str | None = None) -> Path:
-    """The file that says what it is, made of somebody's ONNX export once; see take_in."""
+    """Return the model file of an ONNX export, made if it is not in the cache; see take_in."""
     yml = source.with_name("inference.yml")
     files = [store.sha256(file) for file in (source, yml) if file.is_file()]
     target = _kept([toolchain.ready(fetch=False), installed_versions(), name or source.stem, files])
@@ -92,13 +91,13 @@ def cached_export(source: Path, name: str | None = None) -> Path:
 
 
 def _kept(made_from: list[Any]) -> Path:
-    """Where the file that is made from this is kept."""
+    """Return the cache path for a key."""
     key = hashlib.sha256(json.dumps([__version__, *made_from], sort_keys=True).encode()).hexdigest()
     return store.home() / "converted" / f"{key}.onnx"
 
 
 def _once(target: Path, make: Callable[[Path], None]) -> Path:
-    """The file `target`; made if it is not there, by one process at a time."""
+    """Return `target`; if it is missing, make it, one process at a time."""
     if target.is_file():
         return target
     with store.locked(target.stem), tempfile.TemporaryDirectory() as scratch:

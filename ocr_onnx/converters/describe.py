@@ -1,4 +1,4 @@
-"""What a model needs to be used, taken from its inference.yml: the record that travels in the ONNX file."""
+"""Make a model's metadata from its inference.yml: the record that the ONNX file contains."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ocr_onnx.models.metadata import ModelMetadata, Task
 from ocr_onnx.stages.detection import standalone_options
 
 HALF = (0.5, 0.5, 0.5)
-"""Recognition's mean and standard deviation: fixed in the reference's code, absent from inference.yml."""
+"""Mean and standard deviation of recognition: constants in PaddleOCR's code, not in inference.yml."""
 
 RECOGNITION_SHAPE = (3, 48, 320)
-"""(channel, height, least width) since PP-OCRv3."""
+"""(channel, height, minimum width) since PP-OCRv3."""
 
 DETECTION_RANK, RECOGNITION_RANK = 4, 3
-"""Axes of the output: a map; a table of classes a step."""
+"""Number of the output's axes: (batch, 1, height, width), and (batch, step, class)."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -28,19 +28,19 @@ DETECTION_KEYS = ("thresh", "box_thresh", "unclip_ratio", "max_candidates", "sco
 
 
 LINE_SHAPE = (3, 80, 160)
-"""What PP-LCNet_*_textline_ori takes."""
+"""Input of PP-LCNet_*_textline_ori."""
 
 CLASSIFIER_SHAPE = (3, 48, 192)
-"""What ch_ppocr_mobile_v2.0_cls takes."""
+"""Input of ch_ppocr_mobile_v2.0_cls."""
 
 
 def describe(model: PaddleModel, rank: int, name: str | None = None) -> ModelMetadata:
-    """Read the record of a Paddle model whose output has `rank` axes; `name` wins over the one in its inference.yml."""
+    """Return the metadata of a Paddle model whose output has `rank` axes; `name` overrides the one in inference.yml."""
     try:
         return _describe(model, rank, name)
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ConversionError(
-            f"{model.yml} lacks what an inference.yml of Paddle has ({type(error).__name__}: {error}): export it anew"
+            f"{model.yml} is incomplete ({type(error).__name__}: {error}): export the model again with its inference.yml"
         ) from error
 
 
@@ -49,7 +49,7 @@ def _describe(model: PaddleModel, rank: int, name: str | None) -> ModelMetadata:
     title = name or config.get("Global", {}).get("model_name")
     if not isinstance(title, str):
         raise ConversionError(
-            f"{model.yml or model.graph.parent} gives no Global.model_name: say --name, or the stage's _model_name"
+            f"{model.yml or model.graph.parent} has no Global.model_name: give --name, or the stage's _model_name"
         )
     if model.yml is None:
         return _describe_bare(model, rank, title)
@@ -68,7 +68,7 @@ def _describe(model: PaddleModel, rank: int, name: str | None) -> ModelMetadata:
         return ModelMetadata(**{**common, "channels": "BGR", "mean": (0.0,) * 3, "std": (1.0,) * 3})
     if task == "text_recognition":
         if common["channels"] != "BGR":
-            raise ConversionError(f"{title} takes its colors as RGB, and recognition is given BGR here")
+            raise ConversionError(f"{title} expects RGB images, and ocr-onnx supports BGR only for recognition")
         shape = tuple(steps.get("RecResizeImg", {}).get("image_shape", RECOGNITION_SHAPE))
         return ModelMetadata(**common, mean=HALF, std=HALF, input_shape=shape, charset=_charset(model))
     normalize = steps.get("NormalizeImage", {})
@@ -83,7 +83,7 @@ def _describe(model: PaddleModel, rank: int, name: str | None) -> ModelMetadata:
 
 
 def _with_size(metadata: ModelMetadata, resize: Mapping[str, Any]) -> ModelMetadata:
-    """The record with the size that a detector is given pictures in, where it is another than the usual one."""
+    """Add a detector's input size or limit if it differs from the default."""
     if "image_shape" in resize:
         if resize.get("keep_ratio"):
             raise ConversionError(f"{metadata.name} has keep_ratio: true in its inference.yml, which is not supported")
@@ -95,7 +95,7 @@ def _with_size(metadata: ModelMetadata, resize: Mapping[str, Any]) -> ModelMetad
 
 
 def _describe_bare(model: PaddleModel, rank: int, name: str) -> ModelMetadata:
-    """The record of a model of the older format without inference.yml."""
+    """Return the metadata of a model of the older format without inference.yml."""
     tasks: dict[int, Task] = {DETECTION_RANK: "text_detection", RECOGNITION_RANK: "text_recognition"}
     task = tasks.get(rank, "textline_orientation")
     charset = _charset(model) if task == "text_recognition" else ()
@@ -103,7 +103,7 @@ def _describe_bare(model: PaddleModel, rank: int, name: str) -> ModelMetadata:
 
 
 def usual(name: str, task: Task, charset: tuple[str, ...] = ()) -> ModelMetadata:
-    """The record of a model that comes without inference.yml: what the official models of its task have in common."""
+    """Return the metadata that the official models of a task have in common, for a model without inference.yml."""
     common: dict[str, Any] = {"name": name, "task": task, "scale": 1 / 255, "labels": (), "charset": charset}
     imagenet: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     half: dict[str, Any] = {"mean": HALF, "std": HALF}
@@ -112,7 +112,9 @@ def usual(name: str, task: Task, charset: tuple[str, ...] = ()) -> ModelMetadata
     if task == "text_recognition":
         return ModelMetadata(**common, **half, channels="BGR", input_shape=RECOGNITION_SHAPE)
     if task != "textline_orientation":
-        raise ConversionError(f"{name}: without an inference.yml it cannot be told what {task} takes")
+        raise ConversionError(
+            f"{name} has no inference.yml, and {task} models have no common input size: put its inference.yml beside it"
+        )
     common["labels"] = ("0_degree", "180_degree")
     if name.endswith("_textline_ori"):
         return ModelMetadata(**common, **imagenet, channels="RGB", input_shape=LINE_SHAPE)
@@ -120,16 +122,16 @@ def usual(name: str, task: Task, charset: tuple[str, ...] = ()) -> ModelMetadata
 
 
 def _charset(model: PaddleModel) -> tuple[str, ...]:
-    """The characters of a recognition model: its dictionary's, and the space that the reference appends."""
+    """Return the characters of a recognizer: its dictionary, and the space that PaddleOCR appends."""
     if not model.charset:
         raise ConversionError(
-            f"{model.graph.parent} has no dictionary: say --dict FILE, the file it was trained with, a character a line"
+            f"{model.graph.parent} has no dictionary: give --dict FILE, the dictionary it was trained with, one character a line"
         )
     return (*model.charset, " ")
 
 
 def charset_of_export(property_text: str, classes: int) -> tuple[str, ...]:
-    """The characters that other projects write into an ONNX file's `character` metadata, the space among them or not."""
+    """Parse the `character` metadata that other projects write into ONNX files, with or without the space."""
     characters = property_text.split("\n")
     if characters[-1] == "":
         characters.pop()
@@ -138,7 +140,7 @@ def charset_of_export(property_text: str, classes: int) -> tuple[str, ...]:
 
 
 def task_of(name: str, config: Mapping[str, Any]) -> Task:
-    """What a model does, told by its postprocessing and, between the two classifiers, by its name or labels."""
+    """Return a model's task, from its postprocessing, or for the two classifiers from its name or labels."""
     post = config.get("PostProcess") or {}
     if post.get("name") == "DBPostProcess":
         return "text_detection"
@@ -151,22 +153,22 @@ def task_of(name: str, config: Mapping[str, Any]) -> Task:
         return "doc_orientation"
     if name.endswith("_textline_ori") or labels == ["0_degree", "180_degree"]:
         return "textline_orientation"
-    raise ConversionError(f"what {name} does cannot be told from its inference.yml (PostProcess: {post.get('name')})")
+    raise ConversionError(f"{name} has an unknown task: PostProcess.name in its inference.yml is {post.get('name')}")
 
 
 def _steps(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The preprocessing steps by name."""
+    """Return the preprocessing steps by name."""
     operations = (config.get("PreProcess") or {}).get("transform_ops") or ()
     return {name: arguments or {} for step in operations for name, arguments in step.items()}
 
 
 def _channels(steps: Mapping[str, Any]) -> Literal["BGR", "RGB"]:
-    # The classifiers have no decoding step, and are then given red first.
+    # The classifiers have no decoding step; PaddleX gives them RGB.
     return "BGR" if steps.get("DecodeImage", {}).get("img_mode") == "BGR" else "RGB"
 
 
 def _number(value: float | str) -> float:
-    """A number, or a quotient written as text, such as "1./255."."""
+    """Parse a number, or a quotient such as "1./255."."""
     if isinstance(value, str):
         dividend, _, divisor = value.partition("/")
         return float(dividend) / float(divisor or 1)
@@ -174,7 +176,7 @@ def _number(value: float | str) -> float:
 
 
 def _classifier_size(steps: Mapping[str, Any]) -> tuple[tuple[int, int, int], int]:
-    """(channel, height, width), and the length of the short side where the input is cut out of a larger picture."""
+    """Return (channel, height, width), and the length of the short side before the crop; 0 without a crop."""
     resize = steps["ResizeImage"]
     if "resize_short" in resize:
         size = steps["CropImage"]["size"]
@@ -184,10 +186,10 @@ def _classifier_size(steps: Mapping[str, Any]) -> tuple[tuple[int, int, int], in
 
 
 def describe_export(name: str, task: Task, yml: Path) -> ModelMetadata:
-    """The record of an official model that can be had as ONNX alone, with its inference.yml or without."""
+    """Return the metadata of an official model published as ONNX only, with or without inference.yml."""
     return describe_yml(yml, name) if yml.is_file() else usual(name, task)
 
 
 def describe_yml(yml: Path, name: str | None = None) -> ModelMetadata:
-    """The record of an ONNX model by its inference.yml; `name` wins over the one there."""
+    """Return the metadata of an ONNX model from its inference.yml; `name` overrides the one there."""
     return replace(describe(PaddleModel(graph=yml, params=yml, yml=yml), 0, name), source={})

@@ -1,9 +1,9 @@
-"""Make the models this package carries from the weights that the zoo's mirrors hold.
+"""Build the embedded models from the weights in the zoo's mirrors.
 
-python -m ocr_onnx.converters.embedded            writes ocr_onnx/models/
-python -m ocr_onnx.converters.embedded --check    makes them anew and compares byte for byte; but the constants by which steps
-                                                  are proved to be blank, which no two kinds of CPU compute alike, are
-                                                  checked to be right
+python -m ocr_onnx.converters.embedded            writes ocr_onnx/models/weights/
+python -m ocr_onnx.converters.embedded --check    builds them again and compares byte for byte, except the constants of
+                                                  blank_bound, which differ between kinds of CPU: these are checked
+                                                  against every class
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def build(spec: zoo.ModelSpec, target: Path, cache: Path) -> Report:
 
 
 def on_cpu(model: bytes) -> onnx.ModelProto:
-    """A model as a CPU has it, without the constants of its proof."""
+    """Return the model for CPUs without the constants of blank_bound."""
     known = onnx.load_from_string(model_for_device(model))
     proof = [tensor for tensor in known.graph.initializer if tensor.name.startswith(PROOF)]
     for tensor in proof:
@@ -43,7 +43,7 @@ def on_cpu(model: bytes) -> onnx.ModelProto:
 
 
 @click.command(help=__doc__)
-@click.option("--check", is_flag=True, help="Compare with the files that are there instead of replacing them.")
+@click.option("--check", is_flag=True, help="Compare with the existing files instead of replacing them.")
 @click.option("--cache", type=click.Path(path_type=Path), default=Path(".cache/weights"), show_default=True)
 def main(check: bool, cache: Path) -> None:
     """Build every embedded model."""
@@ -58,9 +58,11 @@ def main(check: bool, cache: Path) -> None:
                 (model_for_device(each, on_cpu=False), model_for_device(each, masked=True)) for each in (made, kept)
             ]
             if forms[0] != forms[1] or on_cpu(made) != on_cpu(kept):
-                raise click.ClickException(f"{spec.path} is not what the converter makes: make models, and see why")
+                raise click.ClickException(
+                    f"{spec.path} differs from the file that the converter makes: run make models, and compare"
+                )
             if classes := check_proof(kept):
-                click.echo(f"{classes} classes are rightly left out where a step is blank")
+                click.echo(f"{classes} classes: the bound of blank steps holds")
 
 
 if __name__ == "__main__":

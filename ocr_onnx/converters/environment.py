@@ -1,4 +1,4 @@
-"""An environment of its own with Paddle, for converting where this one has none: made once, run as another process."""
+"""Create an isolated environment with Paddle once, and run conversions in it."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from ocr_onnx.models import download, store, zoo
 logger = logging.getLogger(__name__)
 
 LOCK = Path(__file__).with_name("requirements.lock")
-"""What it is made of: versions and checksums, for the Python below."""
+"""Pinned versions and hashes of its packages, for the Python version below."""
 
 PYTHON = (3, 11)
 
 Confirm = Callable[[str], bool]
-"""Is asked whether an environment with Paddle may be made; the question says where, and how large it is."""
+"""Asks whether an environment may be created; the question names its folder and size."""
 
 SIZE = "About 330 MB of downloads, 1.2 GB on disk"
 
 WHOLE = "whole"
-"""A file that is written into a finished environment, last of all."""
+"""Marker file of a complete environment, written last."""
 
 
 def find() -> Path | None:
-    """The environment's Python; None where there is none, or none that is whole."""
+    """Return the environment's Python; None if there is no complete environment."""
     pythons = (_python(marker.parent) for marker in sorted(_tools().glob(f"{_name()}-*/{WHOLE}")))
     return next((python for python in pythons if python.is_file()), None)
 
 
 def ensure(purpose: str, command: str, confirm: Confirm | None) -> Path:
-    """The environment's Python; where there is no environment it is made, if `confirm` agrees.
+    """Return the environment's Python; create the environment if there is none and `confirm` agrees.
 
-    `purpose` says what needs it, as in "converting NAME", and `command` what to run to have it made without a question.
-    Raises ConversionError with the cure where it may not or cannot be made.
+    `purpose` is used in messages, as in "converting NAME"; `command` creates the environment without a question. Raises
+    ConversionError if the environment may not or cannot be created.
     """
     if (found := find()) is not None:
         return found
@@ -67,12 +67,9 @@ def ensure(purpose: str, command: str, confirm: Confirm | None) -> Path:
 
 
 def run(python: Path, *arguments: object) -> str:
-    """Run a command of this package in the environment; returns what it printed.
-
-    Raises ConversionError with what it says is wrong.
-    """
+    """Run an ocr-onnx command in the environment; return its output. Raises ConversionError with its error message."""
     with tempfile.TemporaryDirectory() as scratch:
-        # This package alone: what else lies in its folder would come before the environment's own packages.
+        # A folder with this package only: other packages beside it would shadow those of the environment.
         Path(scratch, "ocr_onnx").symlink_to(zoo.PACKAGE, target_is_directory=True)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         done = subprocess.run(
@@ -91,19 +88,19 @@ def run(python: Path, *arguments: object) -> str:
 
 
 def versions() -> Mapping[str, str]:
-    """The versions it has of what a conversion depends on."""
+    """Return the environment's versions of the packages that a conversion depends on."""
     pins = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", LOCK.read_text("utf-8"), re.MULTILINE))
     return {name: pins[name] for name in PACKAGES if name in pins}
 
 
 def _make(base: str) -> Path:
-    """Make the environment with the Python `base`, under a name of its own; one that stays unfinished is never used."""
+    """Create the environment with the Python `base` in a new folder; an incomplete one is never used."""
     tools = _tools()
     with store.writing(tools):
         tools.mkdir(parents=True, exist_ok=True)
     for left in tools.glob(f"{_name()}-*"):
         shutil.rmtree(left, ignore_errors=True)
-    # An environment cannot be moved. A new name, for the pip of a killed process may still be writing into the old one.
+    # An environment cannot be moved. The name is new because a killed process may have left a pip that still writes.
     folder = tools / f"{_name()}-{secrets.token_hex(4)}"
     python = _python(folder)
     try:
@@ -120,7 +117,7 @@ def _make(base: str) -> Path:
 
 
 def _log(command: list[str]) -> None:
-    """Run a command and log what it prints; raises ConversionError with the end of that if it fails."""
+    """Run a command and log its output. Raises ConversionError with the end of the output if it fails."""
     printed = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
@@ -135,13 +132,13 @@ def _log(command: list[str]) -> None:
 
 
 def _base() -> str:
-    """A Python that the pinned packages are for; raises ConversionError where there is none."""
+    """Return a Python of the version that the packages are pinned for. Raises ConversionError if there is none."""
     wanted = f"python{_dotted(PYTHON)}"
     if sys.version_info[:2] == PYTHON:
         return python_process.interpreter()
     for folder in filter(os.path.isabs, os.get_exec_path()):
         candidate = shutil.which(wanted, path=folder)
-        # A version manager's python3.11 may be there and not work.
+        # The python3.11 of a version manager can exist and fail.
         if candidate is not None and _version(candidate) == _dotted(PYTHON):
             return candidate
     raise ConversionError(

@@ -1,4 +1,4 @@
-"""From a Paddle directory to one ONNX file: export, optimize, describe, verify, and only then put it in place."""
+"""Convert a Paddle directory or an ONNX export to a model file: export, describe, optimize, verify, move into place."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import Path
 import onnx
 
 from ocr_onnx.converters.describe import describe
-from ocr_onnx.converters.export_options import Form
+from ocr_onnx.converters.export_options import ExportOptions
 from ocr_onnx.converters.legacy import check_classes
 from ocr_onnx.converters.optimize import optimize
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
-from ocr_onnx.converters.passes.blank_bound import blank_features, find_table, skip_blanks
+from ocr_onnx.converters.passes.blank_bound import find_classifier, prove_blank_steps, sample_blank_features
 from ocr_onnx.converters.passes.fpn_finest import compose_finest
 from ocr_onnx.converters.passes.pad_columns import skip_padding
-from ocr_onnx.converters.passes.valid_region import HEIGHT, WIDTH, keep_bounds
-from ocr_onnx.converters.replacements import Alternative, contents
+from ocr_onnx.converters.passes.valid_region import HEIGHT, WIDTH, mask_valid_region
+from ocr_onnx.converters.replacements import Replacement, contents
 from ocr_onnx.converters.verify import (
-    WITHOUT_BOUNDS,
+    NO_VALID_REGION,
     Agreement,
     Inputs,
     Outputs,
     check_alike,
     check_numbers,
     compare,
-    keeps_bounds,
+    ignores_padding,
     padded,
     run_onnx,
     sample_inputs,
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a conversion did."""
+    """Result of a conversion."""
 
     metadata: ModelMetadata
     target: Path
@@ -50,7 +50,7 @@ class Report:
     """Operators before and after optimization."""
     opset: int
     agreement: Agreement | None
-    """How the file compares with its source; None if that was not asked for."""
+    """Comparison of the file with its source; None if not requested."""
 
     def __str__(self) -> str:
         size = f"{self.target.stat().st_size / 1e6:.1f} MB"
@@ -64,21 +64,26 @@ class Report:
 
 
 def convert_model(
-    model: PaddleModel, target: Path, *, name: str | None = None, verify: bool = True, form: Form | None = None
+    model: PaddleModel,
+    target: Path,
+    *,
+    name: str | None = None,
+    verify: bool = True,
+    options: ExportOptions | None = None,
 ) -> Report:
     """Convert a Paddle model to the file `target`: see ocr_onnx.converters.convert."""
-    form = Form() if form is None else form
+    options = ExportOptions() if options is None else options
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch, "raw.onnx")
-        model.export(raw, form.opset)
+        model.export(raw, options.opset)
         exported = onnx.load(raw)
         rank = len(exported.graph.output[0].type.tensor_type.shape.dim)
-        metadata = replace(describe(model, rank, name), static_shape=form.static)
-        return _finish(exported, target, metadata, model.infer if verify else None, form)
+        metadata = replace(describe(model, rank, name), static_shape=options.static)
+        return _finish(exported, target, metadata, model.infer if verify else None, options)
 
 
 def import_onnx(source: Path, target: Path, metadata: ModelMetadata) -> Report:
-    """Take in an ONNX export, of Paddle's core or somebody's; what comes out is compared with what came in."""
+    """Optimize an ONNX export, compare the result with it, and write it with `metadata`."""
     metadata = replace(
         metadata,
         source=metadata.source or {source.name: sha256(source)},
@@ -92,27 +97,29 @@ def _finish(
     target: Path,
     metadata: ModelMetadata,
     reference: Callable[[Inputs], Outputs] | None,
-    form: Form | None = None,
+    options: ExportOptions | None = None,
 ) -> Report:
-    """Optimize, clear of denormal numbers, stamp, compare with `reference`, put in place."""
+    """Optimize, set denormal weights to 0, add metadata, compare with `reference`, move into place."""
     before = len(exported.graph.node)
     classes = exported.graph.output[0].type.tensor_type.shape.dim
     check_classes(metadata, classes[-1].dim_value or None if classes else None)
     recognition, detection = (metadata.task == task for task in ("text_recognition", "text_detection"))
-    model = optimize(exported, reduce_classes=recognition, free_size=detection and _has_fixed_size(exported), form=form)
+    model = optimize(
+        exported, reduce_classes=recognition, free_size=detection and _has_fixed_size(exported), options=options
+    )
     model.producer_name = PRODUCER
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "model.onnx")
-        alternatives, for_gpu = _for_cpu(model, metadata, Path(scratch)), _for_gpu(model, metadata)
-        made.write_bytes(contents(model, alternatives, for_gpu))
+        replacements, for_gpu = _for_cpu(model, metadata, Path(scratch)), _for_gpu(model, metadata)
+        made.write_bytes(contents(model, replacements, for_gpu))
         inputs = sample_inputs(metadata)
-        # An exporter can finish without a word and have written what does not load, or answers with no numbers.
+        # An exporter can succeed and still have written a file that does not load, or that returns NaN.
         found = run_onnx(made, inputs)
         check_numbers(metadata, found)
         agreement = None if reference is None else compare(metadata, reference(inputs), found)
-        if alternatives:
+        if replacements:
             file, elsewhere = made.read_bytes(), Path(scratch, "elsewhere.onnx")
             onnx.checker.check_model(onnx.load_from_string(model_for_device(file)), full_check=True)
             elsewhere.write_bytes(model_for_device(file, on_cpu=False))
@@ -120,14 +127,14 @@ def _finish(
                 inputs = padded(inputs)
                 found = run_onnx(made, inputs)
             check_alike(metadata, run_onnx(elsewhere, inputs), found)
-        if for_gpu is not None and not keeps_bounds(metadata, made, sample_inputs(metadata)):
-            made.write_bytes(contents(model, alternatives))
+        if for_gpu is not None and not ignores_padding(metadata, made, sample_inputs(metadata)):
+            made.write_bytes(contents(model, replacements))
         move_into_place(made, target)
     return Report(metadata, target, (before, len(model.graph.node)), model.opset_import[0].version, agreement)
 
 
-def _for_cpu(model: onnx.ModelProto, metadata: ModelMetadata, scratch: Path) -> list[Alternative]:
-    """What a CPU is given in place of some nodes."""
+def _for_cpu(model: onnx.ModelProto, metadata: ModelMetadata, scratch: Path) -> list[Replacement]:
+    """Return the replacements for CPUs."""
     if metadata.static_shape:
         return []
     if metadata.task == "text_detection":
@@ -135,19 +142,19 @@ def _for_cpu(model: onnx.ModelProto, metadata: ModelMetadata, scratch: Path) -> 
     if metadata.task != "text_recognition":
         return []
     found = skip_padding(model)
-    if (table := find_table(model)) is not None:
-        found += skip_blanks(model, table, blank_features(model, table, metadata, scratch))
+    if (table := find_classifier(model)) is not None:
+        found += prove_blank_steps(model, table, sample_blank_features(model, table, metadata, scratch))
     return found
 
 
-def _for_gpu(model: onnx.ModelProto, metadata: ModelMetadata) -> Alternative | None:
-    """What a GPU is given in place of all nodes."""
+def _for_gpu(model: onnx.ModelProto, metadata: ModelMetadata) -> Replacement | None:
+    """Return the replacement for GPUs, with masks of the valid region; None if there is none."""
     axes = {"text_detection": (HEIGHT, WIDTH), "text_recognition": (WIDTH,)}.get(metadata.task)
     if axes is None or metadata.static_shape:
         return None
-    found = keep_bounds(model, axes)
+    found = mask_valid_region(model, axes)
     if found is None:
-        logger.warning(WITHOUT_BOUNDS, metadata.name, "what becomes of a picture's end is not known of all its nodes")
+        logger.warning(NO_VALID_REGION, metadata.name, "a node of its graph is not supported")
     return found
 
 

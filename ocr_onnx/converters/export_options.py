@@ -1,4 +1,4 @@
-"""What form a converted graph is given: its opset, and a fixed input size where an accelerator needs one."""
+"""Options of a converted graph: opset, and a fixed input size for accelerators that need one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from ocr_onnx.errors import OptionError
 
 OPSETS = range(14, 18)
-"""HardSwish came with 14, LayerNormalization with 17, which ONNX Runtime has had since 1.12. From 18 on, paddle2onnx and the steps after it write reductions that the other half cannot read."""
+"""Supported opsets. HardSwish needs 14, LayerNormalization 17 (ONNX Runtime 1.12). In 18 the reductions changed, and paddle2onnx and the passes write different forms of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """How a graph is written."""
+class ExportOptions:
+    """Opset and input size of a converted graph."""
 
     opset: int = OPSETS[-1]
     static: tuple[int, ...] = ()
-    """(batch, channel, height, width) of the only input it takes; empty: any batch and size that the model can take."""
+    """(batch, channel, height, width) of the only accepted input; empty: dynamic batch and size."""
 
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
@@ -27,7 +27,7 @@ class Form:
 
 
 def parse_size(text: str) -> tuple[int, ...]:
-    """Read a fixed size, `1x3x48x320`, or `320x48` (width x height) for a batch of one."""
+    """Parse a fixed size: `1x3x48x320`, or `320x48` (width x height) for a batch of one. Raises OptionError."""
     if not re.fullmatch(r"\d+x\d+(x\d+x\d+)?", text):
         raise OptionError(f"static is {text!r}: write batch x channel x height x width, as 1x3x48x320, or 320x48")
     sizes = tuple(map(int, text.split("x")))

@@ -1,4 +1,4 @@
-"""Without Paddle and without the onnx package: models of the older format exported, and exports described, as they are."""
+"""Convert models of the older format (inference.pdmodel) without Paddle; add metadata to exports without the onnx package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ocr_onnx.models.metadata import ModelMetadata, stamped
 from ocr_onnx.runtime.session import Session
 
 CORE = "paddle2onnx==1.3.1"
-"""The last whose core converts the older format without Paddle."""
+"""The last release whose compiled core converts the older format without Paddle."""
 
 CORE_WHEELS = {
     (3, 11): {
@@ -40,23 +40,23 @@ OPSET = "17"
 
 
 def stamp(raw: Path, target: Path, metadata: ModelMetadata) -> None:
-    """Write an ONNX model with its description; raises ConversionError where its classes are not those described."""
+    """Add metadata to an ONNX model. Raises ConversionError if the number of classes differs."""
     check_classes(metadata, Session(raw).output_shape[-1])
     metadata = replace(metadata, source=metadata.source or {raw.name: store.sha256(raw)})
     target.write_bytes(stamped(raw.read_bytes(), metadata))
 
 
 def takes(model: PaddleModel) -> bool:
-    """Whether a model can be made here: it is of the older format, and the core has wheels for this Python."""
+    """Return whether this route converts a model: it has the older format, and there is a wheel for this Python."""
     return model.graph.suffix == ".pdmodel" and sys.version_info[:2] in CORE_WHEELS
 
 
 def export_old(model: PaddleModel, raw: Path, name: str | None) -> ModelMetadata:
-    """Convert a model of the older format (inference.pdmodel) to the ONNX file `raw`, which does not say what it is; what it is."""
+    """Convert a model of the older format to the ONNX file `raw`, without metadata; return the metadata."""
     check_weights(model.params)
     run_paddle("export_old", core(), model.graph, model.params, raw, OPSET)
     if not raw.is_file() or raw.stat().st_size == 0:
-        raise ConversionError(f"{model.graph} is no model of Paddle's older format, or it is damaged")
+        raise ConversionError(f"{model.graph} is damaged, or not in Paddle's older format: download it again")
     tool, version = CORE.split("==")
     return replace(describe(model, len(Session(raw).output_shape), name), converter={tool: version})
 
@@ -74,7 +74,7 @@ def core() -> Path:
 
 
 def check_classes(metadata: ModelMetadata, classes: int | str | None) -> None:
-    """Refuse a dictionary that does not belong to the model: its texts would be wrong without a word."""
+    """Raise ConversionError if the dictionary or the labels do not match the number of classes."""
     named = metadata.labels or ("blank", *metadata.charset)
     if metadata.task in {"text_detection", "image_unwarping"} or not isinstance(classes, int):
         return
@@ -82,5 +82,5 @@ def check_classes(metadata: ModelMetadata, classes: int | str | None) -> None:
         counted = " (the blank and the space counted)" if metadata.charset else ""
         raise ConversionError(
             f"{metadata.name} has {classes} classes and its dictionary or inference.yml names {len(named)}{counted}: "
-            "the two are not of one model"
+            "they belong to different models"
         )

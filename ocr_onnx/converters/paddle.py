@@ -1,4 +1,4 @@
-"""A Paddle inference model on disk: which files, what its inference.yml says, and Paddle itself in another process."""
+"""A Paddle inference model on disk: its files, its inference.yml, and Paddle in a child process."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from ocr_onnx.models.store import sha256
 from ocr_onnx.types import Tensor
 
 PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxslim")
-"""What a conversion depends on; their versions are pinned by the extra `convert` and written into each file."""
+"""Packages that a conversion depends on, pinned by the extra `convert`; their versions are written into each file."""
 
 
 DOUBLE, SINGLE = "0.a_f64", "0.a_f32"
-"""Types of attributes in inference.json."""
+"""Attribute types in inference.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +42,20 @@ class PaddleModel:
     yml: Path | None
     """inference.yml; models of the older format may lack it."""
     dictionary: Path | None = None
-    """A file with a character a line, in place of the dictionary in inference.yml."""
+    """A file with one character a line, which overrides the dictionary in inference.yml."""
 
     @classmethod
     def at(cls, directory: Path, dictionary: Path | None = None) -> PaddleModel:
-        """Find the files in `directory`; raises ModelNotFoundError naming what is missing."""
+        """Find the files in `directory`. Raises ModelNotFoundError that names the missing file."""
         graphs = [directory / name for name in ("inference.json", "inference.pdmodel")]
         graph = next((g for g in graphs if g.is_file()), None)
         params, yml = directory / "inference.pdiparams", directory / "inference.yml"
         if not directory.is_dir():
-            raise ModelNotFoundError(f"{directory} is no folder: name the folder that holds inference.json or .pdmodel")
-        if graph is None:
             raise ModelNotFoundError(
-                f"{directory} holds neither inference.json nor inference.pdmodel: export the model"
+                f"{directory} is not a directory: give the directory with inference.json or inference.pdmodel"
             )
+        if graph is None:
+            raise ModelNotFoundError(f"{directory} has neither inference.json nor inference.pdmodel: export the model")
         if not params.is_file():
             raise ModelNotFoundError(
                 f"{directory} has no inference.pdiparams (the weights): export the model with them"
@@ -70,17 +70,17 @@ class PaddleModel:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What inference.yml says; nothing where there is none."""
+        """The content of inference.yml; empty if there is none."""
         config = self._load("SafeLoader")
         if not isinstance(config, dict):
-            raise ConversionError(f"{self.yml} is no inference.yml: it holds no mapping")
+            raise ConversionError(f"{self.yml} is not a valid inference.yml: its content is not a mapping")
         return config
 
     @property
     def charset(self) -> tuple[str, ...]:
-        """The dictionary's characters, each as written: YAML would read a bare `y` or `1` as something else."""
+        """The characters of the dictionary, as strings: YAML would parse `y` as a boolean and `1` as a number."""
         if self.dictionary is not None:
-            # Some dictionaries have lines that end in CR LF, and lines that hold only a wide space.
+            # Some dictionaries have CR LF line ends, and a line with only an ideographic space.
             return tuple(
                 line.rstrip("\r")
                 for line in self.dictionary.read_bytes().decode("utf-8-sig").rstrip("\r\n").split("\n")
@@ -88,13 +88,13 @@ class PaddleModel:
         return tuple((self._load("BaseLoader").get("PostProcess") or {}).get("character_dict", ()))
 
     def _load(self, loader: Literal["SafeLoader", "BaseLoader"]) -> Any:
-        """What inference.yml holds; an empty mapping where there is none. The loaders written in C are faster."""
+        """Parse inference.yml; return an empty mapping without one. The loaders written in C are faster."""
         if self.yml is None:
             return {}
         try:
             return yaml.load(self.yml.read_text("utf-8"), getattr(yaml, f"C{loader}", getattr(yaml, loader)))  # noqa: S506 both are safe
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConversionError(f"{self.yml} is no inference.yml: {error}") from error
+            raise ConversionError(f"{self.yml} is not valid YAML: {error}") from error
 
     @property
     def checksums(self) -> dict[str, str]:
@@ -103,7 +103,7 @@ class PaddleModel:
         return {path.name: sha256(path) for path in files if path is not None}
 
     def export(self, target: Path, opset: int) -> None:
-        """Have paddle2onnx write `target`; raises ConversionError where a file is damaged or an operator is unknown."""
+        """Export to `target` with paddle2onnx. Raises ConversionError if a file is damaged or an operator is not supported."""
         check_weights(self.params)
         with tempfile.TemporaryDirectory() as scratch:
             graph = self.graph
@@ -111,12 +111,12 @@ class PaddleModel:
                 graph = Path(scratch, self.graph.name)
                 graph.write_text(in_single_precision(text), "utf-8")
             log = run_paddle("export", graph, self.params, target, opset)
-        # paddle2onnx prints some of its failures and exits with 0.
+        # On some failures paddle2onnx prints an error and exits with 0.
         if not target.is_file() or target.stat().st_size == 0:
             raise ConversionError(f"paddle2onnx wrote nothing for {self.graph}: {log[-2000:]}")
 
     def infer(self, inputs: Mapping[str, Tensor]) -> dict[str, tuple[NDArray[np.float32], ...]]:
-        """What Paddle Inference answers to each of `inputs`."""
+        """Run Paddle Inference on each of `inputs`."""
         with tempfile.TemporaryDirectory() as scratch:
             given, answered = Path(scratch, "inputs.npz"), Path(scratch, "outputs.npz")
             np.savez(given, allow_pickle=False, **inputs)
@@ -126,9 +126,9 @@ class PaddleModel:
 
 
 def in_single_precision(text: str) -> str:
-    """An inference.json whose attributes of type double are floats, as Paddle wrote them before 3.3.
+    """Change the attributes of an inference.json from double to float, as Paddle wrote them before 3.3.
 
-    paddle2onnx takes no others (PaddlePaddle/Paddle2ONNX#1618), but for `full`, whose value is a double in all versions.
+    paddle2onnx rejects doubles (PaddlePaddle/Paddle2ONNX#1618), except in `full`, whose value is a double in all versions.
     """
 
     def narrowed(value: Any) -> Any:
@@ -143,11 +143,13 @@ def in_single_precision(text: str) -> str:
     try:
         return json.dumps(narrowed(json.loads(text)), separators=(",", ":"))
     except json.JSONDecodeError as error:
-        raise ConversionError(f"inference.json is damaged ({error}): export or fetch it anew") from error
+        raise ConversionError(
+            f"inference.json is damaged ({error}): download it again, or export the model again"
+        ) from error
 
 
 def installed_versions() -> dict[str, str]:
-    """The versions of what a conversion depends on, as far as it is installed."""
+    """Return the versions of the installed packages that a conversion depends on."""
     found = {}
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -156,18 +158,18 @@ def installed_versions() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what a conversion depends on; raises ConversionError where one is missing."""
+    """Return the versions of the packages that a conversion depends on. Raises ConversionError if one is missing."""
     missing = [name for name in ("paddle", "paddle2onnx", "onnx", "onnxslim") if find_spec(name) is None]
     if missing:
         raise ConversionError(
-            f"converting needs {', '.join(missing)}: 'ocr-onnx convert --isolated' makes an environment for it; "
-            "or do it in one of Python 3.11 (about 1 GB), pip install 'ocr-onnx[convert,cpu]'"
+            f"converting needs {', '.join(missing)}: run 'ocr-onnx convert --isolated', which creates an environment for it, "
+            "or pip install 'ocr-onnx[convert,cpu]' in an environment of Python 3.11 (about 1 GB)"
         )
     return installed_versions()
 
 
 def run_paddle(*arguments: object) -> str:
-    """Run the process that holds Paddle and return what it printed; raises ConversionError if it fails or aborts."""
+    """Run paddle_process and return its output. Raises ConversionError if it fails or aborts."""
     command = python_process.function("ocr_onnx.converters.paddle_process", *arguments)
     environment = {**os.environ, **python_process.SAFE_PATH, "FLAGS_cpu_deterministic": "1"}
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)

@@ -1,4 +1,4 @@
-"""The only place that imports Paddle: run as a process of its own, for paddle2onnx aborts on what it cannot convert.
+"""The only module that imports Paddle. It runs as a child process because paddle2onnx aborts on operators that it cannot convert.
 
 python -m ocr_onnx.converters.paddle_process export MODEL PARAMS OUT.onnx OPSET
 python -m ocr_onnx.converters.paddle_process export_old CORE.so MODEL PARAMS OUT.onnx OPSET
@@ -12,14 +12,14 @@ from collections.abc import Callable
 
 
 def export(model: str, params: str, target: str, opset: str) -> None:
-    """Write `target`; paddle2onnx's own optimizer is left out, for it installs packages while it runs."""
+    """Export to `target`, without paddle2onnx's optimizer, which installs packages while it runs."""
     import paddle2onnx
 
     paddle2onnx.export(model, params, target, opset_version=int(opset), optimize_tool="none")
 
 
 def export_old(core: str, model: str, params: str, target: str, opset: str) -> None:
-    """Write `target` with the compiled core of paddle2onnx 1.3.1 alone: no Paddle, and the older format only."""
+    """Export a model of the older format to `target` with the compiled core of paddle2onnx 1.3.1, without Paddle."""
     from importlib.util import module_from_spec, spec_from_file_location
     from pathlib import Path
 
@@ -37,7 +37,7 @@ def export_old(core: str, model: str, params: str, target: str, opset: str) -> N
 
 
 def infer(model: str, params: str, inputs: str, outputs: str) -> None:
-    """Run Paddle Inference on every array of `inputs`, on the CPU in plain float32, the numeric reference."""
+    """Run Paddle Inference on every array of `inputs`, on the CPU in float32: the numeric reference."""
     import numpy as np
     from paddle import inference
 

@@ -1,4 +1,4 @@
-"""Graphs in half precision, for GPUs: half the size, float32 going in and coming out."""
+"""Convert model files to half precision, for GPUs. Inputs and outputs stay float32."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from ocr_onnx.converters import verify
 from ocr_onnx.converters.export import Report
 from ocr_onnx.converters.passes.valid_region import PREFIX, SHARES
-from ocr_onnx.converters.replacements import Alternative, contents
+from ocr_onnx.converters.replacements import Replacement, contents
 from ocr_onnx.errors import ConversionError, ModelError
 from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.models.store import move_into_place
@@ -27,16 +27,16 @@ from ocr_onnx.stages.recognition import best_classes
 logger = logging.getLogger(__name__)
 
 LEAST = 0.98
-"""The share of decisions that must stay as they are; measured on the sample page and noise: 0.99 and more."""
+"""Least share of unchanged decisions; measured on the sample page and noise: at least 0.99."""
 
 
 def halve(source: Path, target: Path) -> Report:
-    """Write a converted model in half precision; raises ConversionError where it then decides differently.
+    """Write a converted model in half precision. Raises ConversionError if too many of its decisions change.
 
-    By ONNX Runtime's own converter: what onnxconverter-common makes of detection does not load. Keeping more operators in
-    float32 than it does by itself was measured to change nothing: docs/models-verified.md.
+    Uses ONNX Runtime's converter: detectors converted by onnxconverter-common do not load. Keeping more operators in float32
+    than its default list changed no result: docs/models-verified.md.
     """
-    # What is for a CPU alone rests on float32.
+    # The replacements for CPUs need float32.
     file = source.read_bytes()
     whole = onnx.load_from_string(model_for_device(file, on_cpu=False))
     properties = {entry.key: entry.value for entry in whole.metadata_props}
@@ -59,7 +59,7 @@ def halve(source: Path, target: Path) -> Report:
             try:
                 _compare(metadata, expected, verify.run_padded(metadata, made, inputs))
             except (ConversionError, ModelError, ValueError) as error:
-                logger.warning(verify.WITHOUT_BOUNDS, metadata.name, error)
+                logger.warning(verify.NO_VALID_REGION, metadata.name, error)
                 made.write_bytes(contents(model, ()))
         move_into_place(made, target)
     nodes = len(whole.graph.node), len(model.graph.node)
@@ -67,7 +67,7 @@ def halve(source: Path, target: Path) -> Report:
 
 
 def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A graph in half precision; how much of a picture lies within its bounds stays in float32."""
+    """Convert a graph to half precision; the valid shares of maps stay in float32."""
     convert_float_to_float16, OnnxModel = float16_converter()  # noqa: N806 a class
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -76,26 +76,26 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
         node.name = node.output[0]
     blocked = [node.name for node in shares]
     made: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True, node_block_list=blocked)
-    # It puts the conversion of the input last.
+    # The converter appends the Cast of the input at the end.
     OnnxModel(made).topological_sort()
     return made
 
 
-def _for_gpu(bounded: onnx.ModelProto, model: onnx.ModelProto) -> Alternative:
-    """The nodes of the one in place of the other's, and the constants that the other lacks."""
+def _for_gpu(bounded: onnx.ModelProto, model: onnx.ModelProto) -> Replacement:
+    """Return a replacement of all nodes of `model` by those of `bounded`, with the constants that `model` lacks."""
     there = {tensor.name for tensor in model.graph.initializer}
     constants = {t.name: numpy_helper.to_array(t) for t in bounded.graph.initializer if t.name not in there}
-    return Alternative(0, len(model.graph.node), list(bounded.graph.node), constants)
+    return Replacement(0, len(model.graph.node), list(bounded.graph.node), constants)
 
 
 def _compare(metadata: ModelMetadata, expected: verify.Outputs, found: verify.Outputs) -> verify.Agreement:
-    """How what half precision answers compares; raises ConversionError where it decides otherwise too often."""
+    """Compare results with those in float32. Raises ConversionError if too many decisions differ."""
     equal = [_equal(metadata, expected[name], found[name]) for name in expected]
     decisions, same = sum(e.size for e in equal), sum(int(np.count_nonzero(e)) for e in equal)
     worst = max(float(np.abs(expected[name][-1] - found[name][-1]).max()) for name in expected)
     if not (same >= LEAST * decisions and np.isfinite(worst)):
         raise ConversionError(
-            f"{metadata.name} cannot be had in half precision: {same} of {decisions} decisions stay; use --precision fp32"
+            f"{metadata.name} loses accuracy in half precision: {same} of {decisions} decisions are unchanged; use --precision fp32"
         )
     return verify.Agreement(len(expected), decisions, decisions - same, worst)
 

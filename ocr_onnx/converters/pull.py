@@ -1,4 +1,4 @@
-"""From a name to a model on this machine: fetched from where it is published, checked, converted, put in place."""
+"""Download models by name: fetch from a host or mirror, check, convert, install in the store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ocr_onnx.runtime.session import Session
 logger = logging.getLogger(__name__)
 
 HOST_VARIABLE = "OCR_ONNX_HOST"
-"""Environment variable: an address that is asked first, with {name} and {file} in it, such as a company's mirror."""
+"""Environment variable: a URL with {name} and {file} that is tried first, such as a company's mirror."""
 
 PADDLE_FILES = ("inference.json", "inference.pdiparams", "inference.yml")
 ONNX_FILES = ("inference.onnx", "inference.yml")
@@ -38,14 +38,14 @@ Fetch = Callable[[Path, "download.Progress | None"], None]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One place a model can be had from."""
+    """One source of a model."""
 
     where: str
-    """For people: an address or a package."""
+    """Host or package, for messages."""
     checksums: Mapping[str, str]
-    """The published sha256 of its files; empty where nobody publishes one."""
+    """The published sha256 of its files; empty if none is published."""
     fetch: Fetch
-    """Puts the files into a folder."""
+    """Downloads the files to a folder."""
 
 
 def pull(
@@ -55,12 +55,11 @@ def pull(
     progress: download.Progress | None = None,
     confirm: Confirm | None = None,
 ) -> Path:
-    """The file of a model, fetched and converted if it is not on this machine.
+    """Return the file of a model; download and convert it if it is not in the store.
 
-    The places are tried in order. A file that nobody publishes a sha256 of is taken only with `accept_new`; what was
-    taken is recorded, and models verify checks it ever after. A model that only Paddle can convert is converted in an
-    environment of its own, which is made if `confirm` agrees. Raises a kind of DownloadError that names every place and
-    what was wrong there, and a kind of OCRError where conversion fails.
+    Sources are tried in order. A source without a published sha256 needs `accept_new`; its sha256 is recorded, and `models verify`
+    checks it afterwards. A model that only Paddle can convert is converted in an isolated environment, created if `confirm`
+    agrees. Raises a kind of DownloadError that names each source and its error, and a kind of OCRError if the conversion fails.
     """
     spec = zoo.spec(name)
     target = store.path_of(name)
@@ -77,13 +76,13 @@ def pull(
 
 
 def obtain(name: str) -> Path:
-    """The file of a model by any name that store.find takes; an official one is pulled if it is not here."""
+    """Return the file of a model by any name that store.find accepts; pull an official model if it is missing."""
     known = name in zoo.models() and not store.path_of(name).is_file()
     return pull(name) if known else store.find(name)
 
 
 def obtain_all(names: Iterable[str]) -> None:
-    """Have every one of these models here; raises DownloadError that names all that cannot be had."""
+    """Pull all of these models. Raises one DownloadError that names all that failed."""
     missing: dict[str, str] = {}
     for name in names:
         try:
@@ -96,10 +95,10 @@ def obtain_all(names: Iterable[str]) -> None:
 
 
 def from_directory(place: Path, name: str | None = None) -> Path:
-    """The ONNX file of a model of one's own: `place` is an .onnx file, or a folder with inference.onnx or Paddle's files.
+    """Return the model file for a user's model: `place` is an .onnx file, or a folder with inference.onnx or Paddle's files.
 
-    What does not say what it is, is described by the inference.yml beside it or, where there is none, as `name`; Paddle's
-    files are converted. Either is done once and kept by the sha256 of what is there. Raises a kind of OCRError.
+    A file without metadata is described by the inference.yml beside it, else by the zoo's record of `name`. Paddle's files are
+    converted. Results are cached by the sha256 of the sources. Raises a kind of OCRError.
     """
     if not place.exists():
         raise ModelNotFoundError(f"{place} does not exist: give a Paddle directory or an .onnx file")
@@ -108,12 +107,12 @@ def from_directory(place: Path, name: str | None = None) -> Path:
         named = (place / "inference.yml").is_file()
         return cached(place, name=None if named else name)
     if export.suffix != ".onnx":
-        raise ModelError(f"{place} is no folder and no .onnx file: give a Paddle directory or an .onnx file")
+        raise ModelError(f"{place} is neither a directory nor an .onnx file: give a Paddle directory or an .onnx file")
     file = store.find(export)
     if PROPERTY in Session(file).properties:
         return file
     if name is None and not file.with_name("inference.yml").is_file() and file.stem not in zoo.models():
-        raise ModelError(f"{file} does not say what it is: put its inference.yml beside it, or give its model_name")
+        raise ModelError(f"{file} has no ocr-onnx metadata: put its inference.yml beside it, or give its model_name")
     return cached_export(file, name)
 
 
@@ -124,11 +123,10 @@ def import_file(
     dictionary: Path | None = None,
     confirm: Confirm | None = None,
 ) -> list[Path]:
-    """Take in a bundle of models, an ONNX file, or a folder with a Paddle model, converted.
+    """Install a bundle of models, an ONNX file, or a folder with a Paddle model in the store; return the installed files.
 
-    An ONNX file that does not say what it is is described by the zoo's record of `name`, the inference.yml beside it,
-    and for recognition by `dictionary` or the characters in its own metadata. `confirm` is as in pull. Returns the files
-    in place. Raises a kind of OCRError where there is something wrong with it.
+    An ONNX file without metadata is described by the inference.yml beside it or the zoo's record of `name`; a recognizer also needs
+    `dictionary` or the characters in its own metadata. `confirm` is as in `pull`. Raises a kind of OCRError.
     """
     if source.is_dir():
         given = [
@@ -154,7 +152,7 @@ def import_file(
 def _place(made: Path, name: str, source: Path) -> Path:
     checked = zoo.checked_name(name)
     if store.path_of(checked).parent != store.home():
-        raise OptionError(f"{checked} is carried by this package: say --name, and use it by that name")
+        raise OptionError(f"{checked} is an embedded model of ocr-onnx: give another name with --name")
     return store.install(made, store.Receipt(checked, store.sha256(made), str(source.resolve()), store.UNKNOWN))
 
 
@@ -163,9 +161,9 @@ def _pull(spec: ModelSpec, *, accept_new: bool, progress: download.Progress | No
     partial = store.home() / ".partial" / spec.name
     for origin in origins(spec):
         if not origin.checksums and not accept_new:
-            problems.append(f"{origin.where}: nobody publishes its sha256")
+            problems.append(f"{origin.where}: no sha256 is published")
             continue
-        # Kept from run to run, so that what broke off is continued; apart, so that no place's files pass for another's.
+        # Kept between runs to resume downloads; one folder a source, because files of the same name can differ.
         folder = partial / re.sub(r"[^A-Za-z0-9._-]+", "-", origin.where)
         try:
             with store.writing(folder):
@@ -181,12 +179,16 @@ def _pull(spec: ModelSpec, *, accept_new: bool, progress: download.Progress | No
             made = _make(spec, origin, folder, confirm=confirm, command=command)
             shutil.rmtree(partial, ignore_errors=True)
             return made
-    cure = "" if accept_new else f"; ocr-onnx models pull --accept-new {spec.name} takes what has no published sha256"
-    raise DownloadError("\n  ".join([f"{spec.name} could not be had{cure}:", *problems]))
+    cure = (
+        ""
+        if accept_new
+        else f"; ocr-onnx models pull --accept-new {spec.name} accepts files without a published sha256"
+    )
+    raise DownloadError("\n  ".join([f"{spec.name} could not be downloaded{cure}:", *problems]))
 
 
 def _make(spec: ModelSpec, origin: Origin, folder: Path, *, confirm: Confirm | None, command: str) -> Path:
-    """Convert what was fetched and put it in place with its receipt."""
+    """Convert the downloaded files and install the result with its receipt."""
     fetched = {path.name: store.sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
     largest = max(fetched, key=lambda name: (folder / name).stat().st_size)
     with tempfile.TemporaryDirectory() as scratch:
@@ -196,7 +198,7 @@ def _make(spec: ModelSpec, origin: Origin, folder: Path, *, confirm: Confirm | N
 
 
 def origins(spec: ModelSpec) -> Iterator[Origin]:
-    """Where a model can be had, in the order of trying: the official ONNX form, Paddle's, mirrors."""
+    """Yield the sources of a model in order: the official ONNX export, Paddle's format, mirrors."""
     known = {name: checksum for mirror in spec.mirrors for name, checksum in mirror.files.items()}
     checked = known if set(PADDLE_FILES) <= known.keys() else {}
     forms: list[tuple[str, tuple[str, ...], Mapping[str, str]]] = [(spec.name, PADDLE_FILES, checked)]
@@ -211,13 +213,13 @@ def origins(spec: ModelSpec) -> Iterator[Origin]:
 
 
 def hosts() -> list[str]:
-    """The addresses to ask, the user's own first."""
+    """Return the URLs of the hosts, the user's own first."""
     own = os.environ.get(HOST_VARIABLE)
     return [*([own] if own else []), *zoo.zoo().hosts.values()]
 
 
 def _from_host(address: str, name: str, files: tuple[str, ...], checksums: Mapping[str, str]) -> Fetch:
-    """Fetch a model's files one by one, or its archive where that is what a host has."""
+    """Return a function that downloads a model's files, or its archive if the host has archives."""
 
     def run(folder: Path, progress: download.Progress | None) -> None:
         if address.endswith(ARCHIVE):
@@ -250,7 +252,7 @@ def _host(address: str, name: str) -> str:
 
 
 def _by_hand(spec: ModelSpec, target: Path) -> str:
-    """What to do where nothing may be fetched."""
+    """Return the error message for offline mode: how to bring the model from another machine."""
     places = "\n  ".join(origin.where for origin in origins(spec))
     accept = "" if any(origin.checksums for origin in origins(spec)) else " --accept-new"
     return (

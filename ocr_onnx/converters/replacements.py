@@ -1,4 +1,4 @@
-"""Nodes that a CPU, or a GPU, is given in place of others, and the file that holds both: see ocr_onnx.runtime.model_file."""
+"""Replacements of nodes for CPUs or GPUs, and the model file that holds them: see ocr_onnx.runtime.model_file."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ocr_onnx.runtime.model_file import CPU_FIELD, GPU_FIELD, replacement_field
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Alternative:
-    """What computes the same as some of a graph's nodes, by means that pay on a CPU alone, or a GPU."""
+class Replacement:
+    """Nodes that compute the same as some of a graph's nodes, faster on one kind of device."""
 
     first: int
     after: int
-    """It stands for the nodes from `first` to before `after`."""
+    """They replace the nodes first, …, after - 1."""
     nodes: Sequence[NodeProto]
     constants: Mapping[str, NDArray[Any]]
 
 
 def is_open(model: onnx.ModelProto, opset: int, prefix: str) -> bool:
-    """Whether all that reads a tensor can be seen, in a graph of at least this opset, and names with `prefix` are free."""
+    """Return whether a graph has at least this opset, no subgraphs, and no tensor named with `prefix`."""
     within = any(
         each.type in {AttributeProto.GRAPH, AttributeProto.GRAPHS}
         for node in model.graph.node
@@ -38,13 +38,13 @@ def is_open(model: onnx.ModelProto, opset: int, prefix: str) -> bool:
 
 
 def contents(
-    model: onnx.ModelProto, alternatives: Iterable[Alternative] = (), for_gpu: Alternative | None = None
+    model: onnx.ModelProto, replacements: Iterable[Replacement] = (), for_gpu: Replacement | None = None
 ) -> bytes:
-    """A model's file, without weights that are almost nothing. Raises ValueError where two alternatives overlap."""
+    """A model's file, without weights that are almost nothing. Raises ValueError where two replacements overlap."""
     parts, done = [], 0
-    for each in sorted(alternatives, key=attrgetter("first")):
+    for each in sorted(replacements, key=attrgetter("first")):
         if not done <= each.first < each.after:
-            raise ValueError(f"two alternatives for node {each.first}, or one for no node")
+            raise ValueError(f"two replacements for node {each.first}, or one for no node")
         parts.append(_part(CPU_FIELD, each))
         done = each.after
     if for_gpu is not None:
@@ -52,16 +52,16 @@ def contents(
     return b"".join([*parts, _bytes(model)])
 
 
-def _part(number: int, alternative: Alternative) -> bytes:
+def _part(number: int, replacement: Replacement) -> bytes:
     part = onnx.ModelProto()
-    part.graph.node.extend(alternative.nodes)
-    constants = alternative.constants.items()
+    part.graph.node.extend(replacement.nodes)
+    constants = replacement.constants.items()
     part.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants)
-    return replacement_field(number, alternative.first, alternative.after, _bytes(part))
+    return replacement_field(number, replacement.first, replacement.after, _bytes(part))
 
 
 def renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> list[NodeProto]:
-    """Copies that read and write other tensors."""
+    """Return copies of nodes with tensors renamed."""
     copies = []
     for node in nodes:
         copy = NodeProto()

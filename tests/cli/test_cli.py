@@ -118,7 +118,7 @@ def test_a_language_whose_model_is_not_here_says_how_to_get_it(monkeypatch: pyte
     monkeypatch.setenv("OCR_ONNX_HOME", str(tmp_path))
     result = invoke("run", PAGES / "sign.png", "--lang", "ko")
     assert result.exit_code == 1
-    assert "PP-OCRv5_server_det could not be had" in result.stderr
+    assert "PP-OCRv5_server_det could not be downloaded" in result.stderr
     assert "ocr-onnx models pull --accept-new PP-OCRv5_server_det" in result.stderr
     assert "all of them: PP-OCRv5_server_det korean_PP-OCRv5_mobile_rec" in result.stderr
 

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from ocr_onnx.converters import replacements
 from ocr_onnx.converters.optimize import optimize
 from ocr_onnx.converters.passes import blank_bound
-from ocr_onnx.converters.passes.blank_bound import check_proof, find_table, skip_blanks
+from ocr_onnx.converters.passes.blank_bound import check_proof, find_classifier, prove_blank_steps
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
@@ -62,7 +62,7 @@ def test_the_embedded_proof_holds_for_every_class(contents: bytes) -> None:
 
 @pytest.mark.parametrize("constant", ["blank/matrix", "blank/gains", "table"])
 def test_a_proof_that_does_not_hold_is_found(contents: bytes, constant: str) -> None:
-    table = find_table(onnx.load_from_string(model_for_device(contents, on_cpu=False)))
+    table = find_classifier(onnx.load_from_string(model_for_device(contents, on_cpu=False)))
     assert table is not None
     model = onnx.load_from_string(model_for_device(contents))
     product = next(node for node in model.graph.node if node.op_type == "MatMul" and node.input[1].endswith("/weights"))
@@ -93,12 +93,12 @@ def head(blank: float) -> onnx.ModelProto:
 
 def skipping(model: onnx.ModelProto, folder: Path) -> bytes:
     """The file of a model that proves steps to be blank, from its own lines."""
-    table = find_table(model)
+    table = find_classifier(model)
     assert table is not None
     model.producer_name = PRODUCER
     metadata = ModelMetadata.from_properties(Session(store.find(NAME)).properties, NAME)
     return replacements.contents(
-        model, skip_blanks(model, table, blank_bound.blank_features(model, table, metadata, folder))
+        model, prove_blank_steps(model, table, blank_bound.sample_blank_features(model, table, metadata, folder))
     )
 
 
@@ -117,13 +117,13 @@ def test_all_steps_may_be_proved_or_some_or_none(tmp_path: Path) -> None:
 
 def test_where_little_can_be_proved_a_graph_stays_as_it_is() -> None:
     model = head(4.0)
-    table = find_table(model)
+    table = find_classifier(model)
     assert table is not None
     scattered = np.random.default_rng(0).normal(0, 10, (1000, FEATURES + 1))
-    assert skip_blanks(model, table, scattered) == []
-    assert skip_blanks(model, table, scattered[:10] * 0) == []
+    assert prove_blank_steps(model, table, scattered) == []
+    assert prove_blank_steps(model, table, scattered[:10] * 0) == []
 
 
 def test_a_graph_without_a_large_table_has_none() -> None:
     detector = onnx.load(store.find("PP-OCRv5_mobile_det"))
-    assert find_table(detector) is None
+    assert find_classifier(detector) is None

@@ -26,12 +26,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ocr_onnx import OCR, Models, converters, python_process
 from ocr_onnx.converters import describe, export, paddle_process, verify
-from ocr_onnx.converters.export_options import Form, parse_size
+from ocr_onnx.converters.export_options import ExportOptions, parse_size
 from ocr_onnx.converters.graph import Graph
 from ocr_onnx.converters.optimize import optimize
 from ocr_onnx.converters.paddle import PaddleModel, in_single_precision, run_paddle
 from ocr_onnx.converters.paddle_params import check_weights
-from ocr_onnx.converters.passes.affine_folding import fold_scalars, shifts_in_blocks
+from ocr_onnx.converters.passes.affine_folding import fold_affine, shifts_to_batch_normalization
 from ocr_onnx.converters.precision import halve
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.errors import ConversionError, IntegrityError, ModelError, ModelNotFoundError, OptionError
@@ -129,10 +129,10 @@ def test_folding_leaves_one_shift_before_padding_and_nothing_else(padded: bool, 
 def test_a_shift_in_blocks_adds_to_the_last_bit(tmp_path: Path) -> None:
     x = np.random.default_rng(1).normal(0, 1, (2, 3, 9, 11)).astype(np.float32)
     added = Graph(affine_net(padded=True))
-    fold_scalars(added)
+    fold_affine(added)
     (before,) = run(added.model(), tmp_path, x)
     blocked = Graph(added.model())
-    shifts_in_blocks(blocked)
+    shifts_to_batch_normalization(blocked)
     (after,) = run(blocked.model(), tmp_path, x)
     assert "Add" not in {node.op_type for node in blocked.nodes}
     np.testing.assert_array_equal(after, before)
@@ -169,7 +169,7 @@ def test_a_scale_before_a_gate_goes_into_it_and_both_behind_an_average(tmp_path:
     x = np.random.default_rng(1).normal(0, 1, (2, 3, 9, 12)).astype(np.float32)
     (before,) = run(excited_net(), tmp_path, x)
     graph = Graph(excited_net())
-    fold_scalars(graph)
+    fold_affine(graph)
     (after,) = run(graph.model(), tmp_path, x)
     np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
     kinds = [node.op_type for node in graph.nodes]
@@ -181,7 +181,7 @@ def test_a_scale_before_a_gate_goes_into_it_and_both_behind_an_average(tmp_path:
 
 def test_a_scale_that_others_read_too_is_not_put_into_a_gate() -> None:
     graph = Graph(excited_net(also_read=True))
-    fold_scalars(graph)
+    fold_affine(graph)
     assert [node.op_type for node in graph.nodes][:3] == ["HardSwish", "Mul", "Add"]
 
 
@@ -191,7 +191,7 @@ def test_before_an_average_that_counts_padding_a_shift_stays(form: dict[str, Any
     pool = made.graph.node[-2]
     pool.attribute.extend([helper.make_attribute(name, value) for name, value in form.items()])
     graph = Graph(made)
-    fold_scalars(graph)
+    fold_affine(graph)
     assert [node.op_type for node in graph.nodes][-4:] == ["Mul", "Add", "AveragePool", "Mul"]
 
 
@@ -202,7 +202,7 @@ def test_a_scalar_added_before_no_convolution_stays() -> None:
         helper.make_node("Relu", ["a"], ["y"]),
     ]
     graph = Graph(model(nodes, {"one": [1.0]}, ("y", ["n", 3, "h", "w"])))
-    shifts_in_blocks(graph)
+    shifts_to_batch_normalization(graph)
     assert graph.nodes == nodes
 
 
@@ -215,7 +215,7 @@ def test_a_value_that_others_read_too_is_not_folded() -> None:
     weights = np.random.default_rng(0).normal(0, 1, (2, 3, 1, 1))
     before = model(nodes, {"w": weights, "s": [3.0]}, ("y", ["n", 2, "h", "w"]))
     graph = Graph(before)
-    fold_scalars(graph)
+    fold_affine(graph)
     assert [n.op_type for n in graph.nodes] == ["Conv", "Mul", "Sub"]
 
 
@@ -289,13 +289,13 @@ def test_a_detector_that_declares_the_size_of_its_training_takes_any(tmp_path: P
 
 
 def test_a_graph_may_take_one_size_alone(tmp_path: Path) -> None:
-    form = Form(static=(1, 3, 48, 320))
-    record = replace(RECOGNITION, static_shape=form.static)
-    report = export._finish(ctc(7), tmp_path / "rec.onnx", record, None, form)
+    options = ExportOptions(static=(1, 3, 48, 320))
+    record = replace(RECOGNITION, static_shape=options.static)
+    report = export._finish(ctc(7), tmp_path / "rec.onnx", record, None, options)
     session = Session(report.target)
     assert session.output_shape == [1, 320]
-    assert ModelMetadata.from_properties(session.properties, "rec").static_shape == form.static
-    assert {x.shape for x in verify.sample_inputs(report.metadata).values()} == {form.static}
+    assert ModelMetadata.from_properties(session.properties, "rec").static_shape == options.static
+    assert {x.shape for x in verify.sample_inputs(report.metadata).values()} == {options.static}
     assert "fp32, input 1x3x48x320 only, 6 characters" in str(report)
     with pytest.raises(ModelError, match="convert it without --static"):
         OCR(models=Models(text_recognition=report.target))
@@ -318,14 +318,14 @@ def test_a_model_too_fine_for_half_precision_is_refused(tmp_path: Path) -> None:
         numpy_helper.from_array(np.tile(np.linspace(1, 1.0003, 7, dtype=np.float32), (3, 1)), "w")
     )
     before = export._finish(net, tmp_path / "rec.onnx", RECOGNITION, None).target
-    with pytest.raises(ConversionError, match="cannot be had in half precision"):
+    with pytest.raises(ConversionError, match="loses accuracy in half precision"):
         halve(before, tmp_path / "half.onnx")
     assert not (tmp_path / "half.onnx").exists()
 
 
 def test_a_size_that_the_model_cannot_take_is_refused() -> None:
     with pytest.raises(ConversionError, match="fixes its channel to 3, and --static says 1"):
-        optimize(ctc(7), reduce_classes=True, form=Form(static=(1, 1, 48, 320)))
+        optimize(ctc(7), reduce_classes=True, options=ExportOptions(static=(1, 1, 48, 320)))
 
 
 @pytest.mark.parametrize(("text", "size"), [("1x3x48x320", (1, 3, 48, 320)), ("320x48", (1, 3, 48, 320))])
@@ -336,13 +336,13 @@ def test_a_size_is_read(text: str, size: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("text", ["48", "1x2x3", "axb", "0x48", "-1x48"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match="static is"):
-        Form(static=parse_size(text))
+        ExportOptions(static=parse_size(text))
 
 
 @pytest.mark.parametrize("opset", [13, 18])
 def test_an_opset_that_cannot_be_written_is_refused(opset: int) -> None:
     with pytest.raises(OptionError, match="from 14 to 17"):
-        Form(opset)
+        ExportOptions(opset)
 
 
 def test_optimizing_twice_gives_the_same_bytes() -> None:
@@ -361,7 +361,7 @@ def test_missing_files_are_named(directory: Path) -> None:
     (directory / "inference.json").unlink()
     with pytest.raises(ModelNotFoundError, match=r"neither inference\.json nor inference\.pdmodel"):
         PaddleModel.at(directory)
-    with pytest.raises(ModelNotFoundError, match="is no folder"):
+    with pytest.raises(ModelNotFoundError, match="is not a directory"):
         PaddleModel.at(directory / "inference.yml")
 
 
@@ -415,12 +415,12 @@ def test_a_classifier_is_described(
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("PostProcess: {name: DBPostProcess}", "say --name"),
-        ("Global: {model_name: x}\nPostProcess: {name: Strange}", "cannot be told"),
-        ("just words", "holds no mapping"),
-        ("a: [", "no inference.yml"),
-        ("Global:\nPostProcess:", "lacks what"),
-        ("Global: {model_name: x_doc_ori}\nPostProcess: {Topk: {label_list: ['0']}}", "lacks what"),
+        ("PostProcess: {name: DBPostProcess}", "give --name"),
+        ("Global: {model_name: x}\nPostProcess: {name: Strange}", "has an unknown task"),
+        ("just words", "is not a mapping"),
+        ("a: [", "is not valid YAML"),
+        ("Global:\nPostProcess:", "is incomplete"),
+        ("Global: {model_name: x_doc_ori}\nPostProcess: {Topk: {label_list: ['0']}}", "is incomplete"),
         (
             (
                 "Global: {model_name: x}\nPostProcess: {name: DBPostProcess}\n"
@@ -467,7 +467,7 @@ def legacy(directory: Path) -> Path:
 
 @pytest.mark.usefixtures("versions")
 def test_an_old_detector_needs_only_a_name(legacy: Path) -> None:
-    with pytest.raises(ConversionError, match="say --name"):
+    with pytest.raises(ConversionError, match="give --name"):
         describe.describe(PaddleModel.at(legacy), 4)
     found = describe.describe(PaddleModel.at(legacy), 4, "ch_PP-OCRv3_det")
     assert (found.task, found.mean[0], found.postprocess) == ("text_detection", 0.485, {})
@@ -475,7 +475,7 @@ def test_an_old_detector_needs_only_a_name(legacy: Path) -> None:
 
 @pytest.mark.usefixtures("versions")
 def test_an_old_recognizer_needs_its_dictionary(legacy: Path) -> None:
-    with pytest.raises(ConversionError, match="say --dict FILE"):
+    with pytest.raises(ConversionError, match="give --dict FILE"):
         describe.describe(PaddleModel.at(legacy), 3, "rec")
     dictionary = legacy / "keys.txt"
     dictionary.write_bytes("\ufeff'\r\na\r\n\u3000\r\n登\r\n".encode())
@@ -539,7 +539,7 @@ def test_a_file_that_disagrees_with_its_source_is_not_put_in_place(tmp_path: Pat
     def other(inputs: verify.Inputs) -> verify.Outputs:
         return {name: (np.full((x.shape[0], x.shape[3], 7), 1 / 7, np.float32),) for name, x in inputs.items()}
 
-    with pytest.raises(ConversionError, match="does not compute what its source computes"):
+    with pytest.raises(ConversionError, match="differs from its source"):
         export._finish(onnx.load(tmp_path / "raw.onnx"), tmp_path / "out.onnx", RECOGNITION, other)
     assert not (tmp_path / "out.onnx").exists()
 
@@ -600,7 +600,7 @@ def test_whole_weights_are_told_from_others(tmp_path: Path) -> None:
     check_weights(path)
     for damaged in (WEIGHTS + WEIGHTS[:-1], WEIGHTS + WEIGHTS[:10], WEIGHTS[:23], b"<html>" * 99, b""):
         path.write_bytes(damaged)
-        with pytest.raises(ConversionError, match="damaged or cut off"):
+        with pytest.raises(ConversionError, match="damaged or truncated"):
             check_weights(path)
 
 

@@ -12,7 +12,7 @@ from graphs import Net
 from onnx import TensorProto, helper, numpy_helper
 
 from ocr_onnx.converters.graph import Graph
-from ocr_onnx.converters.passes.db_neck import simplify_neck
+from ocr_onnx.converters.passes.db_neck import rewrite_db_neck
 from ocr_onnx.runtime.session import Session
 
 
@@ -56,7 +56,7 @@ def detector(form: Form = Form()) -> onnx.ModelProto:
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = Graph(model)
-    simplify_neck(graph)
+    rewrite_db_neck(graph)
     return graph.model()
 
 

@@ -251,7 +251,7 @@ def test_a_pull_onto_a_full_disk_leaves_nothing(host: Host, monkeypatch: pytest.
 def test_what_nobody_vouches_for_is_refused_unless_accepted(host: Host) -> None:
     refused = invoke("pull", NAME)
     assert refused.exit_code == 1
-    assert "127.0.0.1: PP-LCNet_x0_25_textline_ori_onnx: nobody publishes its sha256" in refused.stderr
+    assert "127.0.0.1: PP-LCNet_x0_25_textline_ori_onnx: no sha256 is published" in refused.stderr
     assert not host.ranges
     accepted = invoke("pull", NAME, "--accept-new")
     assert (accepted.exit_code, accepted.stdout) == (0, f"{NAME}: {store.path_of(NAME)}\n")
@@ -358,7 +358,7 @@ def test_a_forged_bundle_is_refused(host: Host, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("host")
 def test_a_file_of_ours_is_imported_under_a_name(tmp_path: Path) -> None:
     (tmp_path / "mine.onnx").write_bytes(store.find("PP-OCRv5_mobile_det").read_bytes())
-    assert "carried by this package" in invoke("import", tmp_path / "mine.onnx").stderr
+    assert "is an embedded model" in invoke("import", tmp_path / "mine.onnx").stderr
     assert invoke("import", tmp_path / "mine.onnx", "--name", "my_det").exit_code == 0
     assert store.find("my_det") == store.home() / "my_det.onnx"
     assert "my_det" in invoke("list").stdout
@@ -433,7 +433,7 @@ def test_an_export_of_somebody_elses_is_taken_in(
 def test_an_export_without_its_dictionary_is_refused(tmp_path: Path) -> None:
     foreign(tmp_path / "theirs.onnx", None)
     arguments = ("import", tmp_path / "theirs.onnx", "--name", "korean_PP-OCRv3_mobile_rec")
-    assert "say --dict FILE" in invoke(*arguments).stderr
+    assert "--dict FILE" in invoke(*arguments).stderr
     (tmp_path / "keys.txt").write_text("a\nb\n")
     assert "5 classes" in invoke(*arguments, "--dict", tmp_path / "keys.txt").stderr
     (tmp_path / "keys.txt").write_text("a\nb\nc\n")
@@ -462,7 +462,7 @@ def test_without_onnx_an_official_export_is_taken_as_it_is(caplog: pytest.LogCap
     onnx.checker.check_model(onnx.load(path))
     metadata = ModelMetadata.from_properties(Session(path).properties, NAME)
     assert (metadata.name, list(metadata.source)) == (NAME, ["inference.onnx"])
-    assert "models stay as they were exported, which takes more time: pip could not install onnx" in caplog.text
+    assert "models are used without optimization, which is slower: pip could not install onnx" in caplog.text
 
 
 @pytest.mark.usefixtures("host", "without_onnx")
@@ -495,7 +495,7 @@ def test_an_export_that_cannot_be_rewritten_is_taken_as_it_is(
     monkeypatch.setattr(export_module, "compare", differ)
     assert invoke("pull", NAME, "--accept-new").exit_code == 0
     assert store.find(NAME).read_bytes().startswith(MODEL)
-    assert f"{NAME} stays as it was exported, which takes more time: it differs" in caplog.text
+    assert f"{NAME} is used without optimization, which is slower: it differs" in caplog.text
 
 
 @pytest.mark.usefixtures("host", "without_onnx", "no_index")

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from ocr_onnx.converters import export, precision, verify
-from ocr_onnx.converters.passes.valid_region import HEIGHT, WIDTH, keep_bounds
+from ocr_onnx.converters.passes.valid_region import HEIGHT, WIDTH, mask_valid_region
 from ocr_onnx.converters.precision import halve
-from ocr_onnx.converters.replacements import Alternative, contents
+from ocr_onnx.converters.replacements import Replacement, contents
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime.batching import MASKED_SHAPES, PADDING_CLASS, PADDING_MARK
@@ -158,7 +158,7 @@ def finished(net: Net, last: str, kinds: tuple[str, ...] = ("n", "c", "h", "w"))
 
 
 def both(model: onnx.ModelProto, folder: Path) -> tuple[Session, Session]:
-    (folder / "made.onnx").write_bytes(contents(model, (), keep_bounds(model, (HEIGHT, WIDTH))))
+    (folder / "made.onnx").write_bytes(contents(model, (), mask_valid_region(model, (HEIGHT, WIDTH))))
     return Session(folder / "made.onnx"), Session(folder / "made.onnx", masked=True)
 
 
@@ -288,12 +288,12 @@ def unknown(kind: str) -> onnx.ModelProto:
     ],
 )
 def test_what_is_not_known_is_left_as_it_is(kind: str) -> None:
-    assert keep_bounds(unknown(""), (HEIGHT, WIDTH)) is not None
-    assert keep_bounds(unknown(kind), (HEIGHT, WIDTH)) is None
+    assert mask_valid_region(unknown(""), (HEIGHT, WIDTH)) is not None
+    assert mask_valid_region(unknown(kind), (HEIGHT, WIDTH)) is None
 
 
 def test_a_recognizer_that_answers_with_a_table_has_no_steps_to_mark() -> None:
-    assert keep_bounds(unknown(""), (WIDTH,)) is None
+    assert mask_valid_region(unknown(""), (WIDTH,)) is None
 
 
 def test_bounds_that_do_not_hold_are_left_out_of_the_file(
@@ -303,29 +303,29 @@ def test_bounds_that_do_not_hold_are_left_out_of_the_file(
     source.write_bytes(model_for_device(store.find(DETECTOR).read_bytes(), on_cpu=False))
     metadata = ModelMetadata.from_properties(Session(source).properties, DETECTOR)
 
-    def harmed(model: onnx.ModelProto, axes: Any) -> Alternative:
-        found = keep_bounds(model, axes)
+    def harmed(model: onnx.ModelProto, axes: Any) -> Replacement:
+        found = mask_valid_region(model, axes)
         assert found is not None
-        return Alternative(0, found.after, list(model.graph.node), {})
+        return Replacement(0, found.after, list(model.graph.node), {})
 
-    for keep, expected in ((keep_bounds, True), (harmed, False)):
-        monkeypatch.setattr(export, "keep_bounds", keep)
+    for keep, expected in ((mask_valid_region, True), (harmed, False)):
+        monkeypatch.setattr(export, "mask_valid_region", keep)
         with caplog.at_level(logging.WARNING):
             export.import_onnx(source, tmp_path / "made.onnx", metadata)
         assert has_padding_mask((tmp_path / "made.onnx").read_bytes()) is expected
-        assert ("is given to GPUs without bounds" in caplog.text) is not expected
+        assert ("gets no mask of the valid region" in caplog.text) is not expected
 
 
 @pytest.mark.parametrize("name", [DETECTOR, RECOGNIZER])
 def test_bounds_that_do_not_hold_in_half_precision_are_left_out_of_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    def harmed(_: onnx.ModelProto, model: onnx.ModelProto) -> Alternative:
-        return Alternative(0, len(model.graph.node), list(model.graph.node), {})
+    def harmed(_: onnx.ModelProto, model: onnx.ModelProto) -> Replacement:
+        return Replacement(0, len(model.graph.node), list(model.graph.node), {})
 
     for_gpu = precision._for_gpu
     for make, expected in ((for_gpu, True), (harmed, False)):
         monkeypatch.setattr(precision, "_for_gpu", make)
         halve(store.find(name), tmp_path / "half.onnx")
         assert has_padding_mask((tmp_path / "half.onnx").read_bytes()) is expected
-        assert ("is given to GPUs without bounds" in caplog.text) is not expected
+        assert ("gets no mask of the valid region" in caplog.text) is not expected

@@ -13,7 +13,7 @@ from graphs import NAME, lines, model
 from onnx import helper
 
 from ocr_onnx.converters.precision import halve
-from ocr_onnx.converters.replacements import Alternative, contents
+from ocr_onnx.converters.replacements import Replacement, contents
 from ocr_onnx.models import store
 from ocr_onnx.models.protobuf import field, fields, read_varint, varint
 from ocr_onnx.runtime.denormals import GRAPH
@@ -66,9 +66,9 @@ def test_a_session_asks_for_its_part() -> None:
 
 def test_parts_stand_wherever_they_are(tmp_path: Path) -> None:
     made = chain("Relu", "Abs", "Neg", "Exp", "Neg")
-    first = Alternative(0, 1, [node("Abs", "x", "a"), node("Relu", "a", "t1")], {})
-    middle = Alternative(2, 4, [node("Sin", "t2", "t4")], {"unused": np.zeros(2)})
-    last = Alternative(4, 5, [node("Cos", "t4", "y")], {})
+    first = Replacement(0, 1, [node("Abs", "x", "a"), node("Relu", "a", "t1")], {})
+    middle = Replacement(2, 4, [node("Sin", "t2", "t4")], {"unused": np.zeros(2)})
+    last = Replacement(4, 5, [node("Cos", "t4", "y")], {})
     whole = operators(contents(made), on_cpu=True)
     expected = {
         (first,): ["Abs", "Relu", "Abs", "Neg", "Exp", "Neg"],
@@ -76,14 +76,14 @@ def test_parts_stand_wherever_they_are(tmp_path: Path) -> None:
         (last, middle): ["Relu", "Abs", "Sin", "Cos"],
         (last, first, middle): ["Abs", "Relu", "Abs", "Sin", "Cos"],
     }
-    for alternatives, kinds in expected.items():
-        file = contents(made, alternatives)
+    for replacements, kinds in expected.items():
+        file = contents(made, replacements)
         assert operators(file, on_cpu=True) == kinds
         assert operators(file, on_cpu=False) == whole
         (tmp_path / "made.onnx").write_bytes(file)
         assert Session(tmp_path / "made.onnx")(np.ones((1, 3, 2, 2), np.float32))[0].shape == (1, 3, 2, 2)
-    for wrong in (Alternative(0, 3, [], {}), Alternative(1, 1, [], {})):
-        with pytest.raises(ValueError, match="two alternatives for node"):
+    for wrong in (Replacement(0, 3, [], {}), Replacement(1, 1, [], {})):
+        with pytest.raises(ValueError, match="two replacements for node"):
             contents(made, [wrong, middle])
 
 
@@ -97,7 +97,7 @@ def test_another_program_reads_what_is_for_every_device(file: bytes) -> None:
 def test_a_file_that_another_program_wrote_anew_is_for_every_device(kept: bool) -> None:
     file = contents(
         chain("Relu", "Abs", "Neg"),
-        [Alternative(0, 1, [node("Exp", "x", "t1")], {}), Alternative(2, 3, [node("Exp", "t2", "y")], {})],
+        [Replacement(0, 1, [node("Exp", "x", "t1")], {}), Replacement(2, 3, [node("Exp", "t2", "y")], {})],
     )
     known = onnx.load_from_string(file)
     if not kept:
@@ -142,5 +142,5 @@ def test_a_number_without_end_is_no_file(ending: bytes) -> None:
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_a_file_that_is_cut_short_is_given_as_it_is(cut: int) -> None:
-    file = contents(chain("Relu", "Abs"), [Alternative(1, 2, [node("Exp", "t1", "y")], {})])
+    file = contents(chain("Relu", "Abs"), [Replacement(1, 2, [node("Exp", "t1", "y")], {})])
     assert model_for_device(file[:-cut]) == file[:-cut]

@@ -1,4 +1,16 @@
-"""The end of a recognition graph: (index of the best class, its probability) instead of the probabilities of all."""
+"""Append ArgMax to a recognizer: the graph returns the best class of each step and its probability, not all probabilities.
+
+Pattern: Softmax over classes as the graph's output [batch, step, class]; in large models MatMul and Add before it.
+
+Replacement: outputs `index` and `probability`, [batch, step]. With at least MANY classes, the class axis is padded to whole blocks
+of BLOCK, the bias becomes a row of the weights, and the maximum is searched in two levels: the best block, then the best class in it.
+
+Why equal: Softmax stays before the maximum, so ties between rounded probabilities resolve as in PaddleOCR. The first best class
+of the first best block is the first best class. Classes that only pad have the logit NEVER, a probability of 0.
+
+Gain: 18,385 probabilities a step are not copied out of ONNX Runtime, and ReduceMax is vectorized where ArgMax is not. Measured by:
+python -m benchmarks.limit.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +21,21 @@ from ocr_onnx.converters.graph import Graph
 from ocr_onnx.errors import ConversionError
 
 BLOCK = 128
-"""Classes that are looked through together."""
+"""Classes in a block."""
 
 MANY = 4096
-"""With fewer classes blocks were measured to win nothing."""
+"""Number of classes below which blocks save no time."""
 
 NEVER = -1e4
-"""A logit so low that its probability is 0 beside any other; half precision can hold it."""
+"""Logit of a class that only pads: its probability is 0, and half precision can represent it."""
 
 
-def best_classes(graph: Graph) -> None:
-    """Answer recognition with (index of the best class, its probability) instead of [batch, step, classes].
-
-    The softmax stays before the maximum: ties between rounded probabilities then fall as in the reference.
-    """
+def append_argmax(graph: Graph) -> None:
+    """Replace the output [batch, step, class] by `index` and `probability`. Raises ConversionError without a Softmax at the end."""
     last = softmax = graph.nodes[-1]
     (output,) = graph.proto.graph.output
     if last.op_type == "Reshape":
-        # Softmax of opset 12 and before knows two axes; brought to a later one it is put between reshapes.
+        # The version converter puts a Softmax of opset 12 or lower, which has two axes, between two Reshape nodes.
         softmax = graph.producer(last.input[0]) or last
     if softmax.op_type != "Softmax" or output.name != last.output[0]:
         raise ConversionError(f"recognition ends in {last.op_type}, not in a softmax over characters")
@@ -50,10 +59,7 @@ def _best(probabilities: str) -> list[NodeProto]:
 
 
 def _best_in_blocks(graph: Graph, probabilities: str, classes: int) -> list[NodeProto]:
-    """The first best block, and the first best class in it: the same as the first best class of all, ties included.
-
-    ONNX Runtime looks for the place of a maximum one number after another, for its height with many at once.
-    """
+    """Find the first best block, and the first best class in it."""
     graph.constant("best/shape", np.array([0, 0, classes // BLOCK, BLOCK], np.int64))
     graph.constant("best/size", np.array(BLOCK, np.int64))
     graph.constant("best/last", np.array([-1], np.int64))
@@ -71,9 +77,9 @@ def _best_in_blocks(graph: Graph, probabilities: str, classes: int) -> list[Node
 
 
 def _in_whole_blocks(graph: Graph, softmax: NodeProto) -> int:
-    """Let x @ weights + bias before a softmax compute whole blocks of classes, the bias as one more row of the weights.
+    """Pad the classes of x @ weights + bias before a Softmax to whole blocks, with the bias as one more row of the weights.
 
-    How many classes there then are; 0, and nothing is changed, where they are few or the softmax follows something else.
+    Return the number of classes including the padding; 0, with the graph unchanged, if there are few classes or other nodes.
     """
     add = graph.producer(softmax.input[0])
     bias = None if add is None or add.op_type != "Add" else graph.constant_operand(add)

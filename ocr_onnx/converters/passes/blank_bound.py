@@ -1,17 +1,24 @@
-"""Recognition on a CPU: steps that are surely blank are found without computing the logits of all classes.
+"""Prove steps to be CTC's blank without computing the logits of all classes. On CPUs only.
 
-Most steps of a line are CTC's blank, and the table of PP-OCRv5's 18385 classes takes a sixth of recognition's time. With
-features x of a step and the rows w of the table (the bias is one more row, and one more feature that is 1), a step is
-blank where (w_blank - w_j) x > 0 for each other class j. That is proved for all classes together:
+Pattern: MatMul of features [batch, step, feature] with the weights of many classes, Softmax, maximum: the end of a recognizer
+(argmax_head). Most steps of a line are blank, and PP-OCRv5's 18,385 classes take a sixth of recognition's time.
 
-- The classes of EXACT rows that are often high, or lie far out, are computed.
-- All others lie in an ellipsoid, { c + A u : |u| <= 1 }, so that w_j x <= c x + |A' x|.
-- For some directions d of unit length |A' d| the exact bound of them, at d, is known; it is linear along d. For any
-  x = a d + r with a >= 0 follows w_j x <= a bound(d) + c r + |A' r|; for x near d that is far less.
+Replacement: an upper bound of all other logits against the blank's; the old nodes run only for the steps that the bound leaves open
+(NonZero, GatherND, ScatterND). A proved step has the index 0 and the probability 0, which CTC decoding does not read.
 
-The ellipsoid is the one for which the mean |A' x|^2 over blank steps is least, by multiplicative updates of the weights of
-its points as for the minimum-volume ellipsoid (Titterington, 1978; Todd, Minimum-Volume Ellipsoids, 2016). What the sample
-page's lines give decides how often a step is proved blank, and never which: `check_proof` holds the constants to the table.
+Why equal: with features x of a step and class weights w (the bias is one more row, of a feature that is 1), a step is blank if
+(w_blank - w_j) x > 0 for each other class j. The bound holds for all of them:
+
+- The logits of EXACT classes, which are often high or are outliers, are computed.
+- All others lie in an ellipsoid { c + A u : |u| <= 1 }, so w_j x <= c x + |A' x|.
+- For some directions d with |A' d| = 1 their exact bound at d is known, and it is linear along d. For x = a d + r with a >= 0
+  follows w_j x <= a bound(d) + c r + |A' r|, which is much lower for x near d.
+
+The ellipsoid minimizes the mean |A' x|^2 over blank steps, by multiplicative updates of the points' weights as for the
+minimum-volume ellipsoid (Titterington, 1978; Todd, Minimum-Volume Ellipsoids, 2016). The lines of the sample page decide how often
+the bound suffices, not whether it is right: `check_proof` checks the constants against every class.
+
+Gain: GAIN_BLANK Measured by: make bench-passes.
 """
 
 from __future__ import annotations
@@ -27,7 +34,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from ocr_onnx.converters.passes.argmax_head import NEVER
-from ocr_onnx.converters.replacements import Alternative, renamed
+from ocr_onnx.converters.replacements import Replacement, renamed
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime.model_file import model_for_device
@@ -39,53 +46,53 @@ from ocr_onnx.stages.sample_page import sample_page, split_lines, variants
 Matrix = NDArray[np.float64]
 
 OUTPUTS = ["index", "probability"]
-"""What a graph with a table answers with; on a CPU the probability of a step that is proved blank is 0."""
+"""Outputs of a graph with argmax_head; on a CPU the probability of a proved step is 0."""
 
 PROOF = "blank/"
-"""What the names of its constants begin with."""
+"""Prefix of the tensors that this pass adds."""
 
 EXACT, DIRECTIONS = 768, 64
-"""How many classes are computed, and along how many directions the bound of the others is exact."""
+"""Number of classes that are computed, and of directions along which the bound of the others is exact."""
 
 HIGH = 98
-"""A class is often high where this percentile of its logits is, over blank steps."""
+"""The percentile of a class's logits over blank steps by which classes are chosen for EXACT."""
 
 SAMPLE = 2000
-"""Blank steps that are gone by: as many serve as well."""
+"""Blank steps that the ellipsoid is fitted to; more improve nothing."""
 
 ROUGH, FINE = 5, 20
-"""Rounds of updates for the first ellipsoid, which says what lies far out, and for the second."""
+"""Rounds of updates for the first ellipsoid, which finds the outliers, and for the second."""
 
 ROUNDS = 15
-"""Of the search for directions."""
+"""Rounds of k-means for the directions."""
 
 SLACK = 0.1
-"""A step is blank where its logit is proved to be higher by more: rounding in float32 comes to less than a tenth of this."""
+"""Least difference of logits for a proof: ten times the rounding error in float32."""
 
 MARGIN = 1.001
-"""How much wider the ellipsoid is made: its constants are rounded to float32."""
+"""Factor by which the ellipsoid is enlarged, because its constants are rounded to float32."""
 
 WIDER = 1 + 1e-4
-"""How much longer the square of |A' x| is taken to be: what directions are not of unit length, and rounding."""
+"""Factor on |A' x|^2, for rounding and for directions whose length is not exactly 1."""
 
 ENOUGH = 0.5
-"""The share of the sample's blank steps that must be proved to be, or the search costs more than it spares."""
+"""Least share of the sample's blank steps to be proved; with fewer the bound costs more time than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Where a graph multiplies the features of steps with the table of classes."""
+class Classifier:
+    """The MatMul of a graph that computes the logits."""
 
     features: str
     """(batch, step, feature)."""
     node: int
-    """The number of that node; all after it are the end of the graph."""
+    """Index of the node; all nodes after it are the end of the graph."""
     weights: NDArray[np.float32]
-    """(feature, class), the blank first, without classes that only fill a block."""
+    """(feature, class), the blank first, without the classes that only pad."""
 
 
-def find_table(model: onnx.ModelProto) -> Table | None:
-    """The table that `classes.best_classes` made; None in a graph without."""
+def find_classifier(model: onnx.ModelProto) -> Classifier | None:
+    """Return the MatMul that argmax_head made; None if the graph has none."""
     graph = model.graph
     number = next(
         (i for i, n in enumerate(graph.node) if n.op_type == "MatMul" and n.input[0].endswith("/with_one")), 0
@@ -95,11 +102,11 @@ def find_table(model: onnx.ModelProto) -> Table | None:
     if not number or [output.name for output in graph.output] != OUTPUTS:
         return None
     table = numpy_helper.to_array(weights[node.input[1]])
-    return Table(node.input[0], number, table[:, table[-1] > NEVER])
+    return Classifier(node.input[0], number, table[:, table[-1] > NEVER])
 
 
-def blank_features(model: onnx.ModelProto, table: Table, metadata: ModelMetadata, scratch: Path) -> Matrix:
-    """The features of blank steps, (step, feature), on the sample page's lines: whole and cut off, in several variants."""
+def sample_blank_features(model: onnx.ModelProto, table: Classifier, metadata: ModelMetadata, scratch: Path) -> Matrix:
+    """Return the features (step, feature) of blank steps, on whole and cropped lines of the sample page, in several variations."""
     telling = onnx.ModelProto()
     telling.CopyFrom(model)
     telling.graph.output.append(helper.make_tensor_value_info(table.features, TensorProto.FLOAT, None))
@@ -117,10 +124,10 @@ def blank_features(model: onnx.ModelProto, table: Table, metadata: ModelMetadata
     return every[:: -(-len(every) // SAMPLE) or 1]
 
 
-def skip_blanks(model: onnx.ModelProto, table: Table, features: Matrix) -> list[Alternative]:
-    """What a CPU is given for the end of a graph; nothing where too little can be proved.
+def prove_blank_steps(model: onnx.ModelProto, table: Classifier, features: Matrix) -> list[Replacement]:
+    """Return the replacement of the graph's end for CPUs; [] if too few steps can be proved.
 
-    `features` are of blank steps, (step, feature).
+    `features` are those of blank steps, (step, feature).
     """
     if len(features) < DIRECTIONS:
         return []
@@ -138,22 +145,22 @@ def skip_blanks(model: onnx.ModelProto, table: Table, features: Matrix) -> list[
         "blank/last": np.array([-1], np.int64),
     }
     end = model.graph.node[table.node :]
-    nodes = [*_find_open(table.features), *_for_open(end), *_put_back()]
-    return [Alternative(table.node, len(model.graph.node), nodes, constants)]
+    nodes = [*_select_unproved(table.features), *_classify_unproved(end), *_scatter_results()]
+    return [Replacement(table.node, len(model.graph.node), nodes, constants)]
 
 
 def check_proof(model: bytes) -> int:
-    """How many classes a file proves to be lower than the blank without computing them; 0 where it has no such part.
+    """Check the constants of a model file against every class; return the number of classes that it need not compute.
 
-    Raises ConversionError where what it holds them to be is not so.
+    0 if the file has no such replacement. Raises ConversionError if the bound is wrong for a class.
     """
     whole, cpu = (onnx.load_from_string(model_for_device(model, on_cpu=on_cpu)) for on_cpu in (False, True))
     held = {t.name: numpy_helper.to_array(t) for t in cpu.graph.initializer if t.name.startswith(PROOF)}
     if not held:
         return 0
-    table = find_table(whole)
+    table = find_classifier(whole)
     if table is None:
-        raise ConversionError("a graph that proves steps to be blank has no table of classes")
+        raise ConversionError("the file has a bound for blank steps, and no MatMul with class weights")
     matrix = held["blank/matrix"].astype(np.float64)
     shape, toward, along, exact = np.split(matrix, np.cumsum(held["blank/sizes"])[:-1], axis=1)
     blank, *others = table.weights.astype(np.float64).T
@@ -171,7 +178,7 @@ def check_proof(model: bytes) -> int:
 
 
 def _proof(weights: NDArray[np.float32], features: Matrix) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(matrix, gains): features @ matrix is, side by side, A' x, (w_blank - c) x, a for each direction, exact logits' gaps."""
+    """Return (matrix, gains). features @ matrix is A' x, (w_blank - c) x, a of each direction and w_blank x - w_j x of EXACT classes."""
     blank, *others = weights.astype(np.float64).T
     rows = np.array(others)
     spread = np.cov(features.T)
@@ -181,7 +188,7 @@ def _proof(weights: NDArray[np.float32], features: Matrix) -> tuple[NDArray[np.f
     kept[np.flatnonzero(kept)[np.argsort(-_distances(rows[kept], center, shape))[: EXACT // 2]]] = False
 
     center, shape = _ellipsoid(rows[kept], spread, FINE)
-    # As the graph has it: the ellipsoid is made to hold all classes after its constants are rounded.
+    # The ellipsoid is fitted to the rounded constants, because those are in the graph.
     toward = (blank - center).astype(np.float32)
     center = blank - toward
     rounded = (shape * _distances(rows[kept], center, shape).max() * MARGIN).astype(np.float32)
@@ -194,19 +201,19 @@ def _proof(weights: NDArray[np.float32], features: Matrix) -> tuple[NDArray[np.f
 
 
 def _distances(rows: Matrix, center: Matrix, shape: Matrix) -> Matrix:
-    """Of rows from the center, in radii of the ellipsoid."""
+    """Return the distances of rows from the center, in radii of the ellipsoid."""
     return np.asarray(np.linalg.norm(np.linalg.solve(shape, (rows - center).T), axis=0))
 
 
 def _exact_bounds(rows: Matrix, center: Matrix, shape: Matrix, units: Matrix) -> Matrix:
-    """The least (center - row) d at the features d with A' d = unit, for each."""
+    """Return the least (center - row) d over rows, for each unit vector A' d."""
     return np.asarray(((center - rows) @ np.linalg.solve(shape.T, units.T)).min(axis=0))
 
 
 def _share_proved(
     features: Matrix, matrix: NDArray[np.float32], gains: NDArray[np.float32], sizes: NDArray[np.int64]
 ) -> float:
-    """The share of steps that the graph will prove to be blank."""
+    """Return the share of steps that the graph will prove."""
     shaped, toward, along, gaps = np.split(features @ matrix, np.cumsum(sizes)[:-1], axis=1)
     along = np.maximum(along, 0)
     beside = np.sqrt(np.maximum((shaped**2).sum(axis=1, keepdims=True) * WIDER - along**2, 0))
@@ -215,7 +222,7 @@ def _share_proved(
 
 
 def _ellipsoid(points: Matrix, spread: Matrix, rounds: int) -> tuple[Matrix, Matrix]:
-    """(center, A) of an ellipsoid about most of `points`, small where `spread` is large; how small is left open."""
+    """Return (center, A) of an ellipsoid about most of `points`, narrow along axes with a large `spread`, up to a scale."""
     values, vectors = np.linalg.eigh(spread)
     scale = (vectors * np.sqrt(np.maximum(values, values.max() * 1e-4))) @ vectors.T
     scaled = points @ scale
@@ -232,7 +239,7 @@ def _ellipsoid(points: Matrix, spread: Matrix, rounds: int) -> tuple[Matrix, Mat
 
 
 def _directions(points: Matrix) -> Matrix:
-    """Unit vectors that points lie near, by k-means, which begins with the points farthest from those taken before."""
+    """Return DIRECTIONS unit vectors near the points, by k-means that starts with the points farthest apart."""
     points = points / np.linalg.norm(points, axis=1, keepdims=True)
     taken = [points.mean(axis=0)]
     for _ in range(DIRECTIONS - 1):
@@ -246,10 +253,10 @@ def _directions(points: Matrix) -> Matrix:
     return units
 
 
-def _find_open(features: str) -> list[NodeProto]:
-    """The features of the steps that are not proved blank, (1, number of them, feature), and where they stand.
+def _select_unproved(features: str) -> list[NodeProto]:
+    """Return nodes that select the features of unproved steps, (1, step, feature), and their positions.
 
-    A step whose features are no numbers is not proved blank.
+    Comparisons with NaN are false, so a step with NaN features is unproved.
     """
     return [
         helper.make_node("MatMul", [features, "blank/matrix"], ["blank/products"]),
@@ -281,15 +288,15 @@ def _find_open(features: str) -> list[NodeProto]:
     ]
 
 
-def _for_open(end: Sequence[NodeProto]) -> list[NodeProto]:
-    """The end of the graph, with the features of open steps in place of all."""
+def _classify_unproved(end: Sequence[NodeProto]) -> list[NodeProto]:
+    """Return the graph's end, reading the selected features."""
     copies = renamed(end, {name: f"blank/{name}" for node in end for name in node.output})
     copies[0].input[0] = "blank/line"
     return copies
 
 
-def _put_back() -> list[NodeProto]:
-    """Each open step's answer at its place, 0 at all others."""
+def _scatter_results() -> list[NodeProto]:
+    """Return nodes that write each unproved step's results to its position, and 0 to all others."""
     zeros = {
         name: numpy_helper.from_array(np.zeros(1, kind)) for name, kind in (("index", "int64"), ("probability", "f"))
     }

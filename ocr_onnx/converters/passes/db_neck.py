@@ -1,4 +1,18 @@
-"""The neck and the head of a DB detector, the finest maps of which take most of its time: the same sums at lower resolution."""
+"""Compute the neck and the head of a DB detector at lower resolution.
+
+Pattern and replacement, each applied where it occurs:
+
+- x + x * gate, with a squeeze-and-excitation gate a channel, becomes x * (1 + gate): one pass over the map instead of two.
+- Conv 3x3 of Concat(fine map, maps upsampled by nearest neighbour) becomes the sum of a Conv of the fine map and a Conv of the
+  others at half the resolution.
+- ConvTranspose 2x2, Relu, ConvTranspose 2x2, Sigmoid at the end become two 1x1 Conv and one DepthToSpace.
+
+Why equal: a convolution is linear in its input channels. In an upsampled map each pixel repeats in 2 rows and 2 columns, so of a
+kernel's 3 rows 2 meet the same pixels and can be added in advance (`convolve_upsampled`). A ConvTranspose with kernel = stride
+writes disjoint 2x2 squares, which is a 1x1 Conv and a pixel shuffle. Results differ by rounding only.
+
+Gain: the largest maps take most of a detector's time. Measured by: python -m benchmarks.limit.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +25,21 @@ from onnx import NodeProto, helper
 from ocr_onnx.converters.graph import Graph, attribute, is_gate
 
 KEEPS_CHANNELS = {"Resize", "Mul", "Add", "Relu", "HardSwish", "BatchNormalization"}
-"""Operators whose output has as many channels as their first input that is no constant."""
+"""Operators whose output has as many channels as their first non-constant input."""
 
 
-def simplify_neck(graph: Graph) -> None:
-    """Rewrite what there is of such a neck and head; another graph is left as it is."""
+def rewrite_db_neck(graph: Graph) -> None:
+    """Rewrite every occurrence of the three patterns."""
     for node in list(graph.nodes):
-        _one_product(graph, node)
+        _factor_out_gate(graph, node)
     for node in list(graph.nodes):
-        _fuse_apart(graph, node)
+        _split_concat_convolution(graph, node)
     for node in list(graph.nodes):
-        _shuffle(graph, node)
+        _to_depth_to_space(graph, node)
 
 
-def _one_product(graph: Graph, add: NodeProto) -> None:
-    """X + x * s, s being a gate for each channel: x * (1 + s), one pass over the map instead of two."""
+def _factor_out_gate(graph: Graph, add: NodeProto) -> None:
+    """Write x + x * gate as x * (1 + gate)."""
     if add.op_type != "Add":
         return
     for x, product in (tuple(add.input), tuple(reversed(add.input))):
@@ -41,38 +55,37 @@ def _one_product(graph: Graph, add: NodeProto) -> None:
         return
 
 
-def _fuse_apart(graph: Graph, concat: NodeProto) -> None:
-    """A 3x3 convolution over one map and others enlarged to its size: those are convolved at half the size, and added."""
+def _split_concat_convolution(graph: Graph, concat: NodeProto) -> None:
+    """Split a 3x3 Conv of Concat(map, upsampled maps): convolve the latter at half the resolution, and add."""
     convs = graph.convolutions_after(concat.output[0]) if concat.op_type == "Concat" else []
-    if len(convs) != 1 or not is_plain(graph, convs[0]) or attribute(concat, "axis", 0) != 1:
+    if len(convs) != 1 or not is_plain_convolution(graph, convs[0]) or attribute(concat, "axis", 0) != 1:
         return
     (conv,) = convs
     weights, bias = graph.convolution(conv)
     channels = [_channels(graph, name) for name in concat.input]
-    enlarged = {name: found for name in concat.input if (found := enlarged_map(graph, name)) is not None}
+    enlarged = {name: found for name in concat.input if (found := upsampled_map(graph, name)) is not None}
     if sum(channels) != weights.shape[1] or 0 in channels or len(enlarged) != len(channels) - 1 or not enlarged:
         return
     parts = dict(zip(concat.input, np.split(weights, np.cumsum(channels)[:-1], axis=1), strict=True))
     fine = next(name for name in concat.input if name not in enlarged)
     halves = [source if factor == 2 else name for name, (source, factor) in enlarged.items()]
-    nodes = [_enlarge(graph, *found, name) for name, found in enlarged.items() if found[1] > 2]
+    nodes = [_upsample(graph, *found, name) for name, found in enlarged.items() if found[1] > 2]
     out = conv.output[0]
     nodes.append(helper.make_node("Concat", halves, [f"{out}/low"], axis=1))
     kernel = graph.constant(f"{out}/fine/weights", parts[fine].astype(np.float32))
     added = graph.constant(f"{out}/fine/bias", bias.astype(np.float32))
     nodes.append(_convolve([fine, kernel, added], f"{out}/fine", (3, 3), (1, 1, 1, 1)))
     coarse = np.concatenate([parts[name] for name in enlarged], axis=1)
-    nodes += convolve_enlarged(graph, f"{out}/low", coarse, f"{out}/coarse", f"{out}/fine")
+    nodes += convolve_upsampled(graph, f"{out}/low", coarse, f"{out}/coarse", f"{out}/fine")
     nodes.append(helper.make_node("Add", [f"{out}/fine", f"{out}/coarse"], [out]))
     graph.replace([*(node for name in enlarged if (node := graph.producer(name)) is not None), concat, conv], nodes)
 
 
-def convolve_enlarged(graph: Graph, low: str, kernel: NDArray[np.float64], out: str, like: str) -> list[NodeProto]:
-    """A 3x3 convolution of a map enlarged by 2, computed from the map itself; `out` gets the shape of `like`.
+def convolve_upsampled(graph: Graph, low: str, kernel: NDArray[np.float64], out: str, like: str) -> list[NodeProto]:
+    """Return nodes for a 3x3 Conv of `low` upsampled by 2, computed from `low` itself; `out` has the shape of `like`.
 
-    An enlarged map's pixel repeats in 2 rows and 2 columns, so that of 3 rows of the kernel 2 meet the same pixels: for
-    even and odd rows and columns of `out` other sums of the kernel's rows and columns make 2x2 kernels. The two of
-    one row are put into 2x3, beside each other as output channels.
+    Even and odd rows and columns of `out` each need a 2x2 kernel, made of sums of the kernel's rows and columns. The two
+    kernels of a row are placed in one of 2x3, as separate output channels.
     """
     nodes = []
     for row, pads in enumerate(((1, 1, 0, 1), (0, 1, 1, 1))):
@@ -92,7 +105,7 @@ def convolve_enlarged(graph: Graph, low: str, kernel: NDArray[np.float64], out: 
 
 
 def _row_kernel(kernel: NDArray[np.float64], row: int) -> NDArray[np.float64]:
-    """Of a kernel (out, in, 3, 3), what even or odd rows need: (even columns' out, then odd columns' out; in, 2, 3)."""
+    """Return the kernel (2 * out, in, 2, 3) of even (0) or odd (1) rows: output channels of even columns, then of odd columns."""
     first, second, third = (kernel[:, :, k] for k in range(3))
     rows = np.stack([first, second + third] if row == 0 else [first + second, third], axis=2)
     left, middle, right = (rows[..., k] for k in range(3))
@@ -102,9 +115,9 @@ def _row_kernel(kernel: NDArray[np.float64], row: int) -> NDArray[np.float64]:
     return np.concatenate([even, odd])
 
 
-def _shuffle(graph: Graph, first: NodeProto) -> None:
-    """The head's two transposed convolutions of 2x2 without overlap: 1x1 convolutions, and one shuffle of pixels at the end."""
-    chain = _head(graph, first)
+def _to_depth_to_space(graph: Graph, first: NodeProto) -> None:
+    """Replace the head's two ConvTranspose nodes by 1x1 Conv nodes and a DepthToSpace at the end."""
+    chain = _match_head(graph, first)
     if not chain:
         return
     second, sigmoid = chain[2], chain[-1]
@@ -136,8 +149,8 @@ def _shuffle(graph: Graph, first: NodeProto) -> None:
     graph.replace(chain, nodes)
 
 
-def _head(graph: Graph, first: NodeProto) -> list[NodeProto]:
-    """From a transposed convolution to the output of one channel: it, ReLU, another, perhaps a shift, sigmoid; else nothing."""
+def _match_head(graph: Graph, first: NodeProto) -> list[NodeProto]:
+    """Match ConvTranspose, Relu, ConvTranspose, optional Add of a scalar, Sigmoid to one output channel; [] if it does not match."""
     if first.op_type != "ConvTranspose":
         return []
     chain = [first]
@@ -150,7 +163,9 @@ def _head(graph: Graph, first: NodeProto) -> list[NodeProto]:
     if len(chain) == 5 and (chain[3].op_type != "Add" or shift is None or shift[1].size != 1):
         return []
     convs = (chain[0], chain[2])
-    if chain[-1].output[0] not in graph.outputs or not all(is_plain(graph, c, side=2, stride=2, pad=0) for c in convs):
+    if chain[-1].output[0] not in graph.outputs or not all(
+        is_plain_convolution(graph, c, side=2, stride=2, pad=0) for c in convs
+    ):
         return []
     return chain if graph.constants[chain[2].input[1]].shape[1] == 1 else []
 
@@ -160,8 +175,8 @@ def _transposed_bias(graph: Graph, conv: NodeProto) -> NDArray[Any]:
     return graph.constants[conv.input[2]] if len(conv.input) > 2 else np.zeros(channels, np.float32)
 
 
-def is_plain(graph: Graph, conv: NodeProto, *, side: int = 3, stride: int = 1, pad: int = 1) -> bool:
-    """Whether a convolution of constant weights has a kernel of this form, and nothing special to it."""
+def is_plain_convolution(graph: Graph, conv: NodeProto, *, side: int = 3, stride: int = 1, pad: int = 1) -> bool:
+    """Return whether a Conv has constant weights, this kernel, stride and padding, and no groups or dilations."""
     weights = graph.constants.get(conv.input[1])
     usual = {"strides": [stride] * 2, "pads": [pad] * 4, "group": 1, "dilations": [1, 1], "auto_pad": b"NOTSET"}
     default = {"strides": [1, 1], "pads": [0] * 4}
@@ -172,7 +187,7 @@ def is_plain(graph: Graph, conv: NodeProto, *, side: int = 3, stride: int = 1, p
 
 
 def _channels(graph: Graph, name: str) -> int:
-    """How many channels a map has; 0 where that is not found."""
+    """Return the number of channels of a map; 0 if unknown."""
     node = graph.producer(name)
     if node is None:
         return 0
@@ -183,8 +198,8 @@ def _channels(graph: Graph, name: str) -> int:
     return _channels(graph, next(source for source in node.input if source not in graph.constants))
 
 
-def enlarged_map(graph: Graph, name: str) -> tuple[str, int] | None:
-    """(the map, the factor) where `name` is a map with each pixel repeated, by an even factor, and read once."""
+def upsampled_map(graph: Graph, name: str) -> tuple[str, int] | None:
+    """Return (map, factor) if `name` is a map upsampled by nearest neighbour and an even factor, and has one reader."""
     node = graph.producer(name)
     if node is None or node.op_type != "Resize" or len(node.input) != 3 or len(graph.consumers(name)) != 1:
         return None
@@ -196,8 +211,8 @@ def enlarged_map(graph: Graph, name: str) -> tuple[str, int] | None:
     return (node.input[0], int(height)) if batch == channel == 1 and height == width and height % 2 == 0 else None
 
 
-def _enlarge(graph: Graph, source: str, factor: int, out: str) -> NodeProto:
-    """Half as much."""
+def _upsample(graph: Graph, source: str, factor: int, out: str) -> NodeProto:
+    """Return the node that upsamples by half the factor."""
     scales = graph.constant(f"neck/enlarge/{factor // 2}", np.array([1, 1, factor // 2, factor // 2], np.float32))
     how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return helper.make_node("Resize", [source, "", scales], [out], **how)

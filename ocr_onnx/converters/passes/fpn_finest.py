@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from ocr_onnx.converters.graph import Graph, is_gate
-from ocr_onnx.converters.passes.db_neck import convolve_enlarged, enlarged_map, is_plain
-from ocr_onnx.converters.replacements import Alternative, is_open
+from ocr_onnx.converters.passes.db_neck import convolve_upsampled, is_plain_convolution, upsampled_map
+from ocr_onnx.converters.replacements import Replacement, is_open
 
 BLOCK = 16
 """Channels that ONNX Runtime takes at once where a processor has AVX-512: of as many, or twice, it reorders none."""
@@ -51,7 +51,7 @@ class Finest:
     """The 3x3 convolution of the sum."""
 
 
-def compose_finest(model: onnx.ModelProto) -> list[Alternative]:
+def compose_finest(model: onnx.ModelProto) -> list[Replacement]:
     """What a CPU is given for the nodes about the finest map; nothing where a graph has none."""
     graph = Graph(model)
     found = next((each for node in graph.nodes if (each := _finest(graph, node)) is not None), None)
@@ -66,16 +66,20 @@ def compose_finest(model: onnx.ModelProto) -> list[Alternative]:
     first, after = places[0], places[-1] + 1
     nodes = [new for node in graph.nodes[first:after] for new in rewritten.get(node.output[0], [node])]
     constants = {name: value for name, value in graph.constants.items() if name not in before}
-    return [Alternative(first, after, nodes, constants)]
+    return [Replacement(first, after, nodes, constants)]
 
 
 def _finest(graph: Graph, last: NodeProto) -> Finest | None:
     """What stands about a 3x3 convolution, where that is of a sum of this kind."""
-    total = _read_once(graph, last.input[0], "Add") if last.op_type == "Conv" and is_plain(graph, last) else None
+    total = (
+        _read_once(graph, last.input[0], "Add")
+        if last.op_type == "Conv" and is_plain_convolution(graph, last)
+        else None
+    )
     if total is None or len(last.input) > 2:
         return None
     for product, name in (tuple(total.input), tuple(reversed(total.input))):
-        gated, coarser = _read_once(graph, product, "Mul"), enlarged_map(graph, name)
+        gated, coarser = _read_once(graph, product, "Mul"), upsampled_map(graph, name)
         if gated is None or coarser is None or coarser[1] != 2:
             continue
         many = _point(graph, gated.input[0], readers=2)
@@ -98,7 +102,7 @@ def _read_once(graph: Graph, name: str, kind: str) -> NodeProto | None:
 def _point(graph: Graph, name: str, *, readers: int) -> NodeProto | None:
     """The 1x1 convolution that makes a tensor which so many nodes read."""
     node = graph.producer(name)
-    if node is None or node.op_type != "Conv" or not is_plain(graph, node, side=1, pad=0):
+    if node is None or node.op_type != "Conv" or not is_plain_convolution(graph, node, side=1, pad=0):
         return None
     return node if len(graph.consumers(name)) == readers and name not in graph.outputs else None
 
@@ -135,7 +139,7 @@ def _composed(graph: Graph, found: Finest) -> list[NodeProto]:
     wide = graph.constants["pyramid/many"][:, :, 0, 0]
     out, channels, height, width = kernel.shape
     by_channel = _constant(graph, "kernel", kernel.transpose(0, 2, 3, 1).reshape(-1, channels))
-    coarse = convolve_enlarged(graph, found.coarser, kernel, "pyramid/coarse", "pyramid/fine")
+    coarse = convolve_upsampled(graph, found.coarser, kernel, "pyramid/coarse", "pyramid/fine")
     shapes = {
         "row": [0, 1, channels],
         "apart": [0, out, height * width, wide.shape[1]],

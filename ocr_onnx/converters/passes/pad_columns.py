@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from ocr_onnx.converters.graph import Graph, attribute, ints
-from ocr_onnx.converters.replacements import Alternative, is_open, renamed
+from ocr_onnx.converters.replacements import Replacement, is_open, renamed
 
 EACH = {"HardSwish", "Relu", "Sigmoid", "HardSigmoid", "Clip", "Mul", "Add", "BatchNormalization", "Identity"}
 """Operators that compute each number from one alone, and constants that are the same for all columns."""
@@ -45,7 +45,7 @@ class Sight:
     right: int = 0
 
 
-def skip_padding(model: onnx.ModelProto) -> list[Alternative]:
+def skip_padding(model: onnx.ModelProto) -> list[Replacement]:
     """What a CPU is given for a graph's input and for the last features that see few columns; nothing where that spares little."""
     graph = Graph(model)
     (source,) = (value.name for value in model.graph.input if value.name not in graph.constants)
@@ -75,11 +75,11 @@ def skip_padding(model: onnx.ModelProto) -> list[Alternative]:
 
 def _before(
     graph: Graph, name: str, nodes: Sequence[NodeProto], constants: Mapping[str, NDArray[np.int64]]
-) -> Alternative:
+) -> Replacement:
     """The nodes from the first to the last that reads a tensor, which then read what `nodes` make of it."""
     readers = [i for i, node in enumerate(graph.nodes) if name in node.input]
     first, after = readers[0], readers[-1] + 1
-    return Alternative(first, after, [*nodes, *renamed(graph.nodes[first:after], {name: f"padding/{name}"})], constants)
+    return Replacement(first, after, [*nodes, *renamed(graph.nodes[first:after], {name: f"padding/{name}"})], constants)
 
 
 def _near(graph: Graph, source: str) -> dict[str, Sight]:

@@ -1,10 +1,15 @@
-"""On a GPU: a page or a line may stand in a larger picture, and is read as if it stood in its own.
+"""Mask the padding of images inside the graph, so that padding an image does not change its result. For GPUs.
 
-A GPU is best given few shapes, so pages and lines are padded to the next of them, and what pads them would be seen: by convolutions
-at the edge, by means over the whole picture, by attention. Here it is marked by a number that no pixel has, and the graph finds
-where each picture ends. What lies beyond is set to 0 before each convolution that would see it, as the convolution's own
-padding is; means are taken of what lies within; attention passes over the rest; and a step of text beyond is marked as none.
-So the answers are those of the picture alone, but for rounding, and lines of any widths can share a batch.
+Pattern: a detector or a recognizer whose nodes are all known here; UnsupportedNodeError, and no replacement, otherwise.
+
+Replacement: the whole graph. It computes a mask of each image's valid region from the value BEYOND, which no pixel has. A Conv or a
+MaxPool whose kernel reaches beyond its pixel reads its input times the mask; a mean over positions is divided by the valid share;
+attention adds FAR to the logits of padding; a recognizer's steps in the padding get the index NO_STEP.
+
+Why equal: masked pixels are 0, as is the padding of the nodes themselves. Results equal those of the image alone, to rounding.
+
+Gain: a GPU needs few input shapes, so images are padded to a few sizes, and lines of any width share a batch. Measured by:
+make bench-batches (runs a page), make bench-gpu.
 """
 
 from __future__ import annotations
@@ -18,49 +23,49 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from ocr_onnx.converters.graph import Graph, attribute, ints
-from ocr_onnx.converters.replacements import Alternative, is_open, renamed
+from ocr_onnx.converters.replacements import Replacement, is_open, renamed
 from ocr_onnx.runtime.batching import PADDING_CLASS, PADDING_MARK
 
 PREFIX = "bounds/"
-"""What the names of new tensors begin with."""
+"""Prefix of the tensors that this pass adds."""
 
 SHARES = ("/share", "/inverse")
-"""What those end with that say how much of a map lies within."""
+"""Suffixes of the tensors that hold the valid share of a map: they stay in float32."""
 
 OPSET = 11
-"""The first in which an axis can be counted from the end, and a part's ends are inputs."""
+"""The first opset with axes counted from the end, and with the bounds of Slice as inputs."""
 
 FAR = -1e4
-"""Added to the attention that is paid to what lies beyond: its exponential is 0, and half precision holds it."""
+"""Added to the attention logits of padding: its exponential is 0, and half precision can represent it."""
 
 CHANNEL, HEIGHT, WIDTH = 1, 2, 3
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 Stride = tuple[int, ...]
-"""Pixels of the picture, down and across, for each position of a map."""
+"""Pixels of the image, down and across, for each position of a map."""
 
 
-class UnknownError(Exception):
-    """What a node makes of the picture's end is not known."""
+class UnsupportedNodeError(Exception):
+    """The pass has no rule for a node."""
 
 
-def keep_bounds(model: onnx.ModelProto, axes: Sequence[int]) -> Alternative | None:
-    """The whole graph, reading pictures that end where PADDING_MARK begins, along these axes; None where it cannot be had."""
+def mask_valid_region(model: onnx.ModelProto, axes: Sequence[int]) -> Replacement | None:
+    """Return the replacement of the whole graph, which masks along these axes; None if a node is not supported."""
     if not is_open(model, OPSET, PREFIX):
         return None
-    bounding = _Bounding(Graph(model), axes)
+    bounding = _Masking(Graph(model), axes)
     try:
         for node in model.graph.node:
             bounding.add(node)
         bounding.mark_steps()
-    except UnknownError:
+    except UnsupportedNodeError:
         return None
-    return Alternative(0, len(model.graph.node), bounding.nodes, bounding.constants)
+    return Replacement(0, len(model.graph.node), bounding.nodes, bounding.constants)
 
 
-class _Bounding:
-    """The graph in the making."""
+class _Masking:
+    """The masked graph, built node by node."""
 
     def __init__(self, graph: Graph, axes: Sequence[int]) -> None:
         self.graph, self.axes = graph, tuple(axes)
@@ -69,14 +74,14 @@ class _Bounding:
         (source,) = (value.name for value in graph.proto.graph.input if value.name not in graph.constants)
         whole = (1,) * len(self.axes)
         self.strides: dict[str, Stride | None] = {source: whole}
-        """Of each tensor that has positions; None where it is not known."""
+        """The stride of each tensor that has positions; None if unknown."""
         self.masks: dict[Stride, str] = {}
-        """By stride: 1 within the picture, 0 beyond, (batch, 1, height or 1, width)."""
+        """The mask for each stride: 1 in the valid region, 0 in the padding, (batch, 1, height or 1, width)."""
         self.made: set[str] = set()
         self._mark(source, whole)
 
     def add(self, node: NodeProto) -> None:
-        """Add what a node becomes."""
+        """Add the masked form of a node."""
         found = [self.strides[name] for name in node.input if name in self.strides]
         if not found or node.op_type == "Shape":
             self._copy(node)
@@ -103,12 +108,12 @@ class _Bounding:
         self.strides.update(dict.fromkeys(node.output, stride))
 
     def mark_steps(self) -> None:
-        """Of a recognizer: steps beyond the line are PADDING_CLASS in the first of its outputs."""
+        """Set steps in the padding to PADDING_CLASS in a recognizer's first output."""
         if HEIGHT in self.axes:
             return
         first = self.graph.proto.graph.output[0]
         if len(self.graph.outputs) != 2 or first.type.tensor_type.elem_type != TensorProto.INT64:
-            raise UnknownError
+            raise UnsupportedNodeError
         mask = self._mask(self.strides[first.name])
         self.nodes[:] = renamed(self.nodes, {first.name: f"{PREFIX}{first.name}"})
         shape = self._constant("steps/shape", np.array([0, -1]))
@@ -118,7 +123,7 @@ class _Bounding:
         self._node("Where", [f"{PREFIX}steps/within", f"{PREFIX}{first.name}", none], first.name)
 
     def _mark(self, source: str, whole: Stride) -> None:
-        """Find what lies beyond: one row of one channel tells, or one channel."""
+        """Compute the mask of the input, from one channel, and from one row of it if only the width is padded."""
         others = [axis for axis in (CHANNEL, HEIGHT) if axis not in self.axes]
         starts, ends, axes = (
             self._constant(f"source/{name}", np.array(value))
@@ -132,18 +137,18 @@ class _Bounding:
 
     def _mask(self, stride: Stride | None) -> str:
         if stride is None or stride not in self.masks:
-            raise UnknownError
+            raise UnsupportedNodeError
         return self.masks[stride]
 
     def _within(self, name: str) -> str:
-        """A tensor with 0 beyond."""
+        """Return the name of a tensor times its mask."""
         masked = f"{PREFIX}{name}/within"
         if masked not in self.made:
             self._node("Mul", [name, self._mask(self.strides.get(name))], masked)
         return masked
 
     def _inverse(self, stride: Stride | None) -> str:
-        """1 / the share of a map that lies within."""
+        """Return the name of 1 / the valid share of a map."""
         mask = self._mask(stride)
         if f"{mask}/inverse" not in self.made:
             self._node("GlobalAveragePool", [mask], f"{mask}/share")
@@ -151,7 +156,7 @@ class _Bounding:
         return f"{mask}/inverse"
 
     def _bias(self, stride: Stride | None) -> str:
-        """0 within, FAR beyond."""
+        """Return the name of a mask's bias: 0 in the valid region, FAR in the padding."""
         mask = self._mask(stride)
         if f"{mask}/bias" not in self.made:
             one, far = (
@@ -162,24 +167,24 @@ class _Bounding:
         return f"{mask}/bias"
 
     def _convolve(self, node: NodeProto, stride: Stride | None) -> Stride | None:
-        """One whose map ends where the picture does, the padding being as much as its weights reach beyond."""
+        """Add a Conv whose padding equals its kernel's reach, so that its map ends with the image; return its stride."""
         weights = self.graph.constants.get(node.input[1])
         if weights is None or weights.ndim != 4:
-            raise UnknownError
+            raise UnsupportedNodeError
         kernel, pads = self._of(weights.shape[2:]), ints(node, "pads", [0] * 4)
         dilations, steps = (self._of(ints(node, name, [1, 1])) for name in ("dilations", "strides"))
         added = self._of([pads[0] + pads[2], pads[1] + pads[3]])
         reach = tuple((size - 1) * apart for size, apart in zip(kernel, dilations, strict=True))
         if added != reach and not self._keeps_size(node, steps):
-            raise UnknownError
+            raise UnsupportedNodeError
         self._copy(node, {} if set(kernel) == {1} else {node.input[0]: self._within(node.input[0])})
         return self._reduced(stride, steps, [0] * len(steps))
 
     def _pool(self, node: NodeProto, stride: Stride | None) -> Stride | None:
-        """One whose windows do not overlap: those within the picture count, as in the picture alone. Or the highest of what is not negative."""
+        """Add a pooling node without overlap, or a centered MaxPool of values that are not negative; return its stride."""
         kernel, steps = (self._of(ints(node, name, [1, 1])) for name in ("kernel_shape", "strides"))
         before, pads = self.graph.producer(node.input[0]), ints(node, "pads", [0] * 4)
-        # As with convolutions, the middle of each window is a pixel of the picture.
+        # As with Conv, the middle of each window is a pixel of the image.
         centered = pads[:2] == pads[2:] and all(k - 1 == 2 * p for k, p in zip(kernel, self._of(pads), strict=True))
         if (
             node.op_type == "MaxPool"
@@ -195,16 +200,16 @@ class _Bounding:
             or any(ints(node, "pads", [0] * 4))
             or attribute(node, "ceil_mode", 0)
         ):
-            raise UnknownError
+            raise UnsupportedNodeError
         self._copy(node)
         return self._reduced(stride, steps, [step - 1 for step in steps])
 
     def _keeps_size(self, node: NodeProto, steps: Stride) -> bool:
-        """Whether its padding is what makes a map as large as what it is made of."""
+        """Return whether a node's automatic padding keeps the size of the map."""
         return attribute(node, "auto_pad", b"NOTSET") in {b"SAME_UPPER", b"SAME_LOWER"} and set(steps) == {1}
 
     def _reduced(self, stride: Stride | None, steps: Stride, starts: Sequence[int]) -> Stride | None:
-        """The stride of a smaller map; its mask is there afterwards."""
+        """Return the stride of a smaller map, and add its mask."""
         if stride is None or set(steps) == {1}:
             return stride
         smaller = tuple(a * b for a, b in zip(stride, steps, strict=True))
@@ -217,50 +222,50 @@ class _Bounding:
         return smaller
 
     def _enlarged(self, stride: Stride | None, scales: Sequence[float] | NDArray[np.generic] | None) -> Stride | None:
-        """The stride of a larger map, where it is known."""
+        """Return the stride of a larger map; None if unknown."""
         if stride is None or scales is None or len(scales) != 4:
             return None
         parts = [(each, float(scales[axis])) for each, axis in zip(stride, self.axes, strict=True)]
         return tuple(int(each / scale) for each, scale in parts) if all(e % s == 0 for e, s in parts) else None
 
     def _reshaped(self, node: NodeProto, stride: Stride | None) -> Stride | None:
-        """The stride of the tensor whose shape a node gives to another, as where maps are put between each other; else as before."""
+        """Return the stride of the tensor whose Shape a Reshape copies; without one, the stride is unchanged."""
         shape = self.graph.producer(node.input[1])
         if shape is None or shape.op_type != "Shape":
             return stride
         return self.strides.get(shape.input[0], stride)
 
     def _scales(self, node: NodeProto) -> Sequence[float] | NDArray[np.generic] | None:
-        """By how much a node enlarges each axis; None where it is not known."""
+        """Return the factor by which a node enlarges each axis; None if unknown."""
         if node.op_type == "Resize":
             return self.graph.constants.get(node.input[2]) if len(node.input) > 2 else None
         if node.op_type == "DepthToSpace":
             return [1, 1, *[next(each.i for each in node.attribute if each.name == "blocksize")] * 2]
         kernel, steps = (ints(node, name, [1, 1]) for name in ("kernel_shape", "strides"))
         if kernel != steps or any(ints(node, "pads", [0] * 4)):
-            raise UnknownError
+            raise UnsupportedNodeError
         return [1, 1, *steps]
 
     def _is_mean(self, node: NodeProto) -> bool:
-        """Whether it is over positions; of a row of them, or of channels, it is not."""
+        """Return whether a node is a mean over all positions of a map."""
         axes = sorted(axis % 4 for axis in ints(node, "axes", []))
         if node.op_type != "ReduceMean" or axes != [HEIGHT, WIDTH]:
             return False
         if not attribute(node, "keepdims", 1):
-            raise UnknownError
+            raise UnsupportedNodeError
         return True
 
     def _is_attention(self, node: NodeProto) -> bool:
-        """Whether it is over positions: of the product of two tensors that have them."""
+        """Return whether a Softmax is over positions: its input is the product of two tensors with positions."""
         product = self.graph.producer(node.input[0])
         return product is not None and product.op_type == "MatMul" and all(n in self.strides for n in product.input)
 
     def _of(self, sides: Sequence[int]) -> Stride:
-        """Of (down, across) what is along the axes."""
+        """Select from (down, across) the values along the masked axes."""
         return tuple(sides[axis - HEIGHT] for axis in self.axes)
 
     def _copy(self, node: NodeProto, names: Mapping[str, str] = NOTHING) -> None:
-        """The node, which then reads and writes other tensors."""
+        """Add a copy of a node, with tensors renamed."""
         self.nodes.extend(renamed([node], names))
 
     def _node(self, kind: str, inputs: Sequence[str], output: str, **attributes: int) -> None:

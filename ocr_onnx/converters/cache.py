@@ -6,14 +6,13 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ocr_onnx import __version__, converters
 from ocr_onnx.converters import environment, legacy, toolchain
 from ocr_onnx.converters.environment import Confirm
-from ocr_onnx.converters.paddle import PaddleModel, installed_versions
+from ocr_onnx.converters.paddle import PaddleModel, installed_versions, is_installed
 from ocr_onnx.models import store
 from ocr_onnx.models.zoo import ModelSpec
 
@@ -33,7 +32,7 @@ def cached(
     the command in the error message if it does not. Raises ModelNotFoundError if a file is missing, ConversionError, DownloadError.
     """
     model = PaddleModel.at(directory, dictionary)
-    extra = find_spec("paddle") is not None and toolchain.installed()
+    extra = is_installed("paddle") and toolchain.installed()
     by_core = not extra and legacy.takes(model)
     checksums = model.checksums
 

@@ -148,6 +148,12 @@ def in_single_precision(text: str) -> str:
         ) from error
 
 
+def is_installed(name: str) -> bool:
+    """Return whether a package can be imported. A folder of this name without __init__.py, on the path, is not the package."""
+    spec = find_spec(name)
+    return spec is not None and spec.origin is not None
+
+
 def installed_versions() -> dict[str, str]:
     """Return the versions of the installed packages that a conversion depends on."""
     found = {}
@@ -159,7 +165,7 @@ def installed_versions() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that a conversion depends on. Raises ConversionError if one is missing."""
-    missing = [name for name in ("paddle", "paddle2onnx", "onnx", "onnxslim") if find_spec(name) is None]
+    missing = [name for name in ("paddle", "paddle2onnx", "onnx", "onnxslim") if not is_installed(name)]
     if missing:
         raise ConversionError(
             f"converting needs {', '.join(missing)}: run 'ocr-onnx convert --isolated', which creates an environment for it, "

@@ -8,12 +8,12 @@ import re
 import subprocess
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 from ocr_onnx import python_process
 from ocr_onnx.converters.environment import LOCK
 from ocr_onnx.converters.legacy import stamp
+from ocr_onnx.converters.paddle import is_installed
 from ocr_onnx.errors import ConversionError, DownloadError, OCRError
 from ocr_onnx.models import download, store
 from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
@@ -69,7 +69,7 @@ def finish(source: Path, target: Path, metadata: ModelMetadata) -> None:
 
 def installed() -> bool:
     """Return whether onnx and onnxslim are installed in this environment."""
-    return find_spec("onnx") is not None and find_spec("onnxslim") is not None
+    return is_installed("onnx") and is_installed("onnxslim")
 
 
 def _folder() -> Path:

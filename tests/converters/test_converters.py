@@ -29,7 +29,7 @@ from ocr_onnx.converters import describe, export, paddle_process, verify
 from ocr_onnx.converters.export_options import ExportOptions, parse_size
 from ocr_onnx.converters.graph import Graph
 from ocr_onnx.converters.optimize import optimize
-from ocr_onnx.converters.paddle import PaddleModel, in_single_precision, run_paddle
+from ocr_onnx.converters.paddle import PaddleModel, in_single_precision, is_installed, run_paddle
 from ocr_onnx.converters.paddle_params import check_weights
 from ocr_onnx.converters.passes.affine_folding import fold_affine, shifts_to_batch_normalization
 from ocr_onnx.converters.precision import halve
@@ -506,6 +506,14 @@ except OCRError as error:
     out = subprocess.check_output([sys.executable, "-c", script], text=True)
     assert out.startswith("ConversionError converting needs paddle, ")
     assert "pip install 'ocr-onnx[convert,cpu]'" in out
+
+
+def test_a_folder_named_like_a_package_is_not_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "only_a_folder").mkdir()
+    (tmp_path / "a_package").mkdir()
+    (tmp_path / "a_package" / "__init__.py").touch()
+    assert [is_installed(name) for name in ("only_a_folder", "a_package", "not_there")] == [False, True, False]
 
 
 # Whole conversions, Paddle played by a function.

@@ -164,7 +164,7 @@ def _differ(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 def _enlarged(tensor: Tensor, metadata: ModelMetadata) -> Tensor:
-    """Pad an input with BEYOND."""
+    """Pad an input with PADDING_MARK."""
     more = (0, BESIDE) if metadata.task == "text_recognition" else (BESIDE, BESIDE)
     return np.pad(tensor, ((0, 0), (0, 0), *((0, each) for each in more)), constant_values=PADDING_MARK)
 

@@ -2,9 +2,9 @@
 
 Pattern: a detector or a recognizer whose nodes are all known here; UnsupportedNodeError, and no replacement, otherwise.
 
-Replacement: the whole graph. It computes a mask of each image's valid region from the value BEYOND, which no pixel has. A Conv or a
+Replacement: the whole graph. It computes a mask of each image's valid region from the value PADDING_MARK, which no pixel has. A Conv or a
 MaxPool whose kernel reaches beyond its pixel reads its input times the mask; a mean over positions is divided by the valid share;
-attention adds FAR to the logits of padding; a recognizer's steps in the padding get the index NO_STEP.
+attention adds FAR to the logits of padding; a recognizer's steps in the padding get the index PADDING_CLASS.
 
 Why equal: masked pixels are 0, as is the padding of the nodes themselves. Results equal those of the image alone, to rounding.
 

@@ -174,7 +174,7 @@ def test_models_are_listed() -> None:
 def test_converting_what_is_no_model_is_one_line(tmp_path: Path) -> None:
     result = invoke("convert", tmp_path)
     assert result.exit_code == 1
-    assert result.stderr == f"Error: {tmp_path} holds neither inference.json nor inference.pdmodel: export the model\n"
+    assert result.stderr == f"Error: {tmp_path} has neither inference.json nor inference.pdmodel: export the model\n"
 
 
 @pytest.mark.parametrize("path", commands(main), ids=" ".join)

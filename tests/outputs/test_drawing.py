@@ -148,7 +148,7 @@ def test_a_caption_under_a_thread_is_scaled_down_with_it() -> None:
 
 
 def test_a_picture_that_would_pass_the_limit_of_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "left", lambda: 100 * 2**20)
+    monkeypatch.setattr(memory, "remaining", lambda: 100 * 2**20)
     with pytest.raises(NotEnoughMemoryError, match="an image of 8000 x 4000 would take"):
         drawing.draw(turned(4000, 4000))
 

@@ -68,7 +68,7 @@ def run(_: Tensor) -> tuple[np.ndarray]:
 
 
 def test_a_page_that_would_pass_the_limit_is_refused_with_a_size_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "left", lambda: 500 * 2**20)
+    monkeypatch.setattr(memory, "remaining", lambda: 500 * 2**20)
     page = np.zeros((4000, 4000, 3), np.uint8)
     with pytest.raises(NotEnoughMemoryError, match=r"4000 x 4000 would take about \d+ MB, .* 500 MB more") as refused:
         TextDetector(run, DETECTION)(page)
@@ -82,7 +82,7 @@ def test_a_page_that_would_pass_the_limit_is_refused_with_a_size_that_fits(monke
 def test_a_page_that_the_machine_lacks_memory_for_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(memory, "left", lambda: None)
+    monkeypatch.setattr(memory, "remaining", lambda: None)
     monkeypatch.setattr(memory, "available", lambda: 2**20)
     with pytest.raises(AssertionError, match="the model was run"):
         TextDetector(run, DETECTION)(np.zeros((4000, 4000, 3), np.uint8))
@@ -146,7 +146,7 @@ def test_boxes_that_take_more_than_the_limit_are_not_cut_out(monkeypatch: pytest
     whole = TextBox(np.array([[0, 0], [1000, 0], [1000, 1000], [0, 1000]], np.int32), 0.9)
     crowded = copy.copy(ocr)
     monkeypatch.setattr(crowded, "detect", lambda *_: [whole] * 200)
-    monkeypatch.setattr(memory, "left", lambda: 500 * 2**20)
+    monkeypatch.setattr(memory, "remaining", lambda: 500 * 2**20)
     with pytest.raises(NotEnoughMemoryError, match="cropping 200 boxes would take about 572 MB"):
         crowded.predict(np.zeros((1000, 1000, 3), np.uint8))
 

@@ -155,13 +155,13 @@ def test_many_threads_never_take_more_than_there_is() -> None:
 
 
 def test_the_default_is_a_part_of_what_the_limit_or_the_machine_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "left", lambda: 4000)
+    monkeypatch.setattr(memory, "remaining", lambda: 4000)
     monkeypatch.setattr(memory, "available", lambda: 3000)
     assert budget.default_budget(1) == 2400
     assert budget.default_budget(2) == 1200
     monkeypatch.setattr(memory, "available", lambda: None)
     assert budget.default_budget(1) == 3200
-    monkeypatch.setattr(memory, "left", lambda: None)
+    monkeypatch.setattr(memory, "remaining", lambda: None)
     assert budget.default_budget(1) is None
 
 

@@ -127,7 +127,7 @@ def test_another_height_than_the_models_is_refused_before_anything_is_read() -> 
     def never(_: Tensor) -> tuple[np.ndarray, ...]:
         raise AssertionError
 
-    with pytest.raises(OptionError, match="rec takes crops of the height 48 alone"):
+    with pytest.raises(OptionError, match="accepts only crops of height 48"):
         TextRecognizer(never, RECOGNITION)([blank(48, 100)], RecognitionOptions(input_shape=(3, 32, 320)))
 
 

@@ -39,7 +39,7 @@ def test_a_page_that_would_pass_the_limit_of_memory_is_refused_before_the_model_
     def run(_: Tensor) -> tuple[Tensor]:
         raise AssertionError("the model was run")
 
-    monkeypatch.setattr(memory, "left", lambda: 100 * 2**20)
+    monkeypatch.setattr(memory, "remaining", lambda: 100 * 2**20)
     with pytest.raises(NotEnoughMemoryError, match="unwarping at 2000 x 3000 would take about"):
         TextImageUnwarper(run, UNWARPING)(np.zeros((3000, 2000, 3), np.uint8))
 

@@ -51,7 +51,7 @@ def native_lines(pages: Iterable[RecognizedPage]) -> Iterator[str]:
 FORMATS = {
     writer.name: writer
     for writer in (
-        Writer("text", "the text, one line per text line", ".txt", "text/plain", text),
+        Writer("text", "plain text, one line per text line", ".txt", "text/plain", text),
         Writer("json", "one JSON list of all pages, with PaddleOCR's keys", ".json", "application/json", json_list),
         Writer(
             "jsonl",

@@ -1,4 +1,4 @@
-"""From PaddleOCR's parameters to an engine: what `PaddleOCR`, `ocr-onnx run`, `serve` and `build` have in common."""
+"""Create a pipeline from PaddleOCR's parameters, for `PaddleOCR`, `ocr-onnx run`, `serve` and `build`."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from ocr_onnx.stages.tasks import TASKS
 logger = logging.getLogger(__name__)
 
 THRESHOLDS = ("thresh", "box_thresh", "unclip_ratio")
-"""The options of detection that a model's own file decides, if a directory is given and no value."""
+"""Detection options that a model given by directory determines, unless the caller gives a value."""
 
-ROLES: Mapping[Task, str] = {spec.name: spec.parameter for spec in TASKS.values()}
-"""The beginning of the parameters' names, by task."""
+PARAMETER_PREFIXES: Mapping[Task, str] = {spec.name: spec.parameter for spec in TASKS.values()}
+"""The prefix of the parameters of each task's model."""
 
-MODEL_PARAMETERS = tuple(f"{role}_model_{what}" for role in ROLES.values() for what in ("name", "dir"))
+MODEL_PARAMETERS = tuple(f"{prefix}_model_{what}" for prefix in PARAMETER_PREFIXES.values() for what in ("name", "dir"))
 
 PARAMETERS = frozenset({*MODEL_PARAMETERS, *(p.declaration.name for p in declared.places() if p.group != "input")})
-"""The names that `Request.values` may have."""
+"""The allowed keys of `Request.values`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The pipeline that a user asks for."""
+    """The parameters of a pipeline."""
 
     values: Mapping[str, Any]
-    """Parameters in PARAMETERS and their values; None is as if it were not given."""
+    """Values of parameters in PARAMETERS; None means not given."""
     config: Config | None = None
-    """A pipeline file's contents."""
+    """The content of a pipeline file."""
     high_performance: bool | None = None
-    """High-performance mode; None: as the pipeline file says, else standard mode."""
+    """Whether to use high-performance mode; None: the value of the pipeline file, or else standard mode."""
     device: str | None = None
     providers: Sequence[ProviderLike] = ()
     build_missing: bool = False
@@ -56,18 +56,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """An engine, and what it was made of."""
+    """A pipeline with its options and models."""
 
     engine: OCR
     options: OCROptions
-    """The defaults of a call: those of the engine, and the thresholds of a detection model given by directory."""
+    """The default options of a call: those of the engine, with the thresholds of a detection model given by directory."""
     choices: Choices
     config: Config
-    """A pipeline file that makes the same engine again."""
+    """The content of a pipeline file for the same pipeline."""
 
 
 def assemble(request: Request) -> Assembly:
-    """Make the engine. Raises a kind of OCRError for a value out of range, a missing model or a missing device."""
+    """Create the pipeline. Raises a subclass of OCRError for a value out of range, a missing model or a missing device."""
     config = request.config
     if config is None:
         config = pipeline_yaml.default(high_performance=bool(request.high_performance))
@@ -76,52 +76,52 @@ def assemble(request: Request) -> Assembly:
     values = {name: plain(value) for name, value in request.values.items() if value is not None}
     options, before = _options(config, values), pipeline_yaml.choices(config)
     choices = _choices(before, values, request)
-    # Before models are downloaded for it.
+    # The placement is checked before models are downloaded.
     mode: Mode = "high-performance" if pipeline_yaml.high_performance(config) else "standard"
     placement = choose_placement(request.device, request.providers, mode, build_missing=request.build_missing)
     models = _models(choices, options)
     engine = OCR(options, models=models, device=placement, cpu_threads=plain(request.cpu_threads))
-    choices = _named(choices, engine)
+    choices = _with_model_names(choices, engine)
     if "text_detection_model_dir" in values:
         own = engine.metadata()["text_detection"].postprocess
         thresholds = {f"text_det_{key}": own.get(key) for key in THRESHOLDS if f"text_det_{key}" not in values}
         options = declared.changed(options, thresholds)
     if request.config is None and choices == before:
         logger.info(
-            "the embedded PP-OCRv5 mobile models are used; PaddleOCR's own default is PP-OCRv5_server_det and "
-            "PP-OCRv5_server_rec: run 'ocr-onnx models pull --accept-new PP-OCRv5_server_det PP-OCRv5_server_rec', then "
-            "use ocr_version='PP-OCRv5'"
+            "using the embedded PP-OCRv5 mobile models; PaddleOCR's defaults are PP-OCRv5_server_det and PP-OCRv5_server_rec: "
+            "to use them, run 'ocr-onnx models pull --accept-new PP-OCRv5_server_det PP-OCRv5_server_rec' and set "
+            "ocr_version='PP-OCRv5'"
         )
     return Assembly(engine, options, choices, pipeline_yaml.updated(config, options, choices))
 
 
 def _options(config: Config, values: Mapping[str, Any]) -> OCROptions:
     given = {name: value for name, value in values.items() if name not in MODEL_PARAMETERS}
-    # As in PaddleOCR, giving either of the two sets use_doc_preprocessor.
-    switched = bool(given.keys() & {"use_doc_orientation_classify", "use_doc_unwarping"})
-    return with_values(pipeline_yaml.options(config, ignore_preprocessor_switch=switched), given)
+    # As in PaddleOCR, either of these two parameters overrides use_doc_preprocessor of the file.
+    preprocessor_given = bool(given.keys() & {"use_doc_orientation_classify", "use_doc_unwarping"})
+    return with_values(pipeline_yaml.options(config, ignore_preprocessor_switch=preprocessor_given), given)
 
 
 def with_values(options: OCROptions, given: Mapping[str, Any]) -> OCROptions:
-    """The options with new values by declared names; lists are taken for tuples, and NumPy's numbers for Python's."""
+    """Return the options with new values, by declared names. Lists and NumPy numbers are converted to tuples and Python numbers."""
     values = {name: plain(value) for name, value in given.items()}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return declared.changed(options, values)
 
 
 def _choices(before: Choices, values: Mapping[str, Any], request: Request) -> dict[Task, ModelChoice]:
-    """The models of the file, replaced by those given by name, directory, language or version."""
+    """Return the models of the file, with those replaced that are given by name, directory, language or version."""
     values = dict(values)
     if request.lang is not None or request.ocr_version is not None:
         detection, recognition = languages.models_for(request.lang, request.ocr_version)
         text = [name for name in MODEL_PARAMETERS if name.startswith(("text_detection", "text_recognition"))]
         if any(name in values for name in text):
-            logger.warning("lang and ocr_version have no effect, as models are named")
+            logger.warning("lang and ocr_version are ignored because text models are given by name or directory")
         else:
             values |= {"text_detection_model_name": detection, "text_recognition_model_name": recognition}
     choices = dict(before)
-    for task, role in ROLES.items():
-        name, directory = values.get(f"{role}_model_name"), values.get(f"{role}_model_dir")
+    for task, prefix in PARAMETER_PREFIXES.items():
+        name, directory = values.get(f"{prefix}_model_name"), values.get(f"{prefix}_model_dir")
         if directory is not None:
             choices[task] = ModelChoice(name, directory)
         elif name is not None:
@@ -130,7 +130,7 @@ def _choices(before: Choices, values: Mapping[str, Any], request: Request) -> di
 
 
 def _models(choices: Choices, options: OCROptions) -> Models:
-    """The model files of all stages that are on, downloaded or converted if necessary."""
+    """Return the model files of all enabled stages; download and convert them if necessary."""
     used = {task: choice for task, choice in choices.items() if TASKS[task].is_on(options)}
     names = [choice.name for choice in used.values() if choice.directory is None and choice.name is not None]
     missing = [name for name in names if name in zoo.models() and not store.path_of(name).is_file()]
@@ -138,26 +138,28 @@ def _models(choices: Choices, options: OCROptions) -> Models:
         from ocr_onnx.converters import pull
 
         pull.obtain_all(missing)
-    return replace(Models(), **{TASKS[task].model_field: _file(choice) for task, choice in used.items()})
+    return replace(Models(), **{TASKS[task].model_field: _model_file(choice) for task, choice in used.items()})
 
 
-def _file(choice: ModelChoice) -> str | Path:
-    """The file of a stage's model."""
+def _model_file(choice: ModelChoice) -> str | Path:
+    """Return the model file of a stage."""
     if choice.directory is not None:
         from ocr_onnx.converters import pull
 
         return pull.from_directory(Path(choice.directory), choice.name)
     if choice.name is None:
-        raise ModelError("a stage of the pipeline file has neither model_name nor model_dir: give one")
+        raise ModelError("a stage of the pipeline file has neither model_name nor model_dir: add one of them")
     return store.find(choice.name)
 
 
-def _named(choices: Choices, engine: OCR) -> dict[Task, ModelChoice]:
-    """The choices with the names that the loaded models have. Raises ModelError if a given name differs."""
+def _with_model_names(choices: Choices, engine: OCR) -> dict[Task, ModelChoice]:
+    """Return the choices with the names of the loaded models. Raises ModelError if a given name differs."""
     named = dict(choices)
     for task, metadata in engine.metadata().items():
         given = choices[task].name
         if given is not None and given != metadata.name:
-            raise ModelError(f"{ROLES[task]}_model_name is {given!r}, but the model's name is {metadata.name!r}")
+            raise ModelError(
+                f"{PARAMETER_PREFIXES[task]}_model_name is {given!r}, but the name of the loaded model is {metadata.name!r}: correct the name or the directory"
+            )
         named[task] = choices[task]._replace(name=metadata.name)
     return named

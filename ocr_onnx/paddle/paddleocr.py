@@ -1,8 +1,8 @@
-"""`PaddleOCR` as PaddleOCR 3 has it: its arguments, its deprecated names, its results as dictionaries.
+"""The class `PaddleOCR` with the interface of PaddleOCR 3: its parameters, its deprecated names, its results as dictionaries.
 
-from ocr_onnx import PaddleOCR  # in place of: from paddleocr import PaddleOCR
+from ocr_onnx import PaddleOCR  # instead of: from paddleocr import PaddleOCR
 
-What differs from the original is listed in docs/migrating-from-paddleocr.md.
+docs/migrating-from-paddleocr.md lists the differences.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from ocr_onnx.types import Quad
 
 
 class Result(PaddleResult):
-    """A page's result under PaddleOCR's keys, boxes as arrays of int16 where they fit."""
+    """The result of one page with PaddleOCR's keys. Boxes are int16 arrays, or int32 if coordinates exceed int16."""
 
     def __init__(self, record: OCRResult) -> None:
-        # No lambdas: a result can be pickled, and so be sent from process to process.
-        super().__init__(record.source, in_memory(record), partial(getattr, record, "img"))
+        # A partial rather than a lambda, because it can be pickled and sent to other processes.
+        super().__init__(record.source, in_memory_dict(record), partial(getattr, record, "img"))
         self.record = record
-        """The typed result that it was made of."""
+        """The typed result."""
 
 
 class PaddleOCR:
-    """The pipeline under PaddleOCR's names; parameters left None take the pipeline file's value, else the default.
+    """The OCR pipeline with PaddleOCR's parameters. A parameter that is None has the pipeline file's value, or else the default.
 
-    `enable_hpi` is high-performance mode, `OCROptions.high_performance()`; with a pipeline file the file's sizes stand.
-    `text_rec_padding`, `providers` and `build_missing`, which PaddleOCR lacks, are `RecognitionOptions.padding`, OCR's, and
-    leave to have TensorRT compile a model here and now.
+    `enable_hpi` selects high-performance mode, `OCROptions.high_performance()`; the size limits of a pipeline file take
+    precedence. Three parameters do not exist in PaddleOCR: `text_rec_padding` is `RecognitionOptions.padding`, `providers` is
+    the parameter of OCR, and `build_missing` allows the constructor to build missing TensorRT engines, which takes minutes.
 
-    `others` are PaddleOCR's deprecated names, and its parameters that have no effect here. What each parameter does,
-    and where it differs from PaddleOCR, is in docs/migrating-from-paddleocr.md. How inputs are read (the pages of a
-    PDF, limits) is no parameter: `engine` takes it, as `ocr.engine.predict_iter(source, replace(ocr.options,
+    `others` are PaddleOCR's deprecated names, and its parameters without effect here. docs/migrating-from-paddleocr.md describes
+    every parameter and the differences from PaddleOCR. Options for reading inputs, such as the pages of a PDF, are not
+    parameters; pass them to `engine`: `ocr.engine.predict_iter(source, replace(ocr.options,
     input=InputOptions(pdf_pages="1-3")))`.
 
-    Raises OptionError for a value out of range and for an unknown name, a kind of ModelError or DownloadError where a
-    model is not to be had, DeviceUnavailableError where the device is not there.
+    Raises OptionError for an unknown name or a value out of range, a subclass of ModelError or DownloadError for a model that
+    cannot be loaded or downloaded, and DeviceUnavailableError if the device is not available.
     """
 
     def __init__(
@@ -112,12 +112,12 @@ class PaddleOCR:
 
     @property
     def engine(self) -> OCR:
-        """The pipeline behind it."""
+        """The native pipeline."""
         return self._assembly.engine
 
     @property
     def options(self) -> OCROptions:
-        """What a call without arguments does."""
+        """The default options of `predict`."""
         return self._assembly.options
 
     def predict(
@@ -135,7 +135,11 @@ class PaddleOCR:
         text_rec_score_thresh: float | None = None,
         return_word_box: bool | None = None,
     ) -> list[Result]:
-        """Read every page of `input`; a parameter that is not None wins over the constructor's for this call."""
+        """Recognize every page of `input` and return the results in order.
+
+        A parameter that is not None replaces the constructor's for this call. Raises a subclass of InputError at the first page
+        that cannot be read.
+        """
         given = {name: value for name, value in locals().items() if name in PARAMETERS}
         return list(self._read(input, given))
 
@@ -154,21 +158,21 @@ class PaddleOCR:
         text_rec_score_thresh: float | None = None,
         return_word_box: bool | None = None,
     ) -> Generator[Result, None, None]:
-        """As `predict`, page by page; to close it ends the reading ahead."""
+        """Like `predict`, but yield each result as soon as it is ready. Closing the generator stops prefetching."""
         given = {name: value for name, value in locals().items() if name in PARAMETERS}
         return self._read(input, given)
 
     def ocr(self, img: sources.Source, **parameters: Any) -> list[Result]:
-        """PaddleOCR 2's name of `predict`; the result is that of `predict`, as in PaddleOCR 3."""
+        """Call `predict`. Deprecated name of PaddleOCR 2; as in PaddleOCR 3, the result is that of `predict`."""
         warnings.warn("ocr() is deprecated: call predict()", DeprecationWarning, stacklevel=2)
         return self.predict(img, **parameters)
 
     def export_paddlex_config_to_yaml(self, yaml_path: str | os.PathLike[str]) -> None:
-        """Write the pipeline file that makes this pipeline again, here and in PaddleX."""
+        """Write a pipeline file for the same pipeline, which PaddleX can read as well. Raises OutputError."""
         pipeline_yaml.save(self._assembly.config, yaml_path)
 
     def close(self) -> None:
-        """Nothing to be done: models are freed with the object."""
+        """Do nothing, for compatibility: models are freed with the object."""
 
     def __enter__(self) -> Self:
         return self
@@ -181,26 +185,26 @@ class PaddleOCR:
 
 
 def _results(records: Iterator[OCRResult]) -> Generator[Result, None, None]:
-    """The same under PaddleOCR's keys; a generator, so that it can be closed."""
+    """Yield results with PaddleOCR's keys. A generator rather than a map, so that it can be closed."""
     yield from map(Result, records)
 
 
-def in_memory(record: OCRResult) -> dict[str, Any]:
-    """The result's dictionary with boxes as arrays, and with the page before and after, as PaddleOCR hands it out."""
-    written = paddle_format.to_dict(record)
+def in_memory_dict(record: OCRResult) -> dict[str, Any]:
+    """Return PaddleOCR's dictionary of a result in memory: boxes are arrays, and it contains the page before and after rotation."""
+    content = paddle_format.to_dict(record)
     pictures = {"input_img": record.source.image, "output_img": record.page.image}
-    polys = [line.box.quad for line in record.lines]
+    quads = [line.box.quad for line in record.lines]
     if record.options.return_word_box:
-        written["text_word_region"] = [[word.box.tolist() for word in line.words or ()] for line in record.lines]
-    return written | {
-        "doc_preprocessor_res": written.get("doc_preprocessor_res", {}) | pictures,
-        "dt_polys": [_narrow(box.quad) for box in record.boxes],
-        "rec_polys": [_narrow(quad) for quad in polys],
-        "rec_boxes": _narrow(np.array([paddle_format.bounding_box(quad) for quad in polys], np.int32)),
+        content["text_word_region"] = [[word.box.tolist() for word in line.words or ()] for line in record.lines]
+    return content | {
+        "doc_preprocessor_res": content.get("doc_preprocessor_res", {}) | pictures,
+        "dt_polys": [_as_int16(box.quad) for box in record.boxes],
+        "rec_polys": [_as_int16(quad) for quad in quads],
+        "rec_boxes": _as_int16(np.array([paddle_format.bounding_box(quad) for quad in quads], np.int32)),
     }
 
 
-def _narrow(points: Quad) -> Any:
-    """As int16, as the original has it, where that holds them."""
+def _as_int16(points: Quad) -> Any:
+    """Convert points to int16, as in PaddleOCR, if that type can represent them."""
     fits = points.size == 0 or np.abs(points).max() <= np.iinfo(np.int16).max
     return points.astype(np.int16) if fits else points

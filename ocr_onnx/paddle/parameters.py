@@ -1,4 +1,4 @@
-"""What PaddleOCR's classes take and ours do not need: old names, and parameters that mean nothing here."""
+"""Accept PaddleOCR's deprecated parameter names, and its parameters that have no effect here."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ DEPRECATED: Mapping[str, str] = {
     "cls_model_dir": "textline_orientation_model_dir",
     "cls_batch_num": "textline_orientation_batch_size",
 }
-"""Names of PaddleOCR 2, and what they are called since."""
+"""Parameter names of PaddleOCR 2, and their current names."""
 
 WITHOUT_EFFECT: Mapping[str, tuple[Any, str]] = {
-    "enable_hpi": (False, "the modes are the pipeline's"),
+    "enable_hpi": (False, "only the pipeline has modes"),
     "use_tensorrt": (False, "ONNX Runtime's CUDA provider is used"),
-    "min_subgraph_size": (3, "it splits graphs for Paddle's TensorRT"),
+    "min_subgraph_size": (3, "it applies to Paddle's TensorRT subgraphs"),
     "precision": ("fp32", "models run in the precision of their file"),
-    "enable_mkldnn": (True, "ONNX Runtime has kernels of its own"),
-    "mkldnn_cache_capacity": (10, "ONNX Runtime has kernels of its own"),
-    "enable_cinn": (False, "that is a compiler of Paddle"),
+    "enable_mkldnn": (True, "ONNX Runtime uses its own kernels"),
+    "mkldnn_cache_capacity": (10, "ONNX Runtime uses its own kernels"),
+    "enable_cinn": (False, "CINN is a compiler of Paddle"),
     "engine": ("onnxruntime", "the engine is ONNX Runtime"),
     "engine_config": (None, "the engine is ONNX Runtime"),
 }
-"""Parameters that mean nothing here: the value that needs no word, and why."""
+"""Parameters without effect: PaddleOCR's default, for which no warning is logged, and the reason."""
 
 PRECISIONS = ("fp32", "fp16")
 
 
 def take_deprecated(given: dict[str, Any], others: dict[str, Any]) -> None:
-    """Move values given under old names to the new ones; raises OptionError where both are given."""
+    """Move values of deprecated names in `others` to current names in `given`. Raises OptionError if both are given."""
     for old in others.keys() & DEPRECATED.keys():
         new, value = DEPRECATED[old], others.pop(old)
         _warn_deprecated(old, new)
         if value is not None and given[new] is not None:
-            raise OptionError(f"{old} and {new} are one parameter: give {new} alone")
+            raise OptionError(f"{old} and {new} are the same parameter: use {new} only")
         given[new] = value if given[new] is None else given[new]
 
 
 def take_without_effect(others: dict[str, Any]) -> None:
-    """Take out the parameters without effect, and say once of each that it has none."""
+    """Remove parameters without effect from `others`, and log a warning once for each. Raises OptionError for an invalid precision."""
     for name in others.keys() & WITHOUT_EFFECT.keys():
         value = others.pop(name)
         usual, why = WITHOUT_EFFECT[name]
@@ -66,7 +66,7 @@ def take_without_effect(others: dict[str, Any]) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A parameter in types that YAML and JSON know: numbers of NumPy's, arrays, tuples and paths are taken as well."""
+    """Convert a value to YAML and JSON types: NumPy numbers and arrays, tuples and paths are converted."""
     if isinstance(value, tuple):
         return [plain(each) for each in value]
     if isinstance(value, os.PathLike):
@@ -75,14 +75,16 @@ def plain(value: Any) -> Any:
 
 
 def refuse(unknown: Iterable[str]) -> None:
-    """Raise OptionError where there is a name left that nobody knows."""
+    """Raise OptionError if `unknown` is not empty."""
     if names := sorted(unknown):
-        raise OptionError(f"Unknown argument: {', '.join(names)}")
+        raise OptionError(
+            f"Unknown argument: {', '.join(names)}; docs/migrating-from-paddleocr.md lists the parameters"
+        )
 
 
 @functools.cache
 def _warn_deprecated(old: str, new: str) -> None:
-    warnings.warn(f"{old} is deprecated: its name is {new}", DeprecationWarning, stacklevel=4)
+    warnings.warn(f"{old} is deprecated: use {new}", DeprecationWarning, stacklevel=4)
 
 
 @functools.cache

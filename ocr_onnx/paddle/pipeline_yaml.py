@@ -1,4 +1,4 @@
-"""PaddleX's pipeline file, OCR.yaml: read to options and models, and written from them."""
+"""Convert PaddleX's pipeline file, OCR.yaml, to options and models, and back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ocr_onnx.paddle.parameters import plain
 logger = logging.getLogger(__name__)
 
 Config: TypeAlias = dict[str, Any]
-"""The contents of a pipeline file."""
+"""The content of a pipeline file."""
 
 Keys: TypeAlias = tuple[str, ...]
 """The keys that lead to a value in the file."""
@@ -45,7 +45,7 @@ STAGES: Mapping[Task, Keys] = {
     "image_unwarping": UNWARPING,
     "textline_orientation": LINES,
 }
-"""The place of each stage's model in the file."""
+"""The keys of each stage's model in the file."""
 
 GROUPS: Mapping[str, Keys] = {
     "page_orientation": PAGES,
@@ -54,22 +54,22 @@ GROUPS: Mapping[str, Keys] = {
     "recognition": RECOGNITION,
     "input": ("Input",),
 }
-"""The place of the options of each field of OCROptions; PaddleX ignores `Input`."""
+"""The keys of the options in each field of OCROptions; PaddleX ignores `Input`."""
 
-OF_PIPELINE: Mapping[str, Keys] = {
+PIPELINE_OPTIONS: Mapping[str, Keys] = {
     "use_doc_orientation_classify": DOCUMENT,
     "use_doc_unwarping": DOCUMENT,
     "use_textline_orientation": (),
     "return_word_box": RECOGNITION,
 }
-"""The place of the options of OCROptions itself."""
+"""The keys of the options of OCROptions itself."""
 
 PLACES: Mapping[str, Keys] = {
-    place.declaration.name: (*(GROUPS[place.group] if place.group else OF_PIPELINE[place.field]), place.field)
+    place.declaration.name: (*(GROUPS[place.group] if place.group else PIPELINE_OPTIONS[place.field]), place.field)
     for place in declared.places()
     if place.declaration.name != "pdf_password"
 }
-"""The place of each option, by its declared name. Passwords are not kept in files."""
+"""The keys of each option, by its declared name. Passwords are not stored in files."""
 
 HIGH_PERFORMANCE = ("use_hpip",)
 PREPROCESSOR = ("use_doc_preprocessor",)
@@ -81,37 +81,37 @@ IGNORED: Mapping[Keys, frozenset[str]] = {
     PAGES: frozenset({"batch_size"}),
     UNWARPING: frozenset({"batch_size"}),
 }
-"""Keys that PaddleX knows and that have no effect here; `serve` reads `Serving`."""
+"""Keys of PaddleX that have no effect here, except that `ocr-onnx serve` reads `Serving`."""
 
-OF_ANY_MODEL = frozenset({"module_name", "model_name", "model_dir", "hpi_config", "engine", "engine_config"})
+MODEL_KEYS = frozenset({"module_name", "model_name", "model_dir", "hpi_config", "engine", "engine_config"})
 
-WITHOUT_VALUES = OCROptions(
+PADDLEX_DEFAULTS = OCROptions(
     use_doc_orientation_classify=False,
     use_textline_orientation=False,
     detection=DetectionOptions(limit_side_len=960, limit_type="max", unclip_ratio=2.0),
     line_orientation=LineOrientationOptions(batch_size=1),
     recognition=RecognitionOptions(batch_size=1),
 )
-"""What PaddleX 3.7 assumes for keys that a file lacks. The values of its own file differ."""
+"""The values that PaddleX 3.7 uses for keys that a file lacks. The values in its own file differ."""
 
 WRITTEN_DETECTION = ("limit_side_len", "limit_type", "max_side_limit", "thresh", "box_thresh", "unclip_ratio")
-"""The keys of detection in PaddleX's own file."""
+"""The keys of detection options in PaddleX's own file."""
 
 
 class ModelChoice(NamedTuple):
     """The model that a stage uses."""
 
     name: str | None
-    """Its official name; None: the directory's model, whatever its name."""
+    """Its official name; None accepts any model in `directory`."""
     directory: str | None = None
-    """A Paddle directory, or an .onnx file, in place of the official model."""
+    """A Paddle directory or an .onnx file, instead of the official model."""
 
 
 Choices: TypeAlias = Mapping[Task, ModelChoice]
 
 
 def default_choices() -> dict[Task, ModelChoice]:
-    """The models of `Models()`."""
+    """Return the default models, `Models()`."""
     models = Models()
     return {
         "text_detection": ModelChoice(str(models.text_detection)),
@@ -123,7 +123,7 @@ def default_choices() -> dict[Task, ModelChoice]:
 
 
 def default(*, high_performance: bool = False) -> Config:
-    """The file for `OCROptions()`, or `OCROptions.high_performance()`, and `Models()`."""
+    """Return the pipeline file for `Models()` and `OCROptions()`, or `OCROptions.high_performance()`."""
     options = OCROptions.high_performance() if high_performance else OCROptions()
     modules = {"doc_orientation": "doc_text_orientation"}
     models = {
@@ -166,95 +166,97 @@ def default(*, high_performance: bool = False) -> Config:
 
 
 def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
-    """Read and check a pipeline file, or a mapping of its contents; unknown keys are named in the log.
+    """Read and check a pipeline file, or a mapping with its content; log a warning for unknown keys.
 
-    Raises InputNotFoundError if the file does not exist, OptionError if it is no pipeline file for OCR.
+    Raises InputNotFoundError if the file does not exist, OptionError if it is not a pipeline file for OCR.
     """
     config = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else parse(Path(source))
     if config.get("pipeline_name", "OCR") != "OCR":
-        raise OptionError(f"pipeline_name is {config['pipeline_name']!r}: this is the pipeline 'OCR'")
+        raise OptionError(f"pipeline_name is {config['pipeline_name']!r}: only 'OCR' is supported")
     if config.get("text_type", "general") != "general":
         raise OptionError(f"text_type is {config['text_type']!r}: only 'general' is supported")
     for stage in (DETECTION, RECOGNITION):
-        if not isinstance(_at(config, stage), Mapping):
-            raise OptionError(f"the pipeline file lacks {'.'.join(stage)}: export one to see what belongs there")
-    for place in sorted({full[:depth] for full in _all_places() for depth in range(1, len(full))}):
-        if not isinstance(_at(config, place), Mapping | None):
+        if not isinstance(_value_at(config, stage), Mapping):
             raise OptionError(
-                f"{'.'.join(place)} of the pipeline file is no mapping: export one to see what belongs there"
+                f"the pipeline file lacks {'.'.join(stage)}: see export_paddlex_config_to_yaml for an example"
+            )
+    for place in sorted({full[:depth] for full in _known_paths() for depth in range(1, len(full))}):
+        if not isinstance(_value_at(config, place), Mapping | None):
+            raise OptionError(
+                f"{'.'.join(place)} of the pipeline file is not a mapping: see export_paddlex_config_to_yaml for an example"
             )
     if unknown := sorted(".".join(path) for path in _unknown(config)):
-        logger.warning("these keys of the pipeline file are not known and have no effect: %s", ", ".join(unknown))
+        logger.warning("unknown keys of the pipeline file are ignored: %s", ", ".join(unknown))
     return config
 
 
 def parse(file: Path) -> Config:
-    """The contents of a YAML file, unchecked. Raises InputNotFoundError or OptionError if it cannot be parsed."""
+    """Parse a YAML file without checking its keys. Raises InputNotFoundError, or OptionError if it cannot be parsed."""
     try:
         config = yaml.safe_load(file.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise InputNotFoundError(f"{file} does not exist") from error
+        raise InputNotFoundError(f"{file} does not exist: check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise OptionError(f"{file} is no pipeline file: {error}") from error
+        raise OptionError(f"{file} is not a pipeline file: {error}") from error
     if not isinstance(config, dict):
-        raise OptionError(f"{file} is no pipeline file: it holds no mapping")
+        raise OptionError(f"{file} is not a pipeline file: its content is not a mapping")
     return config
 
 
 def save(config: Config, file: str | os.PathLike[str]) -> None:
-    """Write a pipeline file, which PaddleX reads as well; raises OutputError if it cannot be written."""
+    """Write a pipeline file, which PaddleX can read as well. Raises OutputError if it cannot be written."""
     try:
         Path(file).write_text(yaml.safe_dump(config, allow_unicode=True), "utf-8")
     except OSError as error:
-        raise OutputError(f"{file} cannot be written: {error.strerror}") from error
+        raise OutputError(f"{file} cannot be written: {error.strerror}; choose a writable path") from error
 
 
 def high_performance(config: Config) -> bool:
-    """Whether the file asks for high-performance mode."""
+    """Return whether the file selects high-performance mode."""
     return _switch(config, HIGH_PERFORMANCE, default=False)
 
 
 def options(config: Config, *, ignore_preprocessor_switch: bool = False) -> OCROptions:
-    """The options of a pipeline file. Raises OptionError for a value out of range.
+    """Return the options of a pipeline file. Raises OptionError for a value out of range.
 
-    `use_doc_preprocessor: False` turns page orientation and unwarping off, unless it is to be ignored.
+    `use_doc_preprocessor: False` disables page orientation and unwarping, unless `ignore_preprocessor_switch`.
     """
-    values = {name: _at(config, place) for name, place in PLACES.items()}
+    values = {name: _value_at(config, place) for name, place in PLACES.items()}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     if not ignore_preprocessor_switch and not _switch(config, PREPROCESSOR, default=True):
         values |= {"use_doc_orientation_classify": False, "use_doc_unwarping": False}
     if values["text_rec_padding"] is None and high_performance(config):
         values["text_rec_padding"] = "own"
-    return declared.changed(WITHOUT_VALUES, values)
+    return declared.changed(PADDLEX_DEFAULTS, values)
 
 
 def choices(config: Config) -> dict[Task, ModelChoice]:
-    """The models of a pipeline file."""
-    nodes = {task: _at(config, place) or {} for task, place in STAGES.items()}
+    """Return the models of a pipeline file."""
+    nodes = {task: _value_at(config, place) or {} for task, place in STAGES.items()}
     return {task: ModelChoice(node.get("model_name"), node.get("model_dir")) for task, node in nodes.items()}
 
 
 def updated(config: Config, wanted: OCROptions, models: Choices) -> Config:
-    """The file with these options and models; keys whose value is what the file says already stay as they are."""
+    """Return the file with these options and models; keys whose value does not change are not added or rewritten."""
     config = copy.deepcopy(config)
     for task, place in STAGES.items():
         if choices(config)[task] != models[task]:
-            _put(config, (*place, "model_name"), models[task].name)
-            _put(config, (*place, "model_dir"), models[task].directory)
+            _set_value(config, (*place, "model_name"), models[task].name)
+            _set_value(config, (*place, "model_dir"), models[task].directory)
     before = options(config)
     known = [option for option in declared.places() if option.declaration.name in PLACES]
     changes = {option.declaration.name: option.of(wanted) for option in known if option.of(before) != option.of(wanted)}
     for name, value in changes.items():
-        _put(config, PLACES[name], plain(value))
+        _set_value(config, PLACES[name], plain(value))
     if changes.keys() & {"use_doc_orientation_classify", "use_doc_unwarping"}:
-        _put(config, (*DOCUMENT, "use_doc_orientation_classify"), wanted.use_doc_orientation_classify)
-        _put(config, (*DOCUMENT, "use_doc_unwarping"), wanted.use_doc_unwarping)
-        _put(config, PREPROCESSOR, wanted.use_doc_orientation_classify or wanted.use_doc_unwarping)
+        _set_value(config, (*DOCUMENT, "use_doc_orientation_classify"), wanted.use_doc_orientation_classify)
+        _set_value(config, (*DOCUMENT, "use_doc_unwarping"), wanted.use_doc_unwarping)
+        _set_value(config, PREPROCESSOR, wanted.use_doc_orientation_classify or wanted.use_doc_unwarping)
     return config
 
 
-def _put(config: Config, path: Keys, value: Any) -> None:
-    """Set the value at a path; mappings that are not there yet are made."""
+def _set_value(config: Config, path: Keys, value: Any) -> None:
+    """Set the value at a path; create missing mappings."""
     *way, key = path
     node = config
     for step in way:
@@ -265,8 +267,8 @@ def _put(config: Config, path: Keys, value: Any) -> None:
 
 
 def _switch(config: Config, place: Keys, *, default: bool) -> bool:
-    """The boolean at a path. Raises OptionError for another type, such as the text "False"."""
-    value = _at(config, place)
+    """Return the boolean at a path. Raises OptionError for another type, such as the string "False"."""
+    value = _value_at(config, place)
     if value is None:
         return default
     if not isinstance(value, bool):
@@ -274,25 +276,25 @@ def _switch(config: Config, place: Keys, *, default: bool) -> bool:
     return value
 
 
-def _at(config: Config, path: Keys) -> Any:
-    """The value at a path; None if there is none."""
+def _value_at(config: Config, path: Keys) -> Any:
+    """Return the value at a path; None if it does not exist."""
     node: Any = config
     for key in path:
         node = node.get(key) if isinstance(node, Mapping) else None
     return node
 
 
-def _all_places() -> set[Keys]:
-    models = {(*place, key) for place in STAGES.values() for key in OF_ANY_MODEL}
+def _known_paths() -> set[Keys]:
+    models = {(*place, key) for place in STAGES.values() for key in MODEL_KEYS}
     return {*PLACES.values(), *models, HIGH_PERFORMANCE, PREPROCESSOR}
 
 
 def _unknown(config: Config, path: Keys = ()) -> Iterator[Keys]:
-    """The paths of keys that neither this pipeline nor PaddleX knows."""
-    places = _all_places()
-    known = set(_at(default(), path) or ()) | IGNORED.get(path, frozenset())
+    """Yield the paths of keys that neither this package nor PaddleX has."""
+    places = _known_paths()
+    known = set(_value_at(default(), path) or ()) | IGNORED.get(path, frozenset())
     known |= {place[len(path)] for place in places if place[: len(path)] == path and len(place) > len(path)}
-    for key, value in _at(config, path).items():
+    for key, value in _value_at(config, path).items():
         here = (*path, str(key))
         if key not in known:
             yield here

@@ -1,6 +1,6 @@
-"""PaddleOCR's classes for single models: made, called and read as there.
+"""PaddleOCR's classes for single models, with its parameters, methods and results.
 
-from ocr_onnx import TextDetection  # in place of: from paddleocr import TextDetection
+from ocr_onnx import TextDetection  # instead of: from paddleocr import TextDetection
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 Options = TypeVar("Options", DetectionOptions, RecognitionOptions)
 
 SCORE_DIGITS = 5
-"""To which PaddleX rounds the scores of classes."""
+"""Number of decimal digits to which PaddleX rounds class scores."""
 
 
 class Common(TypedDict, total=False):
-    """The parameters that every class takes, all by name.
+    """Keyword parameters of all classes.
 
-    `device` is cpu (None, too), gpu, gpu:N or auto; `providers`, which PaddleOCR lacks, names ONNX Runtime's in its place, as
-    in OCR. Those from `engine` on choose among Paddle's engines, and have no effect.
+    `device` is cpu (default), gpu, gpu:N or auto. `providers`, which PaddleOCR does not have, are ONNX Runtime execution
+    providers instead of a device, as in OCR. The parameters from `engine` on select Paddle's engines and have no effect.
     """
 
     model_name: str | None
@@ -66,7 +66,7 @@ class Common(TypedDict, total=False):
 
 
 class DetectionParameters(Common, total=False):
-    """Those of TextDetection; None: as the model's own file says."""
+    """Keyword parameters of TextDetection; None is the value in the model file."""
 
     limit_side_len: int | None
     limit_type: Literal["min", "max"] | None
@@ -78,51 +78,53 @@ class DetectionParameters(Common, total=False):
 
 
 class ModuleResult(PaddleResult):
-    """What a model gives for one picture; `img` is `{"res": …}`, and `json` leaves out the picture given in."""
+    """The result of a model for one image. `img` is `{"res": …}`; `json` does not contain the input image."""
 
-    def __init__(self, page: Page, found: Mapping[str, Any], picture: Callable[[], PIL.Image.Image]) -> None:
-        whole = {"input_path": paddle_format.printable_path(page), "page_index": page.index, **found}
+    def __init__(self, page: Page, content: Mapping[str, Any], picture: Callable[[], PIL.Image.Image]) -> None:
+        whole = {"input_path": paddle_format.printable_path(page), "page_index": page.index, **content}
         super().__init__(page, whole, partial(_named, picture))
 
 
 class _ArrayResult(ModuleResult):
-    """One whose `img` is an array in PaddleOCR: (height, width, 3), red-green-blue."""
+    """A result whose `img` is an array, as in PaddleOCR: (height, width, 3) in RGB order."""
 
     @property
     def img(self) -> dict[str, Any]:
-        """`{"res": ...}`: the result drawn."""
-        return {name: np.asarray(picture, np.uint8) for name, picture in self._pictures().items()}
+        """The drawn result, `{"res": …}`."""
+        return {name: np.asarray(picture, np.uint8) for name, picture in self._images().items()}
 
 
 class Module(ABC):
-    """What the classes for single models have in common; they take the parameters of `Common`.
+    """Base class of the classes for single models. Their parameters are those of `Common`.
 
-    Raises OptionError for an unknown name or a value out of range, a kind of ModelError where the model is not to be
-    had, DeviceUnavailableError where the device is not there.
+    Raises OptionError for an unknown name or a value out of range, a subclass of ModelError for a model that cannot be loaded, and
+    DeviceUnavailableError if the device is not available.
     """
 
     task: ClassVar[Task]
     default: ClassVar[str]
-    """The model taken where none is named: embedded, so that no download is needed; PaddleOCR's own is larger."""
+    """The default model. It is embedded and needs no download; PaddleOCR's default is larger."""
     threaded: ClassVar[bool] = True
-    """Whether one call of the model may use all cores."""
+    """Whether one run of the model may use all cores."""
 
     def __init__(self, **common: Unpack[Common]) -> None:
         refuse(common.keys() - Common.__annotations__.keys())
         take_without_effect(dict(common))
         self.threads = cores(plain(common.get("cpu_threads")))
         name, folder = common.get("model_name"), common.get("model_dir")
-        where = choose_placement(common.get("device"), common.get("providers", ()))
-        if where.others:
-            raise OptionError(f"device is {common.get('device')!r}: a single model runs on one GPU, such as gpu:1")
+        placement = choose_placement(common.get("device"), common.get("providers", ()))
+        if placement.others:
+            raise OptionError(
+                f"device is {common.get('device')!r}: a single model runs on one GPU only; use for example gpu:1"
+            )
         chosen = pull.obtain(name or self.default) if folder is None else pull.from_directory(Path(folder), name)
-        session, metadata = pipeline.load(chosen, self.task, where, self.threads if self.threaded else 1)
+        session, metadata = pipeline.load(chosen, self.task, placement, self.threads if self.threaded else 1)
         if name is not None and metadata.name != name:
-            raise ModelError(f"{chosen} holds {metadata.name}, not {name}: name that, or another model_dir")
+            raise ModelError(f"{chosen} contains {metadata.name}, not {name}: correct model_name or model_dir")
         self.run, self.metadata, self.shapes = (
             session,
             metadata,
-            batching.shapes_for(where, metadata, masked=session.masked),
+            batching.shapes_for(placement, metadata, masked=session.masked),
         )
 
     def predict(
@@ -131,9 +133,9 @@ class Module(ABC):
         batch_size: int | None = None,
         **overrides: Any,
     ) -> list[ModuleResult]:
-        """The result of every picture of `input`, as `sources.Source` lists what it may be.
+        """Return the results of all images of `input`; `sources.Source` lists the supported types.
 
-        `overrides` are the constructor's own parameters for this call. Raises a kind of InputError for what cannot be
+        `overrides` replace the constructor's parameters for this call. Raises a subclass of InputError for an input that cannot be
         read.
         """
         return list(self.predict_iter(input, batch_size, **overrides))
@@ -144,7 +146,7 @@ class Module(ABC):
         batch_size: int | None = None,
         **overrides: Any,
     ) -> Iterator[ModuleResult]:
-        """As `predict`, one batch at a time; recognition pads the pictures of a batch to one width."""
+        """Like `predict`, but yield results batch by batch. Recognition pads the images of a batch to the same width."""
         size = 1 if batch_size is None else plain(batch_size)
         check_number("batch_size", size, 1, whole=True)
         given = {name: value for name, value in overrides.items() if value is not None}
@@ -152,18 +154,18 @@ class Module(ABC):
             yield from self._read(pages, given)
 
     def close(self) -> None:  # noqa: B027
-        """Do nothing: a model holds memory alone, which goes with it."""
+        """Do nothing, for compatibility: the model is freed with the object."""
 
     @abstractmethod
     def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
-        """The results of one batch."""
+        """Yield the results of one batch."""
 
 
 class TextDetection(Module):
-    """Where text stands: `dt_polys`, (n, 4, 2) points in pixels, in no particular order, and `dt_scores`.
+    """Detects text: results have `dt_polys`, (n, 4, 2) points in pixels in no particular order, and `dt_scores`.
 
-    Thresholds not given are those of the model's own file, and the size is what PaddleX gives that model by itself:
-    both can differ from the pipeline's.
+    The default thresholds are those in the model file, and the default input size is PaddleX's for the single model. Both can
+    differ from the pipeline's.
     """
 
     task, default = "text_detection", "PP-OCRv5_mobile_det"
@@ -182,14 +184,14 @@ class TextDetection(Module):
         for page in pages:
             boxes = TextDetector(self.run, self.metadata)(page.image, options)
             quads = [box.quad for box in boxes]
-            # Polygons have different numbers of corners, and are a list in PaddleOCR too.
+            # Polygons have different numbers of corners, so they are a list, as in PaddleOCR.
             polys = np.array(quads, np.int32).reshape(-1, 4, 2) if options.box_type != "poly" else quads
-            found = {"input_img": page.image, "dt_polys": polys, "dt_scores": [box.score for box in boxes]}
-            yield _ArrayResult(page, found, partial(drawing.draw_boxes, page.image, quads))
+            content = {"input_img": page.image, "dt_polys": polys, "dt_scores": [box.score for box in boxes]}
+            yield _ArrayResult(page, content, partial(drawing.draw_boxes, page.image, quads))
 
 
 class TextRecognition(Module):
-    """What stands in pictures of one line each: `rec_text` and `rec_score`."""
+    """Recognizes images of one text line each: results have `rec_text` and `rec_score`."""
 
     task, default, threaded = "text_recognition", "PP-OCRv5_mobile_rec", False
 
@@ -206,12 +208,12 @@ class TextRecognition(Module):
         )
         for page, read in zip(pages, texts, strict=True):
             caption = f"{read.text} ({read.score:.3f})"
-            found = {"input_img": page.image, "rec_text": read.text, "rec_score": read.score}
-            yield ModuleResult(page, found, partial(drawing.draw_caption, page.image, caption))
+            content = {"input_img": page.image, "rec_text": read.text, "rec_score": read.score}
+            yield ModuleResult(page, content, partial(drawing.draw_caption, page.image, caption))
 
 
 class _Classification(Module):
-    """The likeliest `topk` classes: `class_ids` (1, topk), `scores` (topk) and `label_names`."""
+    """Returns the `topk` most probable classes: `class_ids` (1, topk), `scores` (topk) and `label_names`."""
 
     def __init__(self, *, topk: int | None = None, **common: Unpack[Common]) -> None:
         super().__init__(**common)
@@ -226,22 +228,22 @@ class _Classification(Module):
             scores = self.run(self._preprocess(page.image))[0][0]
             best = scores.argsort()[-topk:][::-1].astype(np.int32)
             names = [self.metadata.labels[k] for k in best]
-            found = {
+            content = {
                 "input_img": page.image[:, :, ::-1],
                 "class_ids": best[np.newaxis],
                 "scores": np.around(scores[best], SCORE_DIGITS),
                 "label_names": names,
             }
             caption = f"{names[0]} ({scores[best[0]]:.3f})"
-            yield ModuleResult(page, found, partial(drawing.draw_caption, page.image, caption))
+            yield ModuleResult(page, content, partial(drawing.draw_caption, page.image, caption))
 
     @abstractmethod
     def _preprocess(self, image: Image) -> Tensor:
-        """What the model takes."""
+        """Return the model's input tensor for an image."""
 
 
 class DocImgOrientationClassification(_Classification):
-    """By how many degrees a page must be turned counter-clockwise to stand upright: 0, 90, 180 or 270."""
+    """Classifies page orientation: the label is the counter-clockwise rotation that makes the page upright, 0, 90, 180 or 270."""
 
     task, default = "doc_orientation", "PP-LCNet_x1_0_doc_ori"
 
@@ -250,7 +252,7 @@ class DocImgOrientationClassification(_Classification):
 
 
 class TextLineOrientationClassification(_Classification):
-    """Whether a line of text stands on its head: 0_degree or 180_degree."""
+    """Classifies whether a text line is upside down: the label is 0_degree or 180_degree."""
 
     task, default = "textline_orientation", "PP-LCNet_x1_0_textline_ori"
 
@@ -259,7 +261,7 @@ class TextLineOrientationClassification(_Classification):
 
 
 class TextImageUnwarping(Module):
-    """A bent page made flat: `doctr_img`, (height, width, 3), red-green-blue as in PaddleOCR."""
+    """Unwarps photographs of curved pages: results have `doctr_img`, (height, width, 3) in RGB order as in PaddleOCR."""
 
     task, default = "image_unwarping", "UVDoc"
 
@@ -269,12 +271,12 @@ class TextImageUnwarping(Module):
         refuse(overrides)
         for page in pages:
             flat = TextImageUnwarper(self.run, self.metadata)(page.image)
-            found = {"input_img": page.image, "doctr_img": flat[:, :, ::-1]}
-            yield _ArrayResult(page, found, partial(drawing.to_pil, flat))
+            content = {"input_img": page.image, "doctr_img": flat[:, :, ::-1]}
+            yield _ArrayResult(page, content, partial(drawing.to_pil, flat))
 
 
 def _replaced(options: Options, given: Mapping[str, Any]) -> Options:
-    """The options with what is given and not None; OptionError for a name that they do not have."""
+    """Return the options with the values in `given` that are not None. Raises OptionError for an unknown name."""
     known = {name: plain(value) for name, value in given.items() if value is not None}
     refuse(known.keys() - {f.name for f in fields(options)})
     return replace(options, **known)

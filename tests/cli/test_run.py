@@ -28,7 +28,7 @@ from ocr_onnx.cli.run import run
 from ocr_onnx.models import store
 from ocr_onnx.options import DetectionOptions, places
 from ocr_onnx.paddle import pipeline_yaml
-from ocr_onnx.paddle.assembly import ROLES
+from ocr_onnx.paddle.assembly import PARAMETER_PREFIXES
 
 SIGN = "FERRY TERMINAL\n渡轮码头\nGate 7 →\n"
 HOME = Path(__file__).parents[2] / ".cache" / "models"
@@ -174,7 +174,7 @@ def test_the_help_says_the_defaults_that_are_true() -> None:
     defaults = {place.declaration.name: place.default for place in places() if place.default is not None}
     stated = {s.name: found[1] for s in SHOWN if (found := re.search(r"Default: (.+)\.$", s.help or ""))}
     models = {name: choice.name for name, choice in pipeline_yaml.default_choices().items()}
-    for task, role in ROLES.items():
+    for task, role in PARAMETER_PREFIXES.items():
         assert stated.pop(f"{role}_model_name") == models[task]
     assert (stated.pop("cpu_threads"), stated.pop("device"), stated.pop("mode")) == ("all", "cpu", "standard")
     assert stated.pop("build_missing") == str(inspect.signature(PaddleOCR).parameters["build_missing"].default)

@@ -86,7 +86,7 @@ def test_the_script_tries_many_options() -> None:
 
 def test_old_names_are_warned_of_once() -> None:
     parameters._warn_deprecated.cache_clear()
-    with pytest.warns(DeprecationWarning, match="det_db_thresh is deprecated: its name is text_det_thresh") as warned:
+    with pytest.warns(DeprecationWarning, match="det_db_thresh is deprecated: use text_det_thresh") as warned:
         ocr = PaddleOCR(det_db_thresh=0.4, **OFF)
     assert [w.filename for w in warned] == [__file__]  # Python shows it where it is the caller's own script
     assert ocr.options.detection.thresh == 0.4
@@ -99,7 +99,7 @@ def test_old_names_are_warned_of_once() -> None:
 def test_an_old_name_beside_the_new_is_refused(old: str) -> None:
     new = parameters.DEPRECATED[old]
     parameters._warn_deprecated.cache_clear()
-    with pytest.warns(DeprecationWarning, match=old), pytest.raises(OptionError, match=f"give {new} alone"):
+    with pytest.warns(DeprecationWarning, match=old), pytest.raises(OptionError, match=f"use {new} only"):
         PaddleOCR(**dict[str, Any]({old: 1, new: 1}))
 
 
@@ -108,7 +108,7 @@ def test_what_means_nothing_here_is_said_once(caplog: pytest.LogCaptureFixture) 
     for _ in range(2):
         PaddleOCR(use_tensorrt=True, min_subgraph_size=9, precision="fp32", enable_mkldnn=True, **OFF)
     assert sorted(record.getMessage() for record in caplog.records) == [
-        "min_subgraph_size has no effect here: it splits graphs for Paddle's TensorRT",
+        "min_subgraph_size has no effect here: it applies to Paddle's TensorRT subgraphs",
         "use_tensorrt has no effect here: ONNX Runtime's CUDA provider is used",
     ]
 
@@ -123,7 +123,9 @@ def test_the_default_of_paddleocr_is_named(caplog: pytest.LogCaptureFixture) -> 
 
 def test_a_model_of_another_name_is_refused() -> None:
     path = store.path_of("PP-OCRv5_mobile_det")
-    with pytest.raises(ModelError, match="'PP-OCRv5_server_det', but the model's name is 'PP-OCRv5_mobile_det'"):
+    with pytest.raises(
+        ModelError, match="'PP-OCRv5_server_det', but the name of the loaded model is 'PP-OCRv5_mobile_det'"
+    ):
         PaddleOCR(text_detection_model_name="PP-OCRv5_server_det", text_detection_model_dir=str(path), **OFF)
 
 
@@ -179,12 +181,12 @@ def test_language_and_version_choose_the_models(
     assert ocr.engine.recognize.metadata.name == "PP-OCRv4_mobile_rec"
     ocr = PaddleOCR(ocr_version="PP-OCRv4", text_detection_model_name="PP-OCRv5_mobile_det", **OFF)
     assert ocr.engine.recognize.metadata.name == "PP-OCRv5_mobile_rec"
-    assert "no effect, as models are named" in caplog.text
+    assert "ignored because text models are given" in caplog.text
 
 
 def test_boxes_too_far_out_for_int16_are_int32() -> None:
-    assert paddleocr._narrow(np.array([[40_000, 0]], np.int32)).dtype == np.int32
-    assert paddleocr._narrow(np.array([[32_767, 0]], np.int32)).dtype == np.int16
+    assert paddleocr._as_int16(np.array([[40_000, 0]], np.int32)).dtype == np.int32
+    assert paddleocr._as_int16(np.array([[32_767, 0]], np.int32)).dtype == np.int16
 
 
 def test_a_result_prints_json_under_either_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -156,16 +156,16 @@ def test_unknown_keys_are_named(caplog: pytest.LogCaptureFixture) -> None:
     tree["SubModules"]["TextDetection"]["tresh"] = 0.1
     tree["use_magic"] = True
     pipeline_yaml.load(tree)
-    assert "are not known and have no effect: SubModules.TextDetection.tresh, use_magic" in caplog.text
+    assert "are ignored: SubModules.TextDetection.tresh, use_magic" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"pipeline_name": "doc_preprocessor"}, "this is the pipeline 'OCR'"),
+        ({"pipeline_name": "doc_preprocessor"}, "only 'OCR' is supported"),
         ({"text_type": "seal"}, "only 'general'"),
         ({"SubModules": {}}, "lacks SubModules.TextDetection"),
-        ({"SubPipelines": [1]}, "SubPipelines of the pipeline file is no mapping"),
+        ({"SubPipelines": [1]}, "SubPipelines of the pipeline file is not a mapping"),
     ],
 )
 def test_a_file_for_something_else_is_refused(change: dict[str, object], match: str) -> None:
@@ -178,7 +178,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
         pipeline_yaml.load(tmp_path / "none.yml")
     for text in ("a: [", "just text"):
         (tmp_path / "bad.yml").write_text(text)
-        with pytest.raises(OptionError, match="is no pipeline file"):
+        with pytest.raises(OptionError, match="is not a pipeline file"):
             pipeline_yaml.load(tmp_path / "bad.yml")
     with pytest.raises(OutputError, match="cannot be written"):
         pipeline_yaml.save({}, tmp_path / "no" / "folder.yml")

@@ -130,7 +130,7 @@ def test_what_cannot_be_made_is_said(made_with: dict[str, Any], error: type[Exce
 def test_a_model_under_another_name_is_refused() -> None:
     file = Path(ocr_onnx.__file__).parent / "models" / "weights" / "PP-OCRv5_mobile_det.onnx"
     assert TextDetection(model_dir=file).metadata.name == "PP-OCRv5_mobile_det"
-    with pytest.raises(ModelError, match="holds PP-OCRv5_mobile_det"):
+    with pytest.raises(ModelError, match="contains PP-OCRv5_mobile_det"):
         TextDetection(model_name="PP-OCRv4_mobile_det", model_dir=file)
 
 

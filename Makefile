@@ -27,7 +27,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram site picture page-picture lock lock-image golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram site typed picture page-picture lock lock-image golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -172,6 +172,13 @@ wheel: .venv/developed  ## Build dist/.
 
 check-wheel: wheel  ## Read a page with the wheel alone, without a network.
 	tests/wheel.sh $(PYTHON) dist/*.whl dist/*.tar.gz
+
+typed: wheel  ## Check with pyright that the installed package is completely typed, and a user's script against it.
+	rm -rf .cache/typed
+	$(PYTHON) -m venv .cache/typed
+	.cache/typed/bin/python -m pip install --quiet "$$(echo dist/*.whl)[cpu,serve]" pyright
+	.cache/typed/bin/pyright --pythonpath .cache/typed/bin/python --project tests/typed.json
+	cd .cache/typed && PATH="$$PWD/bin:$$PATH" bin/pyright --verifytypes ocr_onnx --ignoreexternal
 
 resolve: wheel  ## Check that every supported Python finds wheels of all dependencies.
 	tests/resolve.sh $(BIN)/python dist/*.whl

@@ -34,7 +34,7 @@ from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.stages.word_boxes import find_words
 from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -85,33 +85,38 @@ class OCR:
         mode: Mode = "standard",
         cpu_threads: int | None = None,
     ) -> None:
-        self.options = OCROptions() if options is None else options
+        self.options: OCROptions = OCROptions() if options is None else options
         names = Models() if models is None else models
         threads = cores(cpu_threads)
-        self.placement = where = device if isinstance(device, Placement) else choose_placement(device, providers, mode)
+        where = device if isinstance(device, Placement) else choose_placement(device, providers, mode)
+        self.placement: Placement = where
         logger.info("models run on %s", where)
 
-        self.others = tuple(
+        self.others: tuple[OCR, ...] = tuple(
             OCR(self.options, models=names, device=each, cpu_threads=cpu_threads) for each in where.others
         )
         """The same pipeline on the other GPUs, which share the pages."""
 
         loaded = _load_all(names, self.options, where, threads)
-        self.shapes = {
+        self.shapes: dict[Task, batching.Shapes] = {
             task: batching.shapes_for(where, metadata, masked=session.masked)
             for task, (session, metadata) in loaded.items()
         }
         """The input shapes of each model."""
 
         find, known = loaded["text_detection"]
-        self.detect = TextDetector(self.shapes["text_detection"].pad_pages(find, known), known)
-        self.recognize = TextRecognizer(*loaded["text_recognition"], threads, self.shapes["text_recognition"])
+        self.detect: TextDetector = TextDetector(self.shapes["text_detection"].pad_pages(find, known), known)
+        self.recognize: TextRecognizer = TextRecognizer(
+            *loaded["text_recognition"], threads, self.shapes["text_recognition"]
+        )
         page, bent, lines = (
             loaded.get(task) for task in ("doc_orientation", "image_unwarping", "textline_orientation")
         )
-        self.classify_page = PageClassifier(*page) if page else None
-        self.unwarp = TextImageUnwarper(*bent) if bent else None
-        self.classify_lines = LineClassifier(*lines, threads, self.shapes["textline_orientation"]) if lines else None
+        self.classify_page: PageClassifier | None = PageClassifier(*page) if page else None
+        self.unwarp: TextImageUnwarper | None = TextImageUnwarper(*bent) if bent else None
+        self.classify_lines: LineClassifier | None = (
+            LineClassifier(*lines, threads, self.shapes["textline_orientation"]) if lines else None
+        )
         # Loading allocates more memory than the models need afterwards.
         memory.trim_heap()
 

@@ -49,5 +49,5 @@ def main(verbose: bool) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
 
 
-for command in (run, serve, models, convert, doctor, build, export_triton):
-    main.add_command(command)
+for _command in (run, serve, models, convert, doctor, build, export_triton):
+    main.add_command(_command)

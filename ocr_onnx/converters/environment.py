@@ -19,7 +19,7 @@ from ocr_onnx.converters.paddle import PACKAGES
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.models import download, store, zoo
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 LOCK = Path(__file__).with_name("requirements.lock")
 """Pinned versions and hashes of its packages, for the Python version below."""

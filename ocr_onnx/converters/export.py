@@ -37,7 +37,7 @@ from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.models.store import move_into_place, sha256
 from ocr_onnx.runtime.model_file import PRODUCER, model_for_device
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class Graph:
         self.constants: dict[str, NDArray[Any]] = {
             tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
         }
-        self.outputs = {output.name for output in model.graph.output}
+        self.outputs: set[str] = {output.name for output in model.graph.output}
 
     def model(self) -> onnx.ModelProto:
         """Write nodes and used constants back to the model, check it and return it."""

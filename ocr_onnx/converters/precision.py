@@ -24,7 +24,7 @@ from ocr_onnx.runtime.model_file import has_padding_mask, model_for_device
 from ocr_onnx.runtime.session import float16_converter
 from ocr_onnx.stages.recognition import best_classes
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 LEAST = 0.98
 """Least share of unchanged decisions; measured on the sample page and noise: at least 0.99."""

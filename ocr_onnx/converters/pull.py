@@ -24,7 +24,7 @@ from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.models.zoo import ModelSpec
 from ocr_onnx.runtime.session import Session
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 HOST_VARIABLE = "OCR_ONNX_HOST"
 """Environment variable: a URL with {name} and {file} that is tried first, such as a company's mirror."""

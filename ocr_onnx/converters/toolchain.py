@@ -18,7 +18,7 @@ from ocr_onnx.errors import ConversionError, DownloadError, OCRError
 from ocr_onnx.models import download, store
 from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 PACKAGES = (
     "colorama",

@@ -24,7 +24,7 @@ from ocr_onnx.stages.recognition import BLANK
 from ocr_onnx.stages.sample_page import sample_page, split_lines
 from ocr_onnx.types import Image, Tensor
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 NO_VALID_REGION = "%s gets no mask of the valid region, so a GPU runs it on exact sizes only: %s"
 

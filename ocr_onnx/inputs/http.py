@@ -196,7 +196,13 @@ class _TLSConnection(_Connection, http.client.HTTPSConnection):
 class ConnectionHandler(urllib.request.AbstractHTTPHandler):
     """A urllib handler for http and https with connection classes of the caller; each receives the host and a timeout."""
 
-    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
+    def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
+        """Add the headers of a request over http."""
+        return self.do_request_(request)
+
+    def https_request(self, request: urllib.request.Request) -> urllib.request.Request:
+        """Add the headers of a request over https."""
+        return self.do_request_(request)
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from ocr_onnx.options import MAX_PIXELS
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.types import Image
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "SUN", "TIFF", "WEBP")
 """The supported formats, by Pillow's names. JPEG 2000 is excluded because crafted files crash OpenCV's decoder."""

@@ -34,10 +34,8 @@ class Readable(Protocol):
         ...
 
 
-Source: TypeAlias = (
-    "str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | NDArray[Any] | PIL.Image.Image "
-    "| Iterable[Source]"
-)
+# One string, because type checkers do not accept concatenated strings as an annotation.
+Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | NDArray[Any] | PIL.Image.Image | Iterable[Source]"
 """A supported input, or an iterable of inputs of any kind:
 
 - the path of an image, a PDF or a folder; a pattern such as `scans/**/*.png`; an http or https URL;

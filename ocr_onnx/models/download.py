@@ -18,7 +18,7 @@ from ocr_onnx import python_process
 from ocr_onnx.errors import DownloadError, IntegrityError
 from ocr_onnx.models.store import MAX_BYTES, sha256, writing
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 OFFLINE_VARIABLE = "OCR_ONNX_OFFLINE"
 """Environment variable: if set to 1, nothing is downloaded."""

@@ -20,7 +20,7 @@ import PIL.ImageFont
 
 from ocr_onnx.errors import OptionError
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Font = PIL.ImageFont.FreeTypeFont
 """A font face at a size."""
@@ -28,7 +28,7 @@ Font = PIL.ImageFont.FreeTypeFont
 FONT_VARIABLE = "OCR_ONNX_FONT"
 """Environment variable: a font file that takes precedence over all others."""
 
-FOLDERS = {
+FOLDERS: dict[str, tuple[str, ...]] = {
     "win32": ("C:/Windows/Fonts", "~/AppData/Local/Microsoft/Windows/Fonts"),
     "darwin": ("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),
     "linux": ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"),

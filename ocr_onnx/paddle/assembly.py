@@ -22,7 +22,7 @@ from ocr_onnx.runtime.providers import ProviderLike
 from ocr_onnx.runtime.selection import choose_placement
 from ocr_onnx.stages.tasks import TASKS
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 THRESHOLDS = ("thresh", "box_thresh", "unclip_ratio")
 """Detection options that a model given by directory determines, unless the caller gives a value."""

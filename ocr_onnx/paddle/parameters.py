@@ -11,7 +11,7 @@ from typing import Any
 
 from ocr_onnx.errors import OptionError
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 DEPRECATED: Mapping[str, str] = {
     "det_model_dir": "text_detection_model_dir",

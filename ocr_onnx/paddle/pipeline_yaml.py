@@ -23,7 +23,7 @@ from ocr_onnx.options import (
 )
 from ocr_onnx.paddle.parameters import plain
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Config: TypeAlias = dict[str, Any]
 """The content of a pipeline file."""

@@ -19,7 +19,7 @@ from ocr_onnx import pipeline
 from ocr_onnx.converters import pull
 from ocr_onnx.errors import ModelError, OptionError
 from ocr_onnx.inputs import sources
-from ocr_onnx.models.metadata import Task
+from ocr_onnx.models.metadata import ModelMetadata, Task
 from ocr_onnx.options import DetectionOptions, RecognitionOptions, check_number
 from ocr_onnx.outputs import paddle as paddle_format
 from ocr_onnx.paddle.parameters import plain, refuse, take_without_effect
@@ -27,6 +27,7 @@ from ocr_onnx.paddle.results import PaddleResult
 from ocr_onnx.runtime import batching
 from ocr_onnx.runtime.providers import ProviderLike
 from ocr_onnx.runtime.selection import choose_placement
+from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cores
 from ocr_onnx.stages.detection import TextDetector, standalone_options, with_model_defaults
 from ocr_onnx.stages.orientation import preprocess_line, preprocess_page
@@ -110,7 +111,7 @@ class Module(ABC):
     def __init__(self, **common: Unpack[Common]) -> None:
         refuse(common.keys() - Common.__annotations__.keys())
         take_without_effect(dict(common))
-        self.threads = cores(plain(common.get("cpu_threads")))
+        self.threads: int = cores(plain(common.get("cpu_threads")))
         name, folder = common.get("model_name"), common.get("model_dir")
         placement = choose_placement(common.get("device"), common.get("providers", ()))
         if placement.others:
@@ -121,11 +122,9 @@ class Module(ABC):
         session, metadata = pipeline.load(chosen, self.task, placement, self.threads if self.threaded else 1)
         if name is not None and metadata.name != name:
             raise ModelError(f"{chosen} contains {metadata.name}, not {name}: correct model_name or model_dir")
-        self.run, self.metadata, self.shapes = (
-            session,
-            metadata,
-            batching.shapes_for(placement, metadata, masked=session.masked),
-        )
+        self.run: Session = session
+        self.metadata: ModelMetadata = metadata
+        self.shapes: batching.Shapes = batching.shapes_for(placement, metadata, masked=session.masked)
 
     def predict(
         self,
@@ -168,14 +167,15 @@ class TextDetection(Module):
     differ from the pipeline's.
     """
 
-    task, default = "text_detection", "PP-OCRv5_mobile_det"
+    task: ClassVar[Task] = "text_detection"
+    default: ClassVar[str] = "PP-OCRv5_mobile_det"
 
     def __init__(self, **given: Unpack[DetectionParameters]) -> None:
         own = {name: value for name, value in given.items() if name not in Common.__annotations__}
         refuse(own.keys() - DetectionParameters.__annotations__.keys())
         common: Any = {name: value for name, value in given.items() if name not in own}
         super().__init__(**common)
-        self.options = _replaced(standalone_options(self.metadata), own)
+        self.options: DetectionOptions = _replaced(standalone_options(self.metadata), own)
 
     def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
         from ocr_onnx.outputs import drawing
@@ -193,11 +193,13 @@ class TextDetection(Module):
 class TextRecognition(Module):
     """Recognizes images of one text line each: results have `rec_text` and `rec_score`."""
 
-    task, default, threaded = "text_recognition", "PP-OCRv5_mobile_rec", False
+    task: ClassVar[Task] = "text_recognition"
+    default: ClassVar[str] = "PP-OCRv5_mobile_rec"
+    threaded: ClassVar[bool] = False
 
     def __init__(self, *, input_shape: tuple[int, int, int] | None = None, **common: Unpack[Common]) -> None:
         super().__init__(**common)
-        self.options = _replaced(RecognitionOptions(), {"input_shape": input_shape})
+        self.options: RecognitionOptions = _replaced(RecognitionOptions(), {"input_shape": input_shape})
 
     def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
         from ocr_onnx.outputs import drawing
@@ -217,7 +219,7 @@ class _Classification(Module):
 
     def __init__(self, *, topk: int | None = None, **common: Unpack[Common]) -> None:
         super().__init__(**common)
-        self.topk = _checked_topk(1 if topk is None else topk)
+        self.topk: int = _checked_topk(1 if topk is None else topk)
 
     def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
         from ocr_onnx.outputs import drawing
@@ -245,7 +247,8 @@ class _Classification(Module):
 class DocImgOrientationClassification(_Classification):
     """Classifies page orientation: the label is the counter-clockwise rotation that makes the page upright, 0, 90, 180 or 270."""
 
-    task, default = "doc_orientation", "PP-LCNet_x1_0_doc_ori"
+    task: ClassVar[Task] = "doc_orientation"
+    default: ClassVar[str] = "PP-LCNet_x1_0_doc_ori"
 
     def _preprocess(self, image: Image) -> Tensor:
         return preprocess_page(image, self.metadata)
@@ -254,7 +257,8 @@ class DocImgOrientationClassification(_Classification):
 class TextLineOrientationClassification(_Classification):
     """Classifies whether a text line is upside down: the label is 0_degree or 180_degree."""
 
-    task, default = "textline_orientation", "PP-LCNet_x1_0_textline_ori"
+    task: ClassVar[Task] = "textline_orientation"
+    default: ClassVar[str] = "PP-LCNet_x1_0_textline_ori"
 
     def _preprocess(self, image: Image) -> Tensor:
         return preprocess_line(image, self.metadata)
@@ -263,7 +267,8 @@ class TextLineOrientationClassification(_Classification):
 class TextImageUnwarping(Module):
     """Unwarps photographs of curved pages: results have `doctr_img`, (height, width, 3) in RGB order as in PaddleOCR."""
 
-    task, default = "image_unwarping", "UVDoc"
+    task: ClassVar[Task] = "image_unwarping"
+    default: ClassVar[str] = "UVDoc"
 
     def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
         from ocr_onnx.outputs import drawing

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ocr_onnx.errors import NotEnoughMemoryError
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MEGABYTE = 2**20
 

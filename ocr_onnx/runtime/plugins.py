@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 PREFIX = "onnxruntime-ep-"
 """The start of these packages' names. Each has `get_library_path` and `get_ep_names`, according to ONNX Runtime's rules

@@ -31,7 +31,7 @@ from ocr_onnx.types import Tensor
 if TYPE_CHECKING:
     from types import ModuleType
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 DISTRIBUTIONS = (
     "onnxruntime",
@@ -73,7 +73,7 @@ class Session:
 
     def __init__(self, path: Path, placement: Placement = CPU, threads: int = 1, *, masked: bool | None = None) -> None:
         model = path.read_bytes()
-        self.masked = (placement.on_gpu if masked is None else masked) and has_padding_mask(model)
+        self.masked: bool = (placement.on_gpu if masked is None else masked) and has_padding_mask(model)
         """Whether the loaded graph masks padding."""
         # One variable, so that the file's bytes are freed before the session allocates memory.
         model = model_for_device(model, on_cpu=placement.on_cpu, masked=self.masked)

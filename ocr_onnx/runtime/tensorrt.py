@@ -33,7 +33,7 @@ from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.types import Difference, Run
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Compare: TypeAlias = Callable[[Run, Run, ModelMetadata, batching.Shapes, int], Difference]
 """Compares an engine with the CPU in the given shapes, for pages with sides of at most so many pixels

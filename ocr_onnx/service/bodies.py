@@ -61,7 +61,7 @@ class Asked(NamedTuple):
 class InMemory(MultiPartParser):
     """Uploads are documents of others: they are never written to a disk."""
 
-    spool_max_size = sys.maxsize
+    spool_max_size: int = sys.maxsize
 
 
 class Held:
@@ -69,7 +69,7 @@ class Held:
 
     def __init__(self, bodies: Bodies, work: Work) -> None:
         self._bodies, self._work = bodies, work
-        self.size = 0
+        self.size: int = 0
 
     def resize(self, size: int) -> None:
         """Set the count to what is held now, which may be above the limit."""

@@ -30,7 +30,7 @@ from ocr_onnx.options import MAX_PIXELS, InputOptions, check_number
 from ocr_onnx.service.decoding_process import in_memory, receive, send
 from ocr_onnx.types import Page
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 START_SECONDS = 60
 """How long a process may take to load its decoders, on a machine that is busy."""

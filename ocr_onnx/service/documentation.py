@@ -26,7 +26,9 @@ REASONS = {
     504: "The work took longer than the server allows.",
 }
 
-RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
+RETRY: dict[str, dict[str, Any]] = {
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
+}
 
 SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer"},

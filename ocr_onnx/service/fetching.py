@@ -27,7 +27,7 @@ from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.models.download import OFFLINE_VARIABLE, offline
 from ocr_onnx.options import InputOptions, check_number
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Address: TypeAlias = IPv4Address | IPv6Address
 

@@ -11,7 +11,7 @@ from typing import Any
 FIELDS = "fields"
 """The attribute of a record that holds what is logged besides the message."""
 
-logger = logging.getLogger("ocr_onnx.service")
+logger: logging.Logger = logging.getLogger("ocr_onnx.service")
 
 
 class JsonLines(logging.Formatter):

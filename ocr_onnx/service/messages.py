@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.alias_generators import to_camel
@@ -25,7 +25,7 @@ BOX = Annotated[list[int], Field(min_length=4, max_length=4)]
 class OCRRequest(BaseModel):
     """What to read and how. Fields that are not listed are ignored; null is the server's own setting."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         alias_generator=to_camel,
         allow_inf_nan=False,
         hide_input_in_errors=True,
@@ -83,7 +83,7 @@ class PreprocessorSettings(BaseModel):
 class PreprocessorResult(BaseModel):
     """How the page stood."""
 
-    model_config = ConfigDict(protected_namespaces=())
+    model_config: ClassVar[ConfigDict] = ConfigDict(protected_namespaces=())
 
     model_settings: PreprocessorSettings
     angle: int = Field(description="Degrees it was turned counter-clockwise; -1: that stage was off.")
@@ -103,7 +103,7 @@ class DetectionParameters(BaseModel):
 class PrunedResult(BaseModel):
     """What was read on one page, as PaddleOCR names it. Points are (x, y) in pixels of the page, turned and flat."""
 
-    model_config = ConfigDict(protected_namespaces=())
+    model_config: ClassVar[ConfigDict] = ConfigDict(protected_namespaces=())
 
     model_settings: ModelSettings
     doc_preprocessor_res: PreprocessorResult | None = None
@@ -166,7 +166,7 @@ class Result(BaseModel):
 class Answer(BaseModel):
     """What every answer begins with; of one that failed, all of it."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         json_schema_extra={"examples": [{"logId": "5e0b…", "errorCode": 422, "errorMsg": "file is empty"}]}
     )
 

@@ -19,34 +19,34 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
-        self.requests = Counter(
+        self.requests: Counter = Counter(
             "ocr_onnx_requests", "Requests answered, by route and status.", ["route", "status"], registry=registry
         )
-        self.seconds = Histogram(
+        self.seconds: Histogram = Histogram(
             "ocr_onnx_request_seconds",
             "From a request's header to its answer.",
             ["route"],
             buckets=SECONDS,
             registry=registry,
         )
-        self.refused = Counter(
+        self.refused: Counter = Counter(
             "ocr_onnx_refused",
             "Refused for load: queue (full), wait (no thread in time), memory (none in time), client (too many), "
             "bodies (too much waits), fetch (too many addresses).",
             ["reason"],
             registry=registry,
         )
-        self.pages = Counter("ocr_onnx_pages", "Pages read.", registry=registry)
-        self.page_seconds = Histogram(
+        self.pages: Counter = Counter("ocr_onnx_pages", "Pages read.", registry=registry)
+        self.page_seconds: Histogram = Histogram(
             "ocr_onnx_page_seconds", "Reading a page, without decoding it.", buckets=SECONDS, registry=registry
         )
-        self.admitted = Gauge(
+        self.admitted: Gauge = Gauge(
             "ocr_onnx_requests_admitted",
             "Requests that wait or are worked on.",
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self.waiting_bytes = Gauge(
+        self.waiting_bytes: Gauge = Gauge(
             "ocr_onnx_waiting_bytes",
             "Bytes of bodies, files and answers in memory.",
             registry=registry,

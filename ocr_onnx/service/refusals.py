@@ -25,10 +25,11 @@ class Refused(Exception):  # noqa: N818 an answer, and no error of the server
 
     def __init__(self, status: int, message: str, *, retry_after: int | None = None, close: bool = False) -> None:
         super().__init__(message)
-        self.status, self.message = status, message
+        self.status: int = status
+        self.message: str = message
         self.log_id: str | None = None
         """What the request calls itself, where that is known though it cannot be understood."""
-        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        self.headers: dict[str, str] = {} if retry_after is None else {"Retry-After": str(retry_after)}
         if status == UNAUTHORIZED:
             self.headers["WWW-Authenticate"] = "Bearer"
         if close:

@@ -29,7 +29,7 @@ FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 TCP_RIGHTS, SCOPES = 0b11, 0b11
 """To bind and to connect, since version 4; abstract sockets and signals of other processes, since version 6."""
 
-DENIED = {
+DENIED: dict[str, tuple[int, int | None]] = {
     "socket": (41, 198),
     "socketpair": (53, 199),
     "connect": (42, 203),

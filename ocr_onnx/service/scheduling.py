@@ -34,8 +34,8 @@ class Wanted:
     """Whether anybody still waits for a request's answer."""
 
     def __init__(self, seconds: float) -> None:
-        self.end = time.monotonic() + seconds
-        self.waits_for_memory = False
+        self.end: float = time.monotonic() + seconds
+        self.waits_for_memory: bool = False
         """Whether its page waits until others free theirs."""
         self._gone = threading.Event()
 
@@ -65,9 +65,9 @@ class Work:
         self._slots = asyncio.Semaphore(settings.slots)
         self._clients: Counter[str] = Counter()
         self._seconds = 1.0
-        self.admitted = 0
+        self.admitted: int = 0
         """Requests that wait or are worked on."""
-        self.open = 0
+        self.open: int = 0
         """Requests that were taken and are not yet answered."""
         self.draining = False
         """Set once: no more requests are taken."""

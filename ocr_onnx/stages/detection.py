@@ -22,7 +22,7 @@ from ocr_onnx.stages.geometry import CORNERS, rectangle
 from ocr_onnx.stages.normalization import normalize
 from ocr_onnx.types import Image, Run, Tensor, TextBox
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 STRIDE = 32
 """The network halves its input five times, so sides must be multiples of this, in pixels."""

@@ -136,7 +136,7 @@ def _models() -> Iterator[Setting]:
             group=MODELS,
             type=click.Path(),
             metavar="DIR",
-            help="Model of your own, instead of a name.",
+            help="Path of a custom model, instead of a name.",
         )
 
 

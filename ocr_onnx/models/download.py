@@ -1,6 +1,9 @@
 """Downloads: resumed after interruptions, limited in size and time, and verified before use.
 
 Proxies and certificates are configured by environment variables (HTTPS_PROXY, SSL_CERT_FILE).
+
+Unlike inputs/http.py, which keeps a file in memory and has a total deadline, this module resumes large files over several attempts
+with a timeout per read, so the two share only urllib.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Write results as text, JSON and pictures."""
+"""Write results as text, JSON and images."""

@@ -273,7 +273,7 @@ def test_an_export_that_nothing_describes_is_refused_with_the_cure(tmp_path: Pat
 
 def test_a_file_that_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").touch()
-    with pytest.raises(ModelError, match=r"no folder and no \.onnx file"):
+    with pytest.raises(ModelError, match=r"neither a directory nor an \.onnx file"):
         PaddleOCR(text_detection_model_dir=tmp_path / "weights.bin", **OFF)
 
 

@@ -119,7 +119,7 @@ def test_pages_are_read_one_batch_at_a_time() -> None:
         ({"device": "cpu", "providers": ["CPUExecutionProvider"]}, OptionError, "device and providers are both given"),
         ({"providers": ["NoSuchExecutionProvider"]}, DeviceUnavailableError, "NoSuchExecutionProvider"),
         ({"model_dir": "none.onnx"}, ModelNotFoundError, "none.onnx"),
-        ({"model_name": "PP-OCRv5_mobile_rec"}, ModelError, "not text_detection"),
+        ({"model_name": "PP-OCRv5_mobile_rec"}, ModelError, "not for text_detection"),
     ],
 )
 def test_what_cannot_be_made_is_said(made_with: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -33,7 +33,7 @@ from benchmarks.peers import PICTURES, SIDE
 from benchmarks.runners.process import ROOT
 from benchmarks.runners.protocol import peak
 from ocr_onnx import OCR, DetectionOptions, Models, OCROptions
-from ocr_onnx.converters.passes import blank_bound, fpn_finest, pad_columns
+from ocr_onnx.converters.passes import blank_bound, pad_columns
 from ocr_onnx.models import zoo
 from ocr_onnx.models.protobuf import fields
 from ocr_onnx.runtime.model_file import CPU_FIELD
@@ -43,7 +43,6 @@ DETECTION, RECOGNITION = "PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"
 
 PASSES = {
     "blank_bound": (RECOGNITION, blank_bound.PROOF),
-    "fpn_finest": (DETECTION, fpn_finest.PREFIX),
     "pad_columns": (RECOGNITION, pad_columns.PREFIX),
 }
 """Model that has the pass, and the prefix of the tensors that the pass adds."""
@@ -142,7 +141,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         "# Graph passes for CPUs",
         "",
         (
-            f"Written by `make bench-passes`. {result['circumstances']}. {result['pictures']} pictures, {result['rounds']} "
+            f"Written by `make bench-passes`. {result['circumstances']}, processor with{'' if result['amx'] else 'out'} AMX. {result['pictures']} pictures, {result['rounds']} "
             "rounds, the variants in turn picture by picture. A saving is a share of the time without the pass: the median of "
             "the rounds, and their range."
         ),
@@ -154,7 +153,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     for name, each in savings(result["seconds"], result["rounds"]).items():
         saved = " | ".join(_share(each[clock]) for clock in ("processor", "wall"))
         less = (statistics.median(result["peaks"][name]) - base) / 1024
-        lines.append(f"| {name} | {PASSES[name][0]} | {saved} | {less:+.0f} | {result['bytes'][name]:,} |")
+        lines.append(f"| {name} | {result['models'][name]} | {saved} | {less:+.0f} | {result['bytes'][name]:,} |")
     return "\n".join(lines) + "\n"
 
 
@@ -184,6 +183,8 @@ def main(data: Path | None, rounds: int, every: int, page: tuple[str, str, str] 
         less = {name: (folder / name / f"{model}.onnx").stat().st_size for name, (model, _) in PASSES.items()}
         result = {
             "circumstances": circumstances(),
+            "amx": "amx_tile" in Path("/proc/cpuinfo").read_text("utf-8"),
+            "models": {name: model for name, (model, _) in PASSES.items()},
             "pictures": len(paths),
             "rounds": rounds,
             "bytes": {name: whole[name] - less[name] for name in PASSES},

@@ -27,6 +27,7 @@ from benchmarks import (
     limit,
     modes,
     operators,
+    passes,
     peers,
     peers_report,
     processes,
@@ -39,6 +40,8 @@ from benchmarks.runners.clients import BROKEN, Load, send
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Clock, Settings
 from ocr_onnx import OCR, OCROptions, OCRResult
+from ocr_onnx.models import zoo
+from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.service.engine import Check
 from ocr_onnx.types import Page
 
@@ -55,6 +58,7 @@ def test_tables_of_results_are_what_their_json_says(file: Path) -> None:
     makers = {
         "batches": batches.markdown,
         "peers": peers_report.markdown,
+        "passes": passes.markdown,
         "providers": providers.markdown,
         "latency": latency.markdown,
         "gpu": gpu.markdown,
@@ -327,3 +331,21 @@ def test_the_benchmark_of_a_gpu_measures_and_writes_its_tables(monkeypatch: pyte
     assert list(result["race"]) == list(result["models"])
     assert "no GPU" in result["gpu"]
     assert "RapidOCR was not measured" in gpu.markdown(result)
+
+
+def test_a_variant_without_all_passes_has_the_graph_of_other_devices() -> None:
+    for name in {model for model, _ in passes.PASSES.values()}:
+        whole = variant = zoo.spec(name).path.read_bytes()
+        for model, prefix in passes.PASSES.values():
+            if model == name:
+                variant = passes.without(variant, prefix)
+        assert model_for_device(variant) == model_for_device(whole, on_cpu=False)
+        assert model_for_device(variant, masked=True) == model_for_device(whole, masked=True)
+        with pytest.raises(ValueError, match="no replacement"):
+            passes.without(variant, "none/")
+
+
+def test_a_saving_is_a_share_of_the_time_without_the_pass() -> None:
+    found = {passes.AS_IT_IS: {"wall": [9.0, 8.0]}, "blank_bound": {"wall": [10.0, 10.0]}}
+    (saved,) = passes.savings({name: each | {"processor": each["wall"]} for name, each in found.items()}, 2).values()
+    assert saved["processor"] == pytest.approx([0.1, 0.2])

@@ -16,8 +16,7 @@ from ocr_onnx.converters.legacy import check_classes
 from ocr_onnx.converters.optimize import optimize
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.converters.passes.blank_bound import find_classifier, prove_blank_steps, sample_blank_features
-from ocr_onnx.converters.passes.fpn_finest import compose_finest
-from ocr_onnx.converters.passes.pad_columns import skip_padding
+from ocr_onnx.converters.passes.pad_columns import skip_padding_columns
 from ocr_onnx.converters.passes.valid_region import HEIGHT, WIDTH, mask_valid_region
 from ocr_onnx.converters.replacements import Replacement, contents
 from ocr_onnx.converters.verify import (
@@ -120,28 +119,26 @@ def _finish(
         check_numbers(metadata, found)
         agreement = None if reference is None else compare(metadata, reference(inputs), found)
         if replacements:
-            file, elsewhere = made.read_bytes(), Path(scratch, "elsewhere.onnx")
-            onnx.checker.check_model(onnx.load_from_string(model_for_device(file)), full_check=True)
-            elsewhere.write_bytes(model_for_device(file, on_cpu=False))
-            if recognition:
-                inputs = padded(inputs)
-                found = run_onnx(made, inputs)
-            check_alike(metadata, run_onnx(elsewhere, inputs), found)
+            _check_replacements(metadata, made, padded(inputs))
         if for_gpu is not None and not ignores_padding(metadata, made, sample_inputs(metadata)):
             made.write_bytes(contents(model, replacements))
         move_into_place(made, target)
     return Report(metadata, target, (before, len(model.graph.node)), model.opset_import[0].version, agreement)
 
 
+def _check_replacements(metadata: ModelMetadata, made: Path, inputs: Inputs) -> None:
+    """Raise ConversionError if a file's graph for CPUs is invalid, or differs from the graph for other devices."""
+    file, elsewhere = made.read_bytes(), made.with_name("elsewhere.onnx")
+    onnx.checker.check_model(onnx.load_from_string(model_for_device(file)), full_check=True)
+    elsewhere.write_bytes(model_for_device(file, on_cpu=False))
+    check_alike(metadata, run_onnx(elsewhere, inputs), run_onnx(made, inputs))
+
+
 def _for_cpu(model: onnx.ModelProto, metadata: ModelMetadata, scratch: Path) -> list[Replacement]:
     """Return the replacements for CPUs."""
-    if metadata.static_shape:
+    if metadata.static_shape or metadata.task != "text_recognition":
         return []
-    if metadata.task == "text_detection":
-        return compose_finest(model)
-    if metadata.task != "text_recognition":
-        return []
-    found = skip_padding(model)
+    found = skip_padding_columns(model)
     if (table := find_classifier(model)) is not None:
         found += prove_blank_steps(model, table, sample_blank_features(model, table, metadata, scratch))
     return found

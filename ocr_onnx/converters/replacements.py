@@ -40,7 +40,7 @@ def is_open(model: onnx.ModelProto, opset: int, prefix: str) -> bool:
 def contents(
     model: onnx.ModelProto, replacements: Iterable[Replacement] = (), for_gpu: Replacement | None = None
 ) -> bytes:
-    """A model's file, without weights that are almost nothing. Raises ValueError where two replacements overlap."""
+    """Return a model file's content, with denormal weights set to 0. Raises ValueError if two replacements overlap."""
     parts, done = [], 0
     for each in sorted(replacements, key=attrgetter("first")):
         if not done <= each.first < each.after:

@@ -45,7 +45,7 @@ TIES = 0.01
 """Largest share of a line's steps that may differ because rounding decides between two classes."""
 
 PADDING = 403
-"""Columns by which lines are padded to see that few of them need be computed."""
+"""Columns of zeros added to lines, so that pad_columns removes most of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def sample_inputs(metadata: ModelMetadata) -> Inputs:
 
 
 def padded(inputs: Inputs) -> Inputs:
-    """Lines with so much more padding that a CPU computes little of it."""
+    """Return lines with PADDING more columns of zeros."""
     ends = ((0, 0), (0, 0), (0, 0), (0, PADDING))
     return {f"{name}, padded": np.pad(tensor, ends) for name, tensor in inputs.items()}
 

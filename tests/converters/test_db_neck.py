@@ -17,7 +17,7 @@ from ocr_onnx.runtime.session import Session
 
 
 @dataclass(frozen=True)
-class Form:
+class Variant:
     """What differs from the detectors there are."""
 
     factors: tuple[int, ...] = (8, 4, 2)
@@ -28,27 +28,27 @@ class Form:
     resize: str = "nearest"
 
 
-def detector(form: Form = Form()) -> onnx.ModelProto:
+def detector(variant: Variant = Variant()) -> onnx.ModelProto:
     """Levels with gates, enlarged to the finest and fused, and DB's head."""
     net = Net()
     fine = net.conv("x", 3, 4, side=3)
     levels = []
-    for factor in form.factors:
-        level = net.gated(net.conv(fine, 4, 5, stride=factor), 5, form.gate)
+    for factor in variant.factors:
+        level = net.gated(net.conv(fine, 4, 5, stride=factor), 5, variant.gate)
         scales = net.constant(np.array([1, 1, factor, factor]))
-        how = {"mode": form.resize, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        how = {"mode": variant.resize, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         levels.append(net.add("Resize", level, "", scales, **how))
-    fused = net.add("Concat", *levels, net.gated(fine, 4, form.gate), axis=1)
+    fused = net.add("Concat", *levels, net.gated(fine, 4, variant.gate), axis=1)
     x = net.add("Relu", net.conv(fused, 5 * len(levels) + 4, 6, side=3))
-    two = {"kernel_shape": [2, 2], "strides": [form.stride] * 2}
+    two = {"kernel_shape": [2, 2], "strides": [variant.stride] * 2}
     x = net.add("Relu", net.add("ConvTranspose", x, net.weights(6, 7, 2, 2), net.weights(7), **two))
-    x = net.add("ConvTranspose", x, net.weights(7, form.outputs, 2, 2), **two)
-    y = net.add("Sigmoid", net.add("Add", x, net.constant(np.full((1, 1, 1, 1), 0.7))) if form.shift else x)
+    x = net.add("ConvTranspose", x, net.weights(7, variant.outputs, 2, 2), **two)
+    y = net.add("Sigmoid", net.add("Add", x, net.constant(np.full((1, 1, 1, 1), 0.7))) if variant.shift else x)
     graph = helper.make_graph(
         net.nodes,
         "test",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "h", "w"])],
-        [helper.make_tensor_value_info(y, TensorProto.FLOAT, ["n", form.outputs, "p", "q"])],
+        [helper.make_tensor_value_info(y, TensorProto.FLOAT, ["n", variant.outputs, "p", "q"])],
         [numpy_helper.from_array(value, name) for name, value in net.constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -70,14 +70,16 @@ def kinds(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
 
 
-@pytest.mark.parametrize("form", [Form(), Form(factors=(2,)), Form(factors=(4,)), Form(shift=False)], ids=str)
-def test_what_a_detector_computes_stays(tmp_path: Path, form: Form) -> None:
+@pytest.mark.parametrize(
+    "variant", [Variant(), Variant(factors=(2,)), Variant(factors=(4,)), Variant(shift=False)], ids=str
+)
+def test_what_a_detector_computes_stays(tmp_path: Path, variant: Variant) -> None:
     x = np.random.default_rng(1).normal(0, 1, (2, 3, 32, 64)).astype(np.float32)
-    made = simplified(detector(form))
+    made = simplified(detector(variant))
     assert "ConvTranspose" not in kinds(made)
     assert {"Split", "DepthToSpace"} <= set(kinds(made))
     np.testing.assert_allclose(
-        run(made, tmp_path / "made.onnx", x), run(detector(form), tmp_path / "given.onnx", x), atol=1e-6
+        run(made, tmp_path / "made.onnx", x), run(detector(variant), tmp_path / "given.onnx", x), atol=1e-6
     )
 
 
@@ -88,17 +90,17 @@ def test_maps_are_enlarged_by_half_as_much() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "kept"),
+    ("variant", "kept"),
     [
-        (Form(factors=(4, 2), resize="linear"), {"Resize": 2, "ConvTranspose": 0}),
-        (Form(factors=(3, 1)), {"Resize": 2, "ConvTranspose": 0}),
-        (Form(stride=1), {"ConvTranspose": 2, "DepthToSpace": 0}),
-        (Form(outputs=2), {"ConvTranspose": 2, "DepthToSpace": 0}),
+        (Variant(factors=(4, 2), resize="linear"), {"Resize": 2, "ConvTranspose": 0}),
+        (Variant(factors=(3, 1)), {"Resize": 2, "ConvTranspose": 0}),
+        (Variant(stride=1), {"ConvTranspose": 2, "DepthToSpace": 0}),
+        (Variant(outputs=2), {"ConvTranspose": 2, "DepthToSpace": 0}),
     ],
     ids=["smooth", "odd factor", "overlap", "two outputs"],
 )
-def test_what_has_another_form_stays_as_it_is(form: Form, kept: dict[str, int]) -> None:
-    made = kinds(simplified(detector(form)))
+def test_what_has_another_form_stays_as_it_is(variant: Variant, kept: dict[str, int]) -> None:
+    made = kinds(simplified(detector(variant)))
     assert {kind: made.count(kind) for kind in kept} == kept
 
 

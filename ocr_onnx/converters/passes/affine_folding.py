@@ -10,7 +10,7 @@ Why equal: a convolution is linear, and so is an average. An Add is folded forwa
 padding is 0 and not the shifted value. Weights are computed in float64 and rounded once.
 
 Gain: fewer passes over the maps, and ONNX Runtime keeps its blocked layout between convolutions, which an Add or Mul of a
-constant would interrupt. Measured by: python -m benchmarks.limit.
+constant would interrupt. Times of operators: python -m benchmarks.limit.
 """
 
 from __future__ import annotations

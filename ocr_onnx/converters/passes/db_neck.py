@@ -8,10 +8,10 @@ Pattern and replacement, each applied where it occurs:
 - ConvTranspose 2x2, Relu, ConvTranspose 2x2, Sigmoid at the end become two 1x1 Conv and one DepthToSpace.
 
 Why equal: a convolution is linear in its input channels. In an upsampled map each pixel repeats in 2 rows and 2 columns, so of a
-kernel's 3 rows 2 meet the same pixels and can be added in advance (`convolve_upsampled`). A ConvTranspose with kernel = stride
+kernel's 3 rows 2 meet the same pixels and can be added in advance (`_convolve_upsampled`). A ConvTranspose with kernel = stride
 writes disjoint 2x2 squares, which is a 1x1 Conv and a pixel shuffle. Results differ by rounding only.
 
-Gain: the largest maps take most of a detector's time. Measured by: python -m benchmarks.limit.
+Gain: the largest maps take most of a detector's time. Times of operators: python -m benchmarks.limit.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def _factor_out_gate(graph: Graph, add: NodeProto) -> None:
 def _split_concat_convolution(graph: Graph, concat: NodeProto) -> None:
     """Split a 3x3 Conv of Concat(map, upsampled maps): convolve the latter at half the resolution, and add."""
     convs = graph.convolutions_after(concat.output[0]) if concat.op_type == "Concat" else []
-    if len(convs) != 1 or not is_plain_convolution(graph, convs[0]) or attribute(concat, "axis", 0) != 1:
+    if len(convs) != 1 or not _is_plain_convolution(graph, convs[0]) or attribute(concat, "axis", 0) != 1:
         return
     (conv,) = convs
     weights, bias = graph.convolution(conv)
     channels = [_channels(graph, name) for name in concat.input]
-    enlarged = {name: found for name in concat.input if (found := upsampled_map(graph, name)) is not None}
+    enlarged = {name: found for name in concat.input if (found := _upsampled_map(graph, name)) is not None}
     if sum(channels) != weights.shape[1] or 0 in channels or len(enlarged) != len(channels) - 1 or not enlarged:
         return
     parts = dict(zip(concat.input, np.split(weights, np.cumsum(channels)[:-1], axis=1), strict=True))
@@ -76,12 +76,12 @@ def _split_concat_convolution(graph: Graph, concat: NodeProto) -> None:
     added = graph.constant(f"{out}/fine/bias", bias.astype(np.float32))
     nodes.append(_convolve([fine, kernel, added], f"{out}/fine", (3, 3), (1, 1, 1, 1)))
     coarse = np.concatenate([parts[name] for name in enlarged], axis=1)
-    nodes += convolve_upsampled(graph, f"{out}/low", coarse, f"{out}/coarse", f"{out}/fine")
+    nodes += _convolve_upsampled(graph, f"{out}/low", coarse, f"{out}/coarse", f"{out}/fine")
     nodes.append(helper.make_node("Add", [f"{out}/fine", f"{out}/coarse"], [out]))
     graph.replace([*(node for name in enlarged if (node := graph.producer(name)) is not None), concat, conv], nodes)
 
 
-def convolve_upsampled(graph: Graph, low: str, kernel: NDArray[np.float64], out: str, like: str) -> list[NodeProto]:
+def _convolve_upsampled(graph: Graph, low: str, kernel: NDArray[np.float64], out: str, like: str) -> list[NodeProto]:
     """Return nodes for a 3x3 Conv of `low` upsampled by 2, computed from `low` itself; `out` has the shape of `like`.
 
     Even and odd rows and columns of `out` each need a 2x2 kernel, made of sums of the kernel's rows and columns. The two
@@ -164,7 +164,7 @@ def _match_head(graph: Graph, first: NodeProto) -> list[NodeProto]:
         return []
     convs = (chain[0], chain[2])
     if chain[-1].output[0] not in graph.outputs or not all(
-        is_plain_convolution(graph, c, side=2, stride=2, pad=0) for c in convs
+        _is_plain_convolution(graph, c, side=2, stride=2, pad=0) for c in convs
     ):
         return []
     return chain if graph.constants[chain[2].input[1]].shape[1] == 1 else []
@@ -175,7 +175,7 @@ def _transposed_bias(graph: Graph, conv: NodeProto) -> NDArray[Any]:
     return graph.constants[conv.input[2]] if len(conv.input) > 2 else np.zeros(channels, np.float32)
 
 
-def is_plain_convolution(graph: Graph, conv: NodeProto, *, side: int = 3, stride: int = 1, pad: int = 1) -> bool:
+def _is_plain_convolution(graph: Graph, conv: NodeProto, *, side: int = 3, stride: int = 1, pad: int = 1) -> bool:
     """Return whether a Conv has constant weights, this kernel, stride and padding, and no groups or dilations."""
     weights = graph.constants.get(conv.input[1])
     usual = {"strides": [stride] * 2, "pads": [pad] * 4, "group": 1, "dilations": [1, 1], "auto_pad": b"NOTSET"}
@@ -198,7 +198,7 @@ def _channels(graph: Graph, name: str) -> int:
     return _channels(graph, next(source for source in node.input if source not in graph.constants))
 
 
-def upsampled_map(graph: Graph, name: str) -> tuple[str, int] | None:
+def _upsampled_map(graph: Graph, name: str) -> tuple[str, int] | None:
     """Return (map, factor) if `name` is a map upsampled by nearest neighbour and an even factor, and has one reader."""
     node = graph.producer(name)
     if node is None or node.op_type != "Resize" or len(node.input) != 3 or len(graph.consumers(name)) != 1:

@@ -11,7 +11,7 @@ from graphs import NAME, SHAPE, lines, model, others_only, same
 from onnx import helper, numpy_helper
 
 from ocr_onnx.converters import verify
-from ocr_onnx.converters.passes.pad_columns import skip_padding
+from ocr_onnx.converters.passes.pad_columns import skip_padding_columns
 from ocr_onnx.converters.replacements import contents
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.models import store
@@ -126,7 +126,7 @@ def network(kinds: str, seed: int, channels: int = 3) -> onnx.ModelProto:
 @pytest.mark.parametrize("channels", [3, 16])
 def test_any_convolutions_give_the_same_at_every_width(tmp_path: Path, kinds: str, channels: int) -> None:
     made = network(kinds, seed=len(kinds), channels=channels)
-    alternatives = skip_padding(made)
+    alternatives = skip_padding_columns(made)
     assert len(alternatives) == 2
     file = contents(made, alternatives)
     (tmp_path / "made.onnx").write_bytes(file)
@@ -144,32 +144,32 @@ def test_any_convolutions_give_the_same_at_every_width(tmp_path: Path, kinds: st
 
 
 def test_where_it_would_not_pay_a_graph_stays_as_it_is() -> None:
-    assert skip_padding(network("s" + "w" * 20, 0)) == []
-    assert skip_padding(onnx.load(store.find("PP-OCRv5_mobile_det"))) == []
+    assert skip_padding_columns(network("s" + "w" * 20, 0)) == []
+    assert skip_padding_columns(onnx.load(store.find("PP-OCRv5_mobile_det"))) == []
     old = network("snn", 0)
     old.opset_import[0].version = 14
-    assert skip_padding(old) == []
+    assert skip_padding_columns(old) == []
 
 
 def test_what_is_read_where_it_is_not_looked_for_is_not_cut() -> None:
     given = network("snn", 0)
     given.graph.output.append(helper.make_tensor_value_info("t2", onnx.TensorProto.FLOAT, None))
-    assert skip_padding(given) == []
+    assert skip_padding_columns(given) == []
     captured = network("snn", 0)
     body = helper.make_graph(
         [helper.make_node("Identity", ["t1"], ["inner"])], "body", [], [helper.make_tensor_value_info("inner", 1, None)]
     )
     captured.graph.node.append(helper.make_node("If", ["mean"], ["z"], then_branch=body, else_branch=body))
-    assert skip_padding(captured) == []
+    assert skip_padding_columns(captured) == []
     taken = network("snn", 0)
     taken.graph.node.append(helper.make_node("Neg", ["y"], ["padding/end"]))
-    assert skip_padding(taken) == []
+    assert skip_padding_columns(taken) == []
 
 
 def test_what_sees_the_whole_picture_first_sees_all_of_it() -> None:
     pooled = helper.make_node("GlobalAveragePool", ["x"], ["mean"])
     made = network("snn", 0)
-    assert skip_padding(made)
+    assert skip_padding_columns(made)
     made.graph.node.extend([pooled, helper.make_node("Add", ["y", "mean"], ["z"])])
     made.graph.output[0].name = "z"
-    assert skip_padding(made) == []
+    assert skip_padding_columns(made) == []

@@ -35,6 +35,9 @@ from ocr_onnx.runtime.session import Session
 
 pytestmark = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Paddle's part borrows the packages from here")
 
+PATIENCE = 600
+"""Seconds until a child process counts as hung; none of these tests depends on its speed."""
+
 NAME = "PP-LCNet_x0_25_textline_ori"
 YML = {
     "Global": {"model_name": NAME},
@@ -194,7 +197,7 @@ def on_a_terminal(lock: Path, text: str, answer: str) -> str:
     except OSError:  # the other end was closed
         pass
     os.close(ours)
-    process.wait(timeout=60)
+    process.wait(timeout=PATIENCE)
     return shown.decode().replace("\r\n", "\n")
 
 
@@ -388,7 +391,7 @@ def test_making_killed_at_any_moment_leaves_nothing_that_passes_for_whole(home: 
         if found is not None:
             shutil.rmtree(home / "tools")
     done = script(lock, make)
-    assert (*done.communicate(timeout=60), done.returncode) == ("", "", 0)
+    assert (*done.communicate(timeout=PATIENCE), done.returncode) == ("", "", 0)
     found = environment.find()
     assert found is not None
     assert works(found)
@@ -397,7 +400,7 @@ def test_making_killed_at_any_moment_leaves_nothing_that_passes_for_whole(home: 
 def test_two_processes_make_one_environment_and_convert_once(home: Path, lock: Path, model: Path) -> None:
     text = f"print(cache.cached(Path({str(model)!r}), confirm=lambda _: True))"
     processes = [script(lock, text) for _ in range(2)]
-    results = [(*process.communicate(timeout=90), process.returncode) for process in processes]
+    results = [(*process.communicate(timeout=PATIENCE), process.returncode) for process in processes]
     (file,) = (home / "converted").iterdir()
     assert results == [(f"{file}\n", "", 0)] * 2
     assert conversions(model) == 1

@@ -37,6 +37,9 @@ from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.models.zoo import Mirror
 from ocr_onnx.runtime.session import Session
 
+PATIENCE = 600
+"""Seconds until a child process counts as hung; none of these tests depends on its speed."""
+
 NAME = "PP-LCNet_x0_25_textline_ori"
 YML = {
     "Global": {"model_name": NAME},
@@ -547,7 +550,7 @@ def test_a_pull_killed_at_any_moment_leaves_no_bad_file(host: Host) -> None:
         assert is_sound(NAME)
         store.path_of(NAME).unlink(missing_ok=True)
     done = child("pull", NAME, "--accept-new")
-    out, err = done.communicate(timeout=60)
+    out, err = done.communicate(timeout=PATIENCE)
     assert (done.returncode, out, err) == (0, f"{NAME}: {store.path_of(NAME)}\n", "")
     assert store.verify(NAME)
 
@@ -555,6 +558,6 @@ def test_a_pull_killed_at_any_moment_leaves_no_bad_file(host: Host) -> None:
 def test_two_processes_fetch_a_model_once(host: Host) -> None:
     host.pause = 0.005
     processes = [child("pull", NAME, "--accept-new") for _ in range(3)]
-    results = [process.communicate(timeout=90) + (process.returncode,) for process in processes]
+    results = [process.communicate(timeout=PATIENCE) + (process.returncode,) for process in processes]
     assert results == [(f"{NAME}: {store.path_of(NAME)}\n", "", 0)] * 3
     assert len(host.ranges) == 2

@@ -74,7 +74,7 @@ def test_a_page_that_would_pass_the_limit_is_refused_with_a_size_that_fits(monke
         TextDetector(run, DETECTION)(page)
     assert isinstance(refused.value, InputError)
     assert isinstance(refused.value, MemoryError)
-    side = int(str(refused.value).rpartition("limit_side_len ")[2].split()[0])
+    side = int(str(refused.value).rpartition("limit_side_len=")[2].split()[0])
     with pytest.raises(AssertionError, match="the model was run"):
         TextDetector(run, DETECTION)(page, DetectionOptions(limit_side_len=side, limit_type="max"))
 
@@ -86,7 +86,7 @@ def test_a_page_that_the_machine_lacks_memory_for_is_warned_of(
     monkeypatch.setattr(memory, "available", lambda: 2**20)
     with pytest.raises(AssertionError, match="the model was run"):
         TextDetector(run, DETECTION)(np.zeros((4000, 4000, 3), np.uint8))
-    assert "the machine has 1 MB left" in caplog.text
+    assert "the machine has only 1 MB available" in caplog.text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ulimit")

@@ -318,7 +318,7 @@ def package(folder: Path, name: str, source: str) -> None:
     info = folder / f"{module}-1.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: onnxruntime-ep-{name}\nVersion: 1.2\n")
-    (info / "RECORD_ASSIGNMENT").write_text(f"{module}/__init__.py,,\n{module}/lib.so,,\n{info.name}/METADATA,,\n")
+    (info / "RECORD").write_text(f"{module}/__init__.py,,\n{module}/lib.so,,\n{info.name}/METADATA,,\n")
 
 
 @pytest.fixture
@@ -354,7 +354,7 @@ def test_a_package_that_is_no_plug_in_is_named_and_passed_over(
     monkeypatch.syspath_prepend(tmp_path)
     names = [plugin.distribution for plugin in plugins.installed()]
     assert "onnxruntime-ep-broken" not in names
-    assert "onnxruntime-ep-broken offers no execution provider: No module named 'nowhere_at_all'" in caplog.text
+    assert "onnxruntime-ep-broken has no usable execution provider: No module named 'nowhere_at_all'" in caplog.text
 
 
 def test_the_trial_on_the_cpu_gives_the_cpus_answer() -> None:

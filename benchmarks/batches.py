@@ -41,16 +41,15 @@ WAYS: Mapping[str, Shapes] = {
 
 def forced(ocr: OCR, shapes: Shapes) -> OCR:
     """An engine whose models are given these shapes on the CPU."""
-    ocr.shapes = dict.fromkeys(ocr.shapes, shapes)
     find, read = (
         Session(store.find(stage.metadata.name), threads=cpu_count(), masked=True) if shapes.masked else stage.run
         for stage in (ocr.detect, ocr.recognize)
     )
-    ocr.detect = replace(ocr.detect, run=shapes.pad_pages(find, ocr.detect.metadata))
-    ocr.recognize = replace(ocr.recognize, run=read, shapes=shapes)
-    if ocr.classify_lines is not None:
-        ocr.classify_lines = replace(ocr.classify_lines, shapes=shapes)
-    return ocr
+    return ocr.with_stages(
+        detect=replace(ocr.detect, run=find, shapes=shapes),
+        recognize=replace(ocr.recognize, run=read, shapes=shapes),
+        classify_lines=ocr.classify_lines and replace(ocr.classify_lines, shapes=shapes),
+    )
 
 
 def measure(data: Path, every: int) -> list[dict[str, Any]]:
@@ -60,7 +59,7 @@ def measure(data: Path, every: int) -> list[dict[str, Any]]:
     wanted: list[list[tuple[str, list[list[int]]]]] = []
     for way, shapes in WAYS.items():
         ocr, seen = forced(OCR(OPTIONS), shapes), [0, 0]
-        ocr.recognize = replace(ocr.recognize, run=_counted(ocr.recognize.run, seen))
+        ocr = ocr.with_stages(recognize=replace(ocr.recognize, run=_counted(ocr.recognize.run, seen)))
         found = [lines(ocr.read(page, OPTIONS)) for page in pages]
         wanted = wanted or found
         equal = sum(line in page for one, page in zip(wanted, found, strict=True) for line in one)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar, overload
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import batching, memory
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.runtime.provider_specs import Mode
-from ocr_onnx.runtime.providers import Placement, ProviderLike
+from ocr_onnx.runtime.providers import CPU, Placement, ProviderLike
 from ocr_onnx.runtime.selection import choose_placement
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cores, parallel_map
@@ -32,7 +33,7 @@ from ocr_onnx.stages.recognition import TextRecognizer
 from ocr_onnx.stages.tasks import TASKS
 from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.stages.word_boxes import find_words
-from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
+from ocr_onnx.types import Image, Orientation, Page, Run, TextBox, TextLine
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -41,11 +42,35 @@ Result = TypeVar("Result")
 
 Stage: TypeAlias = TextDetector | TextRecognizer | PageClassifier | LineClassifier | TextImageUnwarper
 
+WrapRun: TypeAlias = Callable[[Run, ModelMetadata], Run]
+"""Returns a model to use in place of another one, for example one that counts runs or calls a server."""
+
 CROP_BYTES = 3
 """Bytes per pixel of a crop."""
 
 PAGES_PER_GPU = 4
 """Pages that are read in parallel on each GPU, so that it waits less for the CPU's work before and after each run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages of a pipeline, each with its model; None is a stage that is off. One instance serves many threads."""
+
+    detect: TextDetector
+    recognize: TextRecognizer
+    classify_page: PageClassifier | None = None
+    classify_lines: LineClassifier | None = None
+    unwarp: TextImageUnwarper | None = None
+
+    def __iter__(self) -> Iterator[Stage]:
+        """The stages that are on."""
+        each = (self.detect, self.recognize, self.classify_page, self.classify_lines, self.unwarp)
+        return (stage for stage in each if stage is not None)
+
+    def with_runs(self, wrap: WrapRun) -> Stages:
+        """The same stages with `wrap(run, metadata)` in place of each model's `run`."""
+        on = {name: stage for name in self.__slots__ if (stage := getattr(self, name)) is not None}
+        return Stages(**{name: replace(stage, run=wrap(stage.run, stage.metadata)) for name, stage in on.items()})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +97,8 @@ class OCR:
     device or a provider is missing.
 
     Each stage can be called separately: `detect(image)`, `recognize(crops)`, `classify_page(image)`,
-    `classify_lines(crops)`, `unwarp(image)`; the last three are None if the stage is off.
+    `classify_lines(crops)`, `unwarp(image)`; the last three are None if the stage is off. They cannot be set:
+    `from_stages` makes a pipeline of given stages, and `with_stages` and `with_runs` make one from another.
     """
 
     def __init__(
@@ -98,31 +124,78 @@ class OCR:
         """The same pipeline on the other GPUs, which share the pages."""
 
         loaded = _load_all(names, self.options, where, threads)
-        self.shapes: dict[Task, batching.Shapes] = {
-            task: batching.shapes_for(where, metadata, masked=session.masked)
-            for task, (session, metadata) in loaded.items()
-        }
-        """The input shapes of each model."""
-
-        find, known = loaded["text_detection"]
-        self.detect: TextDetector = TextDetector(self.shapes["text_detection"].pad_pages(find, known), known)
-        self.recognize: TextRecognizer = TextRecognizer(
-            *loaded["text_recognition"], threads, self.shapes["text_recognition"]
-        )
-        page, bent, lines = (
-            loaded.get(task) for task in ("doc_orientation", "image_unwarping", "textline_orientation")
-        )
-        self.classify_page: PageClassifier | None = PageClassifier(*page) if page else None
-        self.unwarp: TextImageUnwarper | None = TextImageUnwarper(*bent) if bent else None
-        self.classify_lines: LineClassifier | None = (
-            LineClassifier(*lines, threads, self.shapes["textline_orientation"]) if lines else None
-        )
+        self._stages = _made(loaded, where, threads)
         # Loading allocates more memory than the models need afterwards.
         memory.trim_heap()
 
+    @classmethod
+    def from_stages(  # noqa: PLR0913 one for each stage
+        cls,
+        *,
+        detect: TextDetector,
+        recognize: TextRecognizer,
+        classify_page: PageClassifier | None = None,
+        classify_lines: LineClassifier | None = None,
+        unwarp: TextImageUnwarper | None = None,
+        options: OCROptions | None = None,
+        placement: Placement = CPU,
+    ) -> OCR:
+        """Make a pipeline of stages that exist; nothing is loaded.
+
+        The model of a stage is any function from a tensor to tensors: a session, a client of a remote server, a test's
+        function. Without `options`, exactly the given stages are on. On a GPU `placement`, several pages are read at a time.
+        """
+        made = cls.__new__(cls)
+        made._stages = Stages(detect, recognize, classify_page, classify_lines, unwarp)  # noqa: SLF001 its own
+        made.options = options or OCROptions(
+            use_doc_orientation_classify=classify_page is not None,
+            use_doc_unwarping=unwarp is not None,
+            use_textline_orientation=classify_lines is not None,
+        )
+        made.placement, made.others = placement, ()
+        return made
+
+    def with_stages(self, **stages: Any) -> OCR:
+        """The same pipeline with other stages, by the names of `from_stages`, on one device: `others` is empty."""
+        return self._with(replace(self._stages, **stages), ())
+
+    def with_runs(self, wrap: WrapRun) -> OCR:
+        """The same pipeline with `wrap(run, metadata)` in place of each model's `run`, on each of its devices."""
+        return self._with(self._stages.with_runs(wrap), tuple(each.with_runs(wrap) for each in self.others))
+
+    def _with(self, stages: Stages, others: tuple[OCR, ...]) -> OCR:
+        made = copy.copy(self)
+        made._stages, made.others = stages, others  # noqa: SLF001 its own
+        return made
+
+    @property
+    def detect(self) -> TextDetector:
+        """Find the text of a page."""
+        return self._stages.detect
+
+    @property
+    def recognize(self) -> TextRecognizer:
+        """Read line crops."""
+        return self._stages.recognize
+
+    @property
+    def classify_page(self) -> PageClassifier | None:
+        """Detect the orientation of a page."""
+        return self._stages.classify_page
+
+    @property
+    def classify_lines(self) -> LineClassifier | None:
+        """Detect the orientation of line crops."""
+        return self._stages.classify_lines
+
+    @property
+    def unwarp(self) -> TextImageUnwarper | None:
+        """Unwarp the photograph of a page."""
+        return self._stages.unwarp
+
     def metadata(self) -> dict[Task, ModelMetadata]:
         """Return the metadata of the loaded models."""
-        return {stage.metadata.task: stage.metadata for stage in self._stages()}
+        return {stage.metadata.task: stage.metadata for stage in self._stages}
 
     def warm_up(self) -> int:
         """Run each model once per expected input shape; return the number of runs.
@@ -134,12 +207,12 @@ class OCR:
         largest = largest_side(self.options.detection)
         runs = [
             (stage.run, shape)
-            for stage in self._stages()
-            for shape in self.shapes[stage.metadata.task].warm_up_shapes(stage.metadata, largest)
+            for stage in self._stages
+            for shape in getattr(stage, "shapes", batching.CPU_SHAPES).warm_up_shapes(stage.metadata, largest)
         ]
         for run, shape in runs:
             run(np.zeros(shape, np.float32))
-        return len(runs) + sum(each.warm_up() for each in self.others)
+        return len(runs) + sum(other.warm_up() for other in self.others)
 
     def predict(self, source: sources.Source, options: OCROptions | None = None) -> list[OCRResult]:
         """Read every page of `source` (`sources.Source` lists the possible inputs).
@@ -223,11 +296,6 @@ class OCR:
         )
         return OCRResult(detected.source, detected.page, detected.orientation, tuple(boxes), lines, options)
 
-    def _stages(self) -> Iterator[Stage]:
-        """The stages that are on."""
-        stages = (self.detect, self.recognize, self.classify_page, self.unwarp, self.classify_lines)
-        return (stage for stage in stages if stage is not None)
-
     def _upright(self, image: Image, options: OCROptions) -> tuple[Orientation | None, Image]:
         """Return the page's orientation, or None if that stage is off, and the upright page."""
         if not options.use_doc_orientation_classify or self.classify_page is None:
@@ -291,6 +359,22 @@ def _rotate_lines(
     ]
     rotated = [geometry.rotate(crop, angle) for crop, (angle, _) in zip(crops, orientations, strict=True)]
     return oriented, rotated
+
+
+def _made(loaded: Mapping[Task, tuple[Session, ModelMetadata]], placement: Placement, threads: int) -> Stages:
+    """The stages of loaded models; recognition and line orientation use up to `threads` threads."""
+    shapes = {
+        task: batching.shapes_for(placement, metadata, masked=session.masked)
+        for task, (session, metadata) in loaded.items()
+    }
+    page, lines, unwarp = (loaded.get(task) for task in ("doc_orientation", "textline_orientation", "image_unwarping"))
+    return Stages(
+        TextDetector(*loaded["text_detection"], shapes["text_detection"]),
+        TextRecognizer(*loaded["text_recognition"], threads, shapes["text_recognition"]),
+        PageClassifier(*page) if page else None,
+        LineClassifier(*lines, threads, shapes["textline_orientation"]) if lines else None,
+        TextImageUnwarper(*unwarp) if unwarp else None,
+    )
 
 
 def _load_all(

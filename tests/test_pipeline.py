@@ -27,6 +27,7 @@ from ocr_onnx.errors import (
     UnsupportedInputError,
 )
 from ocr_onnx.inputs.sources import read_pages
+from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import DetectionOptions
 from ocr_onnx.pipeline import PAGES_PER_GPU
 from ocr_onnx.runtime.provider_specs import CUDA_PROVIDER
@@ -53,13 +54,7 @@ def toy() -> OCR:
     def abc(_: Tensor) -> tuple[np.ndarray, np.ndarray]:
         return np.array([[1, 2, 0, 3]]), np.array([[0.9, 0.7, 0.1, 0.8]], np.float32)
 
-    ocr = OCR.__new__(OCR)
-    ocr.options = OFF
-    ocr.others = ()
-    ocr.placement = CPU
-    ocr.detect, ocr.recognize = TextDetector(darkness, DETECTION), TextRecognizer(abc, RECOGNITION)
-    ocr.classify_page = ocr.unwarp = ocr.classify_lines = None
-    return ocr
+    return OCR.from_stages(detect=TextDetector(darkness, DETECTION), recognize=TextRecognizer(abc, RECOGNITION))
 
 
 @pytest.fixture
@@ -96,6 +91,39 @@ def test_a_stage_that_was_not_loaded_cannot_be_asked_for(toy: OCR, bars: np.ndar
         toy.predict(bars, replace(OFF, **{stage: True}))  # type: ignore[arg-type]
 
 
+def test_a_pipeline_of_stages_has_those_stages_on(toy: OCR) -> None:
+    assert toy.options == OFF
+    assert toy.metadata() == {"text_detection": DETECTION, "text_recognition": RECOGNITION}
+    flat = TextImageUnwarper(lambda batch: (batch,), UNWARPING)
+    assert OCR.from_stages(detect=toy.detect, recognize=toy.recognize, unwarp=flat).options.use_doc_unwarping
+
+
+@pytest.mark.parametrize("stage", ["detect", "recognize", "classify_page", "classify_lines", "unwarp"])
+def test_no_stage_of_a_pipeline_can_be_set(toy: OCR, stage: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(toy, stage, toy.detect)
+
+
+def test_other_stages_make_another_pipeline(toy: OCR, bars: np.ndarray) -> None:
+    blind = toy.with_stages(detect=TextDetector(lambda batch: (batch[:, :1] * 0,), DETECTION))
+    assert len(blind.predict(bars)[0].boxes) == 0
+    assert len(toy.predict(bars)[0].boxes) == 3
+
+
+def test_every_model_of_a_pipeline_can_be_wrapped(ocr: OCR) -> None:
+    seen: set[str] = set()
+
+    def noting(run: Run, metadata: ModelMetadata) -> Run:
+        def noted(tensor: Tensor) -> tuple[Any, ...]:
+            seen.add(metadata.task)
+            return run(tensor)
+
+        return noted
+
+    assert ocr.with_runs(noting).predict(PAGES / "sign.png")[0].text == ocr.predict(PAGES / "sign.png")[0].text
+    assert seen == ocr.metadata().keys()
+
+
 def test_stages_can_be_left_out() -> None:
     ocr = OCR(OFF)
     (result,) = ocr.predict(PAGES / "sign.png")
@@ -125,10 +153,10 @@ def test_boxes_of_a_turned_page_can_be_found_on_the_input(ocr: OCR, name: str) -
 
 
 def test_a_page_is_turned_before_it_is_unwarped(toy: OCR, bars: np.ndarray) -> None:
-    toy.classify_page = PageClassifier(lambda _: (np.array([[0.0, 1.0]], np.float32),), PAGE)
-    toy.unwarp = TextImageUnwarper(lambda batch: (batch,), UNWARPING)
+    sideways = PageClassifier(lambda _: (np.array([[0.0, 1.0]], np.float32),), PAGE)
+    flat = TextImageUnwarper(lambda batch: (batch,), UNWARPING)
     options = replace(OFF, use_doc_orientation_classify=True, use_doc_unwarping=True)
-    (result,) = toy.predict(bars, options)
+    (result,) = toy.with_stages(classify_page=sideways, unwarp=flat).predict(bars, options)
     np.testing.assert_array_equal(result.page.image, geometry.rotate(bars, 90))
     found = result.json["res"]["doc_preprocessor_res"]
     assert found["model_settings"] == {"use_doc_orientation_classify": True, "use_doc_unwarping": True}
@@ -193,8 +221,8 @@ def test_the_next_page_is_decoded_while_this_one_is_read(toy: OCR, bars: np.ndar
         read.append(advanced.wait(20))
         return [Text("a", 1.0) for _ in crops]
 
-    toy.recognize = recognize  # type: ignore[assignment]
-    assert len(list(toy.predict_iter(pages()))) == 2
+    watched = toy.with_stages(recognize=recognize)
+    assert len(list(watched.predict_iter(pages()))) == 2
     assert read == [True, True]
 
 
@@ -205,7 +233,7 @@ def test_the_first_page_is_found_in_the_callers_thread_unless_a_generator_gives_
         found_in.append(threading.get_ident())
         return detect(image, options)
 
-    toy.detect = note  # type: ignore[assignment]
+    toy = toy.with_stages(detect=note)
     here = threading.get_ident()
     toy.predict([bars, (bars,), bars])
     assert found_in[0] == here
@@ -230,7 +258,7 @@ def test_the_next_pages_text_is_found_while_this_one_is_read(toy: OCR, bars: np.
         in_time.append(looked.wait(20))
         return [Text("a", 1.0) for _ in crops]
 
-    toy.detect, toy.recognize = note, recognize  # type: ignore[assignment]
+    toy = toy.with_stages(detect=note, recognize=recognize)
     assert len(toy.predict([bars, bars, bars])) == 3
     assert in_time == [True] * 3
 
@@ -258,7 +286,7 @@ def test_an_error_in_finding_text_comes_at_its_page(toy: OCR, bars: np.ndarray) 
             raise ZeroDivisionError
         return detect(image, options)
 
-    toy.detect = fail  # type: ignore[assignment]
+    toy = toy.with_stages(detect=fail)
     results = toy.predict_iter([bars, bars, narrow, bars])
     assert [len(next(results).lines) for _ in range(2)] == [3, 3]
     with pytest.raises(ZeroDivisionError):
@@ -276,14 +304,14 @@ def test_pages_before_an_unreadable_one_are_read(toy: OCR, bars: np.ndarray) -> 
 def test_where_asked_for_errors_come_in_their_place(
     toy: OCR, bars: np.ndarray, placement: Placement, tmp_path: Path
 ) -> None:
-    narrow, detect, toy.placement = bars[:, :300], toy.detect, placement
+    narrow, detect = bars[:, :300], toy.detect
 
     def refuse(image: Image, options: DetectionOptions) -> list[TextBox]:
         if image.shape == narrow.shape:
             raise ImageTooLargeError
         return detect(image, options)
 
-    toy.detect = refuse  # type: ignore[assignment]
+    toy = OCR.from_stages(detect=refuse, recognize=toy.recognize, placement=placement)  # type: ignore[arg-type]
     empty = tmp_path / "empty"
     empty.mkdir()
     source = [bars, tmp_path / "none.png", bars, (narrow, b"broken"), [empty, bars], 7, bars]
@@ -307,8 +335,9 @@ def test_other_errors_are_raised_all_the_same(toy: OCR, bars: np.ndarray, placem
         yield bars
         raise ZeroDivisionError
 
-    toy.placement = placement
-    outcomes = toy.predict_iter(broken(), return_exceptions=True)
+    outcomes = OCR.from_stages(detect=toy.detect, recognize=toy.recognize, placement=placement).predict_iter(
+        broken(), return_exceptions=True
+    )
     assert isinstance(next(outcomes), OCRResult)
     with pytest.raises(ZeroDivisionError):
         next(outcomes)
@@ -369,26 +398,29 @@ def test_pages_are_spread_over_devices_and_come_in_order(ocr: OCR) -> None:
     two = OCR(device=replace(CPU, others=(replace(CPU, reason="the second"),)))
     (second,) = two.others
     assert second.placement.reason == "the second"
-    read: dict[str, int] = {"first": 0, "second": 0}
-    for name, each in (("first", two), ("second", second)):
-        run = each.detect.run
+    read: dict[int, int] = {}
 
-        def counted(tensor: Tensor, name: str = name, run: Run = run) -> tuple[Any, ...]:
-            read[name] += 1
+    def counting(run: Run, metadata: ModelMetadata) -> Run:
+        def counted(tensor: Tensor) -> tuple[Any, ...]:
+            read[id(run)] += 1
             return run(tensor)
 
-        each.detect = replace(each.detect, run=counted)
+        if metadata.task != "text_detection":
+            return run
+        read[id(run)] = 0
+        return counted
+
     names = ["sign.png", "tilted.png", "blank.png", "sign.png", "tiny.png", "vertical.png"]
     paths = [PAGES / name for name in names]
-    found = two.predict(paths)
+    found = two.with_runs(counting).predict(paths)
     assert [Path(str(result.source.path)).name for result in found] == names
     assert [result.text for result in found] == [result.text for result in ocr.predict(paths)]
+    assert len(read) == 2
     assert min(read.values()) > 0
     assert sum(read.values()) == len(names)
 
 
 def test_on_a_gpu_pages_are_read_side_by_side_and_come_in_order(toy: OCR, bars: np.ndarray) -> None:
-    toy.placement = ON_GPU
     together, detect, taken = threading.Barrier(PAGES_PER_GPU, timeout=20), toy.detect, list[int]()
 
     def meet(image: Image, options: DetectionOptions) -> list[TextBox]:
@@ -400,7 +432,7 @@ def test_on_a_gpu_pages_are_read_side_by_side_and_come_in_order(toy: OCR, bars: 
             taken.append(cut)
             yield bars[:, : bars.shape[1] - cut]
 
-    toy.detect = meet  # type: ignore[assignment]
+    toy = OCR.from_stages(detect=meet, recognize=toy.recognize, placement=ON_GPU)  # type: ignore[arg-type]
     for number, result in enumerate(toy.predict_iter(pages())):
         assert result.source.image.shape[1] == bars.shape[1] - number
         assert len(taken) <= number + PAGES_PER_GPU + 1

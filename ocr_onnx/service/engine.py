@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -49,10 +49,10 @@ class Engine:
 
 def of(ocr: OCR, options: OCROptions) -> Engine:
     """The pipeline as an engine; on several GPUs they take the pages in turns."""
-    turns = itertools.cycle((ocr, *ocr.others))
+    turns = itertools.cycle([_bounded(each) for each in (ocr, *ocr.others)])
 
     def read(page: Page, chosen: OCROptions, check: Check) -> OCRResult:
-        return _checked(next(turns), check).read(page, chosen)
+        return next(turns).with_runs(partial(_checked, check)).read(page, chosen)
 
     def memory(image: Image, chosen: OCROptions) -> int:
         return working_memory(image, chosen, ocr.detect.metadata)
@@ -69,26 +69,19 @@ def working_memory(image: Image, options: OCROptions, detector: ModelMetadata) -
     return max(detecting, bent) + pixels * COPIES + LINES
 
 
-def _checked(ocr: OCR, check: Check) -> OCR:
-    """The same pipeline for one request: it asks before each run of a model whether to go on."""
+def _bounded(ocr: OCR) -> OCR:
+    """The pipeline on one device, with a BoundedDetector."""
+    return ocr.with_stages(detect=BoundedDetector(ocr.detect.run, ocr.detect.metadata, ocr.detect.shapes))
 
-    def asking(run: Run) -> Run:
-        def ask(tensor: Tensor) -> tuple[NDArray[Any], ...]:
-            check()
-            return run(tensor)
 
-        return ask
+def _checked(check: Check, run: Run, _: ModelMetadata) -> Run:
+    """A model that checks before each run whether the request is still wanted."""
 
-    mine = copy.copy(ocr)
-    mine.detect = BoundedDetector(asking(ocr.detect.run), ocr.detect.metadata)
-    mine.recognize = replace(ocr.recognize, run=asking(ocr.recognize.run))
-    if ocr.classify_page is not None:
-        mine.classify_page = replace(ocr.classify_page, run=asking(ocr.classify_page.run))
-    if ocr.unwarp is not None:
-        mine.unwarp = replace(ocr.unwarp, run=asking(ocr.unwarp.run))
-    if ocr.classify_lines is not None:
-        mine.classify_lines = replace(ocr.classify_lines, run=asking(ocr.classify_lines.run))
-    return mine
+    def checked(tensor: Tensor) -> tuple[NDArray[Any], ...]:
+        check()
+        return run(tensor)
+
+    return checked
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from ocr_onnx.models import zoo
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import DetectionOptions
 from ocr_onnx.runtime import memory
+from ocr_onnx.runtime.batching import CPU_SHAPES, Shapes
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.stages.geometry import CORNERS, rectangle
 from ocr_onnx.stages.normalization import normalize
@@ -81,6 +82,8 @@ class TextDetector:
 
     run: Run
     metadata: ModelMetadata
+    shapes: Shapes = CPU_SHAPES
+    """The sizes to which images are padded for the model."""
 
     def __call__(self, image: Image, options: DetectionOptions = DetectionOptions()) -> list[TextBox]:
         """Return the text boxes of `image`, in its pixels, in no particular order.
@@ -90,7 +93,7 @@ class TextDetector:
         options = with_model_defaults(options, self.metadata)
         check_memory(image, options, self.metadata)
         tensor = preprocess(image, options, self.metadata)
-        probability = self.run(tensor)[0][0, 0]
+        probability = self.shapes.pad_pages(self.run, self.metadata)(tensor)[0][0, 0]
         return find_boxes(probability, image.shape[1::-1], options)
 
 

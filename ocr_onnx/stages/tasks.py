@@ -70,7 +70,7 @@ class TaskSpec:
 
 
 def _detect_sample(run: Run, metadata: ModelMetadata, shapes: Shapes, largest: int) -> None:
-    detect, page = TextDetector(shapes.pad_pages(run, metadata), metadata), sample_page()
+    detect, page = TextDetector(run, metadata, shapes), sample_page()
     for side in sorted({min(side, largest) for side in SIDES}):
         for angle in ANGLES:
             detect(rotate(page, angle), DetectionOptions(limit_side_len=side, limit_type="max"))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,10 +106,10 @@ def over_there(repository: Path) -> Callable[[str], Run]:
 
 
 def test_the_pipeline_reads_the_same_with_its_graphs_elsewhere(ocr: OCR, repository: Path) -> None:
-    remote, mine = over_there(repository), copy.copy(ocr)
-    mine.detect = replace(ocr.detect, run=remote(ocr.detect.metadata.name))
-    mine.recognize = replace(ocr.recognize, run=remote(ocr.recognize.metadata.name))
-    pages = [engine.predict(PAGES / "sign.png")[0] for engine in (ocr, mine)]
+    remote = over_there(repository)
+    lines = OCR.from_stages(detect=ocr.detect, recognize=ocr.recognize)
+    mine = lines.with_runs(lambda _, metadata: remote(metadata.name))
+    pages = [engine.predict(PAGES / "sign.png")[0] for engine in (lines, mine)]
     assert [line.text for line in pages[0].lines] == [line.text for line in pages[1].lines]
     assert pages[0].lines
 

@@ -145,7 +145,7 @@ def test_without_bounds_in_standard_mode_lines_of_one_width_share_a_batch() -> N
 def test_after_the_warm_up_no_new_shape_comes() -> None:
     random = np.random.default_rng(7)
     seen: set[tuple[int, ...]] = set()
-    detect = TextDetector(PADDED_SHAPES.pad_pages(recording(seen, nothing), DETECTION), DETECTION)
+    detect = TextDetector(recording(seen, nothing), DETECTION, PADDED_SHAPES)
     for height, width in random.integers(1, 2000, (200, 2)):
         assert detect(np.zeros((height, width, 3), np.uint8), HIGH.detection) == []
     assert len(seen) > 20
@@ -291,8 +291,10 @@ def test_warming_up_runs_every_shape_once() -> None:
     ocr = OCR(OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False))
     seen: set[tuple[int, ...]] = set()
     few = forced(ocr, replace(PADDED_SHAPES, widths=(80, 320), sizes=(1, 2), sides=(320, 416)))
-    few.recognize = replace(few.recognize, run=recording(seen, blanks))
-    few.detect = replace(few.detect, run=recording(seen, nothing))
+    few = few.with_stages(
+        recognize=replace(few.recognize, run=recording(seen, blanks)),
+        detect=replace(few.detect, run=recording(seen, nothing)),
+    )
     assert few.warm_up() == 8 == len(seen)
 
 

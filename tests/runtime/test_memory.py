@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import subprocess
 import sys
@@ -144,8 +143,7 @@ def test_loading_gives_back_what_it_leaves(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_boxes_that_take_more_than_the_limit_are_not_cut_out(monkeypatch: pytest.MonkeyPatch, ocr: OCR) -> None:
     whole = TextBox(np.array([[0, 0], [1000, 0], [1000, 1000], [0, 1000]], np.int32), 0.9)
-    crowded = copy.copy(ocr)
-    monkeypatch.setattr(crowded, "detect", lambda *_: [whole] * 200)
+    crowded = ocr.with_stages(detect=lambda *_: [whole] * 200)
     monkeypatch.setattr(memory, "remaining", lambda: 500 * 2**20)
     with pytest.raises(NotEnoughMemoryError, match="cropping 200 boxes would take about 572 MB"):
         crowded.predict(np.zeros((1000, 1000, 3), np.uint8))

@@ -150,7 +150,7 @@ def test_without_an_engine_cuda_runs_the_model_and_the_log_names_the_command(
         "it: ocr-onnx build --provider TensorrtExecutionProvider --mode high-performance"
     )
     assert not tensorrt_module.engines_folder().exists()
-    assert ocr.shapes == {"text_detection": MASKED_SHAPES, "text_recognition": MASKED_SHAPES}
+    assert ocr.detect.shapes == ocr.recognize.shapes == MASKED_SHAPES
 
 
 def test_where_it_is_allowed_a_missing_engine_is_built_and_then_found(machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from served import SIGN, Running, base64_of, read, running, wait_for
 from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
 from ocr_onnx.errors import ImageTooLargeError
 from ocr_onnx.inputs.sources import read_pages
+from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime.providers import CPU
 from ocr_onnx.service import engine, logs
 from ocr_onnx.service.inference import options_of
@@ -369,15 +371,20 @@ def test_several_gpus_take_the_pages_in_turns() -> None:
         device=replace(CPU, others=(CPU,)),
     )
     seen: list[int] = []
-    for number, each in enumerate((two, *two.others)):
-        run = each.detect.run
+    devices = itertools.count()
 
-        def noted(tensor: Tensor, number: int = number, run: Run = run) -> tuple[Any, ...]:
+    def noting(run: Run, metadata: ModelMetadata) -> Run:
+        if metadata.task != "text_detection":
+            return run
+        number = next(devices)
+
+        def noted(tensor: Tensor) -> tuple[Any, ...]:
             seen.append(number)
             return run(tensor)
 
-        each.detect = replace(each.detect, run=noted)
-    reading = engine.of(two, two.options)
+        return noted
+
+    reading = engine.of(two.with_runs(noting), two.options)
     (page,) = pages()
     texts = [reading.read(page, two.options, lambda: None).text for _ in range(4)]
     assert seen == [0, 1, 0, 1]

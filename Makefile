@@ -27,7 +27,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram site typed picture page-picture lock lock-image golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -122,6 +122,9 @@ readme: .venv/developed  ## Write the table of models in README.md.
 
 diagram: .venv/developed  ## Draw the imports of the packages in docs/architecture.md.
 	$(BIN)/python -m benchmarks.diagram
+
+options-tables: .venv/developed  ## Write the tables of options in docs/options.md and docs/serving.md.
+	$(BIN)/python -m benchmarks.option_tables
 
 # The documents keep their places, so that links between them are the same in the repository and on the site.
 site: .venv-docs/installed  ## Build the documentation site in build/site/html; a broken link is an error.

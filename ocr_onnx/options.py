@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ocr_onnx.errors import OptionError
 
-Kind: TypeAlias = Literal["boolean", "integer", "number", "text", "shape"]
+Kind: TypeAlias = Literal["boolean", "integer", "number", "text", "shape", "path"]
 
 Shape: TypeAlias = tuple[int, int, int]
 """(3, height, width) in pixels."""
@@ -52,12 +52,21 @@ class Declaration:
     """Whether an HTTP request may set it."""
     request_maximum: float = math.inf
     """The largest value in an HTTP request, if that is less than `maximum`."""
+    multiple: bool = False
+    """Whether the value is a tuple; the option of the command line is repeated."""
+    beyond: str = ""
+    """What happens above a limit of the service, such as an HTTP status; empty if the option is no such limit."""
 
     def check(self, label: str, value: object) -> None:
         """Raise OptionError unless `value` has the right type and range; `label` is its name in the message."""
         if value is None and self.optional:
             return
-        if self.kind in {"integer", "number"}:
+        if self.multiple:
+            if not isinstance(value, tuple | list):
+                raise OptionError(f"{label} is {value!r}: it must be a tuple")
+            for each in value:
+                replace(self, multiple=False).check(label, each)
+        elif self.kind in {"integer", "number"}:
             check_number(label, value, self.minimum, self.maximum, whole=self.kind == "integer")
         elif self.kind == "shape":
             check_shape(label, value)
@@ -65,8 +74,14 @@ class Declaration:
             raise OptionError(f"{label} is {value!r}: it must be True or False")
         elif self.choices and value not in self.choices:
             raise OptionError(f"{label} is {value!r}: it must be {' or '.join(map(repr, self.choices))}")
-        elif self.kind == "text" and not isinstance(value, str):
-            raise OptionError(f"{label} must be a string{', or None' if self.optional else ''}")
+        elif self.kind in {"text", "path"} and not isinstance(value, str if self.kind == "text" else Path):
+            what = "a string" if self.kind == "text" else "a Path"
+            raise OptionError(f"{label} must be {what}{', or None' if self.optional else ''}")
+
+
+def shown(value: object) -> str:
+    """A default or limit as the help and the tables show it: 2.0 as 2."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def option(kind: Kind, name: str, help: str, *, default: Any, secret: bool = False, **further: Any) -> Any:  # noqa: A002
@@ -75,18 +90,27 @@ def option(kind: Kind, name: str, help: str, *, default: Any, secret: bool = Fal
     return field(default=default, repr=not secret, metadata={"declaration": declared})
 
 
+def option_of(record: type, name: str, *, default: Any, **changes: Any) -> Any:
+    """A dataclass field with the declaration of another record's field, except for `changes`, and a default of its own."""
+    declared = {each.name: inner for each, inner in declared_fields(record)}[name]
+    return field(default=default, metadata={"declaration": replace(declared, **changes)})
+
+
 def declaration(of: Field[Any]) -> Declaration | None:
     """The declaration of a dataclass field; None if it has none."""
     found: Declaration | None = of.metadata.get("declaration")
     return found
 
 
+def declared_fields(record: Any) -> Iterator[tuple[Field[Any], Declaration]]:
+    """The fields of a dataclass that have a declaration, each with it."""
+    return ((each, declared) for each in fields(record) if (declared := declaration(each)) is not None)
+
+
 def check(record: Any) -> None:
     """Raise OptionError if an option of a dataclass instance has a wrong type or is out of range."""
-    for each in fields(record):
-        declared = declaration(each)
-        if declared is not None:
-            declared.check(each.name, getattr(record, each.name))
+    for each, declared in declared_fields(record):
+        declared.check(each.name, getattr(record, each.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,10 +469,8 @@ def places() -> Iterator[Place]:
         if declared is not None:
             yield Place("", outer.name, outer.default, declared)
             continue
-        for inner in fields(getattr(defaults, outer.name)):
-            declared = declaration(inner)
-            if declared is not None:
-                yield Place(outer.name, inner.name, inner.default, declared)
+        for inner, declaration_of_inner in declared_fields(getattr(defaults, outer.name)):
+            yield Place(outer.name, inner.name, inner.default, declaration_of_inner)
 
 
 def changed(options: OCROptions, values: Mapping[str, Any]) -> OCROptions:

@@ -29,7 +29,9 @@ LAYERS = (
 )
 """Packages and top-level modules, lowest first: each imports only from its own layer and from those before it."""
 
-HEAVY = {"cv2", "numpy", "onnxruntime", "PIL", "pypdfium2", "onnx", "paddle", "yaml", "platformdirs"}
+HEAVY = {"cv2", "numpy", "onnxruntime", "PIL", "pypdfium2", "onnx", "paddle", "yaml", "platformdirs"} | {
+    *("fastapi", "pydantic", "starlette", "uvicorn", "prometheus_client", "ssl"),
+}
 
 
 def upward(imports: Imports) -> list[str]:

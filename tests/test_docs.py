@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
@@ -16,12 +17,14 @@ from click.testing import CliRunner
 from conftest import PAGES
 
 import ocr_onnx
-from benchmarks import readme
+from benchmarks import option_tables, readme
 from ocr_onnx import PaddleOCR
 from ocr_onnx.cli.main import main
 from ocr_onnx.cli.run import run
+from ocr_onnx.cli.serve import serve
 from ocr_onnx.models import zoo
 from ocr_onnx.paddle import parameters as parameters_module
+from ocr_onnx.service.settings import Settings
 
 ROOT = readme.README.parent
 DOCS = ROOT / "docs"
@@ -35,6 +38,18 @@ COMMANDS = {
     for command in re.findall(r"(?:^    |`)ocr-onnx ((?:models )?[a-z][a-z-]*)", page.read_text("utf-8"), re.MULTILINE)
 }
 PARAPHRASES = "on their heads|as it comes|could not be had|cannot be had|to be had|what there is"
+
+
+@pytest.mark.parametrize("name", ["options.md", "serving.md"])
+def test_the_tables_of_options_are_up_to_date(name: str) -> None:
+    text = (DOCS / name).read_text("utf-8")
+    assert option_tables.updated(name, text) == text, "make options-tables"
+
+
+def test_every_setting_of_the_service_is_an_option_of_the_command() -> None:
+    known = {str(parameter.name) for parameter in serve.params}
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    assert fields - known == {"max_output_size"}, "which a pipeline file sets"
 
 
 def test_the_table_of_models_is_up_to_date() -> None:
@@ -108,7 +123,9 @@ def test_the_workflows_call_make_targets_that_exist() -> None:
     assert set(re.findall(r"run: make ([a-z-]+)", release)) == {"check-wheel"}
 
 
-@pytest.mark.parametrize("page", [readme.README, DOCS / "usage.md", DOCS / "models.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page", [readme.README, DOCS / "usage.md", DOCS / "models.md", DOCS / "options.md"], ids=lambda p: p.name
+)
 def test_the_python_of_a_document_compiles_and_imports_existing_names(page: Path) -> None:
     for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
         compile(block, page.name, "exec")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ocr_onnx.options import PRESETS, Models, Place, places
+from ocr_onnx.options import PRESETS, Declaration, Models, Place, places, shown
 from ocr_onnx.paddle.parameters import DEPRECATED, WITHOUT_EFFECT
 
 NAME_WIDTH = 34
@@ -35,9 +35,19 @@ TITLES = {
 }
 """The section of the help for the options in each field of OCROptions."""
 
-TYPES: dict[str, Any] = {"boolean": bool, "integer": int, "number": float, "text": str, "shape": int}
+TYPES: dict[str, Any] = {
+    "boolean": bool,
+    "integer": int,
+    "number": float,
+    "text": str,
+    "shape": int,
+    "path": click.Path(dir_okay=False, path_type=Path),
+}
 
 CLICK_ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "allow_host": {"metavar": "NAME"},
+    "allow_url": {"metavar": "HOST"},
+    "max_memory": {"metavar": "MEGABYTES"},
     "pdf_pages": {"metavar": "PAGES"},
     "pdf_password": {"envvar": "OCR_ONNX_PDF_PASSWORD"},
 }
@@ -92,18 +102,22 @@ class PipelineCommand(click.Command):
 
 
 def setting_of(place: Place) -> Setting:
+    """Return the command-line option for an option of OCROptions."""
+    return setting_of_declaration(place.declaration, place.default, TITLES[place.group])
+
+
+def setting_of_declaration(declared: Declaration, default: Any, group: str) -> Setting:
     """Return the command-line option for a declared option."""
-    declared = place.declaration
-    attributes: dict[str, Any] = {"type": TYPES[declared.kind]}
+    attributes: dict[str, Any] = {"type": TYPES[declared.kind], "multiple": declared.multiple}
     if declared.choices:
         attributes["type"] = click.Choice(declared.choices)
     if declared.kind == "shape":
         attributes |= {"nargs": 3, "metavar": "3 HEIGHT WIDTH"}
-    default = "" if place.default is None else f" Default: {place.default}."
+    default_text = "" if default is None or declared.multiple else f" Default: {shown(default)}."
     return Setting(
         declared.name,
-        group=TITLES[place.group],
-        help=declared.help + default,
+        group=group,
+        help=declared.help + default_text,
         **attributes,
         **CLICK_ATTRIBUTES.get(declared.name, {}),
     )
@@ -189,9 +203,9 @@ def _machine() -> Iterator[Setting]:
 
 def _hidden() -> Iterator[Setting]:
     """Yield PaddleOCR's deprecated names, and its parameters that have no effect here; the help omits them."""
-    shown = {setting.name: setting for setting in map(setting_of, places())}
+    settings = {setting.name: setting for setting in map(setting_of, places())}
     for old, new in DEPRECATED.items():
-        yield Setting(old, group="", type=shown[new].type if new in shown else None, hidden=True)
+        yield Setting(old, group="", type=settings[new].type if new in settings else None, hidden=True)
     for name, (usual, _) in WITHOUT_EFFECT.items():
         if usual is not None:
             yield Setting(name, group="", type=type(usual), hidden=True)

@@ -112,7 +112,7 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
     metrics = Metrics()
     work = Work(settings, metrics)
     known = () if settings.api_key_file is None else keys.load(settings.api_key_file)
-    limits = DecodeLimits(max_pages=settings.max_pages, max_pixels=settings.max_pixels)
+    limits = DecodeLimits(max_pages=settings.max_pages or None, max_pixels=settings.max_pixels)
     decoder = Decoder(limits, settings.slots)
     total = default_budget(settings.workers) if settings.max_memory is None else round(settings.max_memory * MEGABYTE)
     inference = Inference(settings, engine, metrics, decoder.pages, Budget(total))

@@ -1,4 +1,8 @@
-"""What the service is set to: where it listens, how much it takes, what one request may ask."""
+"""The settings of the service, each declared once: its default, range and help.
+
+The options of `ocr-onnx serve` and the tables in docs/serving.md are generated from these declarations. This module loads
+none of the service's packages, since the command line imports it.
+"""
 
 from __future__ import annotations
 
@@ -6,130 +10,242 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocr_onnx.errors import OptionError
-from ocr_onnx.options import MAX_PIXELS, MAX_SIDE, check_number
+from ocr_onnx.options import MAX_SIDE, InputOptions, check, check_number, option, option_of
 from ocr_onnx.runtime.threads import cpu_count
-from ocr_onnx.service.fetching import FetchPolicy
+
+if TYPE_CHECKING:
+    from ocr_onnx.service.fetching import FetchPolicy
 
 MEGABYTE = 2**20
 
-LEAST_MEMORY = 128
+MIN_PAGE_MEMORY = 128
 """Megabytes; the smallest page needs about half."""
 
+MAX_COUNT = 1_000_000
+"""The largest number of connections, requests or pages."""
+
+SECONDS_OF_A_DAY = 86_400
+
 HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
-"""A name of allow_host; names in other letters in their ASCII form (xn--)."""
+"""A name of allow_host; internationalized names in their ASCII form (xn--)."""
+
+
+def _seconds(name: str, help: str, *, default: float, beyond: str) -> Any:  # noqa: A002
+    return option("number", name, help, default=default, minimum=0.05, maximum=SECONDS_OF_A_DAY, beyond=beyond)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The service's settings. Raises OptionError for a value outside its range."""
+    """The settings of the service. Raises OptionError for a value out of range.
 
-    host: str = "127.0.0.1"
-    port: int = 8080
-    """0: any that is free."""
-    workers: int = 1
-    """Processes, each with an engine of its own."""
-    threads: int | None = None
-    """Requests that one process works on at a time; None: one more than its cores."""
-    queue_size: int = 64
-    """Requests that may wait in one process for those; the next is answered with 503."""
-    deadline: float = 120.0
-    """Seconds from a request's arrival to its answer."""
-    transfer_timeout: float = 60.0
-    """Seconds within which a request's body must have come; seconds for which an answer may wait, in all, to be taken."""
-    header_timeout: float = 10.0
-    """Seconds within which a request's header must have come."""
-    max_connections: int = 500
-    """Connections that one process holds; the next one replaces the oldest that waits for its client."""
-    max_connections_per_address: int = 100
-    """Of those, from one client address, or one IPv6 network (/64); 0: no limit, as behind a reverse proxy."""
-    max_per_client: int | None = None
-    """Requests that one client (its API key, else its address) may have in one process at a time; the next gets 429."""
-    max_body_megabytes: float = 64.0
-    """Of one request's body, in units of 2**20 bytes."""
-    max_waiting_megabytes: float = 512.0
-    """Of all bodies, files and unsent answers in one process together."""
-    max_megapixels: float = 50.0
-    """Of one page; PDF pages are rendered smaller instead."""
-    max_memory: float | None = None
-    """Of all pages that one process reads at a time, in units of 2**20 bytes; None: budget.SHARE of what is left at the start.
-
-    A page waits until the others leave enough; one that needs more by itself is refused.
+    `max_megapixels` is lower than the library's default because clients of the service are not trusted.
     """
-    max_pages: int | None = 10
-    """The first pages of a document that are read; None: all."""
-    max_lines: int = 1000
-    """The most regions that detection looks at on one page."""
-    max_side: int = MAX_SIDE
-    """The longest side of a page that detection is given, in pixels."""
-    pdf_scale: float = 2.0
-    """PDF pages are rendered at this times 72 dots an inch."""
-    visualize: bool = True
-    """Send pictures where a request does not say."""
+
+    host: str = option(
+        "text",
+        "host",
+        "Address to listen on. An address that other machines can reach, such as 0.0.0.0, needs api_key_file or no_keys.",
+        default="127.0.0.1",
+    )
+    port: int = option(
+        "integer", "port", "Port to listen on. 0: any free port.", default=8080, minimum=0, maximum=65_535
+    )
+    workers: int = option(
+        "integer",
+        "workers",
+        "Number of processes. Each loads the models; they share the CPU cores.",
+        default=1,
+        minimum=1,
+        maximum=256,
+    )
+    api_key_file: Path | None = option(
+        "path",
+        "api_key_file",
+        "File with one API key per line. Requests then need a key. If not given, requests need no key.",
+        default=None,
+    )
+    no_keys: bool = option(
+        "boolean",
+        "no_keys",
+        "Accept requests from other machines without a key: everyone who can reach the port can use the service.",
+        default=False,
+    )
+    allow_host: tuple[str, ...] = option(
+        "text",
+        "allow_host",
+        "Host name that requests without a key may use (ocr.example.com, *.example.com), besides localhost and IP "
+        "addresses; may be repeated.",
+        default=(),
+        multiple=True,
+    )
+    allow_url: tuple[str, ...] = option(
+        "text",
+        "allow_url",
+        "Host from which the service may download files (example.com, *.example.com, host:8000); may be repeated. If not "
+        "given, URLs are refused.",
+        default=(),
+        multiple=True,
+    )
+    allow_private: bool = option(
+        "boolean", "allow_private", "Allow hosts of allow_url in private networks.", default=False
+    )
+    visualize: bool = option("boolean", "visualize", "Return images unless the request says otherwise.", default=True)
+    page: bool = option("boolean", "page", "Serve the web page at /.", default=True)
+    pdf_scale: float = option_of(InputOptions, "pdf_scale", default=InputOptions().pdf_scale)
+    threads: int | None = option(
+        "integer",
+        "threads",
+        "Requests that one process handles at a time. If not given, the number of CPU cores + 1.",
+        default=None,
+        minimum=1,
+        maximum=MAX_COUNT,
+        beyond="waits",
+    )
+    queue_size: int = option(
+        "integer",
+        "queue_size",
+        "Requests that may wait in one process.",
+        default=64,
+        minimum=0,
+        maximum=100_000,
+        beyond="503",
+    )
+    deadline: float = _seconds(
+        "deadline",
+        "Seconds from the request to its response.",
+        default=120.0,
+        beyond="504; 503 if processing had not started",
+    )
+    transfer_timeout: float = _seconds(
+        "transfer_timeout",
+        "Seconds for receiving a request body. Also the total time that sending a response may wait for the client.",
+        default=60.0,
+        beyond="408; a response is aborted",
+    )
+    header_timeout: float = _seconds(
+        "header_timeout",
+        "Seconds for receiving a request header.",
+        default=10.0,
+        beyond="closes the connection",
+    )
+    max_connections: int = option(
+        "integer",
+        "max_connections",
+        "Connections of one process.",
+        default=500,
+        minimum=1,
+        maximum=MAX_COUNT,
+        beyond="replaces the oldest connection without a complete request; if there is none, closes the new one",
+    )
+    max_connections_per_address: int = option(
+        "integer",
+        "max_connections_per_address",
+        "Connections of one process from one IPv4 address or IPv6 /64 network. 0: no limit, for use behind a reverse proxy.",
+        default=100,
+        minimum=0,
+        maximum=MAX_COUNT,
+        beyond="as for max_connections, among the connections of that address",
+    )
+    max_per_client: int | None = option(
+        "integer",
+        "max_per_client",
+        "Requests that one client (its API key, else its address) may have in one process at a time. If not given, no limit.",
+        default=None,
+        minimum=1,
+        maximum=MAX_COUNT,
+        beyond="429",
+    )
+    max_body_megabytes: float = option(
+        "number",
+        "max_body_megabytes",
+        "Size of one request body, in units of 2**20 bytes.",
+        default=64.0,
+        minimum=0.001,
+        maximum=2047,
+        beyond="413",
+    )
+    max_waiting_megabytes: float = option(
+        "number",
+        "max_waiting_megabytes",
+        "Total size of the bodies, files and unsent responses in one process, in units of 2**20 bytes.",
+        default=512.0,
+        minimum=0.001,
+        maximum=MAX_COUNT,
+        beyond="503; 422 if one response alone exceeds it",
+    )
+    max_memory: float | None = option(
+        "number",
+        "max_memory",
+        "Memory for the pages that one process reads at a time, in units of 2**20 bytes. If not given, 80 % of the memory "
+        "that the container or machine has left at startup, divided by workers.",
+        default=None,
+        minimum=MIN_PAGE_MEMORY,
+        maximum=2**30,
+        beyond="waits; 503 at the deadline; 422 if one page alone exceeds it",
+    )
+    max_megapixels: float = option_of(
+        InputOptions, "max_megapixels", default=50.0, beyond="422; PDF pages are rendered smaller"
+    )
+    max_pages: int = option(
+        "integer",
+        "max_pages",
+        "Pages to read of a document. 0: all.",
+        default=10,
+        minimum=0,
+        maximum=MAX_COUNT,
+        beyond="further pages are not read",
+    )
+    max_lines: int = option(
+        "integer",
+        "max_lines",
+        "Text regions to consider on one page.",
+        default=1000,
+        minimum=1,
+        maximum=100_000,
+        beyond="further regions are not read",
+    )
+    max_side: int = option(
+        "integer",
+        "max_side",
+        "Longest side of a page for detection, in pixels.",
+        default=MAX_SIDE,
+        minimum=32,
+        maximum=MAX_SIDE,
+        beyond="the page is reduced",
+    )
     max_output_size: tuple[int, int] = (2000, 2000)
-    """Pictures sent are reduced to this (height, width)."""
-    allow_url: tuple[str, ...] = ()
-    """Hosts from which `file` may be fetched, as fetching.FetchPolicy has them. None: no address is fetched."""
-    allow_private: bool = False
-    """Those hosts may be in private networks."""
-    api_key_file: Path | None = None
-    """A key a line. None: requests need no key."""
-    no_keys: bool = False
-    """Let other machines connect although requests need no key."""
-    allow_host: tuple[str, ...] = ()
-    """Names (ocr.example.com, *.example.com) that the Host header may have besides localhost, if requests need no key."""
-    page: bool = True
-    """Serve the page at /."""
+    """(height, width) to which returned images are reduced; `max_output_img_size` of a pipeline file."""
 
     def __post_init__(self) -> None:
-        check_number("port", self.port, 0, 65_535, whole=True)
-        check_number("workers", self.workers, 1, 256, whole=True)
-        check_number("queue_size", self.queue_size, 0, 100_000, whole=True)
-        for name in ("deadline", "transfer_timeout", "header_timeout"):
-            check_number(name, getattr(self, name), 0.05, 86_400)
-        check_number("max_connections", self.max_connections, 1, 1_000_000, whole=True)
-        check_number("max_connections_per_address", self.max_connections_per_address, 0, 1_000_000, whole=True)
-        check_number("max_body_megabytes", self.max_body_megabytes, 0.001, 2047)
-        check_number("max_waiting_megabytes", self.max_waiting_megabytes, self.max_body_megabytes, 1_000_000)
-        check_number("max_megapixels", self.max_megapixels, 1e-6, MAX_PIXELS / 1e6)
-        if self.max_memory is not None:
-            check_number("max_memory", self.max_memory, LEAST_MEMORY, 2**30)
-        check_number("max_lines", self.max_lines, 1, 100_000, whole=True)
-        check_number("max_side", self.max_side, 32, MAX_SIDE, whole=True)
-        for name in ("threads", "max_per_client", "max_pages"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), 1, 1_000_000, whole=True)
-        self._check_kinds()
-        self._check_keys()
-
-    def _check_kinds(self) -> None:
+        check(self)
+        check_number("max_waiting_megabytes", self.max_waiting_megabytes, self.max_body_megabytes)
         _ = self.fetch_policy
         if not isinstance(self.max_output_size, tuple | list) or len(self.max_output_size) != 2:
             raise OptionError(f"max_output_size is {self.max_output_size!r}: it must be (height, width)")
         for side in self.max_output_size:
             check_number("max_output_size", side, 1, 65_500, whole=True)
-        if not isinstance(self.visualize, bool):
-            raise OptionError(f"visualize is {self.visualize!r}: it must be True or False")
+        self._check_access()
 
-    def _check_keys(self) -> None:
+    def _check_access(self) -> None:
         for name in self.allow_host:
             if not HOST_NAME.fullmatch(name):
                 raise OptionError(
                     f"allow_host has {name!r}: give a name without scheme and port, such as ocr.example.com or *.example.com"
                 )
         if self.no_keys and self.api_key_file is not None:
-            raise OptionError("api_key_file and no_keys are both given: leave out one of them")
+            raise OptionError("api_key_file and no_keys are both given: remove one of them")
         if not (self.local or self.no_keys or self.api_key_file):
             raise OptionError(
                 f"host is {self.host!r}, which other machines can reach, and requests need no API key: give --api-key-file "
-                "FILE with a key a line, or --no-keys if everyone who can reach the port may use the service"
+                "FILE with one key per line, or --no-keys if everyone who can reach the port may use the service"
             )
 
     @property
     def local(self) -> bool:
-        """Whether this machine alone can connect."""
+        """Whether only this machine can connect."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
@@ -137,46 +253,50 @@ class Settings:
 
     @property
     def max_body(self) -> int:
-        """Of one request, in bytes."""
+        """`max_body_megabytes` in bytes."""
         return round(self.max_body_megabytes * MEGABYTE)
 
     @property
     def max_waiting(self) -> int:
-        """Of all bodies, files and unsent answers together, in bytes."""
+        """`max_waiting_megabytes` in bytes."""
         return round(self.max_waiting_megabytes * MEGABYTE)
 
     @property
     def max_pixels(self) -> int:
-        """Of one page."""
+        """`max_megapixels` in pixels."""
         return round(self.max_megapixels * 1e6)
 
     @property
     def fetch_policy(self) -> FetchPolicy:
-        """Which addresses are fetched."""
+        """The hosts from which files are downloaded, and the limits of a download."""
+        from ocr_onnx.service.fetching import FetchPolicy
+
         return FetchPolicy(self.allow_url, self.max_body, self.transfer_timeout, private=self.allow_private)
 
     @property
     def slots(self) -> int:
-        """Requests that one process works on at a time."""
+        """Requests that one process handles at a time."""
         return cpu_count() + 1 if self.threads is None else self.threads
 
 
-def of_serving_block(block: object) -> dict[str, Any]:
-    """What a pipeline file's `Serving` says, as fields of Settings. Raises OptionError where it is no such block.
+def from_serving_block(block: object) -> dict[str, Any]:
+    """The fields of Settings in the `Serving` block of a pipeline file. Raises OptionError if it is no mapping.
 
-    `visualize`, and of `extra` `max_num_input_imgs` (null: no limit) and `max_output_img_size`; pictures are sent in the
-    answer, so where to store them has no meaning here.
+    Reads `visualize`, and of `extra` `max_num_input_imgs` (null: no limit) and `max_output_img_size`. Images are returned in
+    the response, so the block's storage settings have no effect.
     """
     if block is None:
         return {}
     extra = block.get("extra") or {} if isinstance(block, dict) else None
     if not isinstance(block, dict) or not isinstance(extra, dict):
-        raise OptionError("Serving of the pipeline file is no mapping: it has visualize, and extra with its limits")
+        raise OptionError(
+            "Serving of the pipeline file is not a mapping: write visualize, and extra with its limits, below it"
+        )
     found: dict[str, Any] = {}
     if block.get("visualize") is not None:
         found["visualize"] = block["visualize"]
     if "max_num_input_imgs" in extra:
-        found["max_pages"] = extra["max_num_input_imgs"]
+        found["max_pages"] = extra["max_num_input_imgs"] or 0
     size = extra.get("max_output_img_size")
     if size is not None:
         found["max_output_size"] = tuple(size) if isinstance(size, list) else size

@@ -17,7 +17,7 @@ from ocr_onnx import OCRResult
 from ocr_onnx.cli.main import main
 from ocr_onnx.errors import InputNotFoundError, ModelError, NotEnoughMemoryError, OptionError, StageNotLoadedError
 from ocr_onnx.service import keys, logs
-from ocr_onnx.service.settings import Settings, of_serving_block
+from ocr_onnx.service.settings import Settings, from_serving_block
 
 KEY, OTHER = "first-key-of-tests", "second-key-of-tests"
 
@@ -202,13 +202,13 @@ def test_of_a_bug_the_log_has_the_place_and_not_the_text(lines: io.StringIO) -> 
 
 def test_the_serving_block_of_a_pipeline_file_is_honored() -> None:
     extra = {"max_num_input_imgs": None, "max_output_img_size": [300, 400], "file_storage": None, "url_expires_in": -1}
-    found = of_serving_block({"visualize": False, "return_urls": None, "extra": extra})
-    assert found == {"visualize": False, "max_pages": None, "max_output_size": (300, 400)}
-    assert Settings(**found).max_pages is None
-    assert of_serving_block(None) == of_serving_block({}) == of_serving_block({"extra": None}) == {}
+    found = from_serving_block({"visualize": False, "return_urls": None, "extra": extra})
+    assert found == {"visualize": False, "max_pages": 0, "max_output_size": (300, 400)}
+    assert Settings(**found).max_pages == 0
+    assert from_serving_block(None) == from_serving_block({}) == from_serving_block({"extra": None}) == {}
     for wrong in (3, {"extra": 4}):
         with pytest.raises(OptionError, match="Serving"):
-            of_serving_block(wrong)
+            from_serving_block(wrong)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_the_serving_block_of_a_pipeline_file_is_honored() -> None:
         {"threads": 0},
         {"deadline": 0},
         {"deadline": float("nan")},
-        {"max_pages": 0},
+        {"max_pages": -1},
         {"max_side": 5000},
         {"max_body_megabytes": 3000},
         {"max_waiting_megabytes": 1},

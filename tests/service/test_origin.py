@@ -36,7 +36,7 @@ def test_this_machine_alone_needs_no_keys(host: str) -> None:
 
 
 def test_keys_and_no_keys_together_are_refused() -> None:
-    with pytest.raises(OptionError, match="leave out one"):
+    with pytest.raises(OptionError, match="remove one"):
         Settings(no_keys=True, api_key_file=Path("keys.txt"))
 
 

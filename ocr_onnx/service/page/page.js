@@ -1,4 +1,4 @@
-// The page: takes a file, has it read, shows what comes.
+// The page: sends a file to the server and shows the result of each page.
 
 import { ServiceError, ask, jpeg } from "./wire.js";
 import { load, rightPanel, turned, turnedSize } from "./pictures.js";
@@ -8,7 +8,7 @@ import * as take from "./take.js";
 const KEY = "ocr-onnx-key";
 const $ = (id) => document.getElementById(id);
 
-/** The file, what was read of it, and what ends the reading. */
+/** The file, its pages, and the AbortController of the request. */
 const state = { file: null, views: [], last: {}, reading: null };
 
 const pages = () => state.views.map((view) => view.page);
@@ -22,7 +22,7 @@ function begin(file) {
   read();
 }
 
-/** Read the file, and show page after page. */
+/** Send the file, and show each page when it arrives. */
 async function read() {
   if (!$("ask").reportValidity()) return;
   state.reading?.abort();
@@ -48,7 +48,7 @@ async function read() {
   }
 }
 
-/** `own`: the browser's picture is the one to show, and the server need send none. */
+/** `own`: show the browser's image, so that the server need not send one. */
 async function readWith(local, own, signal) {
   const sent = { ...fields(), visualize: String(!own) };
   for await (const answer of ask(state.file, sent, sessionStorage.getItem(KEY), signal)) {
@@ -67,7 +67,7 @@ async function readWith(local, own, signal) {
   return undefined;
 }
 
-/** Once more, with the server's pictures: the browser's is not what was read. */
+/** Repeat the request with the server's images, because the browser's image differs from the page that was read. */
 function retry(signal) {
   clear();
   return readWith(null, false, signal);
@@ -75,7 +75,7 @@ function retry(signal) {
 
 const sameSize = (image, info) => image.naturalWidth === info.width && image.naturalHeight === info.height;
 
-/** What was read and the picture it was read on; null where the server has that and was not asked for it. */
+/** The result of a page with its image; null if the image must be requested from the server. */
 async function pageOf({ prunedResult: found, inputImage, docPreprocessingImage }, local) {
   const { angle = 0, model_settings: settings } = found.doc_preprocessor_res ?? {};
   const turn = Math.max(angle, 0);
@@ -92,7 +92,7 @@ async function pageOf({ prunedResult: found, inputImage, docPreprocessingImage }
     blob = await turned(image, turn);
     image = await load(blob);
   }
-  const notes = [turn ? `turned by ${turn} degrees counter-clockwise` : "", flattened ? "flattened" : ""];
+  const notes = [turn ? `rotated by ${turn}° counterclockwise` : "", flattened ? "unwarped" : ""];
   const note = notes.filter(Boolean).join(", ");
   return { number: state.views.length + 1, found, lines: linesOf(found), image, jpeg: blob, turn, width, height, note };
 }
@@ -104,7 +104,7 @@ function add(page) {
   $("pages").append(view.section);
 }
 
-/** Coordinates are the full picture's, and the server's pictures may have been made smaller. */
+/** Coordinates refer to the original image; the server's images may be smaller. */
 function resize(info) {
   state.views.forEach((view, at) => {
     const { width, height } = info.pages?.[at] ?? info;
@@ -140,7 +140,7 @@ function failed(error) {
   }
 }
 
-/** The options that were set, by their names on the wire. */
+/** The options that are set, by the names of request fields. */
 function fields() {
   return Object.fromEntries([...new FormData($("ask"))].filter(([, value]) => value !== ""));
 }
@@ -152,9 +152,9 @@ async function copy() {
   const text = take.text(pages());
   try {
     await navigator.clipboard.writeText(text);
-    say("The text is in the clipboard");
+    say("Text copied to the clipboard");
   } catch {
-    // Without TLS, or not permitted.
+    // No TLS, or no permission.
     $("plain").hidden = false;
     $("text").value = text;
     $("text").select();
@@ -162,12 +162,12 @@ async function copy() {
 }
 
 async function downloadPdf() {
-  say("Making the PDF");
+  say("Creating the PDF");
   take.download(await take.pdf(pages()), "application/pdf", fileName("pdf"));
-  say("The PDF is made");
+  say("PDF created");
 }
 
-/** The first file of what was dropped or pasted. */
+/** Read the first dropped or pasted file. */
 function given(transfer) {
   const [file] = transfer?.files ?? [];
   if (file) begin(file);

@@ -1,8 +1,7 @@
-// A searchable PDF: each page is its picture, and over it, in its place and invisible, the text.
+// A searchable PDF: each page is its image with an invisible text layer in position.
 //
-// The text is set in a font whose one glyph, a square, gives characters their extent; which characters the codes stand
-// for, and so what is found and copied, is said by the font's ToUnicode map. PDF wants a font with such codes embedded
-// (ISO 32000-1, 9.7.5.2).
+// The text uses a font with one glyph, a square, which defines the extent of characters. The font's ToUnicode map defines the
+// characters for search and copy. PDF requires that a font with such codes is embedded (ISO 32000-1, 9.7.5.2).
 
 /** Points for a pixel: 144 pixels an inch, as the server renders PDFs by default. */
 const POINTS = 0.5;

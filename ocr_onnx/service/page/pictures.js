@@ -1,10 +1,10 @@
-// The picture that a page's coordinates are those of: turned, or flattened, as the server did it.
+// The image to which a page's coordinates refer: rotated or unwarped as on the server.
 
-/** The most pixels a canvas is made with: phones hold no more. */
+/** Maximum pixels of a canvas; phones support no more. */
 const CANVAS = 16e6;
 const QUALITY = 0.9;
 
-/** An <img> of a blob, loaded; null where the browser cannot decode it. */
+/** Load a blob as an <img>; null if the browser cannot decode it. */
 export async function load(blob) {
   const image = new Image();
   image.src = URL.createObjectURL(blob);
@@ -18,7 +18,7 @@ export async function load(blob) {
   }
 }
 
-/** `draw(context)` on a canvas of (width, height), made smaller where that is too large. */
+/** Run `draw(context)` on a canvas of (width, height), reduced to CANVAS pixels. */
 function drawn(width, height, draw) {
   const scale = Math.min(1, Math.sqrt(CANVAS / (width * height)));
   const canvas = document.createElement("canvas");
@@ -33,10 +33,10 @@ function drawn(width, height, draw) {
 
 const encoded = (canvas) => new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY));
 
-/** (width, height) after a turn. */
+/** (width, height) after a rotation. */
 export const turnedSize = (width, height, angle) => (angle % 180 ? [height, width] : [width, height]);
 
-/** The picture turned counter-clockwise by 90, 180 or 270 degrees, as a JPEG. */
+/** The image rotated counterclockwise by 90, 180 or 270 degrees, as JPEG. */
 export function turned(image, angle) {
   const { naturalWidth: w, naturalHeight: h } = image;
   const [width, height] = turnedSize(w, h, angle);
@@ -47,20 +47,20 @@ export function turned(image, angle) {
   }));
 }
 
-/** The right one of two pictures side by side, as a JPEG: the left one's size is `left`, the right one's `right`. */
+/** The right one of two images side by side, as JPEG; `left` and `right` are their sizes. */
 export function rightPanel(panels, left, right) {
   const scale = panels.naturalWidth / (left[0] + right[0]);
   const [x, width, height] = [left[0], right[0], right[1]].map((length) => length * scale);
   return encoded(drawn(width, height, (context) => context.drawImage(panels, x, 0, width, height, 0, 0, width, height)));
 }
 
-/** Any picture as a JPEG that stands as it is shown. */
+/** An image as JPEG, in the orientation in which it is shown. */
 export function asJpeg(image) {
   const { naturalWidth: width, naturalHeight: height } = image;
   return encoded(drawn(width, height, (context) => context.drawImage(image, 0, 0, width, height)));
 }
 
-/** The piece of a page inside a box, its first side level; `scale` is the picture's pixels for one of the page's. */
+/** The crop of a box, rotated so that its first side is horizontal; `scale` is image pixels per page pixel. */
 export function piece(image, quad, scale) {
   const [[x0, y0], [x1, y1]] = quad;
   const [x3, y3] = quad.at(-1);

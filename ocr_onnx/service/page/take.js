@@ -1,15 +1,15 @@
-// What can be taken away: the text, a JSON answer, a table, a searchable PDF.
+// Downloads: text, JSON, a table, a searchable PDF.
 
 import { asJpeg } from "./pictures.js";
 import { searchable } from "./pdf.js";
 
-/** The lines in which something was read; an empty line between pages. */
+/** The nonempty lines; pages are separated by an empty line. */
 export function text(pages) {
   const each = pages.map(({ lines }) => lines.map((line) => line.text).filter(Boolean).join("\n"));
   return each.filter(Boolean).join("\n\n");
 }
 
-/** The answer as the server gives it without pictures. */
+/** The server's JSON response without images. */
 export function json(pages, last) {
   const ocrResults = pages.map(({ found }) => ({ prunedResult: found }));
   const { logId, errorCode, errorMsg, dataInfo } = last;
@@ -18,13 +18,13 @@ export function json(pages, last) {
 
 const FORMULA = /^(?:[\t\r\n]|\s*[=+\-@＝＋－＠])/; // full-width signs: spreadsheets of East Asian locales take them too
 
-/** A text as one cell of a spreadsheet, and never as a formula; quoted as RFC 4180 says. */
+/** A text as a cell of a spreadsheet, never a formula; quoted as in RFC 4180. */
 function cell(text) {
   const shown = FORMULA.test(text) ? `'${text}` : text;
   return /["\t\r\n]/.test(shown) ? `"${shown.replaceAll('"', '""')}"` : shown;
 }
 
-/** A line of the table for each line of text. */
+/** A table with one row per text line. */
 export function tsv(pages) {
   const rows = pages.flatMap((page) => page.lines.map((line, at) => {
     const [xs, ys] = [0, 1].map((axis) => line.quad.map((point) => point[axis]));
@@ -36,7 +36,7 @@ export function tsv(pages) {
   return [head, ...rows].map((row) => `${row.join("\t")}\n`).join("");
 }
 
-/** The pictures with the text, invisible, over them. */
+/** A PDF with the images and an invisible text layer. */
 export async function pdf(pages) {
   const made = [];
   for (const { image, jpeg, width, height, lines } of pages) {

@@ -1,4 +1,4 @@
-// One page on the screen: its picture with the boxes over it, and the list of its lines, each pointing at the other.
+// The view of one page: its image with boxes, and the list of its lines, linked with each other.
 
 import { piece } from "./pictures.js";
 
@@ -6,12 +6,12 @@ const SVG = "http://www.w3.org/2000/svg";
 /** As in page.css. */
 const WIDE = matchMedia("(min-width: 48.01rem)");
 
-/** What the server found on a page, a record a line. */
+/** The lines of the server's result as records. */
 export function linesOf(found) {
   const boxes = found.dt_polys.map((quad) => JSON.stringify(quad));
   let from = 0;
   return found.rec_texts.map((text, at) => {
-    // Both lists are in reading order; what scored too low is in the first alone.
+    // Both lists are in reading order; lines below the score threshold are only in the first.
     const box = boxes.indexOf(JSON.stringify(found.rec_polys[at]), from);
     from = box + 1;
     const turned = found.textline_orientation_angles?.[box] === 1;
@@ -19,7 +19,7 @@ export function linesOf(found) {
   });
 }
 
-/** An element with properties and children; text goes in as text. */
+/** Create an element with properties and children; strings become text nodes. */
 export function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
@@ -46,7 +46,7 @@ export class PageView {
     this.list.setAttribute("role", "listbox");
     this.list.setAttribute("aria-label", `Lines of page ${page.number}; arrow keys go from one to the next`);
 
-    page.image.alt = `Page ${page.number}, as it was read`;
+    page.image.alt = `Page ${page.number}`;
     const read = new Set(page.lines.map((line) => line.box));
     this.svg.append(...page.found.dt_polys.filter((_, box) => !read.has(box)).map((quad) => polygon(quad, ["left"])));
     page.lines.forEach((line, at) => this.#add(line, at));
@@ -62,13 +62,13 @@ export class PageView {
     this.resize(page.width, page.height);
   }
 
-  /** The coordinates' extent. It is known for certain only when the last page has come. */
+  /** Set the extent of the coordinates, which is known only after the last page has arrived. */
   resize(width, height) {
     Object.assign(this.page, { width, height });
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   }
 
-  /** Mark the lines that scored below a limit. */
+  /** Mark the lines with a score below a limit. */
   mark(limit) {
     this.page.lines.forEach((line, at) => {
       for (const mark of [this.list.children[at], line.polygon]) mark.classList.toggle("low", line.score < limit);
@@ -79,7 +79,7 @@ export class PageView {
     const { lines, found, note } = this.page;
     const left = found.dt_polys.length - lines.length;
     const count = lines.length === 1 ? "1 line" : `${lines.length || "no"} lines`;
-    const dropped = left ? `${left} more found and left out for their score` : "";
+    const dropped = left ? `${left} more detected, dropped because of their score` : "";
     return [count, dropped, note].filter(Boolean).join("; ");
   }
 
@@ -110,7 +110,7 @@ export class PageView {
     const canvas = piece(image, line.quad, image.naturalWidth / width);
     canvas.setAttribute("aria-hidden", "true");
     line.item.append(canvas);
-    // Side by side both are to be seen; one below the other, what was pointed at stays where it is.
+    // Scroll only if both are side by side; otherwise the pointed-at element would move.
     if (WIDE.matches) for (const part of [line.polygon, line.item]) part.scrollIntoView({ block: "nearest" });
   }
 
@@ -121,7 +121,7 @@ export class PageView {
     this.#show(null);
   }
 
-  /** Highlight a line in both places and say what it is; null: none. */
+  /** Highlight a line in the image and the list, and show its tooltip; null: none. */
   #show(line) {
     for (const part of this.section.querySelectorAll(".chosen")) part.classList.remove("chosen");
     this.tip.hidden = !line;
@@ -135,7 +135,7 @@ export class PageView {
     this.#place(line.quad);
   }
 
-  /** The tip goes below its box, or above it where there is no room, and stays on the picture. */
+  /** Place the tooltip below its box, or above if there is no space, within the image. */
   #place(quad) {
     const { width, height } = this.page;
     const [w, h] = [this.svg.clientWidth, this.svg.clientHeight];

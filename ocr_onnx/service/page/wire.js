@@ -1,4 +1,4 @@
-// POST /ocr: a file goes up as multipart/form-data, and its pages come back one JSON line each.
+// POST /ocr: sends a file as multipart/form-data and receives its pages as JSON lines.
 
 export class ServiceError extends Error {
   constructor(message, status) {
@@ -21,7 +21,7 @@ export async function* ask(file, fields, key, signal) {
   try {
     yield* answers(reader, signal);
   } finally {
-    // Whoever stops listening wants no more pages read.
+    // The caller stopped: cancel the request.
     await reader.cancel().catch(() => {});
   }
 }
@@ -40,7 +40,7 @@ async function* answers(reader, signal) {
       yield last;
     }
   }
-  if (!("errorCode" in last)) throw new ServiceError("The answer broke off before its end: read the file again.", 0);
+  if (!("errorCode" in last)) throw new ServiceError("The response is incomplete: read the file again.", 0);
 }
 
 async function reached(step, signal) {
@@ -48,26 +48,26 @@ async function reached(step, signal) {
     return await step;
   } catch (error) {
     if (signal.aborted) throw error;
-    throw new ServiceError("The connection to the server broke off: it may be down, or the file larger than it takes.", 0);
+    throw new ServiceError("The connection to the server failed: it may be down, or the file exceeds its limit.", 0);
   }
 }
 
-/** What the server says, as it says it. */
+/** The server's error message. */
 async function refusal(answer) {
   const text = await answer.text();
   let message = text;
   try {
     message = JSON.parse(text).errorMsg ?? text;
   } catch {
-    // Not of the service: a proxy's page, say.
+    // Not sent by the service, for example a proxy's page.
     if (/^\s*</.test(text)) message = "";
   }
   const wait = answer.headers.get("Retry-After");
-  const again = wait ? ` (again in ${wait} s)` : "";
+  const again = wait ? ` (retry in ${wait} s)` : "";
   return new ServiceError((message || `${answer.status} ${answer.statusText}`) + again, answer.status);
 }
 
-/** Base64 as the wire has it, to a picture. */
+/** A JPEG blob from Base64. */
 export function jpeg(base64) {
   return new Blob([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], { type: "image/jpeg" });
 }

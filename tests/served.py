@@ -19,7 +19,7 @@ from conftest import PAGES, PATIENCE
 
 from ocr_onnx import OCROptions, OCRResult
 from ocr_onnx.service.engine import Check, Engine
-from ocr_onnx.service.scheduling import Work
+from ocr_onnx.service.scheduling import Scheduler
 from ocr_onnx.service.server import Server, make_server
 from ocr_onnx.service.settings import Settings
 from ocr_onnx.types import Image, Page, TextBox, TextLine, Word
@@ -52,7 +52,7 @@ class Running:
     """A server that runs."""
 
     port: int
-    work: Work
+    scheduler: Scheduler
     seen: list[OCROptions] = field(default_factory=list)
     """The options of each page that was read."""
 
@@ -132,7 +132,7 @@ def running(
         try:
             port = listener.getsockname()[1]
             wait_for(port)
-            yield Running(port, server.work, seen, server, thread)
+            yield Running(port, server.scheduler, seen, server, thread)
         finally:
             server.should_exit = True
             thread.join(PATIENCE)

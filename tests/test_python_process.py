@@ -1,4 +1,4 @@
-"""Processes that this package starts run no code of the current folder."""
+"""Supervisor that this package starts run no code of the current folder."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def make_engine(settings: Settings, models: Request) -> Engine:
     made = assemble(models)
     if made.engine.placement.on_gpu:
         made.engine.warm_up()
-    return engine.of(made.engine, made.options)
+    return engine.from_pipeline(made.engine, made.options)
 
 
 OPTIONS = [

@@ -1,1 +1,1 @@
-"""The HTTP service: POST /ocr as PaddleX serves it, bounded in everything. `pip install 'ocr-onnx[serve,cpu]'`."""
+"""The HTTP service: POST /ocr with PaddleX's protocol, with limits. `pip install 'ocr-onnx[serve,cpu]'`."""

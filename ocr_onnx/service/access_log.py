@@ -1,4 +1,4 @@
-"""What is noted of each request: a line in the log, and the numbers for Prometheus."""
+"""The access log: one log line and the Prometheus metrics of each request."""
 
 from __future__ import annotations
 
@@ -13,73 +13,76 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ocr_onnx.service import logs
 from ocr_onnx.service.metrics import Metrics
 
-ENTRY = "ocr_onnx.entry"
+SCOPE_KEY = "ocr_onnx.access_log_entry"
 
-CLIENT_GONE = 499
-"""What the log says where nobody waited for the answer."""
+CLIENT_CLOSED_REQUEST = 499
+"""Status in the log if the client disconnected before the response, as nginx logs it."""
 
-HEADERS = (
+DEFAULT_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-"""What answers carry that do not say otherwise."""
+"""Headers of every response that does not set them itself."""
 
-QUIET = frozenset({"/health", "/ready", "/metrics"})
-"""Asked every few seconds: these are not logged."""
+UNLOGGED_ROUTES = frozenset({"/health", "/ready", "/metrics"})
+"""Probes and scrapers request them every few seconds."""
 
 
 @dataclass(slots=True)
-class Entry:
-    """One request, as it goes on."""
+class AccessLogEntry:
+    """The log fields of one request; routes fill them in."""
 
     log_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: int = 500
     received: int = 0
-    """Bytes of its body."""
+    """Size of the body in bytes."""
     pages: int = 0
     waited: float | None = None
-    """Seconds from its body to the first of its pages."""
+    """Seconds from the end of the body to the first page."""
 
 
-def entry_of(scope: MutableMapping[str, Any]) -> Entry:
-    """The entry of a request."""
-    entry: Entry = scope[ENTRY]
+def log_entry(scope: MutableMapping[str, Any]) -> AccessLogEntry:
+    """The access log entry of a request."""
+    entry: AccessLogEntry = scope[SCOPE_KEY]
     return entry
 
 
-class Journal:
-    """A layer around the application."""
+class AccessLogMiddleware:
+    """ASGI middleware that logs and counts requests, and adds DEFAULT_HEADERS to responses."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, routes: frozenset[str]) -> None:
         self._app, self._metrics, self._routes = app, metrics, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, and note it."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        entry = scope[ENTRY] = Entry()
+        entry = scope[SCOPE_KEY] = AccessLogEntry()
         begin = time.monotonic()
 
-        async def noting(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
                 present = {name for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(pair for pair in HEADERS if pair[0] not in present)]
+                message["headers"] = [
+                    *message["headers"],
+                    *(pair for pair in DEFAULT_HEADERS if pair[0] not in present),
+                ]
             await send(message)
 
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, send_with_headers)
         finally:
-            self._note(scope, entry, time.monotonic() - begin)
+            self._log(scope, entry, time.monotonic() - begin)
 
-    def _note(self, scope: Scope, entry: Entry, seconds: float) -> None:
-        # A path that is no route is somebody's text, and there are endlessly many.
+    def _log(self, scope: Scope, entry: AccessLogEntry, seconds: float) -> None:
+        # Unknown paths are chosen by clients: logged as they are, they would leak text and create unlimited metric labels.
         route = scope["path"] if scope["path"] in self._routes else "other"
         self._metrics.requests.labels(route, str(entry.status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
-        if route not in QUIET:
+        if route not in UNLOGGED_ROUTES:
             logs.event(
                 "request",
                 logId=entry.log_id,

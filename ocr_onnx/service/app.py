@@ -1,4 +1,4 @@
-"""The application: its routes, and what they answer."""
+"""The FastAPI application and its routes."""
 
 from __future__ import annotations
 
@@ -15,206 +15,210 @@ from starlette.responses import Response
 
 from ocr_onnx import __version__
 from ocr_onnx.errors import OCRError
-from ocr_onnx.service import documentation, envelopes, keys, logs, messages, refusals
-from ocr_onnx.service.access_log import CLIENT_GONE, Entry, Journal, entry_of
-from ocr_onnx.service.bodies import Asked, Bodies, Held
+from ocr_onnx.service import keys, logs, messages, openapi, request_errors, responses
+from ocr_onnx.service.access_log import CLIENT_CLOSED_REQUEST, AccessLogEntry, AccessLogMiddleware, log_entry
+from ocr_onnx.service.bodies import BodyReader, ParsedRequest, RequestMemory
 from ocr_onnx.service.budget import Budget, default_budget
 from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.service.engine import Engine
-from ocr_onnx.service.fetchers import Fetchers
+from ocr_onnx.service.fetch_pool import FetchPool
 from ocr_onnx.service.inference import Inference, Kind, kind_of
 from ocr_onnx.service.metrics import Metrics
-from ocr_onnx.service.origin import guard
-from ocr_onnx.service.page_answers import PageAnswer
+from ocr_onnx.service.origin import add_origin_check
+from ocr_onnx.service.page_encoding import EncodedPage
 from ocr_onnx.service.page_route import add_page
-from ocr_onnx.service.refusals import ClientGoneError, Refused
-from ocr_onnx.service.scheduling import Wanted, Work
-from ocr_onnx.service.sending import Lines, Whole, while_connected
+from ocr_onnx.service.request_errors import ClientGoneError, RequestError
+from ocr_onnx.service.scheduling import CancelToken, Scheduler
 from ocr_onnx.service.settings import MEGABYTE, Settings
+from ocr_onnx.service.streaming import CompleteResponse, NDJSONResponse, while_connected
 
 ROUTES = frozenset({"/ocr", "/health", "/ready", "/metrics", "/openapi.json", "/"})
 
-FAULT = 500
+INTERNAL_SERVER_ERROR = 500
 
-NO_URL = "addresses are not fetched here: send the file in Base64, or start the server with --allow-url HOST"
+URLS_REFUSED = "this server downloads no URLs: send the file in Base64, or start the server with --allow-url HOST"
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the routes share."""
+    """The state that routes share."""
 
     settings: Settings
     inference: Inference
     metrics: Metrics
-    work: Work
-    bodies: Bodies
+    scheduler: Scheduler
+    bodies: BodyReader
     keys: keys.Keys
-    fetchers: Fetchers
+    fetch_pool: FetchPool
 
     def client(self, request: Request) -> str:
-        """Who asks. Raises Refused (401) for one without a key where keys are asked for."""
+        """Identify the client. Raises RequestError (401) without a required key."""
         return self.keys.client(request.headers, request.client.host if request.client else "")
 
     async def ocr(self, request: Request) -> Response:
-        """Answer POST /ocr."""
-        client, entry = self.client(request), entry_of(request.scope)
+        """Handle POST /ocr."""
+        client, entry = self.client(request), log_entry(request.scope)
         async with AsyncExitStack() as stack:
-            stack.enter_context(self.work.taken())
-            self.work.refuse_if_full()
-            stack.enter_context(self.work.of_client(client))
-            held = stack.enter_context(self.bodies.held(self.work))
-            body = await self.bodies.receive(request, held)
+            stack.enter_context(self.scheduler.accepted())
+            self.scheduler.refuse_if_full()
+            stack.enter_context(self.scheduler.limited(client))
+            memory = stack.enter_context(self.bodies.request_memory(self.scheduler))
+            body = await self.bodies.receive(request, memory)
             entry.received = len(body)
-            asked = await self.bodies.take_apart(request.headers, body, held)
-            entry.log_id = asked.ask.log_id or entry.log_id
-            await stack.enter_async_context(self.work.admission())
-            kind, pages = await while_connected(request.receive, self._begin(asked, held))
+            parsed = await self.bodies.parse(request.headers, body, memory)
+            entry.log_id = parsed.fields.log_id or entry.log_id
+            await stack.enter_async_context(self.scheduler.admission())
+            kind, pages = await while_connected(request.receive, self._start(parsed, memory))
             await stack.enter_async_context(aclosing(pages))
-            noted = _noted(pages, entry, held)
-            if envelopes.LINES in request.headers.get("accept", ""):
-                first = await while_connected(request.receive, anext(noted, None))
-                return Lines(stack.pop_all(), held, first, noted, kind)
-            found = await while_connected(request.receive, _all(noted))
-            return Whole(stack.pop_all(), held, entry.log_id, found, kind)
+            counted = _counted(pages, entry, memory)
+            if responses.NDJSON in request.headers.get("accept", ""):
+                first = await while_connected(request.receive, anext(counted, None))
+                return NDJSONResponse(stack.pop_all(), memory, first, counted, kind)
+            found = await while_connected(request.receive, _all(counted))
+            parts = responses.json_parts(entry.log_id, found, kind)
+            return CompleteResponse(stack.pop_all(), memory, parts, responses.JSON)
 
-    async def _begin(self, asked: Asked, held: Held) -> tuple[Kind, AsyncGenerator[PageAnswer, None]]:
-        """What a file is, and its pages."""
-        wanted = Wanted(self.settings.deadline)
-        data = asked.data
-        if asked.url is not None:
-            data = await self._fetched(asked.url, wanted)
-            held.grow(len(data))
-        items = self.inference.pages(data, asked.ask, wanted)
-        return kind_of(data, asked.ask.file_type), self.work.stream(items, wanted)
+    async def _start(
+        self, parsed: ParsedRequest, memory: RequestMemory
+    ) -> tuple[Kind, AsyncGenerator[EncodedPage, None]]:
+        """Download the file if necessary, and start reading it: its kind and its pages."""
+        token = CancelToken(self.settings.deadline)
+        data = parsed.data
+        if parsed.url is not None:
+            data = await self._download(parsed.url, token)
+            memory.grow(len(data))
+        pages = self.inference.pages(data, parsed.fields, token)
+        return kind_of(data, parsed.fields.file_type), self.scheduler.stream(pages, token)
 
-    async def _fetched(self, url: str, wanted: Wanted) -> bytes:
+    async def _download(self, url: str, token: CancelToken) -> bytes:
         if not self.settings.allow_url:
-            raise Refused(422, NO_URL)
-        return await self.fetchers.fetch(url, wanted)
+            raise RequestError(422, URLS_REFUSED)
+        return await self.fetch_pool.fetch(url, token)
 
 
-async def _noted(pages: AsyncIterator[PageAnswer], entry: Entry, held: Held) -> AsyncGenerator[PageAnswer, None]:
-    """The same, counted. Raises Refused where they are too many to hold."""
+async def _counted(
+    pages: AsyncIterator[EncodedPage], entry: AccessLogEntry, memory: RequestMemory
+) -> AsyncGenerator[EncodedPage, None]:
+    """Count pages in the access log and in memory. Raises RequestError if they exceed the memory limit."""
     begin = time.monotonic()
     async for page in pages:
         entry.waited = time.monotonic() - begin if entry.waited is None else entry.waited
         entry.pages += 1
-        held.grow(len(page.body), answer=True)
+        memory.grow(len(page.body), response=True)
         yield page
 
 
-async def _all(pages: AsyncIterator[PageAnswer]) -> list[PageAnswer]:
+async def _all(pages: AsyncIterator[EncodedPage]) -> list[EncodedPage]:
     return [page async for page in pages]
 
 
 def create_app(settings: Settings, engine: Engine) -> FastAPI:
-    """The application; `app.state.service` is what its routes share."""
+    """Create the application; `app.state.service` is the state that its routes share."""
     metrics = Metrics()
-    work = Work(settings, metrics)
+    scheduler = Scheduler(settings, metrics)
     known = () if settings.api_key_file is None else keys.load(settings.api_key_file)
     limits = DecodeLimits(max_pages=settings.max_pages or None, max_pixels=settings.max_pixels)
     decoder = Decoder(limits, settings.slots)
     total = default_budget(settings.workers) if settings.max_memory is None else round(settings.max_memory * MEGABYTE)
     inference = Inference(settings, engine, metrics, decoder.pages, Budget(total))
-    fetchers = Fetchers(settings, metrics, work)
-    service = Service(settings, inference, metrics, work, Bodies(settings, metrics), keys.Keys(known), fetchers)
+    fetch_pool = FetchPool(settings, metrics, scheduler)
+    bodies = BodyReader(settings, metrics)
+    service = Service(settings, inference, metrics, scheduler, bodies, keys.Keys(known), fetch_pool)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
         yield
-        work.close()
-        fetchers.close()
+        scheduler.close()
+        fetch_pool.close()
         decoder.close()
 
     app = FastAPI(
-        title=documentation.TITLE,
-        description=documentation.DESCRIPTION,
+        title=openapi.TITLE,
+        description=openapi.DESCRIPTION,
         version=__version__,
-        docs_url=None,  # They load scripts of another host.
+        docs_url=None,  # Swagger UI and ReDoc load scripts from another host.
         redoc_url=None,
-        redirect_slashes=False,  # It would point to whatever host a request names.
+        redirect_slashes=False,  # The redirect would use the request's Host.
         lifespan=lifespan,
     )
     app.state.service = service
-    guard(app, settings, keys=service.keys.asked_for)
-    app.add_middleware(Journal, metrics=metrics, routes=ROUTES)
+    add_origin_check(app, settings, keys=service.keys.required)
+    app.add_middleware(AccessLogMiddleware, metrics=metrics, routes=ROUTES)
     _add_routes(app, service)
-    _add_errors(app)
+    _add_error_handlers(app)
     if settings.page:
         add_page(app)
     return app
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    answers: dict[int | str, dict[str, Any]] = {200: {"model": messages.Answer}}
+    enveloped: dict[int | str, dict[str, Any]] = {200: {"model": messages.Envelope}}
     plain: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
-    secured: dict[str, Any] = (
-        {"security": [{name: []} for name in documentation.SECURITY]} if service.keys.asked_for else {}
-    )
+    secured: dict[str, Any] = {"security": [{name: []} for name in openapi.SECURITY]} if service.keys.required else {}
 
     @app.post(
         "/ocr",
         operation_id="infer",
         response_class=Response,
-        responses=documentation.answers(),
-        openapi_extra=documentation.body() | secured,
+        responses=openapi.ocr_responses(),
+        openapi_extra=openapi.body() | secured,
     )
     async def ocr(request: Request) -> Response:
-        """Read the text of a picture, or of a document's pages."""
+        """Read the text of an image, or of the pages of a document."""
         return await service.ocr(request)
 
-    @app.get("/health", response_class=Response, responses=answers)
+    @app.get("/health", response_class=Response, responses=enveloped)
     async def health(request: Request) -> Response:
-        """Whether the server runs."""
-        return envelopes.answer(entry_of(request.scope).log_id, "Healthy")
+        """Report that the server runs."""
+        return responses.success(log_entry(request.scope).log_id, "Healthy")
 
-    @app.get("/ready", response_class=Response, responses=answers | documentation.refusals(503))
+    @app.get("/ready", response_class=Response, responses=enveloped | openapi.error_responses(503))
     async def ready(request: Request) -> Response:
-        """Whether the server takes requests; 503 once it is to end."""
-        service.work.refuse_if_draining()
-        return envelopes.answer(entry_of(request.scope).log_id, "Ready")
+        """Report whether the server accepts requests; 503 during shutdown."""
+        service.scheduler.refuse_if_draining()
+        return responses.success(log_entry(request.scope).log_id, "Ready")
 
     @app.get(
         "/metrics",
         response_class=Response,
-        responses=plain | documentation.refusals(401),
+        responses=plain | openapi.error_responses(401),
         openapi_extra=secured,
     )
     async def metrics(request: Request) -> Response:
-        """Numbers for Prometheus."""
+        """Metrics for Prometheus."""
         service.client(request)
         return Response(service.metrics.text(), 200, media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_errors(app: FastAPI) -> None:
-    """Every error has the form of an answer."""
+def _add_error_handlers(app: FastAPI) -> None:
+    """Answer every error with an envelope."""
 
-    def answered(request: Request, refused: Refused) -> Response:
-        entry = entry_of(request.scope)
-        entry.log_id = refused.log_id or entry.log_id
-        return envelopes.refusal(entry.log_id, refused)
+    def failure(request: Request, error: RequestError) -> Response:
+        entry = log_entry(request.scope)
+        entry.log_id = error.log_id or entry.log_id
+        return responses.failure(entry.log_id, error)
 
-    @app.exception_handler(Refused)
-    async def refuse(request: Request, refused: Refused) -> Response:
-        return answered(request, refused)
+    @app.exception_handler(RequestError)
+    async def on_request_error(request: Request, error: RequestError) -> Response:
+        return failure(request, error)
 
     @app.exception_handler(OCRError)
-    async def explain(request: Request, error: OCRError) -> Response:
-        refused = refusals.of(error)
-        if refused.status == FAULT:
+    async def on_ocr_error(request: Request, error: OCRError) -> Response:
+        found = request_errors.from_ocr_error(error)
+        if found.status == INTERNAL_SERVER_ERROR:
             logs.logger.error("%s", error)
-        return answered(request, refused)
+        return failure(request, found)
 
     @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> Response:
-        response = answered(request, Refused(error.status_code, error.detail))
+    async def on_http_exception(request: Request, error: HTTPException) -> Response:
+        response = failure(request, RequestError(error.status_code, error.detail))
         response.headers.update(error.headers or {})
         return response
 
     @app.exception_handler(ClientGoneError)
-    async def leave(_: Request, __: ClientGoneError) -> Response:
-        return Response(status_code=CLIENT_GONE)
+    async def on_client_gone(_: Request, __: ClientGoneError) -> Response:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
 
     @app.exception_handler(Exception)
-    async def fail(request: Request, _: Exception) -> Response:
-        return answered(request, Refused(FAULT, refusals.INTERNAL))
+    async def on_exception(request: Request, _: Exception) -> Response:
+        return failure(request, RequestError(INTERNAL_SERVER_ERROR, request_errors.INTERNAL))

@@ -1,4 +1,4 @@
-"""A request's body: received within bounds, and taken apart."""
+"""Request bodies: received with limits of size, time and memory, then parsed."""
 
 from __future__ import annotations
 
@@ -18,136 +18,137 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.service import messages
 from ocr_onnx.service.metrics import Metrics
-from ocr_onnx.service.refusals import ClientGoneError, Refused
-from ocr_onnx.service.scheduling import Work
+from ocr_onnx.service.request_errors import ClientGoneError, RequestError
+from ocr_onnx.service.scheduling import Scheduler
 from ocr_onnx.service.settings import MEGABYTE, Settings
 
 DATA_URL = re.compile(r"data:[^,;]*(;[^,;]*)*;base64,", re.IGNORECASE)
 
-NOT_BASE64 = "file is neither Base64 nor an http or https address"
+NOT_BASE64 = "file is neither Base64 nor an http or https URL"
 
-FIELDS = 32
-"""The most fields of a form."""
+MAX_FORM_FIELDS = 32
 
-LONGEST_KIND = 1000
-"""Characters of a Content-Type: taking one apart is slow."""
+MAX_CONTENT_TYPE = 1000
+"""Characters of a Content-Type header; parsing a longer one is slow."""
 
-VALUES = 100_000
-"""The most values in a JSON body: as Python's objects they take many times their length, and no request has more than 20."""
+MAX_JSON_VALUES = 100_000
+"""Values in a JSON body. As Python objects they take many times their size, and no valid request has more than 20."""
 
-SPACE = b" \t\r\n\f\v"
+WHITESPACE = b" \t\r\n\f\v"
 
 BLOCK = 2**20
-"""Bytes of a form that are parsed before others have their turn."""
+"""Bytes of a form that are parsed before the event loop serves other requests."""
 
 LARGE = 2**20
 """Bytes; larger bodies are parsed one at a time."""
 
 FORM, JSON = "multipart/form-data", "application/json"
 
-SMALLER = "send fewer pages, or ask for visualize false or application/x-ndjson"
+REDUCE_RESPONSE = "send fewer pages, or use visualize false or application/x-ndjson"
 
 
-class Asked(NamedTuple):
-    """A request, taken apart."""
+class ParsedRequest(NamedTuple):
+    """A parsed request body."""
 
-    ask: messages.OCRRequest
-    """Without `file`, which may be large."""
+    fields: messages.OCRRequest
+    """The fields without `file`, which may be large."""
     data: bytes
-    """The file; empty where it is to be fetched."""
+    """The file; empty if it is to be downloaded from `url`."""
     url: str | None
 
 
-class InMemory(MultiPartParser):
-    """Uploads are documents of others: they are never written to a disk."""
+class InMemoryMultiPartParser(MultiPartParser):
+    """Never writes uploads to disk, because they may be confidential."""
 
     spool_max_size: int = sys.maxsize
 
 
-class Held:
-    """The bytes of one request in memory: of its body, then its file, then its answer."""
+class RequestMemory:
+    """The size in bytes of what one request holds in memory: its body, then its file, then its response."""
 
-    def __init__(self, bodies: Bodies, work: Work) -> None:
-        self._bodies, self._work = bodies, work
+    def __init__(self, bodies: BodyReader, scheduler: Scheduler) -> None:
+        self._bodies, self._scheduler = bodies, scheduler
         self.size: int = 0
 
     def resize(self, size: int) -> None:
-        """Set the count to what is held now, which may be above the limit."""
+        """Set the size, without a check of the limits."""
         self._bodies.count(size - self.size)
         self.size = size
 
-    def grow(self, more: int, *, answer: bool = False) -> None:
-        """Count more bytes, of an answer or what was sent. Raises Refused (503, 422) if that is too much together."""
+    def grow(self, more: int, *, response: bool = False) -> None:
+        """Add bytes of the body or of the response. Raises RequestError (503, or 422 for a response) beyond the limits."""
         self.resize(self.size + more)
-        self._bodies.check(self.size if answer else 0, self._work)
+        self._bodies.check(self.size if response else 0, self._scheduler)
 
 
-class Bodies:
-    """All bodies, files and answers that are in memory. Belongs to one event loop."""
+class BodyReader:
+    """Receives and parses bodies, and tracks the memory of all requests. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings, self._metrics = settings, metrics
-        self._taken = 0
+        self._total = 0
         self._parsing = asyncio.Lock()
 
     @contextmanager
-    def held(self, work: Work) -> Iterator[Held]:
-        """The count of one request, until it is answered."""
-        held = Held(self, work)
+    def request_memory(self, scheduler: Scheduler) -> Iterator[RequestMemory]:
+        """Track the memory of one request until the block ends."""
+        memory = RequestMemory(self, scheduler)
         try:
-            yield held
+            yield memory
         finally:
-            held.resize(0)
+            memory.resize(0)
 
-    async def receive(self, request: Request, held: Held) -> bytearray:
-        """A request's body.
+    async def receive(self, request: Request, memory: RequestMemory) -> bytearray:
+        """Receive the body of a request.
 
-        Raises Refused: 413 where it is too large, 408 where it is too slow, 503 where too much is in memory.
+        Raises RequestError: 413 if it is too large, 408 if it is too slow, 503 if all requests hold too much memory.
         """
-        announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._settings.max_body:
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._settings.max_body:
             raise self._too_large()
         body = bytearray()
         try:
             async with asyncio.timeout(self._settings.transfer_timeout):
                 async for block in _blocks(request):
-                    held.grow(len(block))
+                    memory.grow(len(block))
                     body += block
                     if len(body) > self._settings.max_body:
                         raise self._too_large()
         except TimeoutError:
             seconds = self._settings.transfer_timeout
-            raise Refused(408, f"the request took longer than {seconds:g} seconds to arrive", close=True) from None
+            raise RequestError(408, f"the request took longer than {seconds:g} seconds to arrive", close=True) from None
         return body
 
-    async def take_apart(self, headers: Headers, body: bytearray, held: Held) -> Asked:
-        """What a body asks for; it is emptied. Raises what `take_apart` raises.
+    async def parse(self, headers: Headers, body: bytearray, memory: RequestMemory) -> ParsedRequest:
+        """Parse a body, which is emptied. Raises RequestError as `parse_body`.
 
         Parsing holds the body a second time, so large bodies are parsed one at a time.
         """
         async with self._parsing if len(body) > LARGE else nullcontext():
-            asked = await take_apart(headers, body)
+            parsed = await parse_body(headers, body)
         body.clear()
-        held.resize(len(asked.data))
-        return asked
+        memory.resize(len(parsed.data))
+        return parsed
 
     def count(self, more: int) -> None:
-        """Count bytes of a request."""
-        self._taken += more
+        """Add to the total size of all requests."""
+        self._total += more
         self._metrics.waiting_bytes.inc(more)
 
-    def check(self, answer: int, work: Work) -> None:
-        """Raise Refused where too much is held: 422 by an answer alone, else 503."""
-        most = self._settings.max_waiting
-        if answer > most:
-            raise Refused(422, f"the answer has more than {most / MEGABYTE:g} MB: {SMALLER}")
-        if self._taken > most:
+    def check(self, response: int, scheduler: Scheduler) -> None:
+        """Raise RequestError: 422 if a response of this size alone exceeds the limit, 503 if all requests together do."""
+        limit = self._settings.max_waiting
+        if response > limit:
+            raise RequestError(422, f"the response is larger than {limit / MEGABYTE:g} MB: {REDUCE_RESPONSE}")
+        if self._total > limit:
             self._metrics.refused.labels("bodies").inc()
-            raise Refused(503, "the server has too much waiting: try again", retry_after=work.retry_after())
+            raise RequestError(
+                503, "the server holds too many bodies and responses: try again", retry_after=scheduler.retry_after()
+            )
 
-    def _too_large(self) -> Refused:
+    def _too_large(self) -> RequestError:
         megabytes = self._settings.max_body_megabytes
-        return Refused(413, f"the request has more than {megabytes:g} MB: send a smaller file")
+        return RequestError(413, f"the request body is larger than {megabytes:g} MB: send a smaller file")
 
 
 async def _blocks(request: Request) -> AsyncGenerator[bytes, None]:
@@ -160,32 +161,32 @@ async def _blocks(request: Request) -> AsyncGenerator[bytes, None]:
         more = message.get("more_body", False)
 
 
-async def take_apart(headers: Headers, body: bytearray) -> Asked:
-    """What a body asks for. Raises Refused: 415 for a kind that is not read, 422 for what cannot be understood."""
+async def parse_body(headers: Headers, body: bytearray) -> ParsedRequest:
+    """Parse a body as JSON or as a form. Raises RequestError: 415 for another content type, 422 if it is invalid."""
     if headers.get("content-encoding", "identity") != "identity":
-        raise Refused(415, "a body with a Content-Encoding is not read: send it as it is")
-    given = headers.get("content-type", JSON)
-    kind = given.partition(";")[0].strip().lower() if len(given) <= LONGEST_KIND else ""
-    if kind == FORM:
-        form = await _form(headers, body)
+        raise RequestError(415, "Content-Encoding is not supported: send the body uncompressed")
+    header = headers.get("content-type", JSON)
+    media_type = header.partition(";")[0].strip().lower() if len(header) <= MAX_CONTENT_TYPE else ""
+    if media_type == FORM:
+        form = await _read_form(headers, body)
         try:
-            return await asyncio.to_thread(_of_form, form)
+            return await asyncio.to_thread(_parse_form, form)
         finally:
             await form.close()
-    if kind == JSON or (kind.startswith("application/") and kind.endswith("+json")):
-        return await asyncio.to_thread(_of_json, body)
-    raise Refused(415, f"the body must be {JSON} or {FORM}")
+    if media_type == JSON or (media_type.startswith("application/") and media_type.endswith("+json")):
+        return await asyncio.to_thread(_parse_json, body)
+    raise RequestError(415, f"the Content-Type must be {JSON} or {FORM}")
 
 
-def _of_json(body: bytearray) -> Asked:
-    if sum(body.count(sign) for sign in (b",", b"[", b"{")) > VALUES:
-        raise Refused(422, f"the body has more than {VALUES} values: send the fields of a request alone")
-    ask = messages.parse(body)
+def _parse_json(body: bytearray) -> ParsedRequest:
+    if sum(body.count(sign) for sign in (b",", b"[", b"{")) > MAX_JSON_VALUES:
+        raise RequestError(422, f"the body has more than {MAX_JSON_VALUES} values: send only the fields of a request")
+    fields = messages.parse(body)
     body.clear()
-    return _asked(ask)
+    return _with_file(fields)
 
 
-async def _form(headers: Headers, body: bytearray) -> FormData:
+async def _read_form(headers: Headers, body: bytearray) -> FormData:
     async def blocks() -> AsyncGenerator[bytes, None]:
         while body:
             block = bytes(body[:BLOCK])
@@ -194,54 +195,57 @@ async def _form(headers: Headers, body: bytearray) -> FormData:
             await asyncio.sleep(0)
 
     charset = parse_options_header(headers["Content-Type"])[1].get(b"charset", b"utf-8")
-    if charset.lower() != b"utf-8":  # Some of Python's take hours, others raise what nobody expects.
-        raise Refused(415, "a form is read as UTF-8 alone: send it so")
+    if charset.lower() != b"utf-8":  # Some of Python's codecs take hours, others raise unexpected exceptions.
+        raise RequestError(415, "the charset of a form must be UTF-8")
     try:
-        parser = InMemory(headers, blocks(), max_files=1, max_fields=FIELDS, max_part_size=len(body))
+        parser = InMemoryMultiPartParser(
+            headers, blocks(), max_files=1, max_fields=MAX_FORM_FIELDS, max_part_size=len(body)
+        )
         return await parser.parse()
     except (MultiPartException, KeyError) as error:
         reason = error.message if isinstance(error, MultiPartException) else "its Content-Type has no boundary"
-        raise Refused(422, f"the form cannot be read: {reason}") from None
+        raise RequestError(422, f"the form is invalid: {reason}") from None
 
 
-def _of_form(form: FormData) -> Asked:
-    """Fields of a form are text: an empty one, or null, is as if it were not there."""
+def _parse_form(form: FormData) -> ParsedRequest:
+    """Fields of a form are text; an empty one, or `null`, counts as absent."""
     fields: dict[str, Any] = {}
     for name, value in form.items():
         if isinstance(value, str) and value not in {"", "null"}:
             fields[name] = int(value) if name == "fileType" and value in {"0", "1"} else value
     upload = form.get("file")
     if not isinstance(upload, UploadFile):
-        return _asked(messages.parse(fields))
-    ask = messages.parse(fields | {"file": "an upload"})
+        return _with_file(messages.parse(fields))
+    parsed = messages.parse(fields | {"file": "an upload"})
     data = upload.file.read()
     if not data:
-        raise Refused(422, "file is empty")
-    return Asked(ask, data, None)
+        raise RequestError(422, "file is empty")
+    return ParsedRequest(parsed, data, None)
 
 
-def _asked(ask: messages.OCRRequest) -> Asked:
-    without = ask.model_copy(update={"file": ""})
-    if is_url(ask.file):
-        return Asked(without, b"", ask.file)
-    return Asked(without, decode(ask.file), None)
+def _with_file(fields: messages.OCRRequest) -> ParsedRequest:
+    """Move `file` out of the fields: decoded, or as a URL."""
+    without = fields.model_copy(update={"file": ""})
+    if is_url(fields.file):
+        return ParsedRequest(without, b"", fields.file)
+    return ParsedRequest(without, decode(fields.file), None)
 
 
 def decode(text: str) -> bytes:
-    """Base64, with or without the beginning of a data URL; white space is passed over. Raises Refused (422)."""
+    """Decode Base64 or a data URL; whitespace is ignored. Raises RequestError (422)."""
     start = DATA_URL.match(text[:256])
     try:
-        data = _unpacked(text[start.end() if start else 0 :])
+        data = _decode_base64(text[start.end() if start else 0 :])
     except ValueError:
-        raise Refused(422, NOT_BASE64) from None
+        raise RequestError(422, NOT_BASE64) from None
     if not data:
-        raise Refused(422, "file is empty")
+        raise RequestError(422, "file is empty")
     return data
 
 
-def _unpacked(text: str) -> bytes:
-    """Raises ValueError where it is no Base64. Only text with white space is copied."""
+def _decode_base64(text: str) -> bytes:
+    """Raises ValueError if the text is not Base64. Text is copied only if it has whitespace."""
     try:
         return binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error:
-        return binascii.a2b_base64(text.encode("ascii").translate(None, SPACE), strict_mode=True)
+        return binascii.a2b_base64(text.encode("ascii").translate(None, WHITESPACE), strict_mode=True)

@@ -1,4 +1,4 @@
-"""The memory that pages may take while they are read: each is estimated before it is read, and waits for its share."""
+"""The memory budget: pages reserve their estimated memory before they are read, and wait if too little is free."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextlib import contextmanager
 
 from ocr_onnx.errors import NotEnoughMemoryError
 from ocr_onnx.runtime import memory
-from ocr_onnx.service.scheduling import Wanted
+from ocr_onnx.service.scheduling import CancelToken
 
 SHARE = 0.8
-"""Of the memory left at the start, for pages; the rest is for bodies, answers and decoding."""
+"""Fraction of the memory left at startup that pages may use; the rest is for bodies, responses and decoding."""
 
 POLL_SECONDS = 0.5
-"""How often a page that waits looks whether its answer is still wanted."""
+"""Interval at which a waiting page checks whether its request was canceled."""
 
 
 class Budget:
-    """Memory for the pages that one process reads at a time. Called from many threads."""
+    """The memory budget of one process. Thread-safe."""
 
     def __init__(self, total: int | None) -> None:
         self.total = total
@@ -30,24 +30,24 @@ class Budget:
 
     @property
     def used(self) -> int:
-        """Bytes that are reserved."""
+        """Reserved bytes."""
         return (self.total or 0) - self._free
 
     @contextmanager
-    def reserved(self, needed: int, wanted: Wanted) -> Iterator[None]:
-        """Reserve `needed` bytes, first come, first served; waits until other pages are done.
+    def reserved(self, needed: int, token: CancelToken) -> Iterator[None]:
+        """Reserve `needed` bytes for the block; waits, in order of arrival, until enough is free.
 
-        Raises NotEnoughMemoryError where it is more than the whole budget, and what `wanted.check` raises.
+        Raises NotEnoughMemoryError if `needed` exceeds the whole budget, and ClientGoneError if the request is canceled.
         """
         if self.total is None:
             yield
             return
         if needed > self.total:
             raise NotEnoughMemoryError(
-                f"the page would take about {needed // memory.MEGABYTE} MB, and {self.total // memory.MEGABYTE} MB is "
-                "the limit: reduce it, or raise max_memory"
+                f"the page needs about {needed // memory.MEGABYTE} MB, and the limit is {self.total // memory.MEGABYTE} MB: "
+                "reduce the page, or raise max_memory"
             )
-        self._take(needed, wanted)
+        self._take(needed, token)
         try:
             yield
         finally:
@@ -55,14 +55,14 @@ class Budget:
                 self._free += needed
                 self._changed.notify_all()
 
-    def _take(self, needed: int, wanted: Wanted) -> None:
+    def _take(self, needed: int, token: CancelToken) -> None:
         ticket = object()
-        with self._changed, wanted.waiting_for_memory():
+        with self._changed, token.waiting_for_memory():
             self._waiting.append(ticket)
             try:
-                # In turn: small pages that always fit would keep a large one waiting for good.
+                # In order of arrival: otherwise small pages could keep a large one waiting forever.
                 while self._waiting[0] is not ticket or needed > self._free:
-                    wanted.check()
+                    token.check()
                     self._changed.wait(POLL_SECONDS)
                 self._free -= needed
             finally:
@@ -71,9 +71,9 @@ class Budget:
 
 
 def default_budget(workers: int) -> int | None:
-    """The budget of one of `workers` processes, in bytes: SHARE of what the limit of memory, or the machine, leaves now.
+    """The default budget of one of `workers` processes, in bytes: SHARE of the memory that its limit or the machine leaves.
 
-    None where neither is known.
+    None if neither is known.
     """
     known = [room for room in (memory.remaining(), memory.available()) if room is not None]
     return int(min(known) * SHARE) // workers if known else None

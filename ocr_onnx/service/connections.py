@@ -1,4 +1,4 @@
-"""The connections that one process holds: bounded in number, in all and for each client address."""
+"""Limits the number of open connections, in total and per client address."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
 IPV6_SITE = 64
-"""Bits of an IPv6 address that name a customer's network; one customer has all addresses within it."""
+"""Prefix length of an IPv6 network of one customer, who controls all addresses in it."""
 
 
 class Received(IntEnum):
-    """How much of a request has come on a connection."""
+    """The part of a request that has been received."""
 
     NO_HEADER = 0
-    """Nothing, or a part of the header; also after an answer, until the next request."""
+    """No complete header; also between requests."""
     HEADER = 1
     REQUEST = 2
-    """Header and body: only the server can delay the answer."""
+    """Header and body; the connection now waits for the server."""
 
 
 class Connection(Protocol):
@@ -27,60 +27,60 @@ class Connection(Protocol):
 
     @property
     def received(self) -> Received:
-        """How much of a request has come."""
+        """The part of a request that has been received."""
 
-    def cut(self) -> None:
-        """Close it at once."""
+    def abort(self) -> None:
+        """Close the connection immediately."""
 
 
 class Connections:
-    """Holds connections; above a limit, the oldest one that waits for its client is cut in favor of the newest.
+    """The open connections. Beyond a limit, a new connection replaces the oldest one that waits for its client.
 
-    First those without a complete request header are cut, then those without a complete body. So a client that opens
-    connections and sends nothing, or sends slowly, cannot keep others out. `most` bounds all connections, `per_address`
-    those of one client address (of one IPv6 network); 0: no such bound.
+    Connections without a complete request header are aborted first, then those without a complete body. So a client that
+    opens connections and sends nothing, or sends slowly, cannot keep others out. `maximum` limits all connections,
+    `per_address` those of one IPv4 address or IPv6 network; 0: no limit.
     """
 
-    def __init__(self, most: int, per_address: int) -> None:
-        self._most, self._per_address = most, per_address
+    def __init__(self, maximum: int, per_address: int) -> None:
+        self._maximum, self._per_address = maximum, per_address
         self._open: dict[Connection, str] = {}
         self._addresses: Counter[str] = Counter()
 
     def add(self, connection: Connection, host: str) -> None:
-        """Count a new connection."""
+        """Add a new connection."""
         address = self._open[connection] = client_network(host)
         self._addresses[address] += 1
 
     def trim(self, newest: Connection) -> None:
-        """Cut older connections in favor of a new one, of its address and of all, until they are within the limits.
+        """Abort older connections, first of the same address, until the limits hold again.
 
         Call this once for each connection, after the server has read the data that had arrived on all connections accepted
-        with it. Connections that were accepted later are not cut: their data may not have arrived yet, and they are trimmed
-        themselves.
+        with it. Connections that were accepted later are not aborted: their data may not have arrived yet, and they are
+        trimmed themselves.
         """
         address = self._open.get(newest, "")
-        while 0 < self._per_address < self._addresses[address] and self._cut(newest, address):
+        while 0 < self._per_address < self._addresses[address] and self._abort_one(newest, address):
             pass
-        while len(self._open) > self._most and self._cut(newest, None):
+        while len(self._open) > self._maximum and self._abort_one(newest, None):
             pass
 
-    def answered(self, connection: Connection) -> None:
-        """Note that a connection begins to wait for its next request: it counts as the newest."""
+    def response_sent(self, connection: Connection) -> None:
+        """Treat a connection as the newest, because it now waits for its next request."""
         if connection in self._open:
             self._open[connection] = self._open.pop(connection)
 
-    def forget(self, connection: Connection) -> None:
-        """Count a connection no longer; one that is not counted is passed over."""
+    def remove(self, connection: Connection) -> None:
+        """Remove a connection; an unknown one is ignored."""
         address = self._open.pop(connection, None)
         if address is not None:
             self._addresses[address] -= 1
             if not self._addresses[address]:
                 del self._addresses[address]
 
-    def _cut(self, newest: Connection, address: str | None) -> bool:
-        """Cut an older connection of an address, or of any: the newest if all older ones have sent complete requests.
+    def _abort_one(self, newest: Connection, address: str | None) -> bool:
+        """Abort an older connection of an address, or of any: `newest` if all older ones have sent complete requests.
 
-        Returns whether one was cut. None is if `newest` is closed, or if there is no older connection.
+        Returns whether one was aborted; False if `newest` is closed, or if there is no older connection.
         """
         if newest not in self._open:
             return False
@@ -90,13 +90,13 @@ class Connections:
         if oldest is None:
             return False
         chosen = newest if oldest.received is Received.REQUEST else oldest
-        self.forget(chosen)
-        chosen.cut()
+        self.remove(chosen)
+        chosen.abort()
         return True
 
 
 def client_network(host: str) -> str:
-    """The address that a connection is counted for: an IPv4 address, or the first 64 bits of an IPv6 address."""
+    """The address that limits a connection: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:

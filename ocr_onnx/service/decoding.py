@@ -1,6 +1,6 @@
-"""Pictures, PDFs and TIFFs of strangers, decoded in processes of their own, within limits of memory and time.
+"""Decode untrusted images and PDFs in separate processes with limits of memory and time.
 
-The processes are kept for many files. One that dies or runs over is replaced, and so is one that read many PDFs.
+Processes are reused. A process is replaced if it crashes, exceeds a limit, or has decoded many PDFs.
 """
 
 from __future__ import annotations
@@ -33,54 +33,54 @@ from ocr_onnx.types import Page
 logger: logging.Logger = logging.getLogger(__name__)
 
 START_SECONDS = 60
-"""How long a process may take to load its decoders, on a machine that is busy."""
+"""Timeout for starting a process, for a busy machine."""
 
 END_SECONDS = 5
-"""How long a process that closed its end, or was killed, may take to be gone."""
+"""Timeout for the exit of a process that was killed or closed its socket."""
 
 ERRORS: dict[str, type[OCRError]] = {
     name: kind
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, InputError | errors.OptionError)
 }
-"""What a process may raise here."""
+"""The exceptions that a process may pass on, by name."""
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
-KEPT = 4
-"""A process that kept a quarter of its limit after a file is replaced."""
+MAX_GROWTH = 4
+"""A process whose memory grew by its limit divided by this is replaced."""
 
-SIMPLIFY = "it is damaged, or too large: save it anew, smaller or in another format"
+SIMPLIFY = "it is damaged or too large: save it again, smaller or in another format"
 
 INHERITED = re.compile(
     r"PATH|LANG|LANGUAGE|LC_\w+|TZ|LD_LIBRARY_PATH|LD_PRELOAD"
     r"|PYTHON(HOME|PLATLIBDIR|UTF8|DONTWRITEBYTECODE|PYCACHEPREFIX|NOUSERSITE)"
 )
-"""Environment variables that a process is given; others may hold secrets of the server."""
+"""Environment variables that a process inherits; others may contain secrets of the server."""
 
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
-"""Each thread would take addresses, which are what is limited."""
+"""Each thread would use address space, which is limited."""
 
 OPENCV_LIMIT = "OPENCV_IO_MAX_IMAGE_PIXELS"
-"""OpenCV's own check of a header, made before it takes memory; read once, when the library is loaded."""
+"""OpenCV checks the header against it before it allocates memory; it reads the variable once, when it is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """Where decoding a file stops. Raises OptionError for a number outside its range."""
+    """The limits of decoding one file. Raises OptionError for a value out of range."""
 
     memory: int = 2**30
-    """Bytes that a process may take above what it has before a file. 16 a pixel were enough for every format measured."""
+    """Bytes that a process may allocate for a file. 16 per pixel were enough for every format measured."""
     cpu_seconds: int = 10
-    """Whole seconds of processor time a page; opening the file counts to the first."""
+    """Seconds of CPU time per page (an integer); opening the file counts towards the first page."""
     wall_seconds: float = 30
-    """Seconds a page."""
+    """Seconds per page."""
     max_pages: int | None = None
-    """The first so many pages of a PDF or TIFF are given."""
+    """Pages to decode of a PDF or TIFF; None: all."""
     max_pixels: int = MAX_PIXELS
-    """Of a page; OpenCV refuses to decode more, whatever the header says."""
+    """Pixels of a page; OpenCV itself refuses to decode more."""
     pdf_files: int = 100
-    """After so many PDFs a process is replaced, for PDFium keeps a little of each."""
+    """PDFs after which a process is replaced, because PDFium leaks memory."""
 
     def __post_init__(self) -> None:
         check_number("memory", self.memory, 2**24, whole=True)
@@ -93,7 +93,7 @@ class DecodeLimits:
 
 
 class Decoder:
-    """Decodes in `processes` processes, one file each at a time; any number of threads may call, and wait their turn."""
+    """A pool of `processes` processes that decode one file each at a time. Thread-safe; calls wait for a free process."""
 
     def __init__(self, limits: DecodeLimits, processes: int) -> None:
         check_number("processes", processes, 1, whole=True)
@@ -106,10 +106,10 @@ class Decoder:
             self._idle.append(self._start())
 
     def pages(self, data: bytes, kind: Literal["image", "pdf"], options: InputOptions) -> Generator[Page, None, None]:
-        """The pages of a file's contents, each decoded when it is asked for; a process is taken until the end, or `close`.
+        """Decode the contents of a file page by page; the generator occupies a process until it ends or is closed.
 
-        Raises what `documents.read_file` raises; NotEnoughMemoryError; UnreadableImageError where it took too long or
-        ended the process; and OCRError where the decoder is closed, or no process can be started.
+        Raises what `documents.read_file` raises; NotEnoughMemoryError; UnreadableImageError if decoding took too long or
+        crashed the process; OCRError if the decoder is closed or no process can be started.
         """
         with self._borrowed() as process:
             page = process.open(data, kind, options)
@@ -118,7 +118,7 @@ class Decoder:
                 page = process.next()
 
     def close(self) -> None:
-        """End all processes, also amid a file; who waits for one gets an OCRError."""
+        """Kill all processes, including busy ones; waiting calls raise OCRError."""
         with self._free:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -150,7 +150,7 @@ class Decoder:
             return self._start()
 
     def _give_back(self, process: _Process) -> None:
-        usable = process.rest() and not self._closed
+        usable = process.close_file() and not self._closed
         if not usable:
             process.end()
         with self._free:
@@ -159,31 +159,31 @@ class Decoder:
             else:
                 process.end()
                 self._running.discard(process)
-                with suppress(OCRError):  # The next call tries again, and tells.
+                with suppress(OCRError):  # The next call tries again and reports the error.
                     self._idle.append(self._start())
             self._free.notify()
 
     def _start(self) -> _Process:
         if self._closed:
-            raise OCRError("the decoder is closed: make another one")
+            raise OCRError("the decoder is closed: create another one")
         try:
             process = _Process(self._limits)
         except OSError as error:
             raise OCRError(
-                f"no process to decode in can be started: {error}; see what limits processes here"
+                f"cannot start a decoding process: {error}; check the limit of processes of this user or container"
             ) from error
         self._running.add(process)
         return process
 
 
 class _Process:
-    """One process, and what it is at. Raises OSError where it cannot be started."""
+    """One decoding process and its state. Raises OSError if it cannot be started."""
 
     def __init__(self, limits: DecodeLimits) -> None:
         self._limits = limits
-        self._ready = self._reading = self._asked = False
+        self._ready = self._decoding = self._pending = False
         self._pdfs = self._resident = 0
-        self._wire, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = python_process.function("ocr_onnx.service.decoding_process", f"{limits.memory},{limits.cpu_seconds}")
         try:
             self._process = subprocess.Popen(
@@ -196,104 +196,104 @@ class _Process:
                 process_group=0,
             )
         except OSError:
-            self._wire.close()
+            self._socket.close()
             raise
         finally:
             theirs.close()
 
     def open(self, data: bytes, kind: str, options: InputOptions) -> Page | None:
-        """The first page."""
+        """Open a file and return its first page."""
         self._wait_until_ready()
         self._pdfs += kind == "pdf"
-        order = {"open": kind, "options": dataclasses.asdict(options), "max_pages": self._limits.max_pages}
-        return self._ask(order, in_memory(data))
+        command = {"open": kind, "options": dataclasses.asdict(options), "max_pages": self._limits.max_pages}
+        return self._request(command, in_memory(data))
 
     def next(self) -> Page | None:
-        """The next page; None after the last."""
-        return self._ask({"next": True})
+        """Return the next page; None after the last."""
+        return self._request({"next": True})
 
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
-    def rest(self) -> bool:
-        """Leave the file at hand; whether the process is fit for another."""
-        if self._asked or not self._ready:
+    def close_file(self) -> bool:
+        """Stop decoding the current file; return whether the process can decode another."""
+        if self._pending or not self._ready:
             return False
-        if self._reading:
-            self._reading = False
+        if self._decoding:
+            self._decoding = False
             try:
-                send(self._wire, {"stop": True})
+                send(self._socket, {"stop": True})
             except OSError:
                 return False
         grown = self._memory() - self._resident
-        return self._pdfs < self._limits.pdf_files and grown < self._limits.memory // KEPT
+        return self._pdfs < self._limits.pdf_files and grown < self._limits.memory // MAX_GROWTH
 
     def kill(self) -> None:
-        """End it whatever it does; who waits for it is told."""
+        """Kill the process; a waiting call raises."""
         self._process.kill()
         self._process.wait()
 
     def end(self) -> None:
-        """End it, and let go of all that was held for it."""
-        self._wire.close()
+        """Kill the process and close its socket."""
+        self._socket.close()
         self._process.kill()
         self._process.wait()
 
     def _wait_until_ready(self) -> None:
         if self._ready:
             return
-        self._asked = True
-        self._wire.settimeout(START_SECONDS)
-        answer: dict[str, Any] = {}
+        self._pending = True
+        self._socket.settimeout(START_SECONDS)
+        reply: dict[str, Any] = {}
         with suppress(OSError):
-            answer, _ = receive(self._wire)
-        if "ready" not in answer:
+            reply, _ = receive(self._socket)
+        if "ready" not in reply:
             raise OCRError(
-                "the process to decode in does not start: `python -c 'import ocr_onnx.service.decoding_process'` may tell "
-                f"why {answer.get('crash', '')}"
+                "the decoding process does not start: run `python -c 'import ocr_onnx.service.decoding_process'` to find the "
+                f"cause {reply.get('crash', '')}"
             )
-        if answer.get("lacking"):
-            _warn(tuple(map(str, answer["lacking"])))
-        self._asked, self._ready = False, True
+        if reply.get("missing"):
+            _warn(tuple(map(str, reply["missing"])))
+        self._pending, self._ready = False, True
         self._resident = self._memory()
-        self._wire.settimeout(self._limits.wall_seconds)
+        self._socket.settimeout(self._limits.wall_seconds)
 
-    def _ask(self, order: dict[str, Any], file: int | None = None) -> Page | None:
-        """Send an order and wait for the page; `_asked` stays where there is no answer, or none that makes sense."""
-        self._asked = True
+    def _request(self, command: dict[str, Any], file: int | None = None) -> Page | None:
+        """Send a command and wait for the page; `_pending` stays set if there is no valid reply."""
+        self._pending = True
         try:
-            send(self._wire, order, file)
-            answer, pixels = receive(self._wire)
-            page = None if pixels is None else _page(answer, pixels, self._limits.max_pixels)
-            refusal = ERRORS[answer["error"]](answer["text"]) if "error" in answer else None
+            send(self._socket, command, file)
+            reply, pixels = receive(self._socket)
+            page = None if pixels is None else _page(reply, pixels, self._limits.max_pixels)
+            refusal = ERRORS[reply["error"]](reply["text"]) if "error" in reply else None
         except TimeoutError as error:
             raise UnreadableImageError(
-                f"the input took longer than {self._limits.wall_seconds:g} seconds a page to decode: {SIMPLIFY}"
+                f"the input took longer than {self._limits.wall_seconds:g} seconds per page to decode: {SIMPLIFY}"
             ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise self._ended() from error
-        if page is None and refusal is None and "end" not in answer:
-            raise self._ended(answer.get("crash", ""))
-        self._asked, self._reading = False, page is not None
+            raise self._crashed() from error
+        if page is None and refusal is None and "end" not in reply:
+            raise self._crashed(reply.get("crash", ""))
+        self._pending, self._decoding = False, page is not None
         if refusal is not None:
             raise refusal
         return page
 
-    def _ended(self, crash: str = "") -> InputError:
-        """What is to be said of the file that ended the process."""
+    def _crashed(self, crash: str = "") -> InputError:
+        """The error for a file that crashed the process."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)
         status = self._process.returncode
         if status == -signal.SIGXCPU:
             return UnreadableImageError(
-                f"the input took more than {self._limits.cpu_seconds} seconds of processor time a page to decode: {SIMPLIFY}"
+                f"the input took more than {self._limits.cpu_seconds} seconds of CPU time per page to decode: {SIMPLIFY}"
             )
-        logger.error("a process that decoded ended with status %s%s", status, f":\n{crash}" if crash else "")
-        return UnreadableImageError(f"the input ended the process that decoded it: {SIMPLIFY}")
+        logger.error("a decoding process ended with status %s%s", status, f":\n{crash}" if crash else "")
+        return UnreadableImageError(f"the input crashed its decoder: {SIMPLIFY}")
 
     def _memory(self) -> int:
-        """Bytes of memory that it has now."""
+        """Resident memory in bytes."""
         try:
             statm = Path(f"/proc/{self._process.pid}/statm").read_text("ascii").split()
         except OSError:
@@ -306,25 +306,25 @@ def _environment() -> dict[str, str]:
 
 
 @cache
-def _warn(lacking: tuple[str, ...]) -> None:
-    """Say once what does not hold on this machine."""
+def _warn(missing: tuple[str, ...]) -> None:
+    """Warn once about sandbox features that the kernel lacks."""
     logger.warning(
-        "the kernel does not support %s: a picture or PDF that takes over its decoder reaches as much as the server does",
-        " and ".join(lacking),
+        "the kernel does not support %s: an image or PDF that exploits its decoder has the permissions of the server",
+        " and ".join(missing),
     )
 
 
-def _page(answer: dict[str, Any], file: int, max_pixels: int) -> Page:
-    """The page whose pixels are in a file in memory, which nobody changes or cuts short any more; it is closed here.
+def _page(reply: dict[str, Any], file: int, max_pixels: int) -> Page:
+    """The page whose pixels are in an anonymous file, which is sealed against changes and closed here.
 
-    Raises ValueError where the process sent another size than it says, or more than it may.
+    Raises ValueError if the size does not match the process's message or exceeds the limit.
     """
     try:
-        height, width = answer["shape"]
+        height, width = reply["shape"]
         if min(height, width) < 1 or height * width > max_pixels or os.fstat(file).st_size != height * width * 3:
             raise ValueError(f"a page of {width} x {height} pixels in {os.fstat(file).st_size} bytes")
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, SEALS)
         pixels = mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     finally:
         os.close(file)
-    return Page(np.frombuffer(pixels, np.uint8).reshape(height, width, 3), None, answer["index"], answer["count"])
+    return Page(np.frombuffer(pixels, np.uint8).reshape(height, width, 3), None, reply["index"], reply["count"])

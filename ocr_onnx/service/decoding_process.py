@@ -1,10 +1,11 @@
-"""What runs in a process of `decoding.Decoder`: reads the files it is sent, within limits that the kernel keeps.
+"""The child process of `decoding.Decoder`: decodes files within limits that the kernel enforces.
 
-Standard input is a socket. On it come packets of JSON, each with at most one file in memory:
+Standard input is a socket with JSON packets; each may carry an anonymous file:
 
-to here    {"open": kind, "options": ..., "max_pages": ...} with a file's contents; {"next": true}; {"stop": true}
-from here  {"ready": true, "lacking": [what the kernel does not restrict]} once; for "open" and "next" {"shape": [height, width], "index": ..., "count": ...} with the
-           pixels of a page, {"end": true}, or {"error": name, "text": ...}; {"crash": traceback} before dying of a bug
+to the process    {"open": kind, "options": ..., "max_pages": ...} with the contents of a file; {"next": true}; {"stop": true}
+from the process  once {"ready": true, "missing": [sandbox features that the kernel lacks]}; to "open" and "next"
+                  {"shape": [height, width], "index": ..., "count": ...} with the pixels of a page, {"end": true}, or
+                  {"error": name, "text": ...}; {"crash": traceback} before it exits because of a bug
 """
 
 from __future__ import annotations
@@ -37,44 +38,44 @@ from ocr_onnx.options import InputOptions
 from ocr_onnx.service import sandbox
 from ocr_onnx.types import Page
 
-PACKET = 2**16
-"""The most bytes of one packet."""
+MAX_PACKET = 2**16
+"""Bytes."""
 
-TEXT = 4000
-"""Characters of an error's message or traceback that are passed on."""
+MAX_TEXT = 4000
+"""Characters of an error message or traceback."""
 
 OPEN_FILES = 64
-"""Decoders open none; Python does when it imports something late."""
+"""Decoders open no files, but deferred imports do."""
 
-HARD = 2
-"""Times the memory for a file: no more is ever taken, whatever a process that was taken over asks for."""
+HARD_LIMIT_FACTOR = 2
+"""The hard limit relative to the soft limit of memory: an exploited decoder cannot raise the soft limit beyond it."""
 
 FONTS = ("/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/X11/fonts/Type1", "/usr/share/X11/fonts/TTF")
-"""Where PDFium looks for fonts that a PDF does not carry."""
+"""Folders in which PDFium looks for fonts that a PDF does not embed."""
 
 
 def main() -> None:
-    """Serve until the other end closes, which it does even where the server is killed."""
+    """Decode files until the server closes the socket, which also happens if it is killed."""
     memory, cpu_seconds = map(int, sys.argv[1].split(","))
     wire = socket.socket(fileno=0)
-    sys.excepthook = _crashing(wire)
+    sys.excepthook = _crash_reporter(wire)
     _load()
-    # It restricts the calling thread and those that this one starts later.
-    lacking = sandbox.enter(_readable())
-    threading.Thread(target=_end_with, args=(wire.fileno(),), daemon=True).start()
-    _settle(memory)
-    send(wire, {"ready": True, "lacking": lacking})
+    # Restricts this thread and the threads that it starts later.
+    missing = sandbox.enter(_readable())
+    threading.Thread(target=_exit_on_hangup, args=(wire.fileno(),), daemon=True).start()
+    _set_hard_limits(memory)
+    send(wire, {"ready": True, "missing": missing})
     while True:
-        order, file = receive(wire)
-        if not order:
+        command, file = receive(wire)
+        if not command:
             return
         if file is not None:
             with suppress(_Stopped):
-                send(wire, _serve(wire, order, file, (memory, cpu_seconds)))
+                send(wire, _serve(wire, command, file, (memory, cpu_seconds)))
 
 
 def send(wire: socket.socket, message: Mapping[str, Any], file: int | None = None) -> None:
-    """One packet; the file is closed here."""
+    """Send a packet; the file is closed."""
     try:
         socket.send_fds(wire, [json.dumps(message).encode()], [] if file is None else [file])
     finally:
@@ -83,13 +84,13 @@ def send(wire: socket.socket, message: Mapping[str, Any], file: int | None = Non
 
 
 def receive(wire: socket.socket) -> tuple[dict[str, Any], int | None]:
-    """One packet and its file, which is the caller's to close; nothing where the other end closed."""
-    packet, files, _, _ = socket.recv_fds(wire, PACKET, 1, socket.MSG_CMSG_CLOEXEC)
+    """Receive a packet and its file, which the caller closes; an empty message if the other end has closed."""
+    packet, files, _, _ = socket.recv_fds(wire, MAX_PACKET, 1, socket.MSG_CMSG_CLOEXEC)
     return (json.loads(packet) if packet else {}), (files[0] if files else None)
 
 
 def in_memory(contents: Any) -> int:
-    """A file without a name that holds these bytes, and is gone once nobody has it open."""
+    """Create an anonymous file with these bytes."""
     file = os.memfd_create("ocr-onnx", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         left = memoryview(contents).cast("B")
@@ -102,14 +103,14 @@ def in_memory(contents: Any) -> int:
 
 
 class _Stopped(Exception):  # noqa: N818 no error
-    """Nobody wants the other pages."""
+    """The server wants no further pages."""
 
 
-def _serve(wire: socket.socket, order: dict[str, Any], file: int, limits: tuple[int, int]) -> Mapping[str, Any]:
-    """Send the pages of a file, each when it is asked for; returns what is to be said last."""
+def _serve(wire: socket.socket, command: dict[str, Any], file: int, limits: tuple[int, int]) -> Mapping[str, Any]:
+    """Send the pages of a file on request; return the last message."""
     data = _contents(file)
     try:
-        with _limited(*limits), closing(_pages(data, order)) as pages:
+        with _limited(*limits), closing(_pages(data, command)) as pages:
             for page in pages:
                 described = {"shape": page.image.shape[:2], "index": page.index, "count": page.count}
                 send(wire, described, in_memory(page.image))
@@ -117,23 +118,23 @@ def _serve(wire: socket.socket, order: dict[str, Any], file: int, limits: tuple[
                     raise _Stopped
                 _begin_page(limits[1])
     except OCRError as error:
-        return {"error": type(error).__name__, "text": str(error)[:TEXT]}
+        return {"error": type(error).__name__, "text": str(error)[:MAX_TEXT]}
     except MemoryError:
-        text = f"the input takes more than {limits[0] // 2**20} MB to decode: reduce it, or cut it into parts"
+        text = f"decoding the input needs more than {limits[0] // 2**20} MB: reduce it, or split it"
         return {"error": NotEnoughMemoryError.__name__, "text": text}
     return {"end": True}
 
 
-def _pages(data: bytes, order: dict[str, Any]) -> Generator[Page, None, None]:
-    """The pages of a file that is of the kind it was said to be."""
+def _pages(data: bytes, command: dict[str, Any]) -> Generator[Page, None, None]:
+    """Decode a file. Raises UnreadableImageError if its kind is not the expected one."""
     is_pdf = PDF_SIGNATURE in data[:1024]
-    if data and is_pdf != (order["open"] == "pdf"):
+    if data and is_pdf != (command["open"] == "pdf"):
         raise UnreadableImageError(
-            "the input is a PDF and no picture: send it as one (fileType 0)"
+            "the input is a PDF, not an image: send it with fileType 0"
             if is_pdf
-            else "the input is no PDF: send a picture as one (fileType 1), or get the PDF again whole"
+            else "the input is not a PDF: send an image with fileType 1, or download the PDF again if it is incomplete"
         )
-    yield from islice(read_file(data, None, InputOptions(**order["options"])), order["max_pages"])
+    yield from islice(read_file(data, None, InputOptions(**command["options"])), command["max_pages"])
 
 
 def _contents(file: int) -> bytes:
@@ -145,7 +146,7 @@ def _contents(file: int) -> bytes:
 
 @contextmanager
 def _limited(memory: int, cpu_seconds: int) -> Iterator[None]:
-    """Limit what is taken above what there is now. Errors are told, and the next file is awaited, without limits."""
+    """Limit memory above the present use, and CPU time, during the block."""
     _set(resource.RLIMIT_AS, _addresses() + memory)
     _begin_page(cpu_seconds)
     try:
@@ -160,31 +161,31 @@ def _begin_page(cpu_seconds: int) -> None:
 
 
 def _set(kind: int, limit: int) -> None:
-    """The soft limit, as near as the hard one lets it."""
+    """Set a soft limit, at most the hard limit."""
     resource.setrlimit(kind, (_allowed(kind, limit), resource.getrlimit(kind)[1]))
 
 
 def _allowed(kind: int, limit: int) -> int:
-    """A limit, or the hard one where that is lower."""
+    """The lower of a limit and the hard limit."""
     hard = resource.getrlimit(kind)[1]
     known = [each for each in (limit, hard) if each != resource.RLIM_INFINITY]
     return min(known, default=resource.RLIM_INFINITY)
 
 
 def _addresses() -> int:
-    """How many bytes of addresses the process has."""
+    """The size of the process's address space in bytes."""
     return int(os.pread(_statm(), 100, 0).split()[0]) * resource.getpagesize()
 
 
 @cache
 def _statm() -> int:
-    """An open file, for no other can be opened in /proc later."""
+    """A file descriptor, because the sandbox later forbids opening files in /proc."""
     return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _load() -> None:
-    """Ignore signals for the server, and load all decoders."""
-    import pypdfium2  # noqa: F401 documents.py would load it at the first PDF, when it counts towards the limits
+    """Ignore signals that are meant for the server, and load all decoders."""
+    import pypdfium2  # noqa: F401 documents.py would load it with the first PDF, within the limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -194,16 +195,16 @@ def _load() -> None:
 
 
 def _readable() -> list[str]:
-    """The folders that stay readable: fonts for PDFs, Python's standard library, and packages that are loaded."""
+    """The folders that stay readable: fonts, Python's standard library, and loaded packages."""
     standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
     packages = [path for module in tuple(sys.modules.values()) for path in getattr(module, "__path__", ())]
     return list(dict.fromkeys([*FONTS, *standard, *packages]))
 
 
-def _settle(memory: int) -> None:
-    """Limits that the process cannot raise again."""
+def _set_hard_limits(memory: int) -> None:
+    """Set limits that the process cannot raise again."""
     for kind, limit in (
-        (resource.RLIMIT_AS, _addresses() + HARD * memory),
+        (resource.RLIMIT_AS, _addresses() + HARD_LIMIT_FACTOR * memory),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, memory),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
@@ -212,22 +213,22 @@ def _settle(memory: int) -> None:
         resource.setrlimit(kind, (_allowed(kind, limit),) * 2)
 
 
-def _end_with(wire: int) -> None:
-    """End when the other end closes, in the midst of a page too."""
+def _exit_on_hangup(wire: int) -> None:
+    """Exit when the server closes the socket, even during decoding."""
     poll = select.poll()
     poll.register(wire, 0)
     poll.poll()
     os._exit(0)
 
 
-def _crashing(wire: socket.socket) -> Any:
-    """What tells the server of a bug of ours; decoders write much to standard error, and it leads nowhere."""
+def _crash_reporter(wire: socket.socket) -> Any:
+    """An excepthook that sends the traceback to the server, because standard error is discarded: decoders flood it."""
 
-    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         with suppress(OSError):
-            send(wire, {"crash": "".join(traceback.format_exception(kind, error, trace))[-TEXT:]})
+            send(wire, {"crash": "".join(traceback.format_exception(kind, error, trace))[-MAX_TEXT:]})
 
-    return tell
+    return report
 
 
 if __name__ == "__main__":

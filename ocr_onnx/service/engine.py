@@ -1,4 +1,4 @@
-"""The one engine behind all requests: a page is read until nobody waits for it, and within bounds."""
+"""The engine that all requests share: the pipeline, with cancellation and a limit on the area of the boxes."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from ocr_onnx.stages.geometry import total_area
 from ocr_onnx.types import Image, Page, Run, Tensor, TextBox
 
 Check = Callable[[], None]
-"""Raises where a request is no longer wanted."""
+"""Raises ClientGoneError if the request was canceled."""
 
 DEFAULT = DetectionOptions()
 
-OVERLAP = 20
-"""How many times the page the boxes on it may cover. Text covers it less than once; boxes in boxes are an attack."""
+MAX_COVERAGE = 20
+"""Limit of the total area of the boxes, relative to the page. Text covers a page less than once; nested boxes are an attack."""
 
-COPIES = 12
-"""Bytes per pixel of a page: the page as sent, turned and flat, and its lines, 3 each."""
+BYTES_PER_PIXEL = 12
+"""Of a page: as sent, rotated, unwarped, and cut into lines; 3 bytes each."""
 
-LINES = 2**26
-"""Bytes in which the lines of a page are read, and its pictures drawn: 50 MB were measured."""
+BYTES_PER_PAGE = 2**26
+"""For recognition and drawing; 50 MB were measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What reads pages. In tests `read` is a function of one line."""
+    """Reads pages. Tests replace `read` with a function of one line."""
 
     read: Callable[[Page, OCROptions, Check], OCRResult]
-    """Called from several threads at once. It calls the check now and then, and lets through what that raises."""
+    """Reads a page; thread-safe. It calls the check between steps and passes on its exception."""
     options: OCROptions = field(default_factory=OCROptions)
-    """What a request that says nothing gets."""
+    """The options of a request that sets none."""
     memory: Callable[[Image, OCROptions], int] = lambda _, __: 0
-    """The bytes that reading a page of this picture will take, with what is drawn of it."""
+    """Estimates the memory in bytes for reading and drawing a page."""
 
 
-def of(ocr: OCR, options: OCROptions) -> Engine:
-    """The pipeline as an engine; on several GPUs they take the pages in turns."""
+def from_pipeline(ocr: OCR, options: OCROptions) -> Engine:
+    """The engine of a pipeline. On several GPUs, pages are distributed in turn."""
     turns = itertools.cycle([_bounded(each) for each in (ocr, *ocr.others)])
 
     def read(page: Page, chosen: OCROptions, check: Check) -> OCRResult:
@@ -61,12 +61,12 @@ def of(ocr: OCR, options: OCROptions) -> Engine:
 
 
 def working_memory(image: Image, options: OCROptions, detector: ModelMetadata) -> int:
-    """The bytes that a page takes at most while it is read: its models' and its own, for the models run in turn."""
+    """The peak memory in bytes for reading a page. Models run one after another, so the largest one counts."""
     height, width = image.shape[:2]
     pixels: int = height * width
     detecting = detection.working_memory((width, height), options.detection, detector)
-    bent = unwarping.working_memory(pixels) if options.use_doc_unwarping else 0
-    return max(detecting, bent) + pixels * COPIES + LINES
+    unwarp = unwarping.working_memory(pixels) if options.use_doc_unwarping else 0
+    return max(detecting, unwarp) + pixels * BYTES_PER_PIXEL + BYTES_PER_PAGE
 
 
 def _bounded(ocr: OCR) -> OCR:
@@ -75,7 +75,7 @@ def _bounded(ocr: OCR) -> OCR:
 
 
 def _checked(check: Check, run: Run, _: ModelMetadata) -> Run:
-    """A model that checks before each run whether the request is still wanted."""
+    """A model that checks before each run whether the request was canceled."""
 
     def checked(tensor: Tensor) -> tuple[NDArray[Any], ...]:
         check()
@@ -86,15 +86,15 @@ def _checked(check: Check, run: Run, _: ModelMetadata) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class BoundedDetector(TextDetector):
-    """A detector that refuses a page whose boxes, cut out, would take OVERLAP times its memory."""
+    """A detector that refuses a page whose boxes exceed MAX_COVERAGE, because cutting them out takes that much memory."""
 
     def __call__(self, image: Image, options: DetectionOptions = DEFAULT) -> list[TextBox]:
-        """As TextDetector. Raises ImageTooLargeError for boxes that cover the page too often."""
+        """Detect text as TextDetector. Raises ImageTooLargeError if the boxes cover the page too often."""
         boxes = TextDetector.__call__(self, image, options)
         height, width = image.shape[:2]
-        if total_area(boxes) > OVERLAP * height * width:
+        if total_area(boxes) > MAX_COVERAGE * height * width:
             raise ImageTooLargeError(
-                f"the boxes found cover the page more than {OVERLAP} times: give a smaller textDetUnclipRatio, or higher "
-                "textDetThresh and textDetBoxThresh"
+                f"the detected boxes cover the page more than {MAX_COVERAGE} times: use a smaller textDetUnclipRatio, or "
+                "higher textDetThresh and textDetBoxThresh"
             )
         return boxes

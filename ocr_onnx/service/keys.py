@@ -1,4 +1,4 @@
-"""API keys: who may ask."""
+"""API keys: load them, and identify clients."""
 
 from __future__ import annotations
 
@@ -9,36 +9,39 @@ from pathlib import Path
 from starlette.datastructures import Headers
 
 from ocr_onnx.errors import InputNotFoundError, OptionError
-from ocr_onnx.service.refusals import Refused
+from ocr_onnx.service.request_errors import RequestError
 
-SHORTEST = 16
+MIN_LENGTH = 16
 """Characters; shorter keys can be guessed."""
 
 EXAMPLE = "replace"
-"""Word in the example keys of deploy/ and docs/; everybody can read those keys."""
+"""Word in the example keys of deploy/ and docs/; those keys are public."""
 
-OWN_KEY = "put a key of your own there, made by `openssl rand -hex 32`"
+OWN_KEY = "replace it by a key of your own, made by `openssl rand -hex 32`"
 
 
 def load(file: Path) -> tuple[str, ...]:
-    """The keys of a file, one a line; empty lines and those that begin with # are passed over.
+    """The keys of a file, one per line; empty lines and lines that begin with # are ignored.
 
-    Raises InputNotFoundError if the file does not exist, OptionError if it holds no key, a key that is too short, or an
+    Raises InputNotFoundError if the file does not exist, OptionError if it has no key, a key that is too short, or an
     example key.
     """
     try:
         lines = file.read_text("utf-8").splitlines()
     except FileNotFoundError as error:
         raise InputNotFoundError(
-            f"{file} does not exist: write a key a line into it, made by `openssl rand -hex 32`; mount it in a container"
+            f"{file} does not exist: write one key per line into it, made by `openssl rand -hex 32`; mount it in a container"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{file} cannot be read as a file of keys: {error}") from error
+        raise OptionError(f"{file} cannot be read as a file of API keys: {error}; give a text file in UTF-8") from error
     keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
     if not keys:
-        raise OptionError(f"{file} holds no key: write one a line into it")
-    if any(len(key) < SHORTEST or not key.isascii() or " " in key for key in keys):
-        raise OptionError(f"{file} holds a key that is not {SHORTEST} or more letters, digits and signs without spaces")
+        raise OptionError(f"{file} has no API key: write one per line into it")
+    if any(len(key) < MIN_LENGTH or not key.isascii() or " " in key for key in keys):
+        raise OptionError(
+            f"{file} has an invalid API key: use at least {MIN_LENGTH} ASCII characters without spaces, made by "
+            "`openssl rand -hex 32`"
+        )
     _refuse_examples(file, keys)
     return keys
 
@@ -46,30 +49,33 @@ def load(file: Path) -> tuple[str, ...]:
 def _refuse_examples(file: Path, keys: tuple[str, ...]) -> None:
     for key in keys:
         if EXAMPLE in key.lower():
-            raise OptionError(f"{file} holds the example key {key!r}, which everybody can read: {OWN_KEY}")
+            raise OptionError(f"{file} has the example key {key!r}, which is public: {OWN_KEY}")
 
 
 class Keys:
-    """The keys that are known, as their digests."""
+    """The valid keys, as digests."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._digests = tuple(_digest(key) for key in keys)
 
     @property
-    def asked_for(self) -> bool:
-        """Whether requests need one."""
+    def required(self) -> bool:
+        """Whether requests need a key."""
         return bool(self._digests)
 
     def client(self, headers: Headers, address: str) -> str:
-        """Who asks: the digest of the key, or the address where no keys are asked for. Raises Refused (401)."""
+        """Identify a client by the digest of its key, or by its address if no keys are required.
+
+        Raises RequestError (401) without a valid key.
+        """
         if not self._digests:
             return address
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         given = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         digest = _digest(given)
-        # All of them are compared, so that the time taken says nothing of which one matched.
+        # Compares with all keys, so that the time does not reveal which one matches.
         if not sum(hmac.compare_digest(digest, known) for known in self._digests):
-            raise Refused(401, "an API key is needed: send Authorization: Bearer KEY, or X-API-Key: KEY")
+            raise RequestError(401, "an API key is required: send Authorization: Bearer KEY, or X-API-Key: KEY")
         return digest.hex()
 
 

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard error. They say what was done, and never what stood on a page."""
+"""Logging: JSON lines on standard error, without the contents of pages."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import traceback
 from typing import Any
 
 FIELDS = "fields"
-"""The attribute of a record that holds what is logged besides the message."""
+"""The attribute of a log record with additional fields."""
 
 logger: logging.Logger = logging.getLogger("ocr_onnx.service")
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON; of an exception its kind and where it was raised, as its text may quote the input."""
+    """Formats a record as one line of JSON. Exceptions are logged without their text, which may quote the input."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """The line, without a line break."""
         line: dict[str, Any] = {
             "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure(level: int = logging.INFO) -> None:
-    """Send the logs of this process to standard error, as lines of JSON; the pipeline's own from warnings on."""
+    """Log to standard error as JSON lines: the service from `level` on, the pipeline from warnings on."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
@@ -43,5 +43,5 @@ def configure(level: int = logging.INFO) -> None:
 
 
 def event(message: str, **fields: Any) -> None:
-    """Log what happened."""
+    """Log an event with fields."""
     logger.info(message, extra={FIELDS: fields})

@@ -1,4 +1,4 @@
-"""What goes over the wire: PaddleX's request and answers, field by field."""
+"""The messages of PaddleX's OCR service as pydantic models: the request and the responses."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.alias_generators import to_camel
 
 from ocr_onnx.options import Place, places
-from ocr_onnx.service.refusals import Refused
+from ocr_onnx.service.request_errors import RequestError
 
 LOG_ID = r"^[A-Za-z0-9._-]{1,64}$"
 
 WHITE = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAEUlEQVR42mP8z4AKmBhGtAAAIBABH+35zCgAAAAASUVORK5CYII="
-"""A small white picture, as PNG in Base64."""
+"""A small white image, as Base64 PNG."""
 
 POINT = Annotated[list[int], Field(min_length=2, max_length=2)]
 QUAD = Annotated[list[POINT], Field(min_length=4)]
@@ -23,7 +23,7 @@ BOX = Annotated[list[int], Field(min_length=4, max_length=4)]
 
 
 class OCRRequest(BaseModel):
-    """What to read and how. Fields that are not listed are ignored; null is the server's own setting."""
+    """A request to read a file. Unknown fields are ignored; null means the server's setting."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         alias_generator=to_camel,
@@ -34,26 +34,25 @@ class OCRRequest(BaseModel):
 
     file: str = Field(
         min_length=1,
-        description="The file in Base64, with or without data:…;base64, before it; or, where the server allows it, an "
-        "http or https address.",
+        description="The file as Base64 or a data URL; or, if the server allows it, an http or https URL.",
     )
-    file_type: Literal[0, 1] | None = Field(None, description="0: PDF, 1: picture, null: as its contents say.")
-    visualize: bool | None = Field(None, description="Send pictures: ocrImage, docPreprocessingImage, inputImage.")
-    log_id: str | None = Field(None, pattern=LOG_ID, description="Returned in the answer; null: a new UUID.")
+    file_type: Literal[0, 1] | None = Field(None, description="0: PDF, 1: image, null: detected from the contents.")
+    visualize: bool | None = Field(None, description="Return images: ocrImage, docPreprocessingImage, inputImage.")
+    log_id: str | None = Field(None, pattern=LOG_ID, description="Returned in the response; null: a new UUID.")
 
     def values(self) -> dict[str, Any]:
-        """The options that the request sets, by their declared names; None: the server's setting."""
-        return {place.declaration.name: getattr(self, place.declaration.name) for place in OF_REQUESTS}
+        """The pipeline options of the request by declared name; None: the server's setting."""
+        return {place.declaration.name: getattr(self, place.declaration.name) for place in REQUEST_OPTIONS}
 
 
-OF_REQUESTS = tuple(place for place in places() if place.declaration.request)
+REQUEST_OPTIONS = tuple(place for place in places() if place.declaration.request)
 """The options that a request may set."""
 
 TYPES: dict[str, Any] = {"boolean": bool, "integer": int, "number": float, "text": str}
 
 
 def field_of(place: Place) -> tuple[Any, Any]:
-    """Type and field of a request's option."""
+    """The type and pydantic field of an option."""
     declared = place.declaration
     kind: Any = Literal.__getitem__(declared.choices) if declared.choices else TYPES[declared.kind]
     bounds = {"ge": declared.minimum, "le": min(declared.maximum, declared.request_maximum)}
@@ -61,36 +60,36 @@ def field_of(place: Place) -> tuple[Any, Any]:
     return kind | None, Field(None, description=declared.help, **limits)
 
 
-_fields: Any = {place.declaration.name: field_of(place) for place in OF_REQUESTS}
+_fields: Any = {place.declaration.name: field_of(place) for place in REQUEST_OPTIONS}
 FULL_REQUEST = create_model("OCRRequest", __base__=OCRRequest, __doc__=OCRRequest.__doc__, **_fields)
-"""OCRRequest with the options as fields."""
+"""OCRRequest with the pipeline options as fields."""
 
 
 class ModelSettings(BaseModel):
-    """Which stages the page went through."""
+    """The stages that were on."""
 
     use_doc_preprocessor: bool
     use_textline_orientation: bool
 
 
 class PreprocessorSettings(BaseModel):
-    """What was done to the page before."""
+    """The preprocessing stages that were on."""
 
     use_doc_orientation_classify: bool
     use_doc_unwarping: bool
 
 
 class PreprocessorResult(BaseModel):
-    """How the page stood."""
+    """The result of preprocessing."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(protected_namespaces=())
 
     model_settings: PreprocessorSettings
-    angle: int = Field(description="Degrees it was turned counter-clockwise; -1: that stage was off.")
+    angle: int = Field(description="Degrees by which the page was rotated counterclockwise; -1: the stage was off.")
 
 
 class DetectionParameters(BaseModel):
-    """How its text was found."""
+    """The detection options that were used."""
 
     limit_side_len: int
     limit_type: Literal["min", "max"]
@@ -101,57 +100,57 @@ class DetectionParameters(BaseModel):
 
 
 class PrunedResult(BaseModel):
-    """What was read on one page, as PaddleOCR names it. Points are (x, y) in pixels of the page, turned and flat."""
+    """The result of one page under PaddleOCR's names. Points are (x, y) in pixels of the rotated, unwarped page."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(protected_namespaces=())
 
     model_settings: ModelSettings
     doc_preprocessor_res: PreprocessorResult | None = None
-    dt_polys: list[QUAD] = Field(description="All boxes found, in reading order.")
+    dt_polys: list[QUAD] = Field(description="All detected boxes in reading order.")
     dt_scores: list[float]
     text_det_params: DetectionParameters
     text_type: Literal["general"]
-    textline_orientation_angles: list[Literal[-1, 0, 1]] = Field(description="1: upside down; -1: that stage was off.")
+    textline_orientation_angles: list[Literal[-1, 0, 1]] = Field(description="1: upside down; -1: the stage was off.")
     text_rec_score_thresh: float
     return_word_box: bool
     rec_texts: list[str] = Field(description="The texts at or above text_rec_score_thresh.")
     rec_scores: list[float]
     rec_polys: list[QUAD]
-    rec_boxes: list[BOX] = Field(description="Left, top, right, bottom of each.")
+    rec_boxes: list[BOX] = Field(description="Left, top, right and bottom of each text.")
     text_word: list[list[str]] | None = None
     text_word_boxes: list[list[BOX]] | None = None
 
 
 class PageResult(BaseModel):
-    """One page. Pictures are JPEG in Base64; those that were not made are left out."""
+    """One page. Images are Base64 JPEG; absent if they were not made."""
 
     pruned_result: PrunedResult = Field(alias="prunedResult")
     ocr_image: str | None = Field(
         None, alias="ocrImage", description="The page with its boxes, and the text beside it."
     )
     doc_preprocessing_image: str | None = Field(
-        None, alias="docPreprocessingImage", description="The page before and after it was turned and made flat."
+        None, alias="docPreprocessingImage", description="The page before and after rotation and unwarping."
     )
     input_image: str | None = Field(None, alias="inputImage")
 
 
 class Size(BaseModel):
-    """Of a page, in pixels."""
+    """The size of a page in pixels."""
 
     width: int
     height: int
 
 
 class ImageInfo(Size):
-    """A single picture."""
+    """A single image."""
 
     type: Literal["image"]
 
 
 class DocumentInfo(BaseModel):
-    """Of a PDF, or a TIFF with several pages, what was read of it."""
+    """The pages that were read of a PDF or a multi-page TIFF."""
 
-    num_pages: int = Field(alias="numPages", description="How many pages were read.")
+    num_pages: int = Field(alias="numPages", description="Number of pages that were read.")
     pages: list[Size]
     type: Literal["pdf", "tiff"]
 
@@ -163,20 +162,20 @@ class Result(BaseModel):
     data_info: ImageInfo | DocumentInfo = Field(alias="dataInfo", discriminator="type")
 
 
-class Answer(BaseModel):
-    """What every answer begins with; of one that failed, all of it."""
+class Envelope(BaseModel):
+    """The fields of every JSON response; an error response has no others."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         json_schema_extra={"examples": [{"logId": "5e0b…", "errorCode": 422, "errorMsg": "file is empty"}]}
     )
 
     log_id: str = Field(alias="logId", description="The request's logId, or a new UUID.")
-    error_code: int = Field(alias="errorCode", description="0, or the status.")
+    error_code: int = Field(alias="errorCode", description="0, or the HTTP status of an error.")
     error_msg: str = Field(alias="errorMsg")
 
 
-class OCRAnswer(Answer):
-    """The pages, read."""
+class OCRResponse(Envelope):
+    """The text of all pages."""
 
     error_code: Literal[0] = Field(alias="errorCode")
     error_msg: Literal["Success"] = Field(alias="errorMsg")
@@ -184,7 +183,7 @@ class OCRAnswer(Answer):
 
 
 def parse(given: bytes | bytearray | dict[str, Any]) -> OCRRequest:
-    """A request of its JSON, or of the fields of a form. Raises Refused (422), whose text is a list of what is wrong."""
+    """Validate JSON, or the fields of a form. Raises RequestError (422) whose message is a JSON list of the problems."""
     try:
         return (
             FULL_REQUEST.model_validate(given) if isinstance(given, dict) else FULL_REQUEST.model_validate_json(given)
@@ -192,19 +191,19 @@ def parse(given: bytes | bytearray | dict[str, Any]) -> OCRRequest:
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         problems = [{"type": e["type"], "loc": ".".join(map(str, ("body", *e["loc"]))), "msg": e["msg"]} for e in found]
-        refused = Refused(422, json.dumps(problems, ensure_ascii=False))
-        refused.log_id = _log_id(given)
-        raise refused from None
+        invalid = RequestError(422, json.dumps(problems, ensure_ascii=False))
+        invalid.log_id = _log_id(given)
+        raise invalid from None
 
 
-class _Named(BaseModel):
+class _WithLogId(BaseModel):
     log_id: str | None = Field(None, pattern=LOG_ID, alias="logId")
 
 
 def _log_id(given: bytes | bytearray | dict[str, Any]) -> str | None:
-    """What a request that cannot be understood calls itself, where that can be."""
+    """The logId of an invalid request, if it is valid itself."""
     try:
-        named = _Named.model_validate(given) if isinstance(given, dict) else _Named.model_validate_json(given)
+        found = _WithLogId.model_validate(given) if isinstance(given, dict) else _WithLogId.model_validate_json(given)
     except ValidationError:
         return None
-    return named.log_id
+    return found.log_id

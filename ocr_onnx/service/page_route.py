@@ -1,4 +1,4 @@
-"""The page at `/`: static files, under a policy that lets it load nothing but itself and ask nobody but this server."""
+"""The web page at `/`: static files, with a policy that allows only files of this server and requests to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""What the page is made of, by its suffixes."""
+"""Media types of the page's files by suffix."""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -30,32 +30,32 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Caches may keep the files, and ask each time whether they are still the same."""
+"""Caches may store the files but must revalidate them."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageFile:
-    """One file of the page."""
+    """A file of the page."""
 
     content: bytes
     media_type: str
 
     @property
-    def tag(self) -> str:
-        """Changes with the content."""
+    def etag(self) -> str:
+        """The ETag: a digest of the content."""
         return f'"{hashlib.sha256(self.content).hexdigest()[:16]}"'
 
-    def answer(self, request: Request) -> Response:
-        """The file, or that it is still the one that was asked for before."""
-        headers = {**HEADERS, "ETag": self.tag}
+    def response(self, request: Request) -> Response:
+        """The file; 304 if the client has it."""
+        headers = {**HEADERS, "ETag": self.etag}
         known = request.headers.get("if-none-match", "").replace("W/", "").split(",")
-        if self.tag in {tag.strip() for tag in known}:
+        if self.etag in {tag.strip() for tag in known}:
             return Response(status_code=304, headers=headers)
         return Response(self.content, media_type=self.media_type, headers=headers)
 
 
 def load_files() -> dict[str, PageFile]:
-    """The page's files by their names."""
+    """The page's files by name."""
     folder = resources.files("ocr_onnx.service").joinpath("page")
     return {
         file.name: PageFile(file.read_bytes(), media_type)
@@ -71,10 +71,10 @@ def add_page(app: FastAPI) -> None:
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def index(request: Request) -> Response:
-        return files["index.html"].answer(request)
+        return files["index.html"].response(request)
 
     @app.api_route("/page/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     async def part(request: Request, name: str) -> Response:
         if name not in files:
             raise HTTPException(404, "Not Found")
-        return files[name].answer(request)
+        return files[name].response(request)

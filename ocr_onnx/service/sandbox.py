@@ -1,7 +1,7 @@
-"""What the Linux kernel denies the processes that decode: files, network, other processes, privileges.
+"""The sandbox of the decoding processes: no access to files, network, other processes or privileges.
 
-Landlock denies files, and a seccomp filter denies system calls. Both are called by ctypes: on the package index the
-bindings of Landlock are alpha versions, each of one author, and pyseccomp needs libseccomp, which wheels do not carry.
+Landlock restricts files, and a seccomp filter restricts system calls. Both are called with ctypes: the Landlock bindings on
+the package index are alpha versions with one author each, and pyseccomp needs libseccomp, which no wheel contains.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 4
 LANDLOCK_CREATE_RULESET_VERSION, LANDLOCK_RULE_PATH_BENEATH = 1, 1
 
 READ = 0b1100
-"""Landlock's rights to read files and to list folders."""
+"""Landlock rights: read files, list folders."""
 
 FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
-"""How many rights on files each version of Landlock knows; 16 since version 5."""
+"""Number of file rights by Landlock version; 16 since version 5."""
 
 TCP_RIGHTS, SCOPES = 0b11, 0b11
-"""To bind and to connect, since version 4; abstract sockets and signals of other processes, since version 6."""
+"""TCP bind and connect, since version 4; abstract sockets and signals to other processes, since version 6."""
 
 DENIED: dict[str, tuple[int, int | None]] = {
     "socket": (41, 198),
@@ -64,52 +64,52 @@ DENIED: dict[str, tuple[int, int | None]] = {
     "shmget": (29, 194),
     "msgget": (68, 186),
 }
-"""System calls that fail with ENOSYS, and their numbers on x86-64 and on ARM64."""
+"""System calls that fail with ENOSYS: their numbers on x86-64 and ARM64."""
 
 CLONE, TGKILL, PRLIMIT64 = (56, 220), (234, 131), (302, 261)
-"""Allowed for threads, for signals to this process, and for limits of this process alone."""
+"""Allowed only for threads, for signals to this process, and for limits of this process."""
 
 CLONE_THREAD = 0x10000
 
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-"""The column of the numbers, and what the kernel calls the machine."""
+"""The index in DENIED, and the kernel's AUDIT_ARCH constant."""
 
 X32 = 0x40000000
-"""Numbers from here on belong to a second ABI of x86-64."""
+"""System call numbers from here on belong to the x32 ABI."""
 
 ENOSYS_RESULT, ALLOW = 0x00050000 | 38, 0x7FFF0000
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
-"""Where they are in what a filter is given."""
+"""Offsets in struct seccomp_data."""
 
 
 def protect_this_process() -> None:
-    """Deny other processes of the same user this one's memory and environment, and the kernel a dump of it."""
+    """Deny other processes of the same user access to this process's memory and environment; disable core dumps."""
     _call("prctl", PR_SET_DUMPABLE, 0)
 
 
 def enter(readable: Iterable[str]) -> list[str]:
-    """Restrict this process, which has one thread, for good: of files, it reads those in `readable` alone.
+    """Restrict this process permanently; it must have one thread. It can read files only in the folders `readable`.
 
-    It gets no network, starts no program and reaches no other process. Returns what the kernel does not support.
+    It has no network, starts no programs and cannot access other processes. Returns the features that the kernel lacks.
     """
     _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _call("capset", struct.pack("=Ii", CAPABILITY_VERSION_3, 0), bytes(24))
-    lacking = missing()
+    absent = missing()
     for name, restrict in ((FILES, partial(_restrict_files, readable)), (CALLS, _restrict_calls)):
         try:
-            if name not in lacking:
+            if name not in absent:
                 restrict()
         except OSError:
-            lacking.append(name)
-    return lacking
+            absent.append(name)
+    return absent
 
 
 FILES, CALLS = "Landlock (access to files)", "seccomp filters (system calls and network)"
 
 
 def missing() -> list[str]:
-    """What this machine's kernel, or the container that the process runs in, does not support."""
+    """The sandbox features that this machine's kernel or container lacks."""
     found = []
     try:
         _landlock_version()
@@ -135,7 +135,7 @@ def _restrict_files(readable: Iterable[str]) -> None:
         for path in readable:
             try:
                 file = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            except OSError:  # It is not there, so nothing can be read from it.
+            except OSError:  # The folder does not exist.
                 continue
             try:
                 rule = struct.pack("=Qi", READ, file)
@@ -155,7 +155,7 @@ def _restrict_calls() -> None:
 
 
 def _filter(column: int, machine: int) -> list[tuple[int, int, int, int]]:
-    """A program for the kernel: each step is an operation, the steps to pass over if it is true or false, and a number."""
+    """The BPF program: each instruction is (operation, jump if true, jump if false, operand)."""
     deny = (RETURN, 0, 0, ENOSYS_RESULT)
     steps = [
         (LOAD, 0, 0, ARCHITECTURE),
@@ -168,18 +168,18 @@ def _filter(column: int, machine: int) -> list[tuple[int, int, int, int]]:
     for numbers in DENIED.values():
         if (number := numbers[column]) is not None:
             steps += [(EQUAL, 0, 1, number), deny]
-    for numbers, test, wanted in (
+    for numbers, test, operand in (
         (CLONE, ANY_BIT, CLONE_THREAD),
         (TGKILL, EQUAL, os.getpid()),
         (PRLIMIT64, EQUAL, 0),
     ):
-        steps += [(EQUAL, 0, 4, numbers[column]), (LOAD, 0, 0, FIRST_ARGUMENT), (test, 0, 1, wanted)]
+        steps += [(EQUAL, 0, 4, numbers[column]), (LOAD, 0, 0, FIRST_ARGUMENT), (test, 0, 1, operand)]
         steps += [(RETURN, 0, 0, ALLOW), deny]
     return [*steps, (RETURN, 0, 0, ALLOW)]
 
 
 def _call(name: str, *arguments: Any) -> int:
-    """Call a function of the C library; raises OSError where it fails."""
+    """Call a function of the C library; raises OSError if it fails."""
     function = getattr(ctypes.CDLL(None, use_errno=True), name)
     function.restype = ctypes.c_long
     found: int = function(*(ctypes.c_long(each) if isinstance(each, int) else each for each in arguments))

@@ -1,4 +1,4 @@
-"""How much is done at a time: a bounded number of requests waits for a few threads; each has its deadline."""
+"""Schedule requests: a bounded queue in front of a few worker threads, and a deadline for each request."""
 
 from __future__ import annotations
 
@@ -14,72 +14,76 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from typing import TypeVar
 
 from ocr_onnx.service.metrics import Metrics
-from ocr_onnx.service.refusals import ClientGoneError, Refused
+from ocr_onnx.service.request_errors import ClientGoneError, RequestError
 from ocr_onnx.service.settings import Settings
 
 Item = TypeVar("Item")
 
-AHEAD = 2
-"""Results of one request that wait to be sent before the next page is begun."""
+MAX_UNSENT = 2
+"""Results of one request that may wait to be sent before its next page is started."""
 
-LONGEST_RETRY = 60
-"""Seconds; a client is never told to wait longer."""
+MAX_RETRY_AFTER = 60
+"""Seconds; the largest Retry-After."""
 
-DRAINING = "the server is shutting down: try again, at another one"
+DRAINING = "the server is shutting down: try again at another instance"
 
 END = object()
 
 
-class Wanted:
-    """Whether anybody still waits for a request's answer."""
+class CancelToken:
+    """The deadline of a request, and whether it was canceled. Thread-safe."""
 
     def __init__(self, seconds: float) -> None:
-        self.end: float = time.monotonic() + seconds
+        self.deadline: float = time.monotonic() + seconds
         self.waits_for_memory: bool = False
-        """Whether its page waits until others free theirs."""
-        self._gone = threading.Event()
+        """Whether its page waits for the memory budget."""
+        self._canceled = threading.Event()
 
-    def drop(self) -> None:
-        """Nobody does."""
-        self._gone.set()
+    def remaining(self) -> float:
+        """Seconds until the deadline; 0 after it."""
+        return max(self.deadline - time.monotonic(), 0)
+
+    def cancel(self) -> None:
+        """Cancel the request, because its response is complete or its client disconnected."""
+        self._canceled.set()
 
     def check(self) -> None:
-        """Raise ClientGoneError where nobody does, or the deadline has passed."""
-        if self._gone.is_set() or time.monotonic() > self.end:
+        """Raise ClientGoneError if the request was canceled or its deadline has passed."""
+        if self._canceled.is_set() or time.monotonic() > self.deadline:
             raise ClientGoneError
 
     @contextmanager
     def waiting_for_memory(self) -> Iterator[None]:
-        """Note that it waits; the note stays where it gives up."""
+        """Set `waits_for_memory` during the block; it stays set if the block raises."""
         self.waits_for_memory = True
         yield
         self.waits_for_memory = False
 
 
-class Work:
-    """The requests of one process: those that wait and those that are worked on. Belongs to one event loop."""
+class Scheduler:
+    """The waiting and running requests of one process. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings, self._metrics = settings, metrics
         self._threads = ThreadPoolExecutor(settings.slots, thread_name_prefix="ocr-onnx-serve")
         self._slots = asyncio.Semaphore(settings.slots)
         self._clients: Counter[str] = Counter()
-        self._seconds = 1.0
+        self._mean_seconds = 1.0
         self.admitted: int = 0
-        """Requests that wait or are worked on."""
+        """Waiting and running requests."""
         self.open: int = 0
-        """Requests that were taken and are not yet answered."""
+        """Accepted requests without a complete response."""
         self.draining = False
-        """Set once: no more requests are taken."""
+        """Set once, at shutdown: no more requests are accepted."""
 
     def refuse_if_draining(self) -> None:
-        """Raise Refused (503) once the server is to end."""
+        """Raise RequestError (503) during shutdown."""
         if self.draining:
-            raise Refused(503, DRAINING, retry_after=1, close=True)
+            raise RequestError(503, DRAINING, retry_after=1, close=True)
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Count a request that will be answered before the server ends. Raises Refused (503) once it is to end."""
+    def accepted(self) -> Iterator[None]:
+        """Count a request that must be answered before the server exits. Raises RequestError (503) during shutdown."""
         self.refuse_if_draining()
         self.open += 1
         try:
@@ -88,24 +92,24 @@ class Work:
             self.open -= 1
 
     def refuse_if_full(self) -> None:
-        """Raise Refused (503) where as many requests wait as may."""
+        """Raise RequestError (503) if the queue is full."""
         if self.admitted >= self._settings.slots + self._settings.queue_size:
             self._metrics.refused.labels("queue").inc()
-            raise Refused(503, "the server has too many requests waiting: try again", retry_after=self.retry_after())
+            raise RequestError(503, "the server's queue is full: try again", retry_after=self.retry_after())
 
     def retry_after(self) -> int:
-        """Seconds after which half of those that wait are likely done."""
-        seconds = self._seconds * self.admitted / self._settings.slots / 2
-        return max(1, min(math.ceil(seconds), LONGEST_RETRY))
+        """Seconds after which half of the waiting requests are probably done."""
+        seconds = self._mean_seconds * self.admitted / self._settings.slots / 2
+        return max(1, min(math.ceil(seconds), MAX_RETRY_AFTER))
 
     @contextmanager
-    def of_client(self, client: str) -> Iterator[None]:
-        """Count a client's requests. Raises Refused (429) where it has as many as it may."""
-        most = self._settings.max_per_client
-        if most is not None and self._clients[client] >= most:
+    def limited(self, client: str) -> Iterator[None]:
+        """Count a request of a client. Raises RequestError (429) beyond `max_per_client`."""
+        limit = self._settings.max_per_client
+        if limit is not None and self._clients[client] >= limit:
             self._metrics.refused.labels("client").inc()
-            text = f"you have {most} requests in progress, and may have no more: wait for their answers"
-            raise Refused(429, text, retry_after=self.retry_after())
+            text = f"you have {limit} requests in progress, which is the limit: wait for their responses"
+            raise RequestError(429, text, retry_after=self.retry_after())
         self._clients[client] += 1
         try:
             yield
@@ -116,88 +120,90 @@ class Work:
 
     @asynccontextmanager
     async def admission(self) -> AsyncGenerator[None, None]:
-        """Count a request among those that wait or are worked on. Raises Refused (503) where those are too many."""
+        """Count a request as waiting or running. Raises RequestError (503) if the queue is full."""
         self.refuse_if_full()
         self.admitted += 1
         self._metrics.admitted.inc()
         begin = time.monotonic()
         try:
             yield
-            self._seconds += (time.monotonic() - begin - self._seconds) / 10
+            self._mean_seconds += (time.monotonic() - begin - self._mean_seconds) / 10
         finally:
             self.admitted -= 1
             self._metrics.admitted.dec()
 
-    async def stream(self, items: Generator[Item, None, None], wanted: Wanted) -> AsyncGenerator[Item, None]:
-        """What a generator gives, made in a thread once one is free. Closing this drops the rest.
+    async def stream(self, items: Generator[Item, None, None], token: CancelToken) -> AsyncGenerator[Item, None]:
+        """Run a generator in a worker thread and yield its items. Closing this generator cancels the request.
 
-        Raises Refused: 503 where no thread or no memory came free before the deadline, 504 where the work took longer.
+        Raises RequestError: 503 if no thread or no memory became free before the deadline, 504 if processing took longer.
         """
-        await self._acquire(wanted)
-        made: asyncio.Queue[Item | object] = asyncio.Queue()
-        room = threading.Semaphore(AHEAD)
+        await self._acquire_slot(token)
+        results: asyncio.Queue[Item | object] = asyncio.Queue()
+        unsent = threading.Semaphore(MAX_UNSENT)
         loop = asyncio.get_running_loop()
 
-        def make() -> None:
+        def produce() -> None:
             with closing(items):
-                wanted.check()
+                token.check()
                 for item in items:
-                    loop.call_soon_threadsafe(made.put_nowait, item)
-                    while not room.acquire(timeout=0.5):
-                        wanted.check()
-                    wanted.check()
+                    loop.call_soon_threadsafe(results.put_nowait, item)
+                    while not unsent.acquire(timeout=0.5):
+                        token.check()
+                    token.check()
 
-        def work() -> None:
+        def run() -> None:
             try:
-                make()
+                produce()
             except BaseException as error:
                 clear_frames(error)
                 raise
 
         def finish(done: asyncio.Future[None]) -> None:
             self._slots.release()
-            done.exception()  # Nobody may be there to ask for it.
-            made.put_nowait(END)
+            done.exception()  # Marks it as retrieved: the request may be gone already.
+            results.put_nowait(END)
 
-        future = loop.run_in_executor(self._threads, work)
+        future = loop.run_in_executor(self._threads, run)
         future.add_done_callback(finish)
         try:
-            async with asyncio.timeout(max(wanted.end - time.monotonic(), 0)):
-                while (item := await made.get()) is not END:
-                    room.release()
+            async with asyncio.timeout(token.remaining()):
+                while (item := await results.get()) is not END:
+                    unsent.release()
                     yield item  # type: ignore[misc]
                 await future
         except (TimeoutError, ClientGoneError):
-            raise self._too_late(wanted) from None
+            raise self._too_late(token) from None
         finally:
-            wanted.drop()
-            del future  # It has the error, whose traceback has this frame: together only the collector frees them.
+            token.cancel()
+            del future  # It refers to its exception, whose traceback refers to this frame: a cycle that holds memory.
 
-    async def _acquire(self, wanted: Wanted) -> None:
-        """Wait for a free thread. Raises Refused (503) at the deadline."""
+    async def _acquire_slot(self, token: CancelToken) -> None:
+        """Wait for a free thread. Raises RequestError (503) at the deadline."""
         try:
-            async with asyncio.timeout(max(wanted.end - time.monotonic(), 0)):
+            async with asyncio.timeout(token.remaining()):
                 await self._slots.acquire()
         except TimeoutError:
             self._metrics.refused.labels("wait").inc()
             text = "the server is too busy to answer in time: try again"
-            raise Refused(503, text, retry_after=self.retry_after()) from None
+            raise RequestError(503, text, retry_after=self.retry_after()) from None
 
-    def _too_late(self, wanted: Wanted) -> Refused:
-        """The answer to a request that passed its deadline: 503 if it still waited for memory, else 504."""
-        if wanted.waits_for_memory:
+    def _too_late(self, token: CancelToken) -> RequestError:
+        """The error after the deadline: 503 if the page still waited for memory, else 504."""
+        if token.waits_for_memory:
             self._metrics.refused.labels("memory").inc()
-            text = "the server has too little memory free to read this now: try again"
-            return Refused(503, text, retry_after=self.retry_after())
-        return Refused(504, f"the answer took longer than {self._settings.deadline:g} seconds: send less")
+            text = "the server does not have enough free memory to read this page now: try again"
+            return RequestError(503, text, retry_after=self.retry_after())
+        return RequestError(
+            504, f"processing took longer than {self._settings.deadline:g} seconds: send fewer or smaller pages"
+        )
 
     def close(self) -> None:
-        """End the threads, once what they do is done."""
+        """Shut down the threads after their current work."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def clear_frames(error: BaseException) -> None:
-    """Let go of what the functions held that an error and its causes came through: pages, tensors, pictures."""
+    """Release the local variables (pages, tensors, images) in the tracebacks of an exception and its causes."""
     seen: set[int] = set()
     rest: list[BaseException | None] = [error]
     while rest:

@@ -153,7 +153,7 @@ STRIPS = """
 import re
 import numpy as np
 from ocr_onnx import OCR, OCROptions
-from ocr_onnx.service.page_answers import page_answer
+from ocr_onnx.service.page_encoding import encode_page
 
 def megabytes(key):
     with open("/proc/self/status") as file:
@@ -164,7 +164,7 @@ before = megabytes("VmRSS")
 for width, height in ((2000, 1), (20_000, 1), (1, 20_000)):
     for level in (0, 255):
         (result,) = ocr.predict(np.full((height, width, 3), level, np.uint8))
-        page_answer(result, visualize=True, largest=(2000, 2000))
+        encode_page(result, visualize=True, max_size=(2000, 2000))
         print(result.angle, len(result.img))
 print(megabytes("VmHWM") - before)
 """

@@ -227,6 +227,9 @@ def test_the_serving_block_of_a_pipeline_file_is_honored() -> None:
         {"max_output_size": (0, 10)},
         {"visualize": "no"},
         {"allow_url": ("http://a b",)},
+        {"allow_url": "example.com"},
+        {"allow_host": (3,)},
+        {"api_key_file": "keys.txt"},
     ],
     ids=str,
 )

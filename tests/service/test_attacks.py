@@ -22,7 +22,7 @@ from conftest import PATIENCE, encoded
 from served import AT_ONCE, SIGN, Running, base64_of, running
 
 from ocr_onnx.service import bodies
-from ocr_onnx.service.refusals import Refused
+from ocr_onnx.service.request_errors import RequestError
 
 MEGABYTE = 2**20
 
@@ -141,7 +141,7 @@ def test_a_body_that_does_not_end_is_cut_off() -> None:
         connections = [server.raw(HEAD + b"Content-Length: 1000\r\n\r\n{") for _ in range(50)]
         statuses = [answer_on(connection).partition(b"\r\n")[0] for connection in connections]
         assert statuses == [b"HTTP/1.1 408 Request Timeout"] * 50
-        server.wait_until(lambda: server.work.open == 0)
+        server.wait_until(lambda: server.scheduler.open == 0)
         server.wait_until(server.answers)
 
 
@@ -192,8 +192,8 @@ def test_lines_that_are_not_taken_are_dropped_and_their_thread_is_free(impatient
     connection.connect(("127.0.0.1", impatient.port))
     head = HEAD + b"Accept: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % len(body)
     connection.sendall(head + body)
-    impatient.wait_until(lambda: impatient.work.open == 1)
-    impatient.wait_until(lambda: impatient.work.open == 0)
+    impatient.wait_until(lambda: impatient.scheduler.open == 1)
+    impatient.wait_until(lambda: impatient.scheduler.open == 0)
     assert b'"errorCode"' not in answer_on(connection)
     impatient.wait_until(impatient.answers)
 
@@ -300,7 +300,7 @@ def test_a_form_chooses_no_codec_of_ours(server: Running, charset: str) -> None:
     body = b'--a\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + slow + b"\r\n--a--\r\n"
     kind = f"multipart/form-data; boundary=a; charset={charset}"
     answer = server.send("POST", content=body, headers={"Content-Type": kind})
-    assert (answer.status_code, answer.json()["errorMsg"]) == (415, "a form is read as UTF-8 alone: send it so")
+    assert (answer.status_code, answer.json()["errorMsg"]) == (415, "the charset of a form must be UTF-8")
     assert server.answers_at_once()
 
 
@@ -319,7 +319,7 @@ def test_a_json_body_of_many_values_is_refused_before_they_are_made(server: Runn
 def test_white_space_in_base64_takes_no_memory() -> None:
     text = "AA " * (MANY // 3)
     tracemalloc.start()
-    with pytest.raises(Refused):
+    with pytest.raises(RequestError):
         bodies.decode(text + "!")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -440,7 +440,7 @@ def test_attacks_leave_no_files_open_and_no_process_behind(server: Running) -> N
         server.raw(HEAD + b"Content-Length: 100\r\n\r\n{").close()
         server.post(file="AAAA")
         server.post(file="x" * 100, fileType=0)
-    server.wait_until(lambda: server.connections == 0 and server.work.open == 0)
+    server.wait_until(lambda: server.connections == 0 and server.scheduler.open == 0)
     assert open_files() <= files
     assert children() == started
     assert "ocr_onnx_waiting_bytes 0.0" in server.get("/metrics").text

@@ -24,8 +24,8 @@ from ocr_onnx.runtime import memory
 from ocr_onnx.service import budget, engine
 from ocr_onnx.service.budget import Budget
 from ocr_onnx.service.engine import Check
-from ocr_onnx.service.refusals import ClientGoneError
-from ocr_onnx.service.scheduling import Wanted
+from ocr_onnx.service.request_errors import ClientGoneError
+from ocr_onnx.service.scheduling import CancelToken
 from ocr_onnx.service.settings import Settings
 from ocr_onnx.types import Image, Page
 
@@ -33,8 +33,8 @@ MEGABYTE = 2**20
 PIXEL = encoded(PIL.Image.new("L", (1, 1)), "PNG")
 
 
-def wanted() -> Wanted:
-    return Wanted(60)
+def wanted() -> CancelToken:
+    return CancelToken(60)
 
 
 class Reader:
@@ -56,7 +56,7 @@ class Reader:
         self.thread.join(PATIENCE)
 
     def leave(self) -> None:
-        self.wanted.drop()
+        self.wanted.cancel()
         self.thread.join(PATIENCE)
 
 
@@ -92,7 +92,7 @@ def test_what_a_page_took_comes_back_where_reading_fails() -> None:
 def test_a_page_that_needs_more_than_the_whole_budget_is_refused_at_once() -> None:
     limit = Budget(10 * MEGABYTE)
     with (
-        pytest.raises(NotEnoughMemoryError, match="about 11 MB, and 10 MB is the limit"),
+        pytest.raises(NotEnoughMemoryError, match="about 11 MB, and the limit is 10 MB"),
         limit.reserved(11 * MEGABYTE, wanted()),
     ):
         pass
@@ -238,7 +238,7 @@ def test_a_page_that_waits_is_read_once_there_is_memory() -> None:
 
 
 def test_one_pixel_enlarged_is_reckoned_as_it_is_given_to_detection(ocr: OCR) -> None:
-    real = engine.of(ocr, ocr.options)
+    real = engine.from_pipeline(ocr, ocr.options)
     with running(real.read, real.memory, max_memory=500) as server:
         refused = server.post(file=base64_of(PIXEL), textDetLimitSideLen=4000)
         assert (refused.status_code, "textDetLimitSideLen" in refused.json()["errorMsg"]) == (422, True)
@@ -251,7 +251,7 @@ import re
 import numpy as np
 from ocr_onnx import OCR
 from ocr_onnx.service import engine
-from ocr_onnx.service.page_answers import page_answer
+from ocr_onnx.service.page_encoding import encode_page
 from ocr_onnx.types import Page
 
 def megabytes(key):
@@ -259,10 +259,10 @@ def megabytes(key):
         return int(re.search(key + r":\\s+(\\d+) kB", file.read())[1]) / 1024
 
 ocr = OCR()
-real = engine.of(ocr, ocr.options)
+real = engine.from_pipeline(ocr, ocr.options)
 before = megabytes("VmRSS")
 page = Page(np.random.default_rng(0).integers(0, 256, (1600, 1200, 3), np.uint8))
-page_answer(real.read(page, real.options, lambda: None), visualize=True, largest=(2000, 2000))
+encode_page(real.read(page, real.options, lambda: None), visualize=True, max_size=(2000, 2000))
 print(megabytes("VmHWM") - before, real.memory(page.image, real.options) / 2**20)
 """
 

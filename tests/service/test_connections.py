@@ -14,7 +14,7 @@ class Peer:
         self.received = received
         self.is_cut = False
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         self.is_cut = True
 
 
@@ -43,7 +43,7 @@ def test_where_all_have_sent_a_request_the_newest_is_cut() -> None:
     peers = [Peer(Received.REQUEST) for _ in range(3)]
     filled(connections, *peers)
     assert cut(peers) == [False, False, True]
-    connections.forget(peers[0])
+    connections.remove(peers[0])
     later = Peer(Received.REQUEST)
     filled(connections, later)
     assert not later.is_cut
@@ -88,7 +88,7 @@ def test_a_connection_that_was_just_answered_outlives_one_that_never_sent_anythi
     connections = Connections(2, 0)
     peers = [Peer(), Peer()]
     filled(connections, *peers)
-    connections.answered(peers[0])
+    connections.response_sent(peers[0])
     filled(connections, Peer())
     assert cut(peers) == [False, True]
 
@@ -105,9 +105,9 @@ def test_a_connection_that_was_cut_is_not_counted() -> None:
     connections = Connections(1, 1)
     first, second = Peer(), Peer(Received.REQUEST)
     filled(connections, first, second)
-    connections.forget(first)
-    connections.forget(second)
-    connections.forget(second)
+    connections.remove(first)
+    connections.remove(second)
+    connections.remove(second)
     third, fourth = Peer(Received.REQUEST), Peer(Received.REQUEST)
     filled(connections, third, fourth)
     assert cut([third, fourth]) == [False, True]

@@ -99,8 +99,8 @@ def test_options_travel(decoder: Decoder) -> None:
         (b"hello", "image", UnreadableImageError, "is neither a PDF nor an image of a supported format"),
         (TINY[:-30], "image", UnreadableImageError, "is truncated"),
         (THREE[:200], "pdf", UnreadableImageError, "cannot be opened as a PDF"),
-        (THREE, "image", UnreadableImageError, "is a PDF and no picture: send it as one"),
-        (TINY, "pdf", UnreadableImageError, "is no PDF: send a picture as one"),
+        (THREE, "image", UnreadableImageError, "is a PDF, not an image: send it with"),
+        (TINY, "pdf", UnreadableImageError, "is not a PDF: send an image with"),
     ],
 )
 def test_refusals_arrive_as_they_were_raised(

@@ -102,7 +102,7 @@ def test_a_process_killed_amid_a_page_gives_one_error_and_the_next_call_works(de
         assert eventually(lambda: processor_seconds(first) > before + 0.2)
         assert not reading.done()
         os.kill(first, signal.SIGKILL)
-        with pytest.raises(UnreadableImageError, match="ended the process that decoded it"):
+        with pytest.raises(UnreadableImageError, match="crashed its decoder"):
             reading.result(PATIENCE)
     assert np.array_equal(pages(decoder, TINY)[0].image, only(TINY))
     (second,) = processes()
@@ -113,7 +113,7 @@ def test_a_process_killed_between_two_pages_gives_one_error(decoder: Decoder) ->
     found = decoder.pages(THREE, "pdf", InputOptions())
     next(found)
     os.kill(processes()[0], signal.SIGKILL)
-    with pytest.raises(UnreadableImageError, match="ended the process"):
+    with pytest.raises(UnreadableImageError, match="crashed its decoder"):
         next(found)
     assert len(pages(decoder, THREE, "pdf")) == 3
 
@@ -130,7 +130,7 @@ def test_a_process_that_hangs_is_given_up_and_replaced() -> None:
     with closing(Decoder(DecodeLimits(wall_seconds=0.5), 1)) as decoder:
         pages(decoder, TINY)
         os.kill(processes()[0], signal.SIGSTOP)
-        with pytest.raises(UnreadableImageError, match=r"took longer than 0\.5 seconds a page"):
+        with pytest.raises(UnreadableImageError, match=r"took longer than 0\.5 seconds per page"):
             pages(decoder, TINY)
         assert len(pages(decoder, TINY)) == 1
 
@@ -228,7 +228,7 @@ def test_a_closed_decoder_says_so_to_those_who_wait_and_those_who_come() -> None
         assert not Path(f"/proc/{child}").exists()
         with pytest.raises(OCRError, match="is closed"):
             waiting.result(PATIENCE)
-    with pytest.raises(InputError, match="ended the process"):
+    with pytest.raises(InputError, match="crashed its decoder"):
         next(found)
     with pytest.raises(OCRError, match="is closed"):
         pages(decoder, TINY)
@@ -320,7 +320,7 @@ def test_a_process_that_does_not_start_is_told_as_no_fault_of_the_file(monkeypat
         broken.setattr(sys, "path", [])
         decoder = Decoder(DecodeLimits(), 1)
         for _ in range(2):
-            with pytest.raises(OCRError, match="the process to decode in does not start") as caught:
+            with pytest.raises(OCRError, match="the decoding process does not start") as caught:
                 pages(decoder, TINY)
             assert not isinstance(caught.value, InputError)
     with pytest.raises(OCRError, match="does not start"):
@@ -331,7 +331,7 @@ def test_a_process_that_does_not_start_is_told_as_no_fault_of_the_file(monkeypat
 
 def test_python_that_is_not_there_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(OCRError, match="no process to decode in can be started"):
+    with pytest.raises(OCRError, match="cannot start a decoding process"):
         Decoder(DecodeLimits(), 1)
 
 

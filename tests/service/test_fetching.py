@@ -93,7 +93,7 @@ def test_a_host_that_is_not_on_the_list_is_not_even_resolved(port: int) -> None:
     ):
         text = refusal(f"http://{host}:{port}/picture", policy(f"pictures.example:{port}"), spy)
         assert text.startswith("FetchRefusedError")
-        assert "add it to --allow-url" in text
+        assert "add it with --allow-url" in text
     assert resolved == Request.asked == []
 
 
@@ -136,13 +136,15 @@ def test_redirects_to_other_schemes_are_refused(port: int, target: str) -> None:
 @pytest.mark.parametrize("user", ["user", "user:password", ":", "pictures.example", "", "a%40b"])
 def test_users_in_addresses_are_refused(port: int, user: str) -> None:
     allowed = policy(f"pictures.example:{port}")
-    assert "a user or a password" in refusal(f"http://{user}@pictures.example:{port}/picture", allowed, at("127.0.0.1"))
+    assert "a user name or password" in refusal(
+        f"http://{user}@pictures.example:{port}/picture", allowed, at("127.0.0.1")
+    )
     assert Request.asked == []
 
 
 def test_users_in_redirects_are_refused(port: int) -> None:
     url = f"http://pictures.example:{port}/to?http://user@pictures.example:{port}/picture"
-    assert "a user or a password" in refusal(url, policy(f"pictures.example:{port}"), at("127.0.0.1"))
+    assert "a user name or password" in refusal(url, policy(f"pictures.example:{port}"), at("127.0.0.1"))
     assert Request.asked == [f"/to?http://user@pictures.example:{port}/picture"]
 
 
@@ -350,7 +352,7 @@ def test_a_server_that_speaks_no_http_is_not_quoted() -> None:
 
         threading.Thread(target=greet, daemon=True).start()
         text = refusal(f"http://pictures.example:{port}/", policy(f"pictures.example:{port}"), at("127.0.0.1"))
-    assert "cannot be fetched: check the address" in text
+    assert "cannot be downloaded: check the URL" in text
     assert "SSH" not in text
 
 
@@ -412,14 +414,14 @@ def test_tls_names_the_host_and_checks_its_certificate(
     allowed = policy(f"pictures.example:{port}", f"other.example:{port}")
     assert fetch(f"https://Pictures.example:{port}/picture", allowed, at("127.0.0.1")) == PNG
     assert names == ["pictures.example"]
-    assert "cannot be fetched" in refusal(f"https://other.example:{port}/picture", allowed, at("127.0.0.1"))
+    assert "cannot be downloaded" in refusal(f"https://other.example:{port}/picture", allowed, at("127.0.0.1"))
     assert Request.asked == ["/picture"]
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(secure_port: tuple[int, list[str | None]]) -> None:
     port, _ = secure_port
     text = refusal(f"https://pictures.example:{port}/picture", policy(f"pictures.example:{port}"), at("127.0.0.1"))
-    assert "cannot be fetched" in text
+    assert "cannot be downloaded" in text
     assert Request.asked == []
 
 
@@ -450,13 +452,13 @@ def test_https_does_not_point_back_to_http(
     ],
 )
 def test_hosts_that_make_no_sense_are_told_at_the_start(host: str) -> None:
-    with pytest.raises(OptionError, match="is no host: give"):
+    with pytest.raises(OptionError, match="is not a host: use"):
         FetchPolicy((host,))
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "169.254.169.254:80", "fd00:ec2::254", "[::ffff:169.254.169.254]"])
 def test_metadata_services_cannot_be_allowed(host: str) -> None:
-    with pytest.raises(OptionError, match="gives out credentials"):
+    with pytest.raises(OptionError, match="returns credentials"):
         FetchPolicy((host,), private=True)
 
 

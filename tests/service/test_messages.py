@@ -17,7 +17,7 @@ from conftest import encoded, pdf
 from served import SIGN, Running, base64_of, problems, running
 
 from ocr_onnx import OCROptions
-from ocr_onnx.service.messages import FULL_REQUEST, WHITE, OCRAnswer
+from ocr_onnx.service.messages import FULL_REQUEST, WHITE, OCRResponse
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_every_field_of_the_request_is_tested() -> None:
 
 def test_an_answer_has_what_the_page_says(server: Running) -> None:
     content = server.post(returnWordBox=True).json()
-    OCRAnswer.model_validate(content)
+    OCRResponse.model_validate(content)
     assert list(content) == ["logId", "errorCode", "errorMsg", "result"]
     assert (content["errorCode"], content["errorMsg"]) == (0, "Success")
     assert uuid.UUID(content["logId"]).version == 4

@@ -143,4 +143,4 @@ def test_the_image_does_not_serve_before_keys_are_mounted() -> None:
     command = [sys.executable, "-m", "ocr_onnx", *json.loads(found[1])]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode != 0
-    assert "/run/keys/keys.txt does not exist: write a key a line into it" in ended.stderr
+    assert "/run/keys/keys.txt does not exist: write one key per line into it" in ended.stderr

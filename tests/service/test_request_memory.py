@@ -26,12 +26,12 @@ from starlette.datastructures import Headers
 from ocr_onnx import OCROptions, OCRResult
 from ocr_onnx.errors import NotEnoughMemoryError
 from ocr_onnx.service import bodies
-from ocr_onnx.service.bodies import Asked, Bodies
+from ocr_onnx.service.bodies import BodyReader, ParsedRequest
 from ocr_onnx.service.metrics import Metrics
-from ocr_onnx.service.refusals import ClientGoneError
-from ocr_onnx.service.scheduling import Wanted, Work
-from ocr_onnx.service.sending import while_connected
+from ocr_onnx.service.request_errors import ClientGoneError
+from ocr_onnx.service.scheduling import CancelToken, Scheduler
 from ocr_onnx.service.settings import Settings
+from ocr_onnx.service.streaming import while_connected
 from ocr_onnx.types import Page
 
 MEGABYTE = 2**20
@@ -84,9 +84,9 @@ def test_an_answer_counts_as_waiting_and_keeps_its_place_until_it_is_sent() -> N
     with running() as server:
         connection = silent(server, LARGE)
         server.wait_until(lambda: waiting_bytes(server) > 5 * MEGABYTE)
-        assert server.work.admitted == server.work.open == 1
+        assert server.scheduler.admitted == server.scheduler.open == 1
         connection.close()
-        server.wait_until(lambda: server.work.admitted == server.work.open == waiting_bytes(server) == 0)
+        server.wait_until(lambda: server.scheduler.admitted == server.scheduler.open == waiting_bytes(server) == 0)
 
 
 def test_answers_that_nobody_takes_are_bounded_together() -> None:
@@ -142,7 +142,7 @@ def test_a_client_that_leaves_amid_its_answer_is_no_error_of_the_server(
         connection = silent(server, MANY, accept)
         assert connection.recv(200).startswith(b"HTTP/1.1 200 ")
         connection.close()
-        server.wait_until(lambda: server.work.open == 0)
+        server.wait_until(lambda: server.scheduler.open == 0)
         server.wait_until(lambda: statuses(caplog) == [499])
         assert 'ocr_onnx_requests_total{route="/ocr",status="499"} 1.0' in server.get("/metrics").text
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
@@ -199,7 +199,7 @@ def test_of_hundreds_of_abandoned_requests_no_page_stays_in_memory() -> None:
             connection = silent(server, file)
             assert at_work.acquire(timeout=PATIENCE)
             connection.close()
-        server.wait_until(lambda: server.work.admitted == 0)
+        server.wait_until(lambda: server.scheduler.admitted == 0)
         server.wait_until(lambda: freed(pixels))
         maps = Path("/proc/self/maps").read_text("ascii")
         assert maps.count("memfd") <= 3
@@ -248,8 +248,8 @@ def test_an_error_that_passes_through_is_freed_by_its_last_reference() -> None:
 
     async def streamed() -> None:
         settings = Settings(threads=1)
-        work = Work(settings, Metrics())
-        async for _ in work.stream(items(), Wanted(60)):
+        work = Scheduler(settings, Metrics())
+        async for _ in work.stream(items(), CancelToken(60)):
             pass
 
     assert raised_by(streamed)() is None
@@ -271,7 +271,7 @@ def test_a_body_is_parsed_in_little_more_than_twice_its_size(
     async def peak() -> int:
         headers, body = make(b"A" * 8 * MEGABYTE)
         tracemalloc.reset_peak()
-        asked = await bodies.take_apart(headers, body)
+        asked = await bodies.parse_body(headers, body)
         assert len(asked.data) >= 6 * MEGABYTE
         return tracemalloc.get_traced_memory()[1]
 
@@ -285,21 +285,21 @@ def test_a_body_is_parsed_in_little_more_than_twice_its_size(
 def test_large_bodies_are_parsed_one_at_a_time(size: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = seen = 0
 
-    async def slow(headers: Headers, body: bytearray) -> Asked:
+    async def slow(headers: Headers, body: bytearray) -> ParsedRequest:
         nonlocal at_once, seen
         at_once += 1
         seen = max(seen, at_once)
         await asyncio.sleep(0.02)
         at_once -= 1
-        return Asked(None, b"file", None)  # type: ignore[arg-type]
+        return ParsedRequest(None, b"file", None)  # type: ignore[arg-type]
 
     async def parse() -> None:
         settings, metrics = Settings(), Metrics()
-        counted = Bodies(settings, metrics)
-        with counted.held(Work(settings, metrics)) as held:
-            await asyncio.gather(*(counted.take_apart(Headers({}), bytearray(size), held) for _ in range(4)))
+        counted = BodyReader(settings, metrics)
+        with counted.request_memory(Scheduler(settings, metrics)) as held:
+            await asyncio.gather(*(counted.parse(Headers({}), bytearray(size), held) for _ in range(4)))
 
-    monkeypatch.setattr(bodies, "take_apart", slow)
+    monkeypatch.setattr(bodies, "parse_body", slow)
     asyncio.run(parse())
     assert seen == most
 
@@ -307,11 +307,11 @@ def test_large_bodies_are_parsed_one_at_a_time(size: int, most: int, monkeypatch
 def test_a_file_is_counted_by_its_own_size_once_the_body_is_parsed() -> None:
     async def parse() -> int:
         settings, metrics = Settings(), Metrics()
-        counted = Bodies(settings, metrics)
-        with counted.held(Work(settings, metrics)) as held:
+        counted = BodyReader(settings, metrics)
+        with counted.request_memory(Scheduler(settings, metrics)) as held:
             headers, body = json_body(b"A" * MEGABYTE)
             held.grow(len(body))
-            await counted.take_apart(headers, body, held)
+            await counted.parse(headers, body, held)
             assert len(body) == 0
             return held.size
 

@@ -33,10 +33,10 @@ from ocr_onnx.service import engine, logs
 from ocr_onnx.service.inference import options_of
 from ocr_onnx.service.messages import parse
 from ocr_onnx.service.metrics import DIRECTORY
-from ocr_onnx.service.processes import MOST_DEATHS, PERIOD, Deaths, Processes
-from ocr_onnx.service.refusals import ClientGoneError
-from ocr_onnx.service.scheduling import Wanted
+from ocr_onnx.service.request_errors import ClientGoneError
+from ocr_onnx.service.scheduling import CancelToken
 from ocr_onnx.service.settings import Settings
+from ocr_onnx.service.supervisor import CRASH_WINDOW, MAX_CRASHES, CrashCounter, Supervisor
 from ocr_onnx.stages.detection import TextDetector
 from ocr_onnx.types import Page, Run, Tensor
 
@@ -90,7 +90,7 @@ def test_what_is_above_the_bound_is_refused_with_a_time_to_wait() -> None:
     gate = Gate()
     with running(gate.read, threads=2, queue_size=3) as server:
         with posting(server, 5) as answers:
-            server.wait_until(lambda: server.work.admitted == 5)
+            server.wait_until(lambda: server.scheduler.admitted == 5)
             refused = server.post()
             assert (refused.status_code, refused.json()["errorCode"]) == (503, 503)
             assert 1 <= int(refused.headers["Retry-After"]) <= 60
@@ -104,7 +104,7 @@ def test_one_client_may_have_so_many_requests() -> None:
     gate = Gate()
     with running(gate.read, max_per_client=2) as server:
         with posting(server, 2) as answers:
-            server.wait_until(lambda: server.work.admitted == 2)
+            server.wait_until(lambda: server.scheduler.admitted == 2)
             refused = server.post()
             assert (refused.status_code, "Retry-After" in refused.headers) == (429, True)
             gate.may.set()
@@ -146,7 +146,7 @@ def test_a_client_that_leaves_ends_its_work() -> None:
         assert gate.at_work.acquire(timeout=PATIENCE)
         connection.close()
         assert gate.left.wait(PATIENCE)
-        server.wait_until(lambda: server.work.admitted == server.work.open == 0)
+        server.wait_until(lambda: server.scheduler.admitted == server.scheduler.open == 0)
         gate.may.set()
         assert server.answers_at_once()
 
@@ -163,7 +163,7 @@ def test_a_client_that_leaves_amid_lines_ends_its_work() -> None:
         with httpx.stream("POST", f"{server.url}/ocr", json=content, headers=headers, timeout=PATIENCE) as answer:
             assert json.loads(next(answer.iter_lines()))["page"] == 0
         assert gate.left.wait(PATIENCE)
-        server.wait_until(lambda: server.work.admitted == server.work.open == 0)
+        server.wait_until(lambda: server.scheduler.admitted == server.scheduler.open == 0)
 
 
 def test_a_request_that_waits_and_is_left_takes_no_thread() -> None:
@@ -172,9 +172,9 @@ def test_a_request_that_waits_and_is_left_takes_no_thread() -> None:
         with posting(server, 1) as answers:
             assert gate.at_work.acquire(timeout=PATIENCE)
             connection = server.raw(REQUEST)
-            server.wait_until(lambda: server.work.admitted == 2)
+            server.wait_until(lambda: server.scheduler.admitted == 2)
             connection.close()
-            server.wait_until(lambda: server.work.admitted == 1)
+            server.wait_until(lambda: server.scheduler.admitted == 1)
             gate.may.set()
         assert [answer.status_code for answer in answers] == [200]
         assert len(server.seen) == 1
@@ -194,13 +194,13 @@ def test_bodies_in_memory_are_bounded_together() -> None:
 
 def test_the_engine_asks_before_each_run_of_a_model(ocr: OCR) -> None:
     asked: list[int] = []
-    result = engine.of(ocr, ocr.options).read(next(pages()), ocr.options, lambda: asked.append(1))
+    result = engine.from_pipeline(ocr, ocr.options).read(next(pages()), ocr.options, lambda: asked.append(1))
     assert [line.text for line in result.lines] == [line.text for line in ocr.predict(SIGN)[0].lines]
     assert len(asked) >= 1 + 1 + 1 + len(result.lines)
-    gone = Wanted(60)
-    gone.drop()
+    gone = CancelToken(60)
+    gone.cancel()
     with pytest.raises(ClientGoneError):
-        engine.of(ocr, ocr.options).read(next(pages()), ocr.options, gone.check)
+        engine.from_pipeline(ocr, ocr.options).read(next(pages()), ocr.options, gone.check)
 
 
 def pages() -> Iterator[Page]:
@@ -342,23 +342,23 @@ def test_processes_whose_parent_is_killed_end_and_leave_nothing_behind(
 
 
 def test_only_deaths_within_minutes_end_the_server() -> None:
-    deaths = Deaths()
-    for hour in range(2 * MOST_DEATHS):
-        deaths.note(hour * 3600.0)
+    deaths = CrashCounter()
+    for hour in range(2 * MAX_CRASHES):
+        deaths.add(hour * 3600.0)
         assert not deaths.too_many(hour * 3600.0)
-    last = (2 * MOST_DEATHS - 1) * 3600.0
-    for second in range(1, MOST_DEATHS):
+    last = (2 * MAX_CRASHES - 1) * 3600.0
+    for second in range(1, MAX_CRASHES):
         assert not deaths.too_many(last + second)
-        deaths.note(last + second)
-    assert deaths.too_many(last + MOST_DEATHS)
-    assert not deaths.too_many(last + PERIOD)
+        deaths.add(last + second)
+    assert deaths.too_many(last + MAX_CRASHES)
+    assert not deaths.too_many(last + CRASH_WINDOW)
 
 
 def test_processes_that_die_again_and_again_end_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "configure", lambda: None)
     handlers = [signal.getsignal(sig) for sig in (signal.SIGINT, signal.SIGTERM)]
     try:
-        assert Processes(partial(os._exit, 3), 2).run() != 0
+        assert Supervisor(partial(os._exit, 3), 2).run() != 0
     finally:
         os.environ.pop(DIRECTORY, None)
         for sig, handler in zip((signal.SIGINT, signal.SIGTERM), handlers, strict=True):
@@ -384,7 +384,7 @@ def test_several_gpus_take_the_pages_in_turns() -> None:
 
         return noted
 
-    reading = engine.of(two.with_runs(noting), two.options)
+    reading = engine.from_pipeline(two.with_runs(noting), two.options)
     (page,) = pages()
     texts = [reading.read(page, two.options, lambda: None).text for _ in range(4)]
     assert seen == [0, 1, 0, 1]

@@ -76,7 +76,7 @@ def test_the_real_engine_answers_as_the_document_says(
 ) -> None:
     if not request.config.getoption("--real-engine"):
         pytest.skip("asked for with --real-engine")
-    real = engine.of(ocr, ocr.options)
+    real = engine.from_pipeline(ocr, ocr.options)
     with running(real.read, threads=2) as server:
         statuses = cases(server, mode, 100)
         assert server.answers_at_once()

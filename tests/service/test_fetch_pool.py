@@ -16,11 +16,11 @@ from webserver import serving
 
 from ocr_onnx.errors import FetchRefusedError, InputDownloadError
 from ocr_onnx.inputs.http import Deadline
-from ocr_onnx.service import fetchers, fetching
+from ocr_onnx.service import fetch_pool, fetching
 from ocr_onnx.service.fetching import FetchPolicy
 from ocr_onnx.service.metrics import Metrics
-from ocr_onnx.service.refusals import Refused
-from ocr_onnx.service.scheduling import Wanted, Work
+from ocr_onnx.service.request_errors import RequestError
+from ocr_onnx.service.scheduling import CancelToken, Scheduler
 from ocr_onnx.service.settings import Settings
 
 LONG = 600.0
@@ -85,8 +85,8 @@ def test_clients_that_leave_free_the_threads_that_fetch_for_them(silent: Silent)
     with serving() as files:
         allowed = (f"127.0.0.1:{silent.port}", f"127.0.0.1:{files}")
         with running(allow_url=allowed, deadline=LONG, transfer_timeout=LONG) as server:
-            with asked(server, silent.url, fetchers.THREADS):
-                silent.accept(fetchers.THREADS)
+            with asked(server, silent.url, fetch_pool.THREADS):
+                silent.accept(fetch_pool.THREADS)
             silent.wait_until_left()
             assert server.post(file=f"http://127.0.0.1:{files}/picture").status_code == 200
 
@@ -94,7 +94,7 @@ def test_clients_that_leave_free_the_threads_that_fetch_for_them(silent: Silent)
 def test_the_deadline_of_a_request_ends_its_fetch(silent: Silent) -> None:
     with running(allow_url=(f"127.0.0.1:{silent.port}",), deadline=1.5, transfer_timeout=LONG) as server:
         answer = server.post(file=silent.url)
-        assert (answer.status_code, "not fetched within 1.5 seconds" in answer.json()["errorMsg"]) == (504, True)
+        assert (answer.status_code, "not downloaded within 1.5 seconds" in answer.json()["errorMsg"]) == (504, True)
         silent.accept(1)
         silent.wait_until_left()
 
@@ -108,8 +108,8 @@ def test_the_transfer_timeout_ends_a_fetch_before_the_deadline(silent: Silent) -
 def test_requests_are_refused_where_the_queue_of_fetches_is_full(
     silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetchers, "THREADS", 1)
-    monkeypatch.setattr(fetchers, "QUEUE", 1)
+    monkeypatch.setattr(fetch_pool, "THREADS", 1)
+    monkeypatch.setattr(fetch_pool, "QUEUE", 1)
     waits = threading.Semaphore(0)
 
     class Noted(Deadline):
@@ -117,7 +117,7 @@ def test_requests_are_refused_where_the_queue_of_fetches_is_full(
             super().__init__(seconds)
             waits.release()
 
-    monkeypatch.setattr(fetchers, "Deadline", Noted)
+    monkeypatch.setattr(fetch_pool, "Deadline", Noted)
     allowed = (f"127.0.0.1:{silent.port}",)
     with (
         running(allow_url=allowed, deadline=LONG, transfer_timeout=LONG) as server,
@@ -134,18 +134,18 @@ async def both_fetched(silent: Silent) -> list[int]:
     """The statuses of two requests, the first of which takes the only thread until the second one's deadline."""
     settings = Settings(allow_url=(f"127.0.0.1:{silent.port}",), transfer_timeout=LONG)
     metrics = Metrics()
-    pool = fetchers.Fetchers(settings, metrics, Work(settings, metrics))
-    first = asyncio.create_task(pool.fetch(silent.url, Wanted(LONG)))
+    pool = fetch_pool.FetchPool(settings, metrics, Scheduler(settings, metrics))
+    first = asyncio.create_task(pool.fetch(silent.url, CancelToken(LONG)))
     await asyncio.sleep(0)
     statuses = []
-    with pytest.raises(Refused) as refused:
-        await pool.fetch(silent.url, Wanted(0.1))
+    with pytest.raises(RequestError) as refused:
+        await pool.fetch(silent.url, CancelToken(0.1))
     statuses.append(refused.value.status)
     first.cancel()
     with suppress(asyncio.CancelledError):
         await first
-    with pytest.raises(Refused) as refused:
-        await pool.fetch(silent.url, Wanted(1.5))
+    with pytest.raises(RequestError) as refused:
+        await pool.fetch(silent.url, CancelToken(1.5))
     statuses.append(refused.value.status)
     pool.close()
     return statuses
@@ -154,7 +154,7 @@ async def both_fetched(silent: Silent) -> list[int]:
 def test_a_fetch_that_was_not_begun_is_503_and_one_that_was_is_504(
     silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetchers, "THREADS", 1)
+    monkeypatch.setattr(fetch_pool, "THREADS", 1)
     assert asyncio.run(both_fetched(silent)) == [503, 504]
 
 

@@ -1,4 +1,4 @@
-"""What a request is refused with: the status, and a text that says no more than the client may know."""
+"""Errors that a request is answered with: the HTTP status, and a message that reveals nothing about the server."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ UNAUTHORIZED = 401
 
 INTERNAL = "Internal server error"
 
-ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
-"""How Python shows an object without a name, with its place in memory."""
+OBJECT_REPR = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
+"""Python's default repr of an object, which contains a memory address."""
 
 STAGES = {
     "use_doc_orientation_classify": "useDocOrientationClassify",
@@ -20,15 +20,15 @@ STAGES = {
 }
 
 
-class Refused(Exception):  # noqa: N818 an answer, and no error of the server
-    """A request that is answered with an error."""
+class RequestError(Exception):
+    """A request that is answered with an error response."""
 
     def __init__(self, status: int, message: str, *, retry_after: int | None = None, close: bool = False) -> None:
         super().__init__(message)
         self.status: int = status
         self.message: str = message
         self.log_id: str | None = None
-        """What the request calls itself, where that is known though it cannot be understood."""
+        """The logId of an invalid request, if it could be read."""
         self.headers: dict[str, str] = {} if retry_after is None else {"Retry-After": str(retry_after)}
         if status == UNAUTHORIZED:
             self.headers["WWW-Authenticate"] = "Bearer"
@@ -37,19 +37,19 @@ class Refused(Exception):  # noqa: N818 an answer, and no error of the server
 
 
 class ClientGoneError(Exception):
-    """Nobody waits for the answer."""
+    """The request was canceled: its client disconnected, or its deadline passed."""
 
 
-def of(error: OCRError) -> Refused:
-    """What the client is told of an error of ours."""
+def from_ocr_error(error: OCRError) -> RequestError:
+    """The error response for an exception of this package."""
     if isinstance(error, NotEnoughMemoryError):
         text = (
             "the page is too large for this server: reduce it, or set textDetLimitType 'max' and a textDetLimitSideLen"
         )
-        return Refused(422, text)
+        return RequestError(422, text)
     if isinstance(error, StageNotLoadedError):
         stage = next((field for name, field in STAGES.items() if name in str(error)), "a stage")
-        return Refused(422, f"{stage} is true, and this server was started without that stage")
+        return RequestError(422, f"{stage} is true, but the server was started with that stage off")
     if isinstance(error, InputError | OptionError):
-        return Refused(422, ADDRESS.sub("it", str(error)))
-    return Refused(500, INTERNAL)
+        return RequestError(422, OBJECT_REPR.sub("it", str(error)))
+    return RequestError(500, INTERNAL)

@@ -1,7 +1,7 @@
-"""Several processes that serve one port: one that dies is replaced, and all end together.
+"""Run several worker processes on one port: restart a worker that crashes, and end all together.
 
-uvicorn's own supervisor (`uvicorn.supervisors.Multiprocess`) replaces processes without a limit, always ends with 0, leaves
-them serving when it is killed, and runs `uvicorn.Server` alone; so the processes are handled here.
+uvicorn's own supervisor (`uvicorn.supervisors.Multiprocess`) does not fit: it restarts workers without a limit, always exits
+with 0, leaves workers running when it is killed, and runs no subclass of `uvicorn.Server`.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ from ocr_onnx import python_process
 from ocr_onnx.service import logs, sandbox
 from ocr_onnx.service.metrics import DIRECTORY
 
-MOST_DEATHS = 10
-"""Processes that may die within PERIOD; more are no accident, and end the server."""
+MAX_CRASHES = 10
+"""Crashes of workers within CRASH_WINDOW that end the server."""
 
-PERIOD = 300.0
-"""Seconds for which a death is counted."""
+CRASH_WINDOW = 300.0
+"""Seconds."""
 
 
-class Deaths:
-    """Counts the processes that died lately."""
+class CrashCounter:
+    """Counts recent crashes of workers."""
 
     def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=MOST_DEATHS)
+        self._times: deque[float] = deque(maxlen=MAX_CRASHES)
 
-    def note(self, now: float) -> None:
-        """Count one, at a time in seconds."""
+    def add(self, now: float) -> None:
+        """Add a crash at a time in seconds."""
         self._times.append(now)
 
     def too_many(self, now: float) -> bool:
-        """Whether MOST_DEATHS were within the last PERIOD."""
-        return len(self._times) == MOST_DEATHS and now - self._times[0] < PERIOD
+        """Whether MAX_CRASHES happened within the last CRASH_WINDOW."""
+        return len(self._times) == MAX_CRASHES and now - self._times[0] < CRASH_WINDOW
 
 
-class Processes:
-    """Runs a function in several processes, each until a signal ends it."""
+class Supervisor:
+    """Runs a function in several worker processes, until a signal."""
 
-    def __init__(self, work: Callable[[], None], count: int) -> None:
+    def __init__(self, worker: Callable[[], None], count: int) -> None:
         context = python_process.multiprocessing_context()
-        self._start = partial(context.Process, target=until_parent_ends, args=(work,))
+        self._start = partial(context.Process, target=until_parent_ends, args=(worker,))
         self._count = count
         self._ending = threading.Event()
-        self._deaths = Deaths()
+        self._crashes = CrashCounter()
 
     def run(self) -> int:
-        """Run them until told to end; returns the exit code, which is 0 where all ended as they should."""
+        """Run the workers until SIGINT or SIGTERM; return the exit code, 0 if all workers exited with 0."""
         with tempfile.TemporaryDirectory(prefix="ocr-onnx-metrics-") as directory:
             os.environ[DIRECTORY] = directory
             return self._run()
@@ -73,7 +73,7 @@ class Processes:
         while not self._ending.is_set() and not failed:
             multiprocessing.connection.wait([process.sentinel for process in running], timeout=0.2)
             self._replace(running)
-            failed = self._deaths.too_many(time.monotonic())
+            failed = self._crashes.too_many(time.monotonic())
         for process in running:
             process.terminate()
         for process in running:
@@ -83,9 +83,9 @@ class Processes:
     def _replace(self, running: list[SpawnProcess]) -> None:
         for number, process in enumerate(running):
             if process.exitcode is not None and not self._ending.is_set():
-                logs.event("died", process=process.pid, code=process.exitcode)
+                logs.event("worker crashed", process=process.pid, code=process.exitcode)
                 mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
-                self._deaths.note(time.monotonic())
+                self._crashes.add(time.monotonic())
                 running[number] = self._begin()
 
     def _begin(self) -> SpawnProcess:
@@ -94,15 +94,15 @@ class Processes:
         return process
 
 
-def until_parent_ends(work: Callable[[], None]) -> None:
-    """Do the work of one process. Where its parent is killed, it ends as on SIGTERM, and removes the metrics folder."""
+def until_parent_ends(worker: Callable[[], None]) -> None:
+    """Run one worker. If its parent is killed, it removes the metrics folder and ends as on SIGTERM."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()
         if parent is not None:
-            parent.join()  # It waits for the end of a pipe, as the processes that decode do.
+            parent.join()  # Returns when a pipe closes, even if the parent is killed.
             shutil.rmtree(os.environ[DIRECTORY], ignore_errors=True)
             os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
-    work()
+    worker()

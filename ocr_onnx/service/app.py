@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from ocr_onnx import __version__
 from ocr_onnx.errors import OCRError
+from ocr_onnx.outputs.formats import Writer
 from ocr_onnx.service import keys, logs, messages, openapi, request_errors, responses
 from ocr_onnx.service.access_log import CLIENT_CLOSED_REQUEST, AccessLogEntry, AccessLogMiddleware, log_entry
 from ocr_onnx.service.bodies import BodyReader, ParsedRequest, RequestMemory
@@ -25,7 +26,7 @@ from ocr_onnx.service.fetch_pool import FetchPool
 from ocr_onnx.service.inference import Inference, Kind, kind_of
 from ocr_onnx.service.metrics import Metrics
 from ocr_onnx.service.origin import add_origin_check
-from ocr_onnx.service.page_encoding import EncodedPage
+from ocr_onnx.service.page_encoding import PAGE_FORMATS, EncodedPage
 from ocr_onnx.service.page_route import add_page
 from ocr_onnx.service.request_errors import ClientGoneError, RequestError
 from ocr_onnx.service.scheduling import CancelToken, Scheduler
@@ -68,18 +69,23 @@ class Service:
             parsed = await self.bodies.parse(request.headers, body, memory)
             entry.log_id = parsed.fields.log_id or entry.log_id
             await stack.enter_async_context(self.scheduler.admission())
-            kind, pages = await while_connected(request.receive, self._start(parsed, memory))
+            accept = request.headers.get("accept", "")
+            writer = writer_of(parsed.fields.format, accept)
+            kind, pages = await while_connected(request.receive, self._start(parsed, memory, writer))
             await stack.enter_async_context(aclosing(pages))
             counted = _counted(pages, entry, memory)
-            if responses.NDJSON in request.headers.get("accept", ""):
+            if writer is None and responses.NDJSON in accept:
                 first = await while_connected(request.receive, anext(counted, None))
                 return NDJSONResponse(stack.pop_all(), memory, first, counted, kind)
             found = await while_connected(request.receive, _all(counted))
-            parts = responses.json_parts(entry.log_id, found, kind)
-            return CompleteResponse(stack.pop_all(), memory, parts, responses.JSON)
+            if writer is None:
+                parts, media_type = responses.json_parts(entry.log_id, found, kind), responses.JSON
+            else:
+                parts, media_type = (page.body for page in found), writer.media_type
+            return CompleteResponse(stack.pop_all(), memory, parts, media_type)
 
     async def _start(
-        self, parsed: ParsedRequest, memory: RequestMemory
+        self, parsed: ParsedRequest, memory: RequestMemory, writer: Writer | None
     ) -> tuple[Kind, AsyncGenerator[EncodedPage, None]]:
         """Download the file if necessary, and start reading it: its kind and its pages."""
         token = CancelToken(self.settings.deadline)
@@ -87,13 +93,25 @@ class Service:
         if parsed.url is not None:
             data = await self._download(parsed.url, token)
             memory.grow(len(data))
-        pages = self.inference.pages(data, parsed.fields, token)
+        pages = self.inference.pages(data, parsed.fields, token, writer)
         return kind_of(data, parsed.fields.file_type), self.scheduler.stream(pages, token)
 
     async def _download(self, url: str, token: CancelToken) -> bytes:
         if not self.settings.allow_url:
             raise RequestError(422, URLS_REFUSED)
         return await self.fetch_pool.fetch(url, token)
+
+
+def writer_of(name: str | None, accept: str) -> Writer | None:
+    """The output format that a request chooses by name or by its Accept header; None: PaddleX's JSON.
+
+    Accept chooses a format only if the client does not accept JSON, because many clients send a list of types by default.
+    """
+    if name is not None:
+        return PAGE_FORMATS[name]
+    if responses.JSON in accept or responses.NDJSON in accept or "*/*" in accept:
+        return None
+    return next((writer for writer in PAGE_FORMATS.values() if writer.media_type in accept), None)
 
 
 async def _counted(

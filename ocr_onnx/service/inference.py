@@ -10,6 +10,7 @@ from typing import Literal
 
 from ocr_onnx.inputs.documents import PDF_SIGNATURE
 from ocr_onnx.options import InputOptions, OCROptions, changed
+from ocr_onnx.outputs.formats import Writer
 from ocr_onnx.service import messages
 from ocr_onnx.service.budget import Budget
 from ocr_onnx.service.engine import Engine
@@ -38,8 +39,10 @@ class Inference:
     decode: Decode
     budget: Budget
 
-    def pages(self, data: bytes, fields: messages.OCRRequest, token: CancelToken) -> Generator[EncodedPage, None, None]:
-        """Read a file page by page, and encode each page as PaddleX's JSON.
+    def pages(
+        self, data: bytes, fields: messages.OCRRequest, token: CancelToken, writer: Writer | None = None
+    ) -> Generator[EncodedPage, None, None]:
+        """Read a file page by page, and encode each page with `writer`, else as PaddleX's JSON.
 
         Raises subclasses of OCRError, and ClientGoneError if the request is canceled.
         """
@@ -53,7 +56,9 @@ class Inference:
                     result = self.engine.read(page, options, token.check)
                     self.metrics.page_seconds.observe(time.monotonic() - begin)
                     self.metrics.pages.inc()
-                    encoded = encode_page(result, visualize=visualize, max_size=self.settings.max_output_size)
+                    encoded = encode_page(
+                        result, visualize=visualize, max_size=self.settings.max_output_size, writer=writer
+                    )
                     del page, result
                 yield encoded
 

@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.alias_generators import to_camel
 
 from ocr_onnx.options import Place, places
+from ocr_onnx.service.page_encoding import PAGE_FORMATS
 from ocr_onnx.service.request_errors import RequestError
+
+FORMAT_HELP = "; ".join(f"{writer.name}: {writer.help}" for writer in PAGE_FORMATS.values())
 
 LOG_ID = r"^[A-Za-z0-9._-]{1,64}$"
 
@@ -39,6 +42,7 @@ class OCRRequest(BaseModel):
     file_type: Literal[0, 1] | None = Field(None, description="0: PDF, 1: image, null: detected from the contents.")
     visualize: bool | None = Field(None, description="Return images: ocrImage, docPreprocessingImage, inputImage.")
     log_id: str | None = Field(None, pattern=LOG_ID, description="Returned in the response; null: a new UUID.")
+    format: str | None = None
 
     def values(self) -> dict[str, Any]:
         """The pipeline options of the request by declared name; None: the server's setting."""
@@ -61,8 +65,13 @@ def field_of(place: Place) -> tuple[Any, Any]:
 
 
 _fields: Any = {place.declaration.name: field_of(place) for place in REQUEST_OPTIONS}
+FORMAT_NAMES: Any = Literal.__getitem__(tuple(PAGE_FORMATS))
+_fields["format"] = (
+    FORMAT_NAMES | None,
+    Field(None, description=f"Format of the response; null: JSON. {FORMAT_HELP}."),
+)
 FULL_REQUEST = create_model("OCRRequest", __base__=OCRRequest, __doc__=OCRRequest.__doc__, **_fields)
-"""OCRRequest with the pipeline options as fields."""
+"""OCRRequest with the pipeline options and the formats as fields."""
 
 
 class ModelSettings(BaseModel):

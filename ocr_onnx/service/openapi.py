@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ocr_onnx.service import messages
+from ocr_onnx.service.page_encoding import PAGE_FORMATS
 from ocr_onnx.service.responses import NDJSON
 
 TITLE = "ocr-onnx"
@@ -51,7 +52,12 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def ocr_responses() -> dict[int | str, dict[str, Any]]:
     """The responses of POST /ocr."""
     lines = "One line {page, result} per page; the last line has logId to dataInfo."
-    content = {NDJSON: {"schema": {"type": "string", "description": lines}}}
+    texts = {NDJSON: lines} | {
+        writer.media_type: f"With format {writer.name}: {writer.help}."
+        for writer in PAGE_FORMATS.values()
+        if writer.media_type != NDJSON
+    }
+    content = {media_type: {"schema": {"type": "string", "description": text}} for media_type, text in texts.items()}
     success = {"model": messages.OCRResponse, "description": "The text of the pages.", "content": content}
     return {200: success, **error_responses(*STATUS_DESCRIPTIONS)}
 

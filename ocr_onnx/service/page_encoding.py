@@ -1,4 +1,4 @@
-"""Encode the result of a page as PaddleX's JSON with Base64 images."""
+"""Encode the result of a page: as PaddleX's JSON with Base64 images, or in an output format of the package."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import PIL.Image
 
 from ocr_onnx.outputs.drawing import draw_images, fit, to_pil
+from ocr_onnx.outputs.formats import FORMATS, Writer
 from ocr_onnx.outputs.paddle import to_dict
 from ocr_onnx.results import OCRResult
 
@@ -20,13 +21,16 @@ REMOVED_KEYS = frozenset({"input_path", "page_index"})
 JPEG_QUALITY = 95
 """OpenCV's default, which PaddleX uses."""
 
+PAGE_FORMATS = {name: writer for name, writer in FORMATS.items() if writer.media_type != "application/json"}
+"""The formats that a request may choose: those that encode page by page. JSON is PaddleX's."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedPage:
     """The encoded result of one page."""
 
     body: bytes
-    """JSON in UTF-8."""
+    """JSON, or text of another format, in UTF-8."""
     size: tuple[int, int]
     """(width, height) of the input page in pixels."""
     count: int | None
@@ -37,9 +41,14 @@ class EncodedPage:
         return replace(self, body=b"")
 
 
-def encode_page(result: OCRResult, *, visualize: bool, max_size: tuple[int, int]) -> EncodedPage:
-    """Encode a page as an element of PaddleX's `ocrResults`; images are reduced to `max_size` before they are drawn."""
-    body = _paddlex_json(result, max_size, visualize=visualize)
+def encode_page(
+    result: OCRResult, *, visualize: bool, max_size: tuple[int, int], writer: Writer | None = None
+) -> EncodedPage:
+    """Encode a page with `writer`, else as an element of PaddleX's `ocrResults`.
+
+    Images, which only PaddleX's JSON has, are reduced to `max_size` (height, width) before they are drawn.
+    """
+    body = _paddlex_json(result, max_size, visualize=visualize) if writer is None else "".join(writer.write([result]))
     height, width = result.source.image.shape[:2]
     return EncodedPage(body.encode(), (width, height), result.source.count)
 

@@ -18,6 +18,7 @@ from served import SIGN, Running, base64_of, problems, running
 
 from ocr_onnx import OCROptions
 from ocr_onnx.service.messages import FULL_REQUEST, WHITE, OCRResponse
+from ocr_onnx.service.page_encoding import PAGE_FORMATS
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_every_option_reaches_the_pipeline_and_null_is_the_servers_own(server: R
 
 def test_every_field_of_the_request_is_tested() -> None:
     named = {field.alias for field in FULL_REQUEST.model_fields.values()}
-    assert named == {*FIELDS, "file", "fileType", "visualize", "logId"}
+    assert named == {*FIELDS, "file", "fileType", "visualize", "logId", "format"}
 
 
 def test_an_answer_has_what_the_page_says(server: Running) -> None:
@@ -107,6 +108,37 @@ def test_pictures_are_sent_unless_a_request_or_the_server_says_no(server: Runnin
         (page,) = quiet.post(visualize=True).json()["result"]["ocrResults"]
         assert picture(page["ocrImage"]).size == (200, 66)
         assert picture(page["inputImage"]).size == (152, 100)
+
+
+PAGES_OF_TWO = base64_of(pdf((50, 60), (40, 30)))
+READS_JSON = ("*/*", "application/json", "application/json, text/plain, */*", "text/html, */*;q=0.8")
+
+
+@pytest.mark.parametrize(("name", "media_type"), [(name, writer.media_type) for name, writer in PAGE_FORMATS.items()])
+def test_a_request_chooses_an_output_format_by_name(server: Running, name: str, media_type: str) -> None:
+    answer = server.post(file=PAGES_OF_TWO, format=name)
+    assert answer.headers["content-type"].partition(";")[0] == media_type
+    lines = answer.text.splitlines()
+    assert ["page 0" in lines[0], "page 1" in lines[1], len(lines)] == [True, True, 2]
+
+
+def test_a_form_chooses_an_output_format_too(server: Running) -> None:
+    answer = httpx.post(f"{server.url}/ocr", data={"format": "text"}, files={"file": SIGN}, timeout=30)
+    assert (answer.text, answer.headers["content-type"]) == ("page None\n", "text/plain; charset=utf-8")
+
+
+def test_accept_chooses_an_output_format_if_the_client_reads_no_json(server: Running) -> None:
+    assert server.post({"Accept": "text/plain"}).text == "page None\n"
+    for accept in READS_JSON:
+        assert server.post({"Accept": accept}).json()["errorCode"] == 0
+    line = server.post({"Accept": "application/x-ndjson"}).text.splitlines()[0]
+    assert list(json.loads(line)) == ["page", "result"]
+
+
+def test_json_is_no_format_of_a_request_and_errors_are_json_in_every_format(server: Running) -> None:
+    assert problems(server.post(format="json")) == {"body.format": "literal_error"}
+    refused = server.post(format="text", file=base64_of(b"no image"))
+    assert (refused.status_code, refused.json()["errorCode"]) == (422, 422)
 
 
 def test_the_first_ten_pages_of_a_document_are_read(server: Running) -> None:

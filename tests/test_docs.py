@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -129,9 +130,9 @@ def test_the_workflows_call_make_targets_that_exist() -> None:
 def test_the_python_of_a_document_compiles_and_imports_existing_names(page: Path) -> None:
     for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
         compile(block, page.name, "exec")
-        for line in block.splitlines():
-            if line.startswith("from ocr_onnx"):
-                exec(line, {})  # noqa: S102
+        for module, names in re.findall(r"^from (ocr_onnx[\w.]*) import ([\w, ]+\w)", block, re.MULTILINE):
+            lacking = [name for name in re.split(r",\s*", names) if not hasattr(import_module(module), name)]
+            assert lacking == [], module
 
 
 def test_every_option_of_run_in_the_documents_exists() -> None:

@@ -218,7 +218,7 @@ def session_options(threads: int) -> Any:
     options.inter_op_num_threads = 1
     # Input sizes change from call to call, so a memory plan for one call is useless for the next.
     options.enable_mem_pattern = False
-    _share_memory()
+    _share_memory(onnxruntime())
     options.add_session_config_entry("session.use_env_allocators", "1")
     # Between calls, the cores are needed for other work, so threads must not spin. Between the operators of one call they may
     # spin for less time than waking up takes. Before 1.31, these two cases could not be configured separately.
@@ -231,13 +231,12 @@ def session_options(threads: int) -> Any:
 
 
 @functools.cache
-def _share_memory() -> None:
+def _share_memory(ort: ModuleType) -> None:
     """Create one memory arena for all sessions; otherwise each session would keep as much memory as its largest run used.
 
     The arena uses ONNX Runtime's default strategy and grows by doubling: growing by the requested size only leaves
     fragments that larger pages cannot use.
     """
-    ort = onnxruntime()
     arena = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     with suppress(*_errors(ort)):  # Another library in this process may have created one already, which serves as well.
         ort.create_and_register_allocator(arena, ort.OrtArenaCfg(0, -1, -1, -1))
@@ -249,13 +248,25 @@ def _errors(ort: ModuleType) -> tuple[type[Exception], ...]:
     return (RuntimeError, *(thing for thing in names if isinstance(thing, type) and issubclass(thing, Exception)))
 
 
-@functools.cache
-def onnxruntime() -> ModuleType:
-    """Import ONNX Runtime at the first session and return the module.
+class Backend:
+    """The module that loads and runs models."""
 
-    Raises OnnxRuntimeMissingError if it is not installed; warns if several distributions are. Official builds send usage
-    data to Microsoft and store an identifier of the machine, unless this is disabled before they are loaded (Privacy.md
-    in the package). It is disabled here, unless the environment variable is already set.
+    module: ModuleType | None = None
+    """None: ONNX Runtime, which is imported at the first use. Tests inject a module of their own."""
+
+
+def onnxruntime() -> ModuleType:
+    """Return the module of the backend. Raises OnnxRuntimeMissingError if ONNX Runtime is not installed."""
+    if Backend.module is None:
+        Backend.module = _imported()
+    return Backend.module
+
+
+def _imported() -> ModuleType:
+    """Import ONNX Runtime; warns if several distributions are installed.
+
+    Official builds send usage data to Microsoft and store an identifier of the machine, unless this is disabled before they
+    are loaded (Privacy.md in the package). It is disabled here, unless the environment variable is already set.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
+import backends
 import pytest
 from click.testing import CliRunner, Result
 from conftest import CPU_WHEEL, GPU_WHEEL
 
+from ocr_onnx.cli import diagnosis
 from ocr_onnx.cli.diagnosis import Fact, Report, diagnose
 from ocr_onnx.cli.main import main
 from ocr_onnx.errors import OptionError
 from ocr_onnx.models import store, zoo
-from ocr_onnx.runtime import libraries, session, threads
+from ocr_onnx.runtime import libraries, threads
 from ocr_onnx.runtime.provider_specs import DRIVER
 
 SECTIONS = [
@@ -54,17 +55,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def gpu_wheel(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def gpu_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     """What onnxruntime-gpu answered on a machine without a GPU, on top of the real module."""
     answers = {
         "__version__": "1.31.1",
         "cuda_version": GPU_WHEEL.cuda,
         "get_available_providers": lambda: list(GPU_WHEEL.providers),
     }
-    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(**(vars(session.onnxruntime()) | answers)))
-    session.onnxruntime.cache_clear()
-    yield
-    session.onnxruntime.cache_clear()
+    backends.change(monkeypatch, **answers)
 
 
 def test_the_cpu_works_and_the_models_of_the_package_are_whole() -> None:
@@ -169,21 +167,17 @@ def test_a_model_that_is_not_what_was_pulled_is_noted(home: Path) -> None:
     assert "mine.onnx has no receipt" in mine.explanation
 
 
-def test_without_onnx_runtime_the_rest_is_told_and_the_exit_code_is_1() -> None:
-    script = """
-import sys
-sys.modules["onnxruntime"] = None
-from ocr_onnx.cli.main import main
-main(["doctor"])
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+def test_without_onnx_runtime_the_rest_is_told_and_the_exit_code_is_1(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ocr_onnx", "doctor"]
+    environment = os.environ | backends.hide(tmp_path, "onnxruntime")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 1
     assert "! package  none\n    ONNX Runtime is not installed: pip install 'ocr-onnx[cpu]'" in done.stdout
     assert "verified, " in done.stdout
 
 
 def test_a_package_that_cannot_be_imported_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyclipper", None)
+    monkeypatch.setattr(diagnosis, "MODULES", {"no_such_module": "pyclipper"})
     report = diagnose()
     fact = of(report, "versions")["pyclipper"]
     assert (fact.state, fact.value, report.works) == ("error", "cannot be imported", False)

@@ -276,7 +276,7 @@ def test_offline_it_is_neither_asked_nor_made(model: Path, monkeypatch: pytest.M
 def test_offline_the_core_for_the_older_format_is_not_fetched(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
     (model / "inference.json").rename(model / "inference.pdmodel")
-    with pytest.raises(DownloadError, match=r"paddle2onnx==1\.3\.1 is not in .*OCR_ONNX_OFFLINE is set"):
+    with pytest.raises(DownloadError, match=r"paddle2onnx==1\.3\.1 is not in .*OCR_ONNX_OFFLINE forbids downloads"):
         cache.cached(model, confirm=never)
 
 

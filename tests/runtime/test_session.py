@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import backends
 import numpy as np
 import pytest
 from conftest import PAGES
@@ -108,17 +109,16 @@ print(status("VmHWM") - before, status("VmRSS") - before)
     assert shares[0] < 0.5 < shares[1]
 
 
-def test_without_onnx_runtime_the_first_session_says_how_to_get_it() -> None:
+def test_without_onnx_runtime_the_first_session_says_how_to_get_it(tmp_path: Path) -> None:
     script = """
-import sys
-sys.modules["onnxruntime"] = None
 import ocr_onnx
 try:
     ocr_onnx.OCR()
 except ocr_onnx.OCRError as error:
     print(type(error).__name__, error)
 """
-    out = subprocess.check_output([sys.executable, "-c", script], text=True)
+    environment = os.environ | backends.hide(tmp_path, "onnxruntime")
+    out = subprocess.check_output([sys.executable, "-c", script], text=True, env=environment)
     assert out.startswith("OnnxRuntimeMissingError ONNX Runtime is not installed: pip install 'ocr-onnx[cpu]'")
 
 
@@ -150,10 +150,9 @@ def test_two_distributions_of_onnx_runtime_are_warned_of(
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(tmp_path)
-    session_module.onnxruntime.cache_clear()
+    monkeypatch.setattr(session_module.Backend, "module", None)
     with caplog.at_level(logging.WARNING):
         Session(store.find("PP-OCRv5_mobile_det"))
-    session_module.onnxruntime.cache_clear()
     assert "onnxruntime and onnxruntime-gpu are installed together" in caplog.text
 
 

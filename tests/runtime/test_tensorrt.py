@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import backends
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -65,8 +65,7 @@ class Machine:
             def get_provider_graph_assignment_info(self) -> list[Any]:
                 return [SimpleNamespace(ep_name=name) for name in self.names]
 
-        known = {"InferenceSession": InferenceSession, "get_available_providers": lambda: self.providers}
-        monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(**(vars(real) | known)))
+        backends.change(monkeypatch, InferenceSession=InferenceSession, get_available_providers=lambda: self.providers)
 
     def taken(self) -> set[str]:
         """The providers of the sessions so far, the CPU's aside, which are opened to look at a model."""
@@ -74,13 +73,10 @@ class Machine:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine]:
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     monkeypatch.setenv(store.HOME_VARIABLE, str(tmp_path))
     monkeypatch.setattr(libraries, "needed", lambda *_: [])
-    made = Machine(monkeypatch)
-    session.onnxruntime.cache_clear()
-    yield made
-    session.onnxruntime.cache_clear()
+    return Machine(monkeypatch)
 
 
 def tensorrt(*rest: str, **changes: Any) -> Placement:
@@ -272,8 +268,10 @@ def test_an_engine_whose_building_was_interrupted_is_no_engine(machine: Machine)
 
 def test_an_engine_is_compared_once(machine: Machine) -> None:
     tensorrt_module.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000, difference)
+    compared = tensorrt_module.comparisons()
     machine.harm = np.zeros_like
     tensorrt_module.load(tensorrt(build_missing=True), store.find(CLASSIFIER), 1, 4000, difference)
+    assert tensorrt_module.comparisons() == compared
 
 
 def test_build_makes_the_engines_of_a_pipeline_and_says_what_was_written(machine: Machine) -> None:

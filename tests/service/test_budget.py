@@ -99,8 +99,9 @@ def test_a_page_that_needs_more_than_the_whole_budget_is_refused_at_once() -> No
 
 
 def test_without_a_budget_every_page_is_read() -> None:
-    with Budget(None).reserved(2**60, wanted()):
-        pass
+    waits = wanted()
+    with Budget(None).reserved(2**60, waits):
+        assert not waits.waits_for_memory
 
 
 def test_a_page_waits_until_another_gives_its_memory_back() -> None:

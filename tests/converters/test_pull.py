@@ -205,7 +205,7 @@ def test_a_host_that_is_not_known_is_not_asked_again(
 
 def test_more_than_a_model_is_not_fetched(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "MAX_BYTES", 100_000)
-    with pytest.raises(DownloadError, match="more than 100000 bytes"):
+    with pytest.raises(DownloadError, match="larger than 100000 bytes"):
         download.fetch_url(f"{host.address}/data", tmp_path / "data")
 
 

@@ -59,10 +59,12 @@ class Connections:
         trimmed themselves.
         """
         address = self._open.get(newest, "")
-        while 0 < self._per_address < self._addresses[address] and self._abort_one(newest, address):
-            pass
-        while len(self._open) > self._maximum and self._abort_one(newest, None):
-            pass
+        for limit, within in ((self._per_address, address), (self._maximum, None)):
+            while newest in self._open and 0 < limit <= len(older := self._older(newest, within)):
+                oldest = min(older, key=lambda each: each.received)
+                chosen = newest if oldest.received is Received.REQUEST else oldest
+                self.remove(chosen)
+                chosen.abort()
 
     def response_sent(self, connection: Connection) -> None:
         """Treat a connection as the newest, because it now waits for its next request."""
@@ -77,22 +79,10 @@ class Connections:
             if not self._addresses[address]:
                 del self._addresses[address]
 
-    def _abort_one(self, newest: Connection, address: str | None) -> bool:
-        """Abort an older connection of an address, or of any: `newest` if all older ones have sent complete requests.
-
-        Returns whether one was aborted; False if `newest` is closed, or if there is no older connection.
-        """
-        if newest not in self._open:
-            return False
+    def _older(self, newest: Connection, address: str | None) -> list[Connection]:
+        """The connections before `newest`, of one address or of all."""
         older = itertools.takewhile(lambda each: each is not newest, self._open)
-        others = (each for each in older if address in {None, self._open[each]})
-        oldest = min(others, key=lambda each: each.received, default=None)
-        if oldest is None:
-            return False
-        chosen = newest if oldest.received is Received.REQUEST else oldest
-        self.remove(chosen)
-        chosen.abort()
-        return True
+        return [each for each in older if address in {None, self._open[each]}]
 
 
 def client_network(host: str) -> str:

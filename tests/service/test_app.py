@@ -251,6 +251,6 @@ def test_addresses_are_fetched_from_allowed_hosts_alone(server: Running) -> None
     assert (refused.status_code, "--allow-url" in refused.json()["errorMsg"]) == (422, True)
     with running() as files, running(allow_url=(f"127.0.0.1:{files.port}",)) as open_server:
         answer = open_server.post(file=f"http://127.0.0.1:{files.port}/page/icon.svg")
-        assert (answer.status_code, "no picture" in answer.json()["errorMsg"]) == (422, True)
+        assert (answer.status_code, "neither a PDF nor an image" in answer.json()["errorMsg"]) == (422, True)
         other = open_server.post(file="http://127.0.0.1:1/a.png")
         assert other.status_code == 422

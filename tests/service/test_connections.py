@@ -101,6 +101,18 @@ def test_an_address_at_its_share_cuts_its_own_connections_alone() -> None:
     assert (cut(mine), other.is_cut) == ([True, False], False)
 
 
+def test_a_burst_of_one_address_does_not_cut_the_connection_of_another() -> None:
+    connections = Connections(10, 2)
+    other, burst = Peer(), [Peer() for _ in range(20)]
+    connections.add(other, "192.0.2.2")
+    for peer in burst:
+        connections.add(peer, "192.0.2.1")
+    # Connections that are accepted together are trimmed after all of them were added.
+    for peer in [other, *burst]:
+        connections.trim(peer)
+    assert (cut(burst), other.is_cut) == ([True] * 18 + [False] * 2, False)
+
+
 def test_a_connection_that_was_cut_is_not_counted() -> None:
     connections = Connections(1, 1)
     first, second = Peer(), Peer(Received.REQUEST)

@@ -107,7 +107,7 @@ def test_pictures_are_sent_unless_a_request_or_the_server_says_no(server: Runnin
         (page,) = quiet.post(visualize=None).json()["result"]["ocrResults"]
         assert list(page) == ["prunedResult"]
         (page,) = quiet.post(visualize=True).json()["result"]["ocrResults"]
-        assert picture(page["ocrImage"]).size == (200, 66)
+        assert picture(page["ocrImage"]).size == (200, 65)
         assert picture(page["inputImage"]).size == (152, 100)
 
 

@@ -162,6 +162,8 @@ def test_a_client_that_leaves_amid_lines_ends_its_work() -> None:
         headers = {"Accept": "application/x-ndjson"}
         with httpx.stream("POST", f"{server.url}/ocr", json=content, headers=headers, timeout=PATIENCE) as answer:
             assert json.loads(next(answer.iter_lines()))["page"] == 0
+            # A client that leaves before the second page begins ends the work without the gate.
+            assert gate.at_work.acquire(timeout=PATIENCE)
         assert gate.left.wait(PATIENCE)
         server.wait_until(lambda: server.scheduler.admitted == server.scheduler.open == 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from ocr_onnx import OCR
 from ocr_onnx.inputs import sources
+from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
 
@@ -52,6 +54,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def ocr() -> OCR:
     """The engine with the embedded models."""
     return OCR()
+
+
+@pytest.fixture
+def version_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder for models with PP-OCRv4 in it: the embedded models under its names, where the recognizer reads F as f."""
+    from graphs import with_metadata
+
+    def read_otherwise(metadata: ModelMetadata) -> ModelMetadata:
+        charset = tuple("f" if character == "F" else character for character in metadata.charset)
+        return replace(metadata, name="PP-OCRv4_mobile_rec", charset=charset)
+
+    home = tmp_path / "home"
+    home.mkdir()
+    with_metadata("PP-OCRv5_mobile_det", home, lambda metadata: replace(metadata, name="PP-OCRv4_mobile_det"))
+    with_metadata("PP-OCRv5_mobile_rec", home, read_otherwise)
+    monkeypatch.setenv(store.HOME_VARIABLE, str(home))
 
 
 def only(source: Any) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ from conftest import PAGES
 from onnx import TensorProto, helper, numpy_helper
 
 from ocr_onnx import OCR
+from ocr_onnx.models import store
+from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.stages import recognition
@@ -118,3 +120,12 @@ def same(run: Session, whole: Session, tensor: Tensor) -> float:
     assert not index[proved].any()
     np.testing.assert_array_equal(probability[~proved], all_probability[~proved])
     return float(proved.mean())
+
+
+def with_metadata(name: str, folder: Path, change: Callable[[ModelMetadata], ModelMetadata]) -> None:
+    """Write a copy of an embedded model with other metadata, under the name that this has, into a folder of models."""
+    model = onnx.load(store.find(name))
+    (entry,) = (each for each in model.metadata_props if each.key == PROPERTY)
+    metadata = change(ModelMetadata.from_properties({PROPERTY: entry.value}, name))
+    entry.value = metadata.to_json()
+    onnx.save(model, folder / f"{metadata.name}.onnx")

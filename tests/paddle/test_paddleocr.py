@@ -26,7 +26,8 @@ from ocr_onnx.models import store
 from ocr_onnx.paddle import paddleocr, parameters
 
 SCRIPT, RECORDED = PAGES / "script.py", PAGES / "script.jsonl"
-HOME = Path(__file__).parents[2] / ".cache" / "models"
+VERSIONS = ("PP-OCRv4", "PP-OCRv3")
+"""Those whose models are not embedded."""
 TOLERANCE = 1e-3
 
 DIFFERS = {
@@ -45,16 +46,14 @@ def recorded() -> dict[str, Any]:
     return {line["name"]: line["outcome"] for line in map(json.loads, RECORDED.read_text("utf-8").splitlines())}
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def play(folder: Path, *parts: str) -> dict[str, Any]:
     """What the script does under ocr_onnx: one line of it is changed."""
     source = SCRIPT.read_text("utf-8")
     assert source.count("from paddleocr import PaddleOCR") == 1
-    folder = tmp_path_factory.mktemp("script")
     script, outcome = folder / "script.py", folder / "outcome.jsonl"
     script.write_text(source.replace("from paddleocr import", "from ocr_onnx import"), "utf-8")
-    environment = {**os.environ, "OCR_ONNX_HOME": str(HOME)}
-    subprocess.run([sys.executable, str(script), str(PAGES), str(outcome)], check=True, env=environment)
+    environment = {**os.environ, "OCR_ONNX_HOME": str(folder / "home")}
+    subprocess.run([sys.executable, str(script), str(PAGES), str(outcome), *parts], check=True, env=environment)
     return {line["name"]: line["outcome"] for line in map(json.loads, outcome.read_text("utf-8").splitlines())}
 
 
@@ -75,9 +74,22 @@ def differences(expected: Any, found: Any, place: str = "") -> Iterator[str]:
         yield f"{place}: {expected!r} and {found!r}"
 
 
-@pytest.mark.parametrize("name", recorded())
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the script does with the embedded models."""
+    return play(tmp_path_factory.mktemp("script"), "mobile")
+
+
+@pytest.mark.parametrize("name", [name for name in recorded() if name not in VERSIONS])
 def test_a_script_written_for_paddleocr_does_the_same(played: dict[str, Any], name: str) -> None:
     assert list(differences(recorded()[name], played[name])) == []
+
+
+@pytest.mark.slow  # The models are fetched, and converted.
+def test_a_script_with_models_of_older_versions_does_the_same(tmp_path: Path) -> None:
+    played = play(tmp_path, *VERSIONS)
+    assert sorted(played) == sorted(VERSIONS)
+    assert [found for name in VERSIONS for found in differences(recorded()[name], played[name], name)] == []
 
 
 def test_the_script_tries_many_options() -> None:
@@ -173,10 +185,8 @@ def test_zero_is_zero() -> None:
     assert ocr.predict(str(PAGES / "noisy.jpg"), text_det_thresh=0)[0]["text_det_params"]["thresh"] == 0
 
 
-def test_language_and_version_choose_the_models(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OCR_ONNX_HOME", str(HOME))
+@pytest.mark.usefixtures("version_4")
+def test_language_and_version_choose_the_models(caplog: pytest.LogCaptureFixture) -> None:
     ocr = PaddleOCR(ocr_version="PP-OCRv4", **OFF)
     assert ocr.engine.recognize.metadata.name == "PP-OCRv4_mobile_rec"
     ocr = PaddleOCR(ocr_version="PP-OCRv4", text_detection_model_name="PP-OCRv5_mobile_det", **OFF)

@@ -27,14 +27,17 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
 	$(BIN)/ocr-onnx run ocr_onnx/sample.png
 
-test: .venv/developed  ## Run the tests.
-	$(BIN)/python -m pytest
+test: .venv/developed  ## Run the tests, but for those that take minutes.
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/developed  ## Run all tests, and measure which lines of ocr_onnx they run.
+	$(BIN)/python -m pytest --cov --cov-report=term
 
 check: .venv/developed  ## Lint, type-check, and check the workflow files.
 	$(BIN)/ruff check .

@@ -46,10 +46,6 @@ LINE = ModelMetadata("line", "textline_orientation", "RGB", 1 / 255, MEAN, STD, 
 UNWARPING = ModelMetadata("UVDoc", "image_unwarping", "BGR", 1 / 255, (0.0,) * 3, (1.0,) * 3)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--real-engine", action="store_true", help="Send made up requests to the real engine as well.")
-
-
 @pytest.fixture(scope="session")
 def ocr() -> OCR:
     """The engine with the embedded models."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import PAGES
+from conftest import PAGES, PATIENCE
 from onnx import TensorProto, helper, numpy_helper, save
 from served import read, running
 
@@ -293,7 +293,7 @@ def test_a_server_is_measured_with_its_children(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FAMILY, str(port), "--bind", "127.0.0.1", "--directory", str(tmp_path)]
     (tmp_path / "health").touch()
     with processes.Server("files", command, port, tmp_path / "log") as server, server.watched() as seen:
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while server.cpu() < 0.8 or server.resident() < 100_000:
             assert time.monotonic() < end
             time.sleep(0.1)

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import DETECTION, PAGE, PAGES, RECOGNITION, UNWARPING, pdf
+from conftest import DETECTION, PAGE, PAGES, PATIENCE, RECOGNITION, UNWARPING, pdf
 
 from ocr_onnx import OCR, InputOptions, OCROptions, OCRResult, RecognitionOptions
 from ocr_onnx.errors import (
@@ -218,7 +218,7 @@ def test_the_next_page_is_decoded_while_this_one_is_read(toy: OCR, bars: np.ndar
         yield bars
 
     def recognize(crops: list[Image], options: RecognitionOptions) -> list[Text]:
-        read.append(advanced.wait(20))
+        read.append(advanced.wait(PATIENCE))
         return [Text("a", 1.0) for _ in crops]
 
     watched = toy.with_stages(recognize=recognize)
@@ -255,7 +255,7 @@ def test_the_next_pages_text_is_found_while_this_one_is_read(toy: OCR, bars: np.
         return detect(image, options)
 
     def recognize(crops: list[Image], options: RecognitionOptions) -> list[Text]:
-        in_time.append(looked.wait(20))
+        in_time.append(looked.wait(PATIENCE))
         return [Text("a", 1.0) for _ in crops]
 
     toy = toy.with_stages(detect=note, recognize=recognize)
@@ -355,7 +355,7 @@ def test_leaving_the_results_closes_the_source(toy: OCR, bars: np.ndarray) -> No
 
     for _ in toy.predict_iter(pages()):
         break
-    assert closed.wait(20)
+    assert closed.wait(PATIENCE)
 
 
 def test_how_inputs_are_read_is_an_option_of_the_pipeline(toy: OCR) -> None:
@@ -421,7 +421,7 @@ def test_pages_are_spread_over_devices_and_come_in_order(ocr: OCR) -> None:
 
 
 def test_on_a_gpu_pages_are_read_side_by_side_and_come_in_order(toy: OCR, bars: np.ndarray) -> None:
-    together, detect, taken = threading.Barrier(PAGES_PER_GPU, timeout=20), toy.detect, list[int]()
+    together, detect, taken = threading.Barrier(PAGES_PER_GPU, timeout=PATIENCE), toy.detect, list[int]()
 
     def meet(image: Image, options: DetectionOptions) -> list[TextBox]:
         together.wait()

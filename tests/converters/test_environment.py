@@ -228,6 +228,7 @@ PULL = f"cli.main(['models', 'pull', {NAME!r}, '--accept-new'])"
 # Asking.
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("host")
 def test_at_a_terminal_it_is_asked_and_then_made(home: Path, lock: Path) -> None:
     shown = on_a_terminal(lock, PULL, "y\n")
@@ -364,6 +365,7 @@ def test_one_whose_python_is_gone_is_not_used(home: Path) -> None:
 # Making it.
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("home")
 def test_one_that_cannot_be_made_leaves_nothing(lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forged = tmp_path / "forged.lock"
@@ -378,6 +380,7 @@ def works(python: Path) -> bool:
     return not subprocess.run([python, "-c", "import paddle2onnx, paddle.inference"], check=False).returncode
 
 
+@pytest.mark.slow
 def test_making_killed_at_any_moment_leaves_nothing_that_passes_for_whole(home: Path, lock: Path) -> None:
     chance = random.Random(0)
     make = "environment.ensure('a test', '', lambda _: True)"
@@ -397,6 +400,7 @@ def test_making_killed_at_any_moment_leaves_nothing_that_passes_for_whole(home: 
     assert works(found)
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_environment_and_convert_once(home: Path, lock: Path, model: Path) -> None:
     text = f"print(cache.cached(Path({str(model)!r}), confirm=lambda _: True))"
     processes = [script(lock, text) for _ in range(2)]

@@ -468,6 +468,7 @@ def test_without_onnx_an_official_export_is_taken_as_it_is(caplog: pytest.LogCap
     assert "models are used without optimization, which is slower: pip could not install onnx" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("host", "without_onnx")
 def test_a_pull_fetches_onnx_once_for_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     foreign(tmp_path / "theirs.onnx", "a\nb\nc\n ")
@@ -539,6 +540,7 @@ def child(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
 
+@pytest.mark.slow
 def test_a_pull_killed_at_any_moment_leaves_no_bad_file(host: Host) -> None:
     host.pause = 0.005
     chance = random.Random(0)

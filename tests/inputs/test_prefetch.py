@@ -10,11 +10,9 @@ import time
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
+from conftest import PATIENCE
 
 from ocr_onnx.inputs.prefetch import map_on_workers, prefetch
-
-LONG = 20
-"""Seconds after which what should have happened has not."""
 
 
 def readers() -> set[threading.Thread]:
@@ -22,7 +20,7 @@ def readers() -> set[threading.Thread]:
 
 
 def happens(condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + LONG
+    end = time.monotonic() + PATIENCE
     while not condition() and time.monotonic() < end:
         time.sleep(0.005)
     return condition()
@@ -62,7 +60,7 @@ def test_the_next_is_made_while_this_one_is_used() -> None:
 
     items = prefetch(source())
     assert next(items) == 1
-    assert second_begun.wait(LONG)
+    assert second_begun.wait(PATIENCE)
     assert list(items) == [2]
 
 
@@ -103,7 +101,7 @@ def test_one_whose_first_is_made_in_the_readers_thread_ends_as_others_do() -> No
     items = prefetch(source(), first_in_caller_thread=True)
     assert next(items) == 1
     items.close()
-    assert closed.wait(LONG)
+    assert closed.wait(PATIENCE)
     broken = prefetch((1 // number for number in (0, 1)), first_in_caller_thread=True)
     with pytest.raises(ZeroDivisionError):
         next(broken)
@@ -149,7 +147,7 @@ def test_leaving_does_not_wait_for_the_item_in_progress() -> None:
 
     def source() -> Generator[int, None, None]:
         yield 1
-        go_on.wait(LONG)
+        go_on.wait(PATIENCE)
         yield 2
 
     items = prefetch(source())
@@ -162,7 +160,7 @@ def test_leaving_does_not_wait_for_the_item_in_progress() -> None:
 
 def test_an_iterator_that_is_left_at_the_end_of_a_script_says_nothing() -> None:
     script = "from ocr_onnx.inputs.prefetch import prefetch; items = prefetch(i for i in range(9)); print(next(items))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
 
@@ -182,7 +180,7 @@ if os.fork() == 0:
     os._exit(1)
 print(os.waitstatus_to_exitcode(os.wait()[1]), list(items))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.stdout == "7 [1, 2, 3, 4, 5, 6, 7, 8]\n", done.stderr
 
 
@@ -209,7 +207,7 @@ def test_spread_results_come_in_order_and_all_tasks_work() -> None:
 
 
 def test_two_tasks_work_at_a_time_and_each_on_one_thing() -> None:
-    both = threading.Barrier(2, timeout=LONG)
+    both = threading.Barrier(2, timeout=PATIENCE)
 
     def together(number: int) -> int:
         both.wait()
@@ -265,4 +263,4 @@ def test_leaving_a_spread_closes_its_source() -> None:
     results = map_on_workers(source(), [doubled, doubled])
     next(results)
     results.close()
-    assert closed.wait(LONG)
+    assert closed.wait(PATIENCE)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import DETECTION
+from numpy.typing import NDArray
 
 from ocr_onnx.converters.precision import halve
 from ocr_onnx.models import store
@@ -20,12 +22,16 @@ from ocr_onnx.types import Difference, Run, Tensor
 NAMES = ["PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec", "PP-LCNet_x1_0_textline_ori", "PP-LCNet_x1_0_doc_ori"]
 
 
+def slow(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.slow)
+
+
 def loaded(name: str) -> tuple[Session, ModelMetadata]:
     session = Session(store.find(name), threads=2)
     return session, ModelMetadata.from_properties(session.properties, name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*map(slow, NAMES[:2]), *NAMES[2:]])
 def test_half_precision_on_real_weights_is_within_the_limit(name: str, tmp_path: Path) -> None:
     session, metadata = loaded(name)
     halve(store.find(name), tmp_path / "half.onnx")
@@ -35,14 +41,15 @@ def test_half_precision_on_real_weights_is_within_the_limit(name: str, tmp_path:
 
 
 def test_what_is_compared_is_given_the_shapes_of_the_device() -> None:
-    session, metadata = loaded("PP-OCRv5_mobile_rec")
+    _, metadata = loaded("PP-OCRv5_mobile_rec")
     given: set[tuple[int, ...]] = set()
 
-    def noted(tensor: Tensor) -> tuple[Tensor, ...]:
+    def blank(tensor: Tensor) -> tuple[NDArray[Any], ...]:
         given.add(tensor.shape)
-        return session(tensor)
+        steps = (tensor.shape[0], tensor.shape[3] // 8)
+        return np.zeros(steps, np.int64), np.ones(steps, np.float32)
 
-    assert difference(noted, session, metadata, PADDED_SHAPES, 1280) == Difference(0, 192)
+    assert difference(blank, blank, metadata, PADDED_SHAPES, 1280) == Difference(0, 192)
     assert given <= set(PADDED_SHAPES.warm_up_shapes(metadata, 1280))
     assert max(shape[0] for shape in given) == PADDED_SHAPES.sizes[-1]
 

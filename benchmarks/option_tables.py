@@ -10,7 +10,8 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from benchmarks import records
-from ocr_onnx.options import Declaration, declared_fields, places, shown
+from ocr_onnx.declarations import Declaration, declared_fields, shown
+from ocr_onnx.options import places
 from ocr_onnx.service.settings import Settings
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -1,4 +1,4 @@
-"""A griffe extension for the API reference: shows a field declared by `ocr_onnx.options.option` with its default and help."""
+"""A griffe extension for the API reference: shows a field declared by `ocr_onnx.declarations.option` with its default and help."""
 
 from __future__ import annotations
 

@@ -6,22 +6,14 @@ docs/options.md are generated from these declarations.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
+from ocr_onnx.declarations import Declaration, Shape, check, declaration, declared_fields, option
 from ocr_onnx.errors import OptionError
-
-Kind: TypeAlias = Literal["boolean", "integer", "number", "text", "shape", "path"]
-
-Shape: TypeAlias = tuple[int, int, int]
-"""(3, height, width) in pixels."""
-
-AXES = 3
-"""Of a shape; and the number of color channels."""
 
 MAX_PIXELS = 178_956_970
 """The largest image that is read, in pixels; PDF pages are rendered smaller instead. Pillow and PaddleOCR have this limit."""
@@ -33,84 +25,6 @@ PDF_SCALES = (0.1, 40)
 """PaddleOCR's minimum; 40 times 72 dots per inch exceeds the resolution of scanners."""
 
 PAGE_RANGE = re.compile(r"\s*(\d{1,9})\s*(?:(-)\s*(\d{1,9})?\s*)?")
-
-
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """What is known of an option besides its default."""
-
-    kind: Kind
-    name: str
-    """Its name outside Python, which is PaddleOCR's if PaddleOCR has the option: `text_det_thresh`; over HTTP `textDetThresh`."""
-    help: str
-    minimum: float = -math.inf
-    maximum: float = math.inf
-    choices: tuple[str, ...] = ()
-    optional: bool = False
-    """Whether None is a value: then the model decides, or there is no restriction."""
-    request: bool = False
-    """Whether an HTTP request may set it."""
-    request_maximum: float = math.inf
-    """The largest value in an HTTP request, if that is less than `maximum`."""
-    multiple: bool = False
-    """Whether the value is a tuple; the option of the command line is repeated."""
-    beyond: str = ""
-    """What happens above a limit of the service, such as an HTTP status; empty if the option is no such limit."""
-
-    def check(self, label: str, value: object) -> None:
-        """Raise OptionError unless `value` has the right type and range; `label` is its name in the message."""
-        if value is None and self.optional:
-            return
-        if self.multiple:
-            if not isinstance(value, tuple | list):
-                raise OptionError(f"{label} is {value!r}: it must be a tuple")
-            for each in value:
-                replace(self, multiple=False).check(label, each)
-        elif self.kind in {"integer", "number"}:
-            check_number(label, value, self.minimum, self.maximum, whole=self.kind == "integer")
-        elif self.kind == "shape":
-            check_shape(label, value)
-        elif self.kind == "boolean" and not isinstance(value, bool):
-            raise OptionError(f"{label} is {value!r}: it must be True or False")
-        elif self.choices and value not in self.choices:
-            raise OptionError(f"{label} is {value!r}: it must be {' or '.join(map(repr, self.choices))}")
-        elif self.kind in {"text", "path"} and not isinstance(value, str if self.kind == "text" else Path):
-            what = "a string" if self.kind == "text" else "a Path"
-            raise OptionError(f"{label} must be {what}{', or None' if self.optional else ''}")
-
-
-def shown(value: object) -> str:
-    """A default or limit as the help and the tables show it: 2.0 as 2."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def option(kind: Kind, name: str, help: str, *, default: Any, secret: bool = False, **further: Any) -> Any:  # noqa: A002
-    """A dataclass field with a Declaration, of which `further` are the other fields; a `secret` is left out of repr()."""
-    declared = Declaration(kind, name, help, optional=default is None, **further)
-    return field(default=default, repr=not secret, metadata={"declaration": declared})
-
-
-def option_of(record: type, name: str, *, default: Any, **changes: Any) -> Any:
-    """A dataclass field with the declaration of another record's field, except for `changes`, and a default of its own."""
-    declared = {each.name: inner for each, inner in declared_fields(record)}[name]
-    return field(default=default, metadata={"declaration": replace(declared, **changes)})
-
-
-def declaration(of: Field[Any]) -> Declaration | None:
-    """The declaration of a dataclass field; None if it has none."""
-    found: Declaration | None = of.metadata.get("declaration")
-    return found
-
-
-def declared_fields(record: Any) -> Iterator[tuple[Field[Any], Declaration]]:
-    """The fields of a dataclass that have a declaration, each with it."""
-    return ((each, declared) for each in fields(record) if (declared := declaration(each)) is not None)
-
-
-def check(record: Any) -> None:
-    """Raise OptionError if an option of a dataclass instance has a wrong type or is out of range."""
-    for each, declared in declared_fields(record):
-        declared.check(each.name, getattr(record, each.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,22 +400,3 @@ def changed(options: OCROptions, values: Mapping[str, Any]) -> OCROptions:
             groups.setdefault(place.group, {})[place.field] = value
     inner = {group: replace(getattr(options, group), **found) for group, found in groups.items() if group}
     return replace(options, **groups.get("", {}), **inner)
-
-
-def check_number(name: str, value: object, low: float, high: float = math.inf, *, whole: bool = False) -> None:
-    """Raise OptionError unless `value` is a finite number (an integer if `whole`) from `low` to `high`."""
-    kind = int if whole else int | float
-    if isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high:
-        return
-    what = "a whole number" if whole else "a number"
-    limits = f"from {low} to {high}" if math.isfinite(high) else f"of at least {low}"
-    raise OptionError(f"{name} is {value!r}: it must be {what} {limits}")
-
-
-def check_shape(name: str, value: object) -> None:
-    """Raise OptionError unless `value` is the shape of an image tensor: (3, height, width)."""
-    if isinstance(value, tuple | list) and len(value) == AXES and value[0] == AXES:
-        for side in value[1:]:
-            check_number(name, side, 1, whole=True)
-        return
-    raise OptionError(f"{name} is {value!r}: it must be (3, height, width)")

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from ocr_onnx.options import PRESETS, Declaration, Models, Place, places, shown
+from ocr_onnx.declarations import Declaration, shown
+from ocr_onnx.options import PRESETS, Models, Place, places
 from ocr_onnx.paddle.parameters import DEPRECATED, WITHOUT_EFFECT
 
 NAME_WIDTH = 34

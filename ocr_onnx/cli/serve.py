@@ -12,8 +12,8 @@ import click
 
 from ocr_onnx.cli.options import PipelineCommand, pipeline_settings, setting_of_declaration
 from ocr_onnx.cli.run import pipeline_request
+from ocr_onnx.declarations import declared_fields
 from ocr_onnx.errors import OCRError
-from ocr_onnx.options import declared_fields
 from ocr_onnx.service.settings import Settings, from_serving_block
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ import numpy as np
 
 from ocr_onnx import pipeline
 from ocr_onnx.converters import pull
+from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import ModelError, OptionError
 from ocr_onnx.inputs import sources
 from ocr_onnx.models.metadata import ModelMetadata, Task
-from ocr_onnx.options import DetectionOptions, RecognitionOptions, check_number
+from ocr_onnx.options import DetectionOptions, RecognitionOptions
 from ocr_onnx.outputs import paddle as paddle_format
 from ocr_onnx.paddle.parameters import plain, refuse, take_without_effect
 from ocr_onnx.paddle.results import PaddleResult

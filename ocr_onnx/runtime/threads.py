@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ocr_onnx.options import check_number
+from ocr_onnx.declarations import check_number
 
 Result = TypeVar("Result")
 

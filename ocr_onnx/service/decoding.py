@@ -25,8 +25,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ocr_onnx import errors, python_process
+from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import InputError, OCRError, UnreadableImageError
-from ocr_onnx.options import MAX_PIXELS, InputOptions, check_number
+from ocr_onnx.options import MAX_PIXELS, InputOptions
 from ocr_onnx.service.decoding_process import in_memory, receive, send
 from ocr_onnx.types import Page
 

@@ -21,11 +21,12 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
+from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import FetchRefusedError, InputDownloadError, InputError, OptionError
 from ocr_onnx.inputs.http import ConnectionHandler, Deadline, fetch_with_redirects
 from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.models.download import OFFLINE_VARIABLE, offline
-from ocr_onnx.options import InputOptions, check_number
+from ocr_onnx.options import InputOptions
 
 logger: logging.Logger = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ocr_onnx.declarations import check, check_number, option, option_of
 from ocr_onnx.errors import OptionError
-from ocr_onnx.options import MAX_SIDE, InputOptions, check, check_number, option, option_of
+from ocr_onnx.options import MAX_SIDE, InputOptions
 from ocr_onnx.runtime.threads import cpu_count
 
 if TYPE_CHECKING:

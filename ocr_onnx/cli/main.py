@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import io
 import logging
 import sys
@@ -14,18 +15,37 @@ import sys
 import click
 
 from ocr_onnx import __version__
-from ocr_onnx.cli.build import build
-from ocr_onnx.cli.convert import convert
-from ocr_onnx.cli.doctor import doctor
-from ocr_onnx.cli.models import models
-from ocr_onnx.cli.run import run
-from ocr_onnx.cli.serve import serve
-from ocr_onnx.cli.triton import export_triton
 from ocr_onnx.errors import OCRError
+
+COMMANDS = {
+    "build": "build",
+    "convert": "convert",
+    "doctor": "doctor",
+    "export-triton": "triton",
+    "models": "models",
+    "run": "run",
+    "serve": "serve",
+}
+"""The module of this package that defines each command, in a function of the command's name."""
 
 
 class Commands(click.Group):
-    """Prints an OCRError as one line and exits with code 1; other exceptions are bugs and keep their traceback."""
+    """Imports a command when it is used, so that `run` does not wait for the imports of `serve`.
+
+    Prints an OCRError as one line and exits with code 1; other exceptions are bugs and keep their traceback.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the commands."""
+        return sorted({*COMMANDS, *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(f"ocr_onnx.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command, with UTF-8 output if it is redirected to a file."""
@@ -47,7 +67,3 @@ def main(verbose: bool) -> None:
     # Skips the last garbage collection at exit, which would free nothing that matters.
     atexit.register(gc.freeze)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
-
-
-for _command in (run, serve, models, convert, doctor, build, export_triton):
-    main.add_command(_command)

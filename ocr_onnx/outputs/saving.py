@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import secrets
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,7 +69,7 @@ def save_images(pictures: Mapping[str, PIL.Image.Image], page: Page, target: Pat
 def file_stem(page: Page) -> str:
     """Return the beginning of a page's file names: the input's stem and the page index; for an array, the time and a random part."""
     if page.path is None:
-        return f"{dt.datetime.now(dt.UTC):%Y%m%d%H%M%S}_{secrets.token_hex(2)}"
+        return f"{dt.datetime.now(dt.UTC):%Y%m%d%H%M%S}_{os.urandom(2).hex()}"
     name = _input_path(page.path).stem
     return name if page.index is None else f"{name}_{page.index}"
 

@@ -27,7 +27,10 @@ def invoke(*arguments: object) -> Result:
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     found = []
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         found.append((*path, name))
         if isinstance(command, click.Group):
             found += commands(command, (*path, name))

@@ -37,7 +37,7 @@ test: .venv/developed  ## Run the tests, but for those that take minutes.
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: .venv/developed  ## Run all tests, and measure which lines of ocr_onnx they run.
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --hypothesis-profile=many --cov --cov-report=term
 
 check: .venv/developed  ## Lint, type-check, and check the workflow files.
 	$(BIN)/ruff check .

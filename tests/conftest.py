@@ -28,8 +28,9 @@ PATIENCE = 180.0
 """Seconds after which something hangs: nothing takes as long, on however busy a machine."""
 
 # On a machine with other work a case may take any time.
-hypothesis.settings.register_profile("no deadline", deadline=None)
-hypothesis.settings.load_profile("no deadline")
+hypothesis.settings.register_profile("few", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("many", deadline=None)
+hypothesis.settings.load_profile("few")
 
 Array = NDArray[np.uint8]
 RGB = PIL.Image.open(PAGES / "letter.png").convert("RGB")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.stages import recognition
-from ocr_onnx.types import Tensor
+from ocr_onnx.types import Image, Tensor, TextBox
 
 NAME = "PP-OCRv5_mobile_rec"
 
@@ -99,16 +100,20 @@ def others_only(contents: bytes, folder: Path) -> Session:
     return Session(path)
 
 
-def lines() -> Iterator[Tensor]:
+@functools.cache
+def lines() -> tuple[Tensor, ...]:
     """The lines of real pages, by the pipeline's own boxes."""
     ocr = OCR()
-    for name in ("sign.png", "cjk.png", "letter.png", "dense.png"):
-        for result in ocr.predict(str(PAGES / name)):
-            for box in result.boxes:
-                left, top = box.quad.min(axis=0).astype(int).clip(0)
-                right, bottom = box.quad.max(axis=0).astype(int)
-                crop = np.ascontiguousarray(result.page.image[top:bottom, left:right])
-                yield recognition.preprocess(crop, recognition.padded_widths([crop], 1, SHAPE)[0], SHAPE)
+    names = ("sign.png", "cjk.png", "letter.png", "dense.png")
+    results = [result for name in names for result in ocr.predict(str(PAGES / name))]
+    return tuple(_cut_out(result.page.image, box) for result in results for box in result.boxes)
+
+
+def _cut_out(image: Image, box: TextBox) -> Tensor:
+    left, top = box.quad.min(axis=0).astype(int).clip(0)
+    right, bottom = box.quad.max(axis=0).astype(int)
+    crop = np.ascontiguousarray(image[top:bottom, left:right])
+    return recognition.preprocess(crop, recognition.padded_widths([crop], 1, SHAPE)[0], SHAPE)
 
 
 def same(run: Session, whole: Session, tensor: Tensor) -> float:

@@ -319,6 +319,7 @@ def test_a_level_counts_pages_of_good_answers_and_memory_after_the_first_tenth()
     assert (row["first"], row["rest"], row["final"]) == (4, 5, 4)
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_a_gpu_measures_and_writes_its_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(records, "RESULTS", tmp_path)
     command = ["--device", "cpu", "--pictures", "1", "--sizes", "1", "--rounds", "1"]

@@ -41,7 +41,7 @@ def test_lines_are_read_the_same_however_far_they_are_padded(tmp_path: Path, col
     file = store.find(NAME).read_bytes()
     run, whole, left = Session(store.find(NAME)), others_only(file, tmp_path), telling(file, tmp_path)
     spared = 0
-    for tensor in list(lines())[:6]:
+    for tensor in lines()[:6]:
         padded = wider(tensor, columns)
         same(run, whole, padded)
         spared += padded.shape[3] - left(padded)[-1].shape[3]
@@ -62,7 +62,7 @@ def test_of_lines_in_a_batch_the_widest_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [1e-40, -1.0, np.nan, np.inf])
 def test_one_number_counts_wherever_it_is(tmp_path: Path, place: tuple[int, ...], value: float) -> None:
     file = store.find(NAME).read_bytes()
-    tensor = wider(next(lines()), 300)[..., :620].copy()
+    tensor = wider(lines()[0], 300)[..., :620].copy()
     tensor[..., 200:] = 0
     tensor[place] = value
     expected = min(tensor.shape[3], place[3] % tensor.shape[3] + 1 + SIGHT)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from graphs import Net
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -111,7 +111,7 @@ def test_a_gpu_has_bounds_and_a_cpu_has_not() -> None:
     assert kinds["cpu"] != kinds["plain"]
 
 
-@pytest.mark.parametrize("name", [DETECTOR, RECOGNIZER])
+@pytest.mark.parametrize("name", [DETECTOR, pytest.param(RECOGNIZER, marks=pytest.mark.slow)])
 def test_half_precision_keeps_bounds(name: str, tmp_path: Path) -> None:
     halve(store.find(name), tmp_path / "half.onnx")
     for form in ("plain", "bounded"):
@@ -212,7 +212,6 @@ STEPS: dict[str, Callable[[Net, str], str]] = {
     steps=st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=7),
     double=st.sampled_from(["", "Resize", "Reshape", "DepthToSpace", "ConvTranspose"]),
 )
-@settings(max_examples=60)
 def test_any_graph_of_known_steps_sees_where_pictures_end(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str], double: str
 ) -> None:
@@ -316,7 +315,7 @@ def test_bounds_that_do_not_hold_are_left_out_of_the_file(
         assert ("gets no mask of the valid region" in caplog.text) is not expected
 
 
-@pytest.mark.parametrize("name", [DETECTOR, RECOGNIZER])
+@pytest.mark.parametrize("name", [DETECTOR, pytest.param(RECOGNIZER, marks=pytest.mark.slow)])
 def test_bounds_that_do_not_hold_in_half_precision_are_left_out_of_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:

@@ -185,7 +185,7 @@ def test_other_bombs_are_read_or_refused_within_the_limits(tight: Decoder, name:
     assert resident() - before < 2**25
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_files_are_read_or_refused(tight: Decoder, data: st.DataObject) -> None:
     small = encoded(RGB.resize((40, 30)), "TIFF")

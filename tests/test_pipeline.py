@@ -375,7 +375,8 @@ def test_more_threads_than_none_are_asked_for() -> None:
         OCR(cpu_threads=0)
 
 
-def test_many_threads_with_options_of_their_own_get_what_one_thread_gets(ocr: OCR) -> None:
+@pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_many_threads_with_options_of_their_own_get_what_one_thread_gets(ocr: OCR, times: int) -> None:
     small = DetectionOptions(limit_side_len=320, limit_type="max")
     variants = [
         replace(OFF, detection=small),
@@ -387,10 +388,10 @@ def test_many_threads_with_options_of_their_own_get_what_one_thread_gets(ocr: OC
     pages = [PAGES / name for name in ("sign.png", "tiny.png", "vertical.png", "blank.png")]
     calls = [(page, options) for page in pages for options in variants]
     alone = [ocr.predict(page, options)[0].json for page, options in calls]
-    order = np.random.default_rng(0).permutation(np.tile(np.arange(len(calls)), 20)).tolist()
+    order = np.random.default_rng(0).permutation(np.tile(np.arange(len(calls)), times)).tolist()
     with ThreadPoolExecutor(8) as threads:
         together = list(threads.map(lambda i: ocr.predict(*calls[i])[0].json, order))
-    assert len(together) == 400
+    assert len(together) == 20 * times
     assert all(found == alone[i] for i, found in zip(order, together, strict=True))
 
 

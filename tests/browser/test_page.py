@@ -27,7 +27,7 @@ SIGN = PAGES / "sign.png"
 NAMES = ("letter", "sign", "cjk")
 PHONE = (375, 667)
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 
 @pytest.fixture(scope="module")

@@ -521,6 +521,7 @@ def test_what_is_kept_as_it_was_exported_has_nothing_fetched_again(
     assert caplog.text == ""
 
 
+@pytest.mark.slow  # The model and a wheel are fetched.
 @pytest.mark.usefixtures("host")
 def test_a_model_of_paddles_older_format_is_rewritten_too(monkeypatch: pytest.MonkeyPatch) -> None:
     content = replace(zoo.zoo(), hosts={})

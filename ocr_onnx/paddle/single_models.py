@@ -28,13 +28,12 @@ from ocr_onnx.paddle.results import PaddleResult
 from ocr_onnx.runtime import batching
 from ocr_onnx.runtime.providers import ProviderLike
 from ocr_onnx.runtime.selection import choose_placement
-from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cores
 from ocr_onnx.stages.detection import TextDetector, standalone_options, with_model_defaults
 from ocr_onnx.stages.orientation import preprocess_line, preprocess_page
 from ocr_onnx.stages.recognition import TextRecognizer
 from ocr_onnx.stages.unwarping import TextImageUnwarper
-from ocr_onnx.types import Image, Page, Tensor
+from ocr_onnx.types import Image, Page, Run, Tensor
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -123,7 +122,7 @@ class Module(ABC):
         session, metadata = pipeline.load(chosen, self.task, placement, self.threads if self.threaded else 1)
         if name is not None and metadata.name != name:
             raise ModelError(f"{chosen} contains {metadata.name}, not {name}: correct model_name or model_dir")
-        self.run: Session = session
+        self.run: Run = session
         self.metadata: ModelMetadata = metadata
         self.shapes: batching.Shapes = batching.shapes_for(placement, metadata, masked=session.masked)
 
@@ -183,7 +182,7 @@ class TextDetection(Module):
 
         options = with_model_defaults(_replaced(self.options, overrides), self.metadata)
         for page in pages:
-            boxes = TextDetector(self.run, self.metadata)(page.image, options)
+            boxes = TextDetector(self.run, self.metadata, self.shapes)(page.image, options)
             quads = [box.quad for box in boxes]
             # Polygons have different numbers of corners, so they are a list, as in PaddleOCR.
             polys = np.array(quads, np.int32).reshape(-1, 4, 2) if options.box_type != "poly" else quads

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from ocr_onnx import TextDetection, TextImageUnwarping, TextLineOrientationClass
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.models.metadata import stamped
 from ocr_onnx.paddle import parameters as parameters_module
+from ocr_onnx.runtime.batching import CPU_SHAPES
 from ocr_onnx.runtime.providers import Placement
+from ocr_onnx.types import Tensor
 
 RECORDED = [json.loads(line) for line in (PAGES / "modules.jsonl").read_text("utf-8").splitlines()]
 
@@ -153,6 +156,19 @@ def _made_with(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> Placement:
     monkeypatch.setattr(pipeline, "load", note)
     assert len(TextDetection(**parameters).predict(SIGN)) == 1
     return seen[0]
+
+
+def test_detection_pads_pages_to_the_shapes_of_its_device_as_the_pipeline_does() -> None:
+    detection, seen = TextDetection(limit_side_len=320), list[tuple[int, ...]]()
+    run = detection.run
+
+    def record(tensor: Tensor) -> tuple[NDArray[Any], ...]:
+        seen.append(tensor.shape)
+        return run(tensor)
+
+    detection.run, detection.shapes = record, replace(CPU_SHAPES, sides=(416,))
+    detection.predict(PAGES / "sign.png")
+    assert seen == [(1, 3, 416, 416)]
 
 
 def test_a_call_takes_the_stages_parameters_alone() -> None:

@@ -43,15 +43,16 @@ def pages(decoder: Decoder, data: bytes, kind: Literal["image", "pdf"] = "image"
 
 
 def processes(of: int | None = None) -> list[int]:
-    """The children of a process, this one if none is given, that still run."""
+    """The decoding processes that a process, this one if none is given, has started and that still run."""
     parent = os.getpid() if of is None else of
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text("ascii", "replace").rpartition(")")[2].split()
+            command = stat.with_name("cmdline").read_bytes()
         except OSError:
             continue
-        if int(fields[1]) == parent and fields[0] != "Z":
+        if int(fields[1]) == parent and fields[0] != "Z" and b"decoding_process" in command:
             found.append(int(stat.parent.name))
     return found
 

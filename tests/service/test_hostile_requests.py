@@ -18,7 +18,7 @@ from pathlib import Path
 import hostile
 import httpx
 from hostile import Hostile
-from served import SIGN, base64_of
+from served import SIGN, base64_of, wait_for
 
 COUNT, SEED = 300, 20
 
@@ -54,6 +54,8 @@ def serving() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
                 assert process.poll() is None, said.decode()
                 assert time.monotonic() < end
                 time.sleep(0.05)
+            # The port is logged when it is known; the server listens a moment later.
+            wait_for(int(found[1]))
             yield process, f"http://127.0.0.1:{int(found[1])}"
         finally:
             process.terminate()

@@ -210,8 +210,12 @@ class OCR:
             for stage in self._stages
             for shape in getattr(stage, "shapes", batching.CPU_SHAPES).warm_up_shapes(stage.metadata, largest)
         ]
-        for run, shape in runs:
-            run(np.zeros(shape, np.float32))
+        # On CUDA, the first run of each shape is work for the CPU (runtime.cuda_graphs).
+        parallel_map(
+            lambda run, shape: run(np.zeros(shape, np.float32)),
+            *zip(*runs, strict=True),
+            threads=None if self.placement.on_gpu else 1,
+        )
         return len(runs) + sum(other.warm_up() for other in self.others)
 
     def predict(self, source: sources.Source, options: OCROptions | None = None) -> list[OCRResult]:

@@ -21,6 +21,7 @@ from benchmarks import (
     batches,
     charts,
     cold,
+    cuda_options,
     gpu,
     growth,
     latency,
@@ -62,6 +63,7 @@ def test_tables_of_results_are_what_their_json_says(file: Path) -> None:
         "providers": providers.markdown,
         "latency": latency.markdown,
         "gpu": gpu.markdown,
+        "cuda_options": cuda_options.markdown,
         "growth": growth.markdown,
         "limit": limit.markdown,
         "modes": modes.page,
@@ -322,16 +324,39 @@ def test_a_level_counts_pages_of_good_answers_and_memory_after_the_first_tenth()
 @pytest.mark.slow
 def test_the_benchmark_of_a_gpu_measures_and_writes_its_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(records, "RESULTS", tmp_path)
-    command = ["--device", "cpu", "--pictures", "1", "--sizes", "1", "--rounds", "1"]
+    monkeypatch.setattr(gpu, "FAMILIES", {"PP-OCRv5 mobile": gpu.FAMILIES["PP-OCRv5 mobile"]})
+    command = [
+        "--provider",
+        "CPUExecutionProvider",
+        "--pictures",
+        "1",
+        "--sizes",
+        "1",
+        "--rounds",
+        "1",
+        "--seconds",
+        "9999",
+    ]
     done = CliRunner().invoke(gpu.main, command, catch_exceptions=False)
     assert done.exit_code == 0
     result = json.loads((tmp_path / "gpu.json").read_text("utf-8"))
-    assert (tmp_path / "gpu.md").read_text("utf-8") == gpu.markdown(result) == done.stdout.removesuffix("\n")
-    assert result["fidelity"]["cpu, standard"] == {"golden": {"texts": 12, "equal": 12}}
-    assert all(milliseconds > 0 for times in result["models"].values() for milliseconds in times.values())
-    assert list(result["race"]) == list(result["models"])
+    assert (tmp_path / "gpu.md").read_text("utf-8") == gpu.markdown(result)
+    assert gpu.markdown(result) in done.output
+    assert len(result["speed"]) == 3
+    assert all(row["one"] > 0 and row["together"] > 0 for row in result["speed"].values())
+    assert [found["sizes"] for found in result["stalls"].values()] == [1, 1]
     assert "no GPU" in result["gpu"]
-    assert "RapidOCR was not measured" in gpu.markdown(result)
+
+
+def test_a_step_of_the_benchmark_of_a_gpu_that_does_not_fit_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    monkeypatch.setattr(gpu, "markdown", str)
+    steps = gpu.Steps({"speed": {}}, 100)
+    steps.add("speed", "fits", 50, lambda: 1)
+    steps.add("speed", "does not fit", 101, lambda: 2)
+    assert steps.result == {"speed": {"fits": 1}} == records.known("gpu")
 
 
 def test_a_variant_without_all_passes_has_the_graph_of_other_devices() -> None:

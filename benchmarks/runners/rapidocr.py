@@ -21,16 +21,14 @@ def prepare(settings: Settings) -> Reader:
             "Global.use_cls": False,
             "Global.log_level": "error",
             "Det.engine_type": engine,
-            "Det.model_path": str(Path(settings.detection) / "inference.onnx"),
             "Det.limit_side_len": settings.side,
             "Det.limit_type": "max",
             "Rec.engine_type": engine,
-            "Rec.model_path": str(Path(settings.recognition) / "inference.onnx"),
-            "Rec.rec_keys_path": str(Path(settings.recognition) / "characters.txt"),
             "EngineConfig.onnxruntime.intra_op_num_threads": settings.threads,
             "EngineConfig.onnxruntime.use_cuda": settings.variant == "onnxruntime-cuda",
             "EngineConfig.openvino.inference_num_threads": settings.threads,
         }
+        | _models(settings)
     )
 
     on_cuda = settings.variant == "onnxruntime-cuda"
@@ -49,6 +47,17 @@ def prepare(settings: Settings) -> Reader:
         return [Line(text, quad.tolist()) for text, quad in zip(page.txts, page.boxes, strict=True)]
 
     return read
+
+
+def _models(settings: Settings) -> dict[str, str]:
+    """The parameters that name the models; without, its own."""
+    if not settings.detection:
+        return {}
+    return {
+        "Det.model_path": str(Path(settings.detection) / "inference.onnx"),
+        "Rec.model_path": str(Path(settings.recognition) / "inference.onnx"),
+        "Rec.rec_keys_path": str(Path(settings.recognition) / "characters.txt"),
+    }
 
 
 def _require_cuda(ocr: Any) -> None:

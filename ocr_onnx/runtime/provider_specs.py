@@ -98,7 +98,7 @@ SPECS: Mapping[str, ProviderSpec] = {
             gpu=True,
             build="'ocr-onnx[gpu]'",
             libraries=CUDA_LIBRARIES,
-            # According to CUDA's documentation and public reports; not measured on a GPU.
+            # Measured on an H200: docs/devices.md.
             options=(
                 # An arena that grows by doubling occupies most of a GPU's memory after a few page sizes.
                 ProviderOption("arena_extend_strategy", "kSameAsRequested"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 import sys
 import threading
@@ -22,6 +23,8 @@ from ocr_onnx.errors import (
     OnnxRuntimeMissingError,
     OptionError,
 )
+from ocr_onnx.runtime.cuda_graphs import GRAPH_OPTION, ORDINARY, RecordedRuns
+from ocr_onnx.runtime.device_pixels import Pixels
 from ocr_onnx.runtime.model_file import has_padding_mask, model_for_device
 from ocr_onnx.runtime.profiling import span
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, DEVICE_NUMBER, THREADS
@@ -78,6 +81,7 @@ class Session:
         # One variable, so that the file's bytes are freed before the session allocates memory.
         model = model_for_device(model, on_cpu=placement.on_cpu, masked=self.masked)
         self._session = _load(path, model, placement, threads)
+        self._recorded = _recorded(model, placement, threads)
         self._for_large: Any = None
         if placement.on_cpu:
             self._for_large = onnxruntime().RunOptions()
@@ -85,7 +89,8 @@ class Session:
         self.providers: list[str] = self._session.get_providers()
         """The providers that the session has, first choice first."""
         # Runs on a GPU are serialized anyway; in parallel, each would allocate its own memory and handles.
-        self._turn: AbstractContextManager[Any] = threading.Lock() if placement.on_gpu else nullcontext()
+        serialized = placement.on_gpu and self._recorded is None
+        self._turn: AbstractContextManager[Any] = threading.Lock() if serialized else nullcontext()
         self._process = os.getpid()
         self._span = f"{path.stem}: session"
         self.inputs: list[Any] = self._session.get_inputs()
@@ -96,21 +101,35 @@ class Session:
         self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         """The metadata of the model file."""
 
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether `run_pixels` can be called."""
+        return self._recorded is not None and self.masked
+
+    def run_pixels(self, pixels: Pixels) -> tuple[NDArray[Any], ...]:
+        """Run a detector that masks padding on an image that is normalized on the GPU; otherwise as `__call__`."""
+        return self._run(pixels, (1, 3, *pixels.padded))
+
     def __call__(self, tensor: Tensor) -> tuple[NDArray[Any], ...]:
         """Run the model and return its outputs, in the graph's order.
 
         Raises ModelError if the model does not accept the tensor, and OnnxRuntimeError in a forked process.
         """
+        return self._run(tensor, tensor.shape)
+
+    def _run(self, source: Tensor | Pixels, shape: tuple[int, ...]) -> tuple[NDArray[Any], ...]:
         if os.getpid() != self._process:
             # The session's threads do not exist in a forked process: a call would wait for them forever.
             raise OnnxRuntimeError("a model cannot be used after a fork: create the OCR in the process that uses it")
-        options = None if tensor.size < LARGE_INPUT else self._for_large
+        options = None if math.prod(shape) < LARGE_INPUT else self._for_large
         try:
             with self._turn, span(self._span):
-                outputs = self._session.run(None, {self._input: tensor}, options)
+                if self._recorded is not None:
+                    return tuple(self._recorded(source))
+                outputs = self._session.run(None, {self._input: source}, options)
         except _errors(onnxruntime()) as error:
             raise ModelError(
-                f"the model cannot be run on a tensor of shape {'x'.join(map(str, tensor.shape))}: {error}; if input_shape "
+                f"the model cannot be run on a tensor of shape {'x'.join(map(str, shape))}: {error}; if input_shape "
                 "is given, choose one that the model accepts: for detection, multiples of 32"
             ) from error
         return tuple(np.asarray(output) for output in outputs)
@@ -139,6 +158,8 @@ def _open(contents: bytes, providers: Sequence[Provider], threads: int) -> Any:
     ort, options, plugged = onnxruntime(), session_options(threads), plugin_devices()
     filled = [(p.name, {k: v.replace(THREADS, str(threads)) for k, v in p.options.items()}) for p in providers]
     if filled[0][0] != CPU_PROVIDER:
+        # ONNX Runtime logs through its default logger that a provider is not a plug-in.
+        ort.set_default_logger_severity(LOG_ERRORS_ONLY)
         options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
     # Without enable_fallback=0, the Python module prints a banner to standard output and continues on the CPU if a provider fails.
     if not any(name in plugged for name, _ in filled):
@@ -156,6 +177,21 @@ def _open(contents: bytes, providers: Sequence[Provider], threads: int) -> Any:
         else:
             options.add_provider(name, pairs)
     return ort.InferenceSession(contents, options, enable_fallback=0)
+
+
+def _recorded(contents: bytes, placement: Placement, threads: int) -> RecordedRuns | None:
+    """Return what runs a model on CUDA with one session for each input shape; None for other providers."""
+    first, *rest = placement.providers
+    if first.name != CUDA_PROVIDER or CUDA_PROVIDER in plugin_devices():
+        return None
+
+    def open_session(graph: str, given: bytes = contents) -> Any:
+        options = (
+            {**first.options, GRAPH_OPTION: graph} if graph == ORDINARY else {GRAPH_OPTION: graph, **first.options}
+        )
+        return _open(given, (Provider(first.name, options), *rest), threads)
+
+    return RecordedRuns(onnxruntime(), open_session, int(first.options.get("device_id", "0")))
 
 
 def _loads_on_cpu(contents: bytes) -> bool:

@@ -18,9 +18,11 @@ from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import DetectionOptions
 from ocr_onnx.runtime import memory
 from ocr_onnx.runtime.batching import CPU_SHAPES, Shapes
+from ocr_onnx.runtime.device_pixels import Pixels
 from ocr_onnx.runtime.profiling import timed
+from ocr_onnx.runtime.session import Session
 from ocr_onnx.stages.geometry import CORNERS, rectangle
-from ocr_onnx.stages.normalization import normalize
+from ocr_onnx.stages.normalization import normalize, tables
 from ocr_onnx.types import Image, Run, Tensor, TextBox
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -92,9 +94,20 @@ class TextDetector:
         """
         options = with_model_defaults(options, self.metadata)
         check_memory(image, options, self.metadata)
-        tensor = preprocess(image, options, self.metadata)
-        probability = self.shapes.pad_pages(self.run, self.metadata)(tensor)[0][0, 0]
+        probability = self._probability(fitted(image, options))
         return find_boxes(probability, image.shape[1::-1], options)
+
+    def _probability(self, image: Image) -> NDArray[np.float32]:
+        """Return the probability map of an image that was resized for the network."""
+        height, width = image.shape[:2]
+        if isinstance(self.run, Session) and self.run.reads_pixels and self.shapes.pads(self.metadata):
+            ordered = image if self.metadata.channels == "BGR" else image[..., ::-1]
+            pixels = Pixels(ordered, tables(self.metadata), self.shapes.padded_size((height, width)))
+            outputs = self.run.run_pixels(pixels)
+        else:
+            outputs = self.shapes.pad_pages(self.run, self.metadata)(tensor_of(image, self.metadata))
+        probability: NDArray[np.float32] = outputs[0][0, 0, :height, :width]
+        return probability
 
 
 def input_size(size: tuple[int, int], options: DetectionOptions) -> tuple[int, int]:
@@ -130,18 +143,27 @@ def check_memory(image: Image, options: DetectionOptions, metadata: ModelMetadat
     memory.require(needed, f"detection at {width} x {height}", cure)
 
 
-@timed("detection: resize, normalize")
 def preprocess(image: Image, options: DetectionOptions, metadata: ModelMetadata) -> Tensor:
-    """Resize (to multiples of STRIDE if no shape is given) and normalize: (1, 3, height, width)."""
+    """Resize as `fitted` does, and normalize: (1, 3, height, width)."""
+    return tensor_of(fitted(image, options), metadata)
+
+
+@timed("detection: normalize")
+def tensor_of(image: Image, metadata: ModelMetadata) -> Tensor:
+    """Normalize an image to (1, 3, height, width)."""
+    return normalize(image, metadata)[np.newaxis]
+
+
+@timed("detection: resize")
+def fitted(image: Image, options: DetectionOptions) -> Image:
+    """Resize an image for the network, to multiples of STRIDE if no shape is given."""
     height, width = image.shape[:2]
     if height + width < SMALL_IMAGE:
         padded = np.zeros((max(STRIDE, height), max(STRIDE, width), 3), np.uint8)
         padded[:height, :width] = image
         image, (height, width) = padded, padded.shape[:2]
     size = input_size((width, height), options)
-    if size != (width, height):
-        image = np.asarray(cv2.resize(image, size), np.uint8)
-    return normalize(image, metadata)[np.newaxis]
+    return image if size == (width, height) else np.asarray(cv2.resize(image, size), np.uint8)
 
 
 def resized(size: tuple[int, int], options: DetectionOptions) -> tuple[int, int]:

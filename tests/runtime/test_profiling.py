@@ -115,7 +115,13 @@ def test_a_page_is_told_by_its_steps(ocr: OCR) -> None:
         (result,) = ocr.predict(PAGES / "letter.png")
     calls = [span.name for span in profile.spans]
     assert calls.count("PP-OCRv5_mobile_rec: session") == calls.count("recognition: decode") == len(result.lines)
-    for name in ("decode", "detection: resize, normalize", "detection: find boxes", "PP-OCRv5_mobile_det: session"):
+    for name in (
+        "decode",
+        "detection: resize",
+        "detection: normalize",
+        "detection: find boxes",
+        "PP-OCRv5_mobile_det: session",
+    ):
         assert calls.count(name) == 1
 
 

@@ -165,6 +165,7 @@ def fake_backend(sessions: list[Any]) -> dict[str, Any]:
         "OrtMemType": SimpleNamespace(DEFAULT=0),
         "OrtArenaCfg": lambda *_: None,
         "create_and_register_allocator": lambda *_: None,
+        "set_default_logger_severity": lambda _: None,
     }
 
 
@@ -206,7 +207,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Install:
     monkeypatch.setattr(libraries, "needed", lambda *_: [])
 
     def install(behaviour: Answer | Exception, *, computes: bool = True) -> None:
-        class InferenceSession(real.InferenceSession):  # type: ignore[misc, name-defined]
+        class InferenceSession(backends.RunsOnDevice, real.InferenceSession):  # type: ignore[misc, name-defined]
             def __init__(self, contents: bytes, options: Any, *, providers: Any, **_: Any) -> None:
                 self.cuda = providers[0][0] == CUDA_PROVIDER
                 if self.cuda and isinstance(behaviour, Exception):
@@ -224,7 +225,12 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Install:
                 return [behaviour(each) for each in answers] if self.cuda and callable(behaviour) else answers
 
         known = [CUDA_PROVIDER, CPU_PROVIDER]
-        backends.change(monkeypatch, InferenceSession=InferenceSession, get_available_providers=lambda: known)
+        backends.change(
+            monkeypatch,
+            InferenceSession=InferenceSession,
+            OrtValue=backends.DeviceTensor,
+            get_available_providers=lambda: known,
+        )
 
     return install
 
@@ -277,7 +283,7 @@ def test_runs_on_a_gpu_take_turns(gpu: Install) -> None:
     session = session_module.Session(store.find("PP-LCNet_x1_0_textline_ori"), choose_placement("gpu"))
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(session, [np.zeros((1, 3, 80, 160), np.float32)] * 8))
-    assert most == [1] * 8
+    assert set(most) == {1}
 
 
 def test_a_service_on_a_gpu_is_warm_before_it_listens(gpu: Install) -> None:
@@ -285,9 +291,10 @@ def test_a_service_on_a_gpu_is_warm_before_it_listens(gpu: Install) -> None:
     gpu(lambda answer: (runs.append(answer.shape), answer)[1], computes=False)  # type: ignore[func-returns-value]
     sizes = {"text_det_limit_side_len": 640, "text_det_limit_type": "max"}
     make_engine(Settings(), Request(sizes, device="gpu"))
-    # Four sides each way, of 12 widths those sizes that are not too large; a recognizer answers twice.
-    detection, page, lines, texts = 4 * 4, 1, 5, 57 * 2
-    assert len(runs) == detection + page + lines + texts
+    # Two sides each way, of 8 widths those sizes that are not too large; a recognizer has two outputs. Each shape is run to make
+    # its plans, to record it, and to replay it.
+    detection, page, lines, texts = 2 * 2, 1, 2, 14 * 2
+    assert len(runs) == 3 * (detection + page + lines + texts)
 
 
 def test_a_gpu_that_is_not_there_is_the_devices_fault_and_a_damaged_model_is_the_models(

@@ -102,9 +102,9 @@ def test_a_profile_covers_every_shape_that_a_model_is_given() -> None:
 
 
 def test_profiles_follow_the_mode_and_the_limits() -> None:
-    assert PADDED_SHAPES.profile_shapes(DETECTION, 1280) == ((1, 3, 320, 320), (1, 3, 960, 960), (1, 3, 1280, 1280))
+    assert PADDED_SHAPES.profile_shapes(DETECTION, 1280) == ((1, 3, 480, 480), (1, 3, 960, 960), (1, 3, 1280, 1280))
     assert EXACT_SHAPES.profile_shapes(DETECTION, 4000) == ((1, 3, 32, 32), (1, 3, 960, 960), (1, 3, 4000, 4000))
-    assert PADDED_SHAPES.profile_shapes(RECOGNITION, 1280) == ((1, 3, 48, 80), (16, 3, 48, 320), (16, 3, 48, 3200))
+    assert PADDED_SHAPES.profile_shapes(RECOGNITION, 1280) == ((1, 3, 48, 160), (16, 3, 48, 320), (16, 3, 48, 3200))
     assert EXACT_SHAPES.profile_shapes(LINE, 4000) == ((1, 3, 80, 160), (16, 3, 80, 160), (16, 3, 80, 160))
 
 
@@ -115,13 +115,13 @@ def test_each_compiler_is_told_shapes_and_a_folder() -> None:
         "trt_engine_cache_path": str(Path("/cache")),
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(Path("/cache")),
-        "trt_profile_min_shapes": "x:1x3x320x320",
+        "trt_profile_min_shapes": "x:1x3x480x480",
         "trt_profile_opt_shapes": "x:1x3x960x960",
         "trt_profile_max_shapes": "x:1x3x1280x1280",
     }
     assert tensorrt_module.options(COMPILERS[TENSORRT_RTX_PROVIDER], Path("/cache"), "x", profile) == {
         "nv_runtime_cache_path": str(Path("/cache")),
-        "nv_profile_min_shapes": "x:1x3x320x320",
+        "nv_profile_min_shapes": "x:1x3x480x480",
         "nv_profile_opt_shapes": "x:1x3x960x960",
         "nv_profile_max_shapes": "x:1x3x1280x1280",
     }
@@ -131,7 +131,7 @@ def test_a_folder_is_named_after_all_that_an_engine_depends_on() -> None:
     key = EngineKey(
         "ab" * 32, "tensorrt", "10.13.2", "NVIDIA L4 (x/y)", "fp32", PADDED_SHAPES.profile_shapes(RECOGNITION, 1280)
     )
-    assert key.folder == f"{'ab' * 32}_tensorrt-10.13.2_NVIDIA-L4-x-y-_fp32_1x3x48x80-16x3x48x320-16x3x48x3200"
+    assert key.folder == f"{'ab' * 32}_tensorrt-10.13.2_NVIDIA-L4-x-y-_fp32_1x3x48x160-16x3x48x320-16x3x48x3200"
     others: dict[str, Any] = {
         "graph": "cd" * 32,
         "version": "",

@@ -24,14 +24,14 @@ from benchmarks import cold, records
 from benchmarks.accuracy import PAIRS
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import Clock
-from ocr_onnx import OCR, Models, OCROptions, pipeline
+from ocr_onnx import OCR, Models, OCROptions
 from ocr_onnx.inputs import sources
 from ocr_onnx.models import store, zoo
 from ocr_onnx.models.metadata import Task
 from ocr_onnx.runtime import profiling
 from ocr_onnx.runtime.providers import CPU
 from ocr_onnx.runtime.threads import cpu_count
-from ocr_onnx.stages import geometry
+from ocr_onnx.stages import geometry, loading
 from ocr_onnx.stages.detection import TextDetector
 from ocr_onnx.stages.orientation import LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer
@@ -83,7 +83,7 @@ def pages() -> list[Image]:
 
 def lines(images: Sequence[Image]) -> list[Image]:
     """Some lines of each page, as detection finds them."""
-    detect = TextDetector(*pipeline.load("PP-OCRv5_mobile_det", "text_detection", CPU, cpu_count()))
+    detect = TextDetector(*loading.load("PP-OCRv5_mobile_det", "text_detection", CPU, cpu_count()))
     found: list[Image] = []
     for image in images:
         crops = [geometry.crop(image, box.quad) for box in geometry.reading_order(detect(image))]
@@ -94,7 +94,7 @@ def lines(images: Sequence[Image]) -> list[Image]:
 def stage(name: str, task: Task, clock: Clock, mode: OCROptions) -> Callable[[Image], object]:
     """A stage of one model that takes one picture; its runs are timed as `model`."""
     whole = task not in {"text_recognition", "textline_orientation"}
-    session, metadata = pipeline.load(name, task, CPU, cpu_count() if whole else 1)
+    session, metadata = loading.load(name, task, CPU, cpu_count() if whole else 1)
     run = clock.timed("model", session)
     if task == "text_detection":
         detect = TextDetector(run, metadata)

@@ -17,11 +17,11 @@ from ocr_onnx.inputs import sources
 from ocr_onnx.models import store, zoo
 from ocr_onnx.models.metadata import Task
 from ocr_onnx.options import DetectionOptions, LineOrientationOptions, RecognitionOptions
-from ocr_onnx.pipeline import load
 from ocr_onnx.runtime.providers import CPU
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.stages import geometry
 from ocr_onnx.stages.detection import TextDetector
+from ocr_onnx.stages.loading import load
 from ocr_onnx.stages.orientation import LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer
 from ocr_onnx.types import Image

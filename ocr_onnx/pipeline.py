@@ -4,73 +4,44 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 
-from ocr_onnx.errors import InputError, ModelError, StageNotLoadedError
+from ocr_onnx.errors import InputError, StageNotLoadedError
 from ocr_onnx.inputs import sources
 from ocr_onnx.inputs.prefetch import map_on_workers, prefetch
-from ocr_onnx.models import store
-from ocr_onnx.models.metadata import LAYOUTS, ModelMetadata, Task
-from ocr_onnx.options import DetectionOptions, Models, OCROptions
+from ocr_onnx.models.metadata import ModelMetadata, Task
+from ocr_onnx.options import Models, OCROptions
 from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import batching, memory
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.runtime.provider_specs import Mode
 from ocr_onnx.runtime.providers import CPU, Placement, ProviderLike
 from ocr_onnx.runtime.selection import choose_placement
-from ocr_onnx.runtime.session import Session
-from ocr_onnx.runtime.threads import cores, parallel_map
+from ocr_onnx.runtime.threads import cores
 from ocr_onnx.stages import geometry
 from ocr_onnx.stages.detection import TextDetector, largest_side
+from ocr_onnx.stages.loading import Stages, WrapRun, load_stages
 from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer
-from ocr_onnx.stages.tasks import TASKS
 from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.stages.word_boxes import find_words
-from ocr_onnx.types import Image, Orientation, Page, Run, TextBox, TextLine
+from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-Stage: TypeAlias = TextDetector | TextRecognizer | PageClassifier | LineClassifier | TextImageUnwarper
-
-WrapRun: TypeAlias = Callable[[Run, ModelMetadata], Run]
-"""Returns a model to use in place of another one, for example one that counts runs or calls a server."""
-
 CROP_BYTES = 3
 """Bytes per pixel of a crop."""
 
 PAGES_PER_GPU = 4
 """Pages that are read in parallel on each GPU, so that it waits less for the CPU's work before and after each run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """The stages of a pipeline, each with its model; None is a stage that is off. One instance serves many threads."""
-
-    detect: TextDetector
-    recognize: TextRecognizer
-    classify_page: PageClassifier | None = None
-    classify_lines: LineClassifier | None = None
-    unwarp: TextImageUnwarper | None = None
-
-    def __iter__(self) -> Iterator[Stage]:
-        """The stages that are on."""
-        each = (self.detect, self.recognize, self.classify_page, self.classify_lines, self.unwarp)
-        return (stage for stage in each if stage is not None)
-
-    def with_runs(self, wrap: WrapRun) -> Stages:
-        """The same stages with `wrap(run, metadata)` in place of each model's `run`."""
-        on = {name: stage for name in self.__slots__ if (stage := getattr(self, name)) is not None}
-        return Stages(**{name: replace(stage, run=wrap(stage.run, stage.metadata)) for name, stage in on.items()})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,8 +94,7 @@ class OCR:
         )
         """The same pipeline on the other GPUs, which share the pages."""
 
-        loaded = _load_all(names, self.options, where, threads)
-        self._stages = _made(loaded, where, threads)
+        self._stages = load_stages(names, self.options, where, threads)
         # Loading allocates more memory than the models need afterwards.
         memory.trim_heap()
 
@@ -363,60 +333,3 @@ def _rotate_lines(
     ]
     rotated = [geometry.rotate(crop, angle) for crop, (angle, _) in zip(crops, orientations, strict=True)]
     return oriented, rotated
-
-
-def _made(loaded: Mapping[Task, tuple[Session, ModelMetadata]], placement: Placement, threads: int) -> Stages:
-    """The stages of loaded models; recognition and line orientation use up to `threads` threads."""
-    shapes = {
-        task: batching.shapes_for(placement, metadata, masked=session.masked)
-        for task, (session, metadata) in loaded.items()
-    }
-    page, lines, unwarp = (loaded.get(task) for task in ("doc_orientation", "textline_orientation", "image_unwarping"))
-    return Stages(
-        TextDetector(*loaded["text_detection"], shapes["text_detection"]),
-        TextRecognizer(*loaded["text_recognition"], threads, shapes["text_recognition"]),
-        PageClassifier(*page) if page else None,
-        LineClassifier(*lines, threads, shapes["textline_orientation"]) if lines else None,
-        TextImageUnwarper(*unwarp) if unwarp else None,
-    )
-
-
-def _load_all(
-    models: Models, options: OCROptions, placement: Placement, threads: int
-) -> dict[Task, tuple[Session, ModelMetadata]]:
-    """Load the models of all stages that are on: in parallel on a CPU, else one after the other."""
-    largest = largest_side(options.detection)
-    specs = [spec for spec in TASKS.values() if spec.is_on(options)]
-    # A page is one call that uses all cores; lines are many calls with one thread each (threads.parallel_map).
-    calls = [(s.model(models), s.name, placement, 1 if s.layout.lines else threads, largest) for s in specs]
-    loaded = parallel_map(load, *zip(*calls, strict=True), threads=threads if placement.on_cpu else 1)
-    return {spec.name: each for spec, each in zip(specs, loaded, strict=True)}
-
-
-def load(
-    name: str | Path, task: Task, placement: Placement, threads: int, largest: int = DetectionOptions().max_side_limit
-) -> tuple[Session, ModelMetadata]:
-    """Load a model by name or path, with `threads` threads per call, for pages with sides of at most `largest` pixels.
-
-    Raises ModelError if the model is for another task, or has a static input shape that the task cannot use.
-    """
-    path = store.find(name)
-    if placement.on_cpu:
-        session = Session(path, placement, threads)
-    else:
-        from ocr_onnx.runtime import tensorrt
-        from ocr_onnx.stages import calibration
-
-        session = tensorrt.load(placement, path, threads, largest, calibration.difference)
-    logger.info("%s: %s on %s, %d threads per call", task, path, ", ".join(session.providers), threads)
-    metadata = ModelMetadata.from_properties(session.properties, str(path))
-    if metadata.task != task:
-        raise ModelError(f"{name} is a model for {metadata.task}, not for {task}: choose another model")
-    if metadata.static_shape and metadata.static_shape != (1, *metadata.input_shape):
-        size = "x".join(map(str, metadata.static_shape))
-        raise ModelError(
-            f"{name} accepts only inputs of shape {size}, but image sizes vary: convert it without --static"
-        )
-    if metadata.static_shape and not LAYOUTS[task].static_usable:
-        raise ModelError(f"{name} accepts only lines of one width, but line widths vary: convert it without --static")
-    return session, metadata

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, TypeVar, Un
 
 import numpy as np
 
-from ocr_onnx import pipeline
 from ocr_onnx.converters import pull
 from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import ModelError, OptionError
@@ -29,6 +28,7 @@ from ocr_onnx.runtime import batching
 from ocr_onnx.runtime.providers import ProviderLike
 from ocr_onnx.runtime.selection import choose_placement
 from ocr_onnx.runtime.threads import cores
+from ocr_onnx.stages import loading
 from ocr_onnx.stages.detection import TextDetector, standalone_options, with_model_defaults
 from ocr_onnx.stages.orientation import preprocess_line, preprocess_page
 from ocr_onnx.stages.recognition import TextRecognizer
@@ -119,7 +119,7 @@ class Module(ABC):
                 f"device is {common.get('device')!r}: a single model runs on one GPU only; use for example gpu:1"
             )
         chosen = pull.obtain(name or self.default) if folder is None else pull.from_directory(Path(folder), name)
-        session, metadata = pipeline.load(chosen, self.task, placement, self.threads if self.threaded else 1)
+        session, metadata = loading.load(chosen, self.task, placement, self.threads if self.threaded else 1)
         if name is not None and metadata.name != name:
             raise ModelError(f"{chosen} contains {metadata.name}, not {name}: correct model_name or model_dir")
         self.run: Run = session

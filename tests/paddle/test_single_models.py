@@ -18,12 +18,13 @@ from conftest import PAGES, UNWARPING
 from numpy.typing import NDArray
 
 import ocr_onnx
-from ocr_onnx import TextDetection, TextImageUnwarping, TextLineOrientationClassification, TextRecognition, pipeline
+from ocr_onnx import TextDetection, TextImageUnwarping, TextLineOrientationClassification, TextRecognition
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.models.metadata import stamped
 from ocr_onnx.paddle import parameters as parameters_module
 from ocr_onnx.runtime.batching import CPU_SHAPES
 from ocr_onnx.runtime.providers import Placement
+from ocr_onnx.stages import loading
 from ocr_onnx.types import Tensor
 
 RECORDED = [json.loads(line) for line in (PAGES / "modules.jsonl").read_text("utf-8").splitlines()]
@@ -147,13 +148,13 @@ def test_a_model_runs_on_providers_by_name(monkeypatch: pytest.MonkeyPatch) -> N
 def _made_with(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> Placement:
     """Where TextDetection has its model run."""
     seen: list[Placement] = []
-    load = pipeline.load
+    load = loading.load
 
     def note(name: Any, task: Any, placement: Placement, threads: int) -> Any:
         seen.append(placement)
         return load(name, task, placement, threads)
 
-    monkeypatch.setattr(pipeline, "load", note)
+    monkeypatch.setattr(loading, "load", note)
     assert len(TextDetection(**parameters).predict(SIGN)) == 1
     return seen[0]
 

@@ -27,7 +27,7 @@ import yaml
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ocr_onnx.converters.describe import IMAGENET_MEAN, IMAGENET_STD, LINE_SHAPE, RECOGNITION_SHAPE, usual
+from ocr_onnx.converters.describe import IMAGENET, LINE_SHAPE, RECOGNITION_SHAPE, usual
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.errors import ConversionError, IntegrityError
 from ocr_onnx.models import zoo
@@ -46,7 +46,7 @@ FOLDER = "unstructured_paddleocr/"
 GRID_GAIN = 0.05
 """For the layers that put out coordinates: UVDoc's grid must stay inside the picture, or all of it comes out black."""
 
-NORMALIZE = {"scale": 1 / 255, "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
+NORMALIZE = {"scale": 1 / 255, **{name: list(values) for name, values in IMAGENET.items()}}
 
 Layers = Mapping[str, Any]
 """A section of PaddleOCR's configuration files: `name`, and the arguments of the layer of that name."""

@@ -41,6 +41,7 @@ from ocr_onnx.models import zoo
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.models.protobuf import varint
 from ocr_onnx.models.zoo import ModelSpec
+from ocr_onnx.stages.recognition import computed
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "models-verified.md"
@@ -284,7 +285,7 @@ def tally(metadata: ModelMetadata, expected: verify.Outputs, found: verify.Outpu
         absolute = max(absolute, difference)
         probable, answered = reference[0], found[name][-1]
         if probable.shape != answered.shape:
-            known = verify.computed(found[name])
+            known = computed(*found[name])
             probable, answered = probable.max(axis=-1)[known], answered[known]
         squares += float(np.square(probable, dtype=np.float64).sum())
         error_squares += float(np.square(probable - answered, dtype=np.float64).sum())

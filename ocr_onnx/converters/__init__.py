@@ -53,6 +53,7 @@ def take_in(source: Path, target: Path, *, name: str | None = None, dictionary: 
     from ocr_onnx.converters.paddle import PaddleModel
     from ocr_onnx.models import zoo
     from ocr_onnx.runtime.session import Session
+    from ocr_onnx.stages.tasks import TASKS
 
     yml = source.with_name("inference.yml")
     if yml.is_file():
@@ -60,7 +61,7 @@ def take_in(source: Path, target: Path, *, name: str | None = None, dictionary: 
     else:
         spec = zoo.spec(name or source.stem)
         metadata = usual(spec.name, spec.task)
-    if metadata.task == "text_recognition" and not metadata.charset:
+    if TASKS[metadata.task].output == "steps" and not metadata.charset:
         session = Session(source)
         classes = session.output_shape[-1]
         if dictionary is not None:

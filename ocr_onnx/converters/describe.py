@@ -2,36 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.models.metadata import ModelMetadata, Task
 from ocr_onnx.stages.detection import standalone_options
+from ocr_onnx.stages.tasks import TASKS
 
-HALF = (0.5, 0.5, 0.5)
-"""Mean and standard deviation of recognition: constants in PaddleOCR's code, not in inference.yml."""
+HALF: Mapping[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+"""Normalization of recognition: constants in PaddleOCR's code, not in inference.yml."""
+
+IMAGENET: Mapping[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 RECOGNITION_SHAPE = (3, 48, 320)
 """(channel, height, minimum width) since PP-OCRv3."""
 
-DETECTION_RANK, RECOGNITION_RANK = 4, 3
-"""Number of the output's axes: (batch, 1, height, width), and (batch, step, class)."""
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+TASK_OF_RANK: Mapping[int, Task] = {4: "text_detection", 3: "text_recognition"}
+"""By the number of the output's axes: (batch, 1, height, width), and (batch, step, class)."""
 
 DETECTION_KEYS = ("thresh", "box_thresh", "unclip_ratio", "max_candidates", "score_mode", "box_type", "use_dilation")
-
 
 LINE_SHAPE = (3, 80, 160)
 """Input of PP-LCNet_*_textline_ori."""
 
 CLASSIFIER_SHAPE = (3, 48, 192)
 """Input of ch_ppocr_mobile_v2.0_cls."""
+
+LINE_LABELS = ("0_degree", "180_degree")
+
+USUAL: Sequence[tuple[Task, str, Mapping[str, Any]]] = (
+    ("text_detection", "", {**IMAGENET, "channels": "BGR"}),
+    ("text_recognition", "", {**HALF, "channels": "BGR", "input_shape": RECOGNITION_SHAPE}),
+    (
+        "textline_orientation",
+        "_textline_ori",
+        {**IMAGENET, "channels": "RGB", "input_shape": LINE_SHAPE, "labels": LINE_LABELS},
+    ),
+    (
+        "textline_orientation",
+        "",
+        {**HALF, "channels": "BGR", "input_shape": CLASSIFIER_SHAPE, "labels": LINE_LABELS, "keep_ratio": True},
+    ),
+)
+"""The metadata of models without inference.yml, by task and the end of the model's name; the first that fits is used."""
+
+
+class Signs(NamedTuple):
+    """What the task of a model is known by; one of them is enough."""
+
+    postprocess: str = ""
+    """PostProcess.name in inference.yml."""
+    endings: tuple[str, ...] = ()
+    """Ends of the model's name."""
+    labels: tuple[str, ...] | None = None
+    """PostProcess.Topk.label_list."""
+
+
+SIGNS: Mapping[Task, Signs] = {
+    "text_detection": Signs("DBPostProcess"),
+    "text_recognition": Signs("CTCLabelDecode"),
+    "doc_orientation": Signs(endings=("_doc_ori",), labels=("0", "90", "180", "270")),
+    "textline_orientation": Signs(endings=("_textline_ori",), labels=LINE_LABELS),
+    "image_unwarping": Signs(endings=("UVDoc",)),
+}
 
 
 def describe(model: PaddleModel, rank: int, name: str | None = None) -> ModelMetadata:
@@ -63,23 +100,47 @@ def _describe(model: PaddleModel, rank: int, name: str | None) -> ModelMetadata:
         "source": model.checksums,
         "converter": installed_versions(),
     }
-    post = config.get("PostProcess") or {}
-    if task == "image_unwarping":
-        return ModelMetadata(**{**common, "channels": "BGR", "mean": (0.0,) * 3, "std": (1.0,) * 3})
-    if task == "text_recognition":
-        if common["channels"] != "BGR":
-            raise ConversionError(f"{title} expects RGB images, and ocr-onnx supports BGR only for recognition")
-        shape = tuple(steps.get("RecResizeImg", {}).get("image_shape", RECOGNITION_SHAPE))
-        return ModelMetadata(**common, mean=HALF, std=HALF, input_shape=shape, charset=_charset(model))
-    normalize = steps.get("NormalizeImage", {})
-    common["mean"] = tuple(normalize.get("mean", IMAGENET_MEAN))
-    common["std"] = tuple(normalize.get("std", IMAGENET_STD))
-    if task == "text_detection":
-        reading = {k: post[k] for k in DETECTION_KEYS if k in post}
-        return _with_size(ModelMetadata(**common, postprocess=reading), steps.get("DetResizeForTest", {}))
+    return DESCRIBE[task](model, common, steps)
+
+
+def _detector(model: PaddleModel, common: Mapping[str, Any], steps: Mapping[str, Any]) -> ModelMetadata:
+    post = model.config["PostProcess"]
+    metadata = ModelMetadata(
+        **common, **_normalization(steps), postprocess={k: post[k] for k in DETECTION_KEYS if k in post}
+    )
+    return _with_size(metadata, steps.get("DetResizeForTest", {}))
+
+
+def _recognizer(model: PaddleModel, common: Mapping[str, Any], steps: Mapping[str, Any]) -> ModelMetadata:
+    if common["channels"] != "BGR":
+        raise ConversionError(f"{common['name']} expects RGB images, and ocr-onnx supports BGR only for recognition")
+    shape = tuple(steps.get("RecResizeImg", {}).get("image_shape", RECOGNITION_SHAPE))
+    return ModelMetadata(**common, **HALF, input_shape=shape, charset=_charset(model))
+
+
+def _classifier(model: PaddleModel, common: Mapping[str, Any], steps: Mapping[str, Any]) -> ModelMetadata:
     shape, short = _classifier_size(steps)
-    labels = tuple(str(label) for label in post["Topk"]["label_list"])
-    return ModelMetadata(**common, input_shape=shape, resize_short=short, labels=labels)
+    labels = tuple(str(label) for label in model.config["PostProcess"]["Topk"]["label_list"])
+    return ModelMetadata(**common, **_normalization(steps), input_shape=shape, resize_short=short, labels=labels)
+
+
+def _unwarper(_: PaddleModel, common: Mapping[str, Any], __: Mapping[str, Any]) -> ModelMetadata:
+    return ModelMetadata(**{**common, "channels": "BGR"}, mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+DESCRIBE: Mapping[Task, Callable[[PaddleModel, Mapping[str, Any], Mapping[str, Any]], ModelMetadata]] = {
+    "text_detection": _detector,
+    "text_recognition": _recognizer,
+    "doc_orientation": _classifier,
+    "image_unwarping": _unwarper,
+    "textline_orientation": _classifier,
+}
+"""What makes a model's metadata, given what all tasks have in common and the preprocessing steps."""
+
+
+def _normalization(steps: Mapping[str, Any]) -> dict[str, Any]:
+    """Return mean and standard deviation of detection and classification."""
+    return {name: tuple(steps.get("NormalizeImage", {}).get(name, usual)) for name, usual in IMAGENET.items()}
 
 
 def _with_size(metadata: ModelMetadata, resize: Mapping[str, Any]) -> ModelMetadata:
@@ -96,29 +157,19 @@ def _with_size(metadata: ModelMetadata, resize: Mapping[str, Any]) -> ModelMetad
 
 def _describe_bare(model: PaddleModel, rank: int, name: str) -> ModelMetadata:
     """Return the metadata of a model of the older format without inference.yml."""
-    tasks: dict[int, Task] = {DETECTION_RANK: "text_detection", RECOGNITION_RANK: "text_recognition"}
-    task = tasks.get(rank, "textline_orientation")
-    charset = _charset(model) if task == "text_recognition" else ()
+    task = TASK_OF_RANK.get(rank, "textline_orientation")
+    charset = _charset(model) if TASKS[task].output == "steps" else ()
     return replace(usual(name, task, charset), source=model.checksums, converter=installed_versions())
 
 
 def usual(name: str, task: Task, charset: tuple[str, ...] = ()) -> ModelMetadata:
     """Return the metadata that the official models of a task have in common, for a model without inference.yml."""
-    common: dict[str, Any] = {"name": name, "task": task, "scale": 1 / 255, "labels": (), "charset": charset}
-    imagenet: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-    half: dict[str, Any] = {"mean": HALF, "std": HALF}
-    if task == "text_detection":
-        return ModelMetadata(**common, **imagenet, channels="BGR")
-    if task == "text_recognition":
-        return ModelMetadata(**common, **half, channels="BGR", input_shape=RECOGNITION_SHAPE)
-    if task != "textline_orientation":
+    known = next((each for of, ending, each in USUAL if of == task and name.endswith(ending)), None)
+    if known is None:
         raise ConversionError(
             f"{name} has no inference.yml, and {task} models have no common input size: put its inference.yml beside it"
         )
-    common["labels"] = ("0_degree", "180_degree")
-    if name.endswith("_textline_ori"):
-        return ModelMetadata(**common, **imagenet, channels="RGB", input_shape=LINE_SHAPE)
-    return ModelMetadata(**common, **half, channels="BGR", input_shape=CLASSIFIER_SHAPE, keep_ratio=True)
+    return ModelMetadata(**{"name": name, "task": task, "scale": 1 / 255, "charset": charset, **known})
 
 
 def _charset(model: PaddleModel) -> tuple[str, ...]:
@@ -140,19 +191,12 @@ def charset_of_export(property_text: str, classes: int) -> tuple[str, ...]:
 
 
 def task_of(name: str, config: Mapping[str, Any]) -> Task:
-    """Return a model's task, from its postprocessing, or for the two classifiers from its name or labels."""
+    """Return a model's task, from its postprocessing, its name or its labels."""
     post = config.get("PostProcess") or {}
-    if post.get("name") == "DBPostProcess":
-        return "text_detection"
-    if post.get("name") == "CTCLabelDecode":
-        return "text_recognition"
-    labels = [str(label) for label in post.get("Topk", {}).get("label_list", ())]
-    if name == "UVDoc" and not post:
-        return "image_unwarping"
-    if name.endswith("_doc_ori") or labels == ["0", "90", "180", "270"]:
-        return "doc_orientation"
-    if name.endswith("_textline_ori") or labels == ["0_degree", "180_degree"]:
-        return "textline_orientation"
+    labels = tuple(str(label) for label in post.get("Topk", {}).get("label_list", ()))
+    for task, signs in SIGNS.items():
+        if post.get("name") == signs.postprocess or name.endswith(signs.endings) or labels == signs.labels:
+            return task
     raise ConversionError(f"{name} has an unknown task: PostProcess.name in its inference.yml is {post.get('name')}")
 
 

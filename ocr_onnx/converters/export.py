@@ -17,7 +17,7 @@ from ocr_onnx.converters.optimize import optimize
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.converters.passes.blank_bound import find_classifier, prove_blank_steps, sample_blank_features
 from ocr_onnx.converters.passes.pad_columns import skip_padding_columns
-from ocr_onnx.converters.passes.valid_region import HEIGHT, WIDTH, mask_valid_region
+from ocr_onnx.converters.passes.valid_region import mask_valid_region
 from ocr_onnx.converters.replacements import Replacement, contents
 from ocr_onnx.converters.verify import (
     NO_VALID_REGION,
@@ -32,9 +32,10 @@ from ocr_onnx.converters.verify import (
     run_onnx,
     sample_inputs,
 )
-from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
+from ocr_onnx.models.metadata import HEIGHT, PROPERTY, ModelMetadata
 from ocr_onnx.models.store import move_into_place, sha256
 from ocr_onnx.runtime.model_file import PRODUCER, model_for_device
+from ocr_onnx.stages.tasks import TASKS
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -102,10 +103,9 @@ def _finish(
     before = len(exported.graph.node)
     classes = exported.graph.output[0].type.tensor_type.shape.dim
     check_classes(metadata, classes[-1].dim_value or None if classes else None)
-    recognition, detection = (metadata.task == task for task in ("text_recognition", "text_detection"))
-    model = optimize(
-        exported, reduce_classes=recognition, free_size=detection and _has_fixed_size(exported), options=options
-    )
+    free_size = HEIGHT in metadata.layout.padded_axes and _has_fixed_size(exported)
+    steps = TASKS[metadata.task].output == "steps"
+    model = optimize(exported, reduce_classes=steps, free_size=free_size, options=options)
     model.producer_name = PRODUCER
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
@@ -136,7 +136,7 @@ def _check_replacements(metadata: ModelMetadata, made: Path, inputs: Inputs) -> 
 
 def _for_cpu(model: onnx.ModelProto, metadata: ModelMetadata, scratch: Path) -> list[Replacement]:
     """Return the replacements for CPUs."""
-    if metadata.static_shape or metadata.task != "text_recognition":
+    if metadata.static_shape or TASKS[metadata.task].output != "steps":
         return []
     found = skip_padding_columns(model)
     if (table := find_classifier(model)) is not None:
@@ -146,8 +146,8 @@ def _for_cpu(model: onnx.ModelProto, metadata: ModelMetadata, scratch: Path) -> 
 
 def _for_gpu(model: onnx.ModelProto, metadata: ModelMetadata) -> Replacement | None:
     """Return the replacement for GPUs, with masks of the valid region; None if there is none."""
-    axes = {"text_detection": (HEIGHT, WIDTH), "text_recognition": (WIDTH,)}.get(metadata.task)
-    if axes is None or metadata.static_shape:
+    axes = metadata.layout.padded_axes
+    if not axes or metadata.static_shape:
         return None
     found = mask_valid_region(model, axes)
     if found is None:

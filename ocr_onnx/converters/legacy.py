@@ -16,6 +16,7 @@ from ocr_onnx.models import store
 from ocr_onnx.models.download import fetch_package
 from ocr_onnx.models.metadata import ModelMetadata, stamped
 from ocr_onnx.runtime.session import Session
+from ocr_onnx.stages.tasks import TASKS
 
 CORE = "paddle2onnx==1.3.1"
 """The last release whose compiled core converts the older format without Paddle."""
@@ -76,7 +77,7 @@ def core() -> Path:
 def check_classes(metadata: ModelMetadata, classes: int | str | None) -> None:
     """Raise ConversionError if the dictionary or the labels do not match the number of classes."""
     named = metadata.labels or ("blank", *metadata.charset)
-    if metadata.task in {"text_detection", "image_unwarping"} or not isinstance(classes, int):
+    if TASKS[metadata.task].output == "map" or not isinstance(classes, int):
         return
     if classes != len(named):
         counted = " (the blank and the space counted)" if metadata.charset else ""

@@ -19,6 +19,9 @@ METADATA_PROPS = 14
 FORMAT = 1
 """The version of the record's format; increased if old readers cannot read new records."""
 
+HEIGHT, WIDTH = 2, 3
+"""Axes of an input: (batch, channel, height, width)."""
+
 OPTIONAL_FIELDS = ("keep_ratio", "static_shape", "precision")
 """Fields that were added later. They are omitted if they have their default value, so that converting an older model again gives
 the same bytes."""
@@ -36,6 +39,13 @@ class InputLayout:
     """Whether the width of lines, or the width and height of pages, vary."""
     limited: bool = True
     """Whether the options limit the size of pages. A TensorRT engine needs limits."""
+
+    @property
+    def padded_axes(self) -> tuple[int, ...]:
+        """The axes along which a GPU's inputs are padded, so that they have few shapes."""
+        if not (self.variable and self.limited):
+            return ()
+        return (WIDTH,) if self.lines else (HEIGHT, WIDTH)
 
     @property
     def static_usable(self) -> bool:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ocr_onnx.errors import ModelError
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime.batching import CPU_SHAPES, Shapes
-from ocr_onnx.stages.tasks import SIDES, TASKS, Calibration, Outputs
+from ocr_onnx.stages.tasks import TASKS, Calibration
+from ocr_onnx.stages.verification import SIDES, Outputs
 from ocr_onnx.types import Difference, Run, Tensor
 
 

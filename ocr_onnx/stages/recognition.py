@@ -190,6 +190,11 @@ def without_padding(
     return index[within], probability[within]
 
 
+def computed(index: NDArray[np.int64], probability: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which steps have a probability: a step that is proved blank has none (converters.passes.blank_bound)."""
+    return np.asarray((probability > 0) | (index != BLANK))
+
+
 @timed("recognition: decode")
 def ctc_decode(
     index: NDArray[np.int64], probability: NDArray[np.float32], charset: Sequence[str], share: float = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +13,17 @@ from numpy.typing import NDArray
 from ocr_onnx.models.metadata import LAYOUTS, InputLayout, ModelMetadata, Task
 from ocr_onnx.options import DetectionOptions, LineOrientationOptions, Models, OCROptions
 from ocr_onnx.runtime.batching import PADDING_MARK, Shapes
+from ocr_onnx.stages import verification
 from ocr_onnx.stages.detection import TextDetector
 from ocr_onnx.stages.geometry import rotate
 from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer, best_classes, ctc_decode, without_padding
 from ocr_onnx.stages.sample_page import crops, sample_page, variants
+from ocr_onnx.stages.verification import ANGLES, SIDES, Outputs, Verification
 from ocr_onnx.types import Run, Tensor
 
-Outputs: TypeAlias = tuple[NDArray[Any], ...]
-
-SIDES = (320, 640, 960)
-"""The limits of the longer side, in pixels, with which detection gets the sample page."""
-
-ANGLES = (0, 90, 180, 270)
-"""Degrees by which the sample page is rotated."""
+OutputKind: TypeAlias = Literal["map", "steps", "classes"]
+"""map: a value for each pixel; steps: for each step of a line the probability of each character; classes: for each input."""
 
 
 class Calibration(NamedTuple):
@@ -49,6 +46,8 @@ class TaskSpec:
     """The field of options.Models that names its model."""
     parameter: str
     """The start of the names of its model's parameters in PaddleOCR: `<parameter>_model_name`, `<parameter>_model_dir`."""
+    output: OutputKind
+    verification: Verification
     switch: str | None = None
     """The field of OCROptions that turns the stage on; None: it is always on."""
     calibration: Calibration | None = None
@@ -124,18 +123,24 @@ TASKS: Mapping[Task, TaskSpec] = {
             "text_detection",
             model_field="text_detection",
             parameter="text_detection",
+            output="map",
+            verification=verification.DETECTION,
             calibration=Calibration(_detect_sample, _text_pixels, _text_on_page),
         ),
         TaskSpec(
             "text_recognition",
             model_field="text_recognition",
             parameter="text_recognition",
+            output="steps",
+            verification=verification.RECOGNITION,
             calibration=Calibration(_recognize_sample, _texts, _filled_rows),
         ),
         TaskSpec(
             "doc_orientation",
             model_field="doc_orientation",
             parameter="doc_orientation_classify",
+            output="classes",
+            verification=verification.PAGE_ORIENTATION,
             switch="use_doc_orientation_classify",
             calibration=Calibration(_classify_sample_page, _classes, _filled_rows),
         ),
@@ -143,12 +148,16 @@ TASKS: Mapping[Task, TaskSpec] = {
             "image_unwarping",
             model_field="doc_unwarping",
             parameter="doc_unwarping",
+            output="map",
+            verification=verification.UNWARPING,
             switch="use_doc_unwarping",
         ),
         TaskSpec(
             "textline_orientation",
             model_field="textline_orientation",
             parameter="textline_orientation",
+            output="classes",
+            verification=verification.LINE_ORIENTATION,
             switch="use_textline_orientation",
             calibration=Calibration(_classify_sample_lines, _classes, _filled_rows),
         ),

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from ocr_onnx.converters import export, precision, verify
-from ocr_onnx.converters.passes.valid_region import HEIGHT, WIDTH, mask_valid_region
+from ocr_onnx.converters.passes.valid_region import mask_valid_region
 from ocr_onnx.converters.precision import halve
 from ocr_onnx.converters.replacements import Replacement, contents
 from ocr_onnx.models import store
-from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.models.metadata import HEIGHT, WIDTH, ModelMetadata
 from ocr_onnx.runtime.batching import MASKED_SHAPES, PADDING_CLASS, PADDING_MARK
 from ocr_onnx.runtime.model_file import PRODUCER, has_padding_mask, model_for_device
 from ocr_onnx.runtime.providers import CPU, Placement

@@ -24,6 +24,7 @@ from onnx import NodeProto, TensorProto, helper
 
 from ocr_onnx.converters.graph import Graph, attribute, ints
 from ocr_onnx.converters.replacements import Replacement, is_open, renamed
+from ocr_onnx.models.metadata import HEIGHT, WIDTH
 from ocr_onnx.runtime.batching import PADDING_CLASS, PADDING_MARK
 
 PREFIX = "bounds/"
@@ -38,7 +39,7 @@ OPSET = 11
 FAR = -1e4
 """Added to the attention logits of padding: its exponential is 0, and half precision can represent it."""
 
-CHANNEL, HEIGHT, WIDTH = 1, 2, 3
+CHANNEL = 1
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 

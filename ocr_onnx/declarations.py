@@ -6,10 +6,11 @@ The checks of options, the command line, HTTP requests, pipeline files and the t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from ocr_onnx.errors import OptionError
 
@@ -20,6 +21,9 @@ Shape: TypeAlias = tuple[int, int, int]
 """(3, height, width) in pixels."""
 
 
+KINDS: dict[Any, Kind] = {bool: "boolean", int: "integer", float: "number", str: "text", Shape: "shape", Path: "path"}
+"""By the type of a field."""
+
 AXES = 3
 """Of a shape; and the number of color channels."""
 
@@ -28,10 +32,10 @@ AXES = 3
 class Declaration:
     """What is known of an option besides its default."""
 
-    kind: Kind
-    name: str
-    """Its name outside Python, which is PaddleOCR's if PaddleOCR has the option: `text_det_thresh`; over HTTP `textDetThresh`."""
     help: str
+    name: str = ""
+    """Its name outside Python; if not given, the field's. It is PaddleOCR's if PaddleOCR has the option: `text_det_thresh`; over HTTP `textDetThresh`."""
+    kind: Kind = "text"
     minimum: float = -math.inf
     maximum: float = math.inf
     choices: tuple[str, ...] = ()
@@ -73,10 +77,12 @@ def shown(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def option(kind: Kind, name: str, help: str, *, default: Any, secret: bool = False, **further: Any) -> Any:  # noqa: A002
-    """A dataclass field with a Declaration, of which `further` are the other fields; a `secret` is left out of repr()."""
-    declared = Declaration(kind, name, help, optional=default is None, **further)
-    return field(default=default, repr=not secret, metadata={"declaration": declared})
+def option(help: str, *, default: Any, secret: bool = False, **further: Any) -> Any:  # noqa: A002
+    """A dataclass field with a Declaration, of which `further` are other fields; a `secret` is left out of repr().
+
+    Kind, choices, and whether it is optional or multiple follow from the type of the field.
+    """
+    return field(default=default, repr=not secret, metadata={"declaration": Declaration(help, **further)})
 
 
 def option_of(record: type, name: str, *, default: Any, **changes: Any) -> Any:
@@ -85,15 +91,47 @@ def option_of(record: type, name: str, *, default: Any, **changes: Any) -> Any:
     return field(default=default, metadata={"declaration": replace(declared, **changes)})
 
 
-def declaration(of: Field[Any]) -> Declaration | None:
-    """The declaration of a dataclass field; None if it has none."""
-    found: Declaration | None = of.metadata.get("declaration")
-    return found
+def declared_fields(record: Any) -> tuple[tuple[Field[Any], Declaration], ...]:
+    """The fields of a dataclass, or of an instance of it, that have a declaration, each with it."""
+    of: Any = record if isinstance(record, type) else type(record)
+    return _declared_fields(of)
 
 
-def declared_fields(record: Any) -> Iterator[tuple[Field[Any], Declaration]]:
-    """The fields of a dataclass that have a declaration, each with it."""
-    return ((each, declared) for each in fields(record) if (declared := declaration(each)) is not None)
+@cache
+def _declared_fields(record: type) -> tuple[tuple[Field[Any], Declaration], ...]:
+    types = get_type_hints(record)
+    return tuple(
+        (each, _completed(each.metadata["declaration"], each.name, types[each.name]))
+        for each in fields(record)
+        if "declaration" in each.metadata
+    )
+
+
+def _completed(declared: Declaration, name: str, hint: Any) -> Declaration:
+    """The declaration with what the name and the type of its field say."""
+    union = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
+    (kind,) = (each for each in union if each is not NoneType)
+    multiple = get_origin(kind) is tuple and kind not in KINDS
+    kind = get_args(kind)[0] if multiple else kind
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    return replace(
+        declared,
+        name=declared.name or name,
+        kind="text" if choices else KINDS[kind],
+        choices=choices,
+        optional=NoneType in union,
+        multiple=multiple,
+    )
+
+
+class OptionRecord:
+    """Base of a dataclass of options. Raises OptionError for a value of a wrong type or out of range."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check(self)
 
 
 def check(record: Any) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ocr_onnx.declarations import Declaration, Shape, check, declaration, declared_fields, option
+from ocr_onnx.declarations import Declaration, OptionRecord, Shape, check, declared_fields, option
 from ocr_onnx.errors import OptionError
 
 MAX_PIXELS = 178_956_970
@@ -28,66 +28,42 @@ PAGE_RANGE = re.compile(r"\s*(\d{1,9})\s*(?:(-)\s*(\d{1,9})?\s*)?")
 
 
 @dataclass(frozen=True, slots=True)
-class InputOptions:
-    """How inputs are read, and the limits of reading. Raises OptionError for a value out of range."""
+class InputOptions(OptionRecord):
+    """How inputs are read, and the limits of reading."""
 
     pdf_pages: str | None = option(
-        "text",
-        "pdf_pages",
-        "Pages of a PDF to read, counted from 1, such as 1-3,7,20-; all if not given.",
-        default=None,
+        "Pages of a PDF to read, counted from 1, such as 1-3,7,20-; all if not given.", default=None
     )
     """Pages are read in the document's order, each once. Numbers past its end are ignored; a document that has none of the
     pages raises InputNotFoundError. `Page.index` counts from 0 in the whole document, as PaddleOCR's page_index does."""
     pdf_scale: float = option(
-        "number",
-        "pdf_scale",
         "Scale for rendering PDF pages, relative to 72 dots per inch; max_megapixels can reduce it.",
         default=2.0,
         minimum=PDF_SCALES[0],
         maximum=PDF_SCALES[1],
     )
     pdf_password: str | None = option(
-        "text",
-        "pdf_password",
         "Password of encrypted PDFs. Other users can see it in the list of processes: prefer the environment variable "
         "OCR_ONNX_PDF_PASSWORD.",
         default=None,
         secret=True,
     )
     max_megapixels: float = option(
-        "number",
-        "max_megapixels",
         "Largest image to read, in millions of pixels. Larger images are refused; PDF pages are rendered smaller.",
         default=MAX_PIXELS / 1e6,
         minimum=1e-6,
         maximum=MAX_PIXELS / 1e6,
     )
     max_bytes: int = option(
-        "integer",
-        "max_bytes",
-        "Largest download or file object to read, in bytes. Files on disk have no limit.",
-        default=2**28,
-        minimum=1,
+        "Largest download or file object to read, in bytes. Files on disk have no limit.", default=2**28, minimum=1
     )
     download_timeout: float = option(
-        "number",
-        "download_timeout",
-        "Time limit for downloading an input, in seconds.",
-        default=60,
-        minimum=0.001,
-        maximum=86_400,
+        "Time limit for downloading an input, in seconds.", default=60, minimum=0.001, maximum=86_400
     )
-    max_redirects: int = option(
-        "integer",
-        "max_redirects",
-        "Number of redirects to follow for one address.",
-        default=5,
-        minimum=0,
-        maximum=100,
-    )
+    max_redirects: int = option("Number of redirects to follow for one address.", default=5, minimum=0, maximum=100)
 
     def __post_init__(self) -> None:
+        """Check the values."""
         check(self)
         self._ranges()
 
@@ -117,73 +93,62 @@ class InputOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class PageOrientationOptions:
-    """When pages are rotated. Raises OptionError for a value out of range."""
+class PageOrientationOptions(OptionRecord):
+    """When pages are rotated."""
 
     score_thresh: float = option(
-        "number",
-        "doc_orientation_classify_score_thresh",
         "Rotate a page only if the classifier's score is at least this. PaddleOCR always rotates.",
+        name="doc_orientation_classify_score_thresh",
         default=0.0,
         minimum=0,
         maximum=1,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True, slots=True)
-class DetectionOptions:
-    """How an image is resized for detection, and which regions are text. Raises OptionError for a value out of range."""
+class DetectionOptions(OptionRecord):
+    """How an image is resized for detection, and which regions are text."""
 
     limit_side_len: int = option(
-        "integer",
-        "text_det_limit_side_len",
         "Side limit of images for detection, in pixels; text_det_limit_type defines its meaning.",
+        name="text_det_limit_side_len",
         default=64,
         minimum=1,
         request=True,
         request_maximum=MAX_SIDE,
     )
     limit_type: Literal["min", "max"] = option(
-        "text",
-        "text_det_limit_type",
         "min: enlarge images whose shorter side is below text_det_limit_side_len; max: reduce images whose longer side is "
         "above it.",
+        name="text_det_limit_type",
         default="min",
-        choices=("min", "max"),
         request=True,
     )
     max_side_limit: int = option(
-        "integer",
-        "text_det_max_side_limit",
         "Longest side of an image for detection, in pixels, whatever text_det_limit_side_len says.",
+        name="text_det_max_side_limit",
         default=MAX_SIDE,
         minimum=1,
     )
     thresh: float = option(
-        "number",
-        "text_det_thresh",
         "Probability above which a pixel is text.",
+        name="text_det_thresh",
         default=0.3,
         minimum=0,
         maximum=1,
         request=True,
     )
     box_thresh: float = option(
-        "number",
-        "text_det_box_thresh",
         "Drop boxes whose mean probability is below this.",
+        name="text_det_box_thresh",
         default=0.6,
         minimum=0,
         maximum=1,
         request=True,
     )
     unclip_ratio: float = option(
-        "number",
-        "text_det_unclip_ratio",
         "Expansion of text regions: each grows by its area times this, divided by its perimeter.",
+        name="text_det_unclip_ratio",
         default=1.5,
         minimum=0,
         maximum=100,
@@ -192,145 +157,103 @@ class DetectionOptions:
         request_maximum=10,
     )
     input_shape: Shape | None = option(
-        "shape",
-        "text_det_input_shape",
         "Stretch images to this shape (3 HEIGHT WIDTH) for detection; the size limits are then ignored.",
+        name="text_det_input_shape",
         default=None,
     )
     max_candidates: int | None = option(
-        "integer",
-        "text_det_max_candidates",
         "Largest number of text regions to consider on a page; if not given, as the model says, else 1000.",
+        name="text_det_max_candidates",
         default=None,
         minimum=1,
     )
     score_mode: Literal["fast", "slow"] | None = option(
-        "text",
-        "text_det_score_mode",
         "fast: score a region by the mean probability in its rectangle; slow: inside its outline. If not given, as the model "
         "says, else fast.",
+        name="text_det_score_mode",
         default=None,
-        choices=("fast", "slow"),
     )
     use_dilation: bool | None = option(
-        "boolean",
-        "text_det_use_dilation",
         "Dilate the text mask by one pixel. If not given, as the model says, else False.",
+        name="text_det_use_dilation",
         default=None,
     )
     box_type: Literal["quad", "poly"] | None = option(
-        "text",
-        "text_det_box_type",
         "quad: boxes are rectangles, possibly rotated; poly: polygons. If not given, as the model says, else quad.",
+        name="text_det_box_type",
         default=None,
-        choices=("quad", "poly"),
     )
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True, slots=True)
-class LineOrientationOptions:
-    """When text lines are rotated. Raises OptionError for a value out of range."""
+class LineOrientationOptions(OptionRecord):
+    """When text lines are rotated."""
 
     batch_size: int = option(
-        "integer",
-        "textline_orientation_batch_size",
         "Batch size of line orientation. As in PaddleX 3.7, the first line's result applies to the whole batch; 1 decides "
         "for each line.",
+        name="textline_orientation_batch_size",
         default=6,
         minimum=1,
     )
     score_thresh: float = option(
-        "number",
-        "textline_orientation_score_thresh",
         "Rotate a line only if the classifier's score is at least this. PaddleOCR always rotates.",
+        name="textline_orientation_score_thresh",
         default=0.0,
         minimum=0,
         maximum=1,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True, slots=True)
-class RecognitionOptions:
-    """How line crops are padded, and which texts are kept. Raises OptionError for a value out of range."""
+class RecognitionOptions(OptionRecord):
+    """How line crops are padded, and which texts are kept."""
 
     batch_size: int = option(
-        "integer",
-        "text_recognition_batch_size",
         "Batch size of recognition: crops, sorted by aspect ratio, are padded to the width of the widest in the batch.",
+        name="text_recognition_batch_size",
         default=6,
         minimum=1,
     )
     padding: Literal["batch", "own"] = option(
-        "text",
-        "text_rec_padding",
         "batch: pad crops to the widest of their batch, as PaddleOCR does; own: pad each crop by itself, which is faster and "
         "changes the text of some lines.",
+        name="text_rec_padding",
         default="batch",
-        choices=("batch", "own"),
     )
     """docs/performance.md has the cost of `own` in accuracy."""
     score_thresh: float = option(
-        "number",
-        "text_rec_score_thresh",
         "Drop texts whose score is below this; 0 keeps all, empty texts too.",
+        name="text_rec_score_thresh",
         default=0.0,
         minimum=0,
         maximum=1,
         request=True,
     )
     input_shape: Shape | None = option(
-        "shape",
-        "text_rec_input_shape",
         "Stretch line crops to this shape (3 HEIGHT WIDTH) for recognition; HEIGHT must be the model's.",
+        name="text_rec_input_shape",
         default=None,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True, slots=True)
-class OCROptions:
-    """The options of the whole pipeline. Raises OptionError for a value out of range."""
+class OCROptions(OptionRecord):
+    """The options of the whole pipeline."""
 
     use_doc_orientation_classify: bool = option(
-        "boolean",
-        "use_doc_orientation_classify",
-        "Detect the orientation of each page and rotate it upright.",
-        default=True,
-        request=True,
+        "Detect the orientation of each page and rotate it upright.", default=True, request=True
     )
     use_doc_unwarping: bool = option(
-        "boolean",
-        "use_doc_unwarping",
-        "Unwarp photographs of curved pages. It makes flat pages worse.",
-        default=False,
-        request=True,
+        "Unwarp photographs of curved pages. It makes flat pages worse.", default=False, request=True
     )
-    use_textline_orientation: bool = option(
-        "boolean",
-        "use_textline_orientation",
-        "Rotate upside-down text lines by 180°.",
-        default=True,
-        request=True,
-    )
-    return_word_box: bool = option(
-        "boolean", "return_word_box", "Return the boxes of the words in each line.", default=False, request=True
-    )
+    use_textline_orientation: bool = option("Rotate upside-down text lines by 180°.", default=True, request=True)
+    return_word_box: bool = option("Return the boxes of the words in each line.", default=False, request=True)
     page_orientation: PageOrientationOptions = field(default_factory=PageOrientationOptions)
     detection: DetectionOptions = field(default_factory=DetectionOptions)
     line_orientation: LineOrientationOptions = field(default_factory=LineOrientationOptions)
     recognition: RecognitionOptions = field(default_factory=RecognitionOptions)
     input: InputOptions = field(default_factory=InputOptions)
-
-    def __post_init__(self) -> None:
-        check(self)
 
     @classmethod
     def high_performance(cls) -> OCROptions:
@@ -378,13 +301,9 @@ class Place(NamedTuple):
 def places() -> Iterator[Place]:
     """Every option below OCROptions, in the order of declaration."""
     defaults = OCROptions()
-    for outer in fields(OCROptions):
-        declared = declaration(outer)
-        if declared is not None:
-            yield Place("", outer.name, outer.default, declared)
-            continue
-        for inner, declaration_of_inner in declared_fields(getattr(defaults, outer.name)):
-            yield Place(outer.name, inner.name, inner.default, declaration_of_inner)
+    for group in ("", *(each.name for each in fields(OCROptions) if each.default is MISSING)):
+        record = getattr(defaults, group) if group else defaults
+        yield from (Place(group, each.name, each.default, declared) for each, declared in declared_fields(record))
 
 
 def changed(options: OCROptions, values: Mapping[str, Any]) -> OCROptions:

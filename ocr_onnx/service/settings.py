@@ -34,8 +34,8 @@ HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
 """A name of allow_host; internationalized names in their ASCII form (xn--)."""
 
 
-def _seconds(name: str, help: str, *, default: float, beyond: str) -> Any:  # noqa: A002
-    return option("number", name, help, default=default, minimum=0.05, maximum=SECONDS_OF_A_DAY, beyond=beyond)
+def _seconds(help: str, *, default: float, beyond: str) -> Any:  # noqa: A002
+    return option(help, default=default, minimum=0.05, maximum=SECONDS_OF_A_DAY, beyond=beyond)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,59 +46,35 @@ class Settings:
     """
 
     host: str = option(
-        "text",
-        "host",
         "Address to listen on. An address that other machines can reach, such as 0.0.0.0, needs api_key_file or no_keys.",
         default="127.0.0.1",
     )
-    port: int = option(
-        "integer", "port", "Port to listen on. 0: any free port.", default=8080, minimum=0, maximum=65_535
-    )
+    port: int = option("Port to listen on. 0: any free port.", default=8080, minimum=0, maximum=65_535)
     workers: int = option(
-        "integer",
-        "workers",
-        "Number of processes. Each loads the models; they share the CPU cores.",
-        default=1,
-        minimum=1,
-        maximum=256,
+        "Number of processes. Each loads the models; they share the CPU cores.", default=1, minimum=1, maximum=256
     )
     api_key_file: Path | None = option(
-        "path",
-        "api_key_file",
-        "File with one API key per line. Requests then need a key. If not given, requests need no key.",
-        default=None,
+        "File with one API key per line. Requests then need a key. If not given, requests need no key.", default=None
     )
     no_keys: bool = option(
-        "boolean",
-        "no_keys",
         "Accept requests from other machines without a key: everyone who can reach the port can use the service.",
         default=False,
     )
     allow_host: tuple[str, ...] = option(
-        "text",
-        "allow_host",
         "Host name that requests without a key may use (ocr.example.com, *.example.com), besides localhost and IP "
         "addresses; may be repeated.",
         default=(),
-        multiple=True,
     )
     allow_url: tuple[str, ...] = option(
-        "text",
-        "allow_url",
         "Host from which the service may download files (example.com, *.example.com, host:8000); may be repeated. If not "
         "given, URLs are refused.",
         default=(),
-        multiple=True,
     )
-    allow_private: bool = option(
-        "boolean", "allow_private", "Allow hosts of allow_url in private networks.", default=False
-    )
-    visualize: bool = option("boolean", "visualize", "Return images unless the request says otherwise.", default=True)
-    page: bool = option("boolean", "page", "Serve the web page at /.", default=True)
+    allow_private: bool = option("Allow hosts of allow_url in private networks.", default=False)
+    visualize: bool = option("Return images unless the request says otherwise.", default=True)
+    page: bool = option("Serve the web page at /.", default=True)
     pdf_scale: float = option_of(InputOptions, "pdf_scale", default=InputOptions().pdf_scale)
     threads: int | None = option(
-        "integer",
-        "threads",
         "Requests that one process handles at a time. If not given, the number of CPU cores + 1.",
         default=None,
         minimum=1,
@@ -106,35 +82,20 @@ class Settings:
         beyond="waits",
     )
     queue_size: int = option(
-        "integer",
-        "queue_size",
-        "Requests that may wait in one process.",
-        default=64,
-        minimum=0,
-        maximum=100_000,
-        beyond="503",
+        "Requests that may wait in one process.", default=64, minimum=0, maximum=100_000, beyond="503"
     )
     deadline: float = _seconds(
-        "deadline",
-        "Seconds from the request to its response.",
-        default=120.0,
-        beyond="504; 503 if processing had not started",
+        "Seconds from the request to its response.", default=120.0, beyond="504; 503 if processing had not started"
     )
     transfer_timeout: float = _seconds(
-        "transfer_timeout",
         "Seconds for receiving a request body. Also the total time that sending a response may wait for the client.",
         default=60.0,
         beyond="408; a response is aborted",
     )
     header_timeout: float = _seconds(
-        "header_timeout",
-        "Seconds for receiving a request header.",
-        default=10.0,
-        beyond="closes the connection",
+        "Seconds for receiving a request header.", default=10.0, beyond="closes the connection"
     )
     max_connections: int = option(
-        "integer",
-        "max_connections",
         "Connections of one process.",
         default=500,
         minimum=1,
@@ -142,8 +103,6 @@ class Settings:
         beyond="replaces the oldest connection without a complete request; if there is none, closes the new one",
     )
     max_connections_per_address: int = option(
-        "integer",
-        "max_connections_per_address",
         "Connections of one process from one IPv4 address or IPv6 /64 network. 0: no limit, for use behind a reverse proxy.",
         default=100,
         minimum=0,
@@ -151,8 +110,6 @@ class Settings:
         beyond="as for max_connections, among the connections of that address",
     )
     max_per_client: int | None = option(
-        "integer",
-        "max_per_client",
         "Requests that one client (its API key, else its address) may have in one process at a time. If not given, no limit.",
         default=None,
         minimum=1,
@@ -160,17 +117,9 @@ class Settings:
         beyond="429",
     )
     max_body_megabytes: float = option(
-        "number",
-        "max_body_megabytes",
-        "Size of one request body, in units of 2**20 bytes.",
-        default=64.0,
-        minimum=0.001,
-        maximum=2047,
-        beyond="413",
+        "Size of one request body, in units of 2**20 bytes.", default=64.0, minimum=0.001, maximum=2047, beyond="413"
     )
     max_waiting_megabytes: float = option(
-        "number",
-        "max_waiting_megabytes",
         "Total size of the bodies, files and unsent responses in one process, in units of 2**20 bytes.",
         default=512.0,
         minimum=0.001,
@@ -178,8 +127,6 @@ class Settings:
         beyond="503; 422 if one response alone exceeds it",
     )
     max_memory: float | None = option(
-        "number",
-        "max_memory",
         "Memory for the pages that one process reads at a time, in units of 2**20 bytes. If not given, 80 % of the memory "
         "that the container or machine has left at startup, divided by workers.",
         default=None,
@@ -191,8 +138,6 @@ class Settings:
         InputOptions, "max_megapixels", default=50.0, beyond="422; PDF pages are rendered smaller"
     )
     max_pages: int = option(
-        "integer",
-        "max_pages",
         "Pages to read of a document. 0: all.",
         default=10,
         minimum=0,
@@ -200,8 +145,6 @@ class Settings:
         beyond="further pages are not read",
     )
     max_lines: int = option(
-        "integer",
-        "max_lines",
         "Text regions to consider on one page.",
         default=1000,
         minimum=1,
@@ -209,8 +152,6 @@ class Settings:
         beyond="further regions are not read",
     )
     max_side: int = option(
-        "integer",
-        "max_side",
         "Longest side of a page for detection, in pixels.",
         default=MAX_SIDE,
         minimum=32,

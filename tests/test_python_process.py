@@ -70,7 +70,7 @@ def test_graph_tools_are_installed_without_running_the_current_folder(
     (wheel,) = index.iterdir()
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"ocr-onnx-nothing==1.0 --hash=sha256:{store.sha256(wheel)}\n", "utf-8")
-    monkeypatch.setattr(toolchain, "LOCK", lock)
+    monkeypatch.setattr(environment, "LOCK", lock)
     monkeypatch.setattr(toolchain, "PACKAGES", ("ocr-onnx-nothing",))
     toolchain._fetch(toolchain._folder())
     assert list(toolchain._folder().glob("*.dist-info"))

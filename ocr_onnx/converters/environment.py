@@ -105,15 +105,20 @@ def _make(base: str) -> Path:
     python = _python(folder)
     try:
         _log(python_process.isolated("-m", "venv", folder, python=base))
-        quiet = ("--disable-pip-version-check", "--progress-bar=off", "--no-compile")
-        install = ("-m", "pip", "install", *quiet, "--require-hashes", "--requirement", LOCK)
-        _log(python_process.isolated(*install, python=python))
+        install(LOCK, python=python)
         with store.writing(folder):
             (folder / WHOLE).touch()
     finally:
         if not (folder / WHOLE).is_file():
             shutil.rmtree(folder, ignore_errors=True)
     return python
+
+
+def install(requirements: Path, *options: object, python: Path | None = None) -> None:
+    """Install pinned packages with pip and the user's pip settings. Raises ConversionError."""
+    quiet = ("--disable-pip-version-check", "--progress-bar=off", "--no-compile")
+    pinned = ("--require-hashes", "--requirement", requirements)
+    _log(python_process.isolated("-m", "pip", "install", *quiet, *pinned, *options, python=python))
 
 
 def _log(command: list[str]) -> None:
@@ -127,7 +132,7 @@ def _log(command: list[str]) -> None:
             printed.append(line)
     if process.returncode != 0:
         raise ConversionError(
-            f"no environment for Paddle could be made; '{' '.join(command)}' says:\n{''.join(printed)[-2000:]}"
+            f"'{' '.join(command)}' failed, check the network and pip's settings:\n{''.join(printed)[-2000:]}"
         )
 
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from ocr_onnx import python_process
-from ocr_onnx.converters.environment import LOCK
+from ocr_onnx.converters import environment
 from ocr_onnx.converters.legacy import stamp
 from ocr_onnx.converters.paddle import is_installed
 from ocr_onnx.errors import ConversionError, DownloadError, OCRError
@@ -41,7 +41,7 @@ def ready(*, fetch: bool) -> bool:
     try:
         if fetch:
             _fetch(_folder())
-    except (DownloadError, OSError) as error:
+    except (ConversionError, DownloadError, OSError) as error:
         logger.warning("models are used without optimization, which is slower: %s", error)
     return _folder().is_dir()
 
@@ -74,14 +74,14 @@ def installed() -> bool:
 
 def _folder() -> Path:
     """Return the folder of the downloaded packages, one for each Python version."""
-    return store.home() / "tools" / f"graphs-{sys.implementation.cache_tag}-{store.sha256(LOCK)[:12]}"
+    return store.home() / "tools" / f"graphs-{sys.implementation.cache_tag}-{store.sha256(environment.LOCK)[:12]}"
 
 
 def _fetch(folder: Path) -> None:
-    """Install the pinned packages to a folder with pip and the user's pip settings. Raises DownloadError."""
+    """Install the pinned packages to a folder. Raises DownloadError if downloads are disabled, ConversionError if pip fails."""
     if download.offline():
         raise DownloadError(f"onnx and onnxslim are not installed, and {download.OFFLINE_VARIABLE} is set")
-    pins = re.findall(r"^[\w.-]+==(?:.*\\\n)*.*\n", LOCK.read_text("utf-8"), re.MULTILINE)
+    pins = re.findall(r"^[\w.-]+==(?:.*\\\n)*.*\n", environment.LOCK.read_text("utf-8"), re.MULTILINE)
     with store.writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     with store.locked(folder.name), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -89,13 +89,7 @@ def _fetch(folder: Path) -> None:
             return
         wanted, made = Path(scratch, "requirements.txt"), Path(scratch, "made")
         wanted.write_text("".join(pin for pin in pins if pin.partition("==")[0] in PACKAGES), "utf-8")
-        command = python_process.isolated(
-            "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"
-        )
-        command += ["--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(wanted), "--target", str(made)]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
-        if done.returncode != 0:
-            raise DownloadError(f"pip could not install onnx and onnxslim: {done.stderr.strip()[-1000:]}")
+        environment.install(wanted, "--no-deps", "--only-binary=:all:", "--target", made)
         made.replace(folder)
 
 

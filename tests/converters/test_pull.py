@@ -465,7 +465,7 @@ def test_without_onnx_an_official_export_is_taken_as_it_is(caplog: pytest.LogCap
     onnx.checker.check_model(onnx.load(path))
     metadata = ModelMetadata.from_properties(Session(path).properties, NAME)
     assert (metadata.name, list(metadata.source)) == (NAME, ["inference.onnx"])
-    assert "models are used without optimization, which is slower: pip could not install onnx" in caplog.text
+    assert "models are used without optimization, which is slower: '" in caplog.text
 
 
 @pytest.mark.slow
@@ -515,7 +515,7 @@ def test_what_is_kept_as_it_was_exported_has_nothing_fetched_again(
     monkeypatch.setattr(legacy, "export_old", export)
     made = cache.cached(tmp_path)
     assert made.read_bytes().startswith(MODEL)
-    assert "pip could not install onnx" in caplog.text
+    assert "-m pip install" in caplog.text
     caplog.clear()
     assert cache.cached(tmp_path) == made
     assert caplog.text == ""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from html import escape
 from importlib import resources
 
 from fastapi import FastAPI, HTTPException, Request, Response
+
+from ocr_onnx.service.page_encoding import PAGE_FORMATS
 
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -22,6 +25,9 @@ POLICY = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 """The Content-Security-Policy."""
+
+FORMATS_PLACE = b"<!-- formats -->"
+"""The place of the output formats in index.html."""
 
 HEADERS = {
     "Cache-Control": "no-cache",
@@ -65,9 +71,19 @@ def load_files() -> dict[str, PageFile]:
     }
 
 
+def with_formats(index: PageFile) -> PageFile:
+    """The page with an option for each output format of the service."""
+    options = (
+        f'<option value="{writer.name}" data-suffix="{writer.suffix}">{escape(f"{writer.name}: {writer.help}")}</option>'
+        for writer in PAGE_FORMATS.values()
+    )
+    return replace(index, content=index.content.replace(FORMATS_PLACE, "".join(options).encode()))
+
+
 def add_page(app: FastAPI) -> None:
     """Serve the page at `/`, and its other files under `/page/`."""
     files = load_files()
+    files["index.html"] = with_formats(files["index.html"])
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def index(request: Request) -> Response:

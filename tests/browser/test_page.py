@@ -218,6 +218,14 @@ def test_the_table_has_a_row_for_each_line(page: Visitor, document: Path, read: 
     assert found == expected
 
 
+def test_the_result_is_downloaded_in_an_output_format_of_the_server(
+    page: Visitor, document: Path, read: list[OCRResult]
+) -> None:
+    page.give(document)
+    assert page.download("#other").decode() == "".join(f"{result.text}\n" for result in read)
+    assert page.status == "three pages.txt created"
+
+
 def test_the_browser_makes_no_markup_of_a_string(page: Visitor) -> None:
     script = "try { document.body.innerHTML = '<b>'; return 'set'; } catch (error) { return error.name; }"
     assert page.chrome.execute_script(script) == "TypeError"
@@ -352,7 +360,7 @@ def test_the_keyboard_alone_does_it(page: Visitor, ocr: OCR) -> None:
     page.focused.send_keys(str(SIGN))
     page.settle()
     seen = []
-    for _ in range(8):
+    for _ in range(10):
         page.press(Keys.TAB)
         seen.append(page.focused.get_attribute("id") or page.focused.tag_name)
         assert page.chrome.execute_script("return document.activeElement.matches(':focus-visible')")
@@ -360,7 +368,7 @@ def test_the_keyboard_alone_does_it(page: Visitor, ocr: OCR) -> None:
         assert outline != "none", seen[-1]
         if seen[-1] == "li":
             break
-    assert seen == ["summary", "again", "copy", "json", "tsv", "pdf", "li"]
+    assert seen == ["summary", "again", "copy", "json", "tsv", "pdf", "format", "other", "li"]
     lines = [line.text for line in ocr.predict(SIGN)[0].lines]
     for key, at in ((Keys.ARROW_DOWN, 1), (Keys.END, 2), (Keys.ARROW_DOWN, 2), (Keys.ARROW_UP, 1), (Keys.HOME, 0)):
         page.press(key)

@@ -10,9 +10,10 @@ import pytest
 from fastapi import FastAPI
 
 from ocr_onnx.service import page_route
+from ocr_onnx.service.page_encoding import PAGE_FORMATS
 
 FILES = page_route.load_files()
-
+FILES["index.html"] = page_route.with_formats(FILES["index.html"])
 
 APP = FastAPI()
 page_route.add_page(APP)
@@ -63,6 +64,11 @@ def test_every_file_that_the_page_names_is_there_and_none_lies_elsewhere() -> No
         if name.endswith(".js"):
             named |= set(re.findall(r'from "\./([^"]+)"', file.content.decode()))
     assert named == FILES.keys() - {"index.html"}
+
+
+def test_the_page_offers_every_output_format_of_the_service() -> None:
+    offered = re.findall(r'<option value="(\w+)" data-suffix="(\.\w+)">', ask("/").text)
+    assert offered == [(writer.name, writer.suffix) for writer in PAGE_FORMATS.values()]
 
 
 def test_the_page_is_small() -> None:

@@ -1,6 +1,6 @@
 // The page: sends a file to the server and shows the result of each page.
 
-import { ServiceError, ask, jpeg } from "./wire.js";
+import { ServiceError, ask, converted, jpeg } from "./wire.js";
 import { load, rightPanel, turned, turnedSize } from "./pictures.js";
 import { PageView, linesOf } from "./view.js";
 import * as take from "./take.js";
@@ -41,10 +41,14 @@ async function read() {
   } catch (error) {
     if (state.reading === reading) failed(error);
   } finally {
-    if (state.reading === reading) {
-      state.reading = null;
-      busy(false);
-    }
+    done(reading);
+  }
+}
+
+function done(reading) {
+  if (state.reading === reading) {
+    state.reading = null;
+    busy(false);
   }
 }
 
@@ -167,6 +171,26 @@ async function downloadPdf() {
   say("PDF created");
 }
 
+/** Download the result in the chosen output format, which the server makes in a second request. */
+async function downloadOther() {
+  const { value, dataset } = $("format").selectedOptions[0];
+  const name = fileName(dataset.suffix.slice(1));
+  const reading = new AbortController();
+  state.reading = reading;
+  complain("");
+  busy(true);
+  say(`Reading ${state.file.name} again, for ${name}`);
+  try {
+    const blob = await converted(state.file, { ...fields(), format: value }, sessionStorage.getItem(KEY), reading.signal);
+    take.download(blob, blob.type, name);
+    say(`${name} created`);
+  } catch (error) {
+    if (state.reading === reading) failed(error);
+  } finally {
+    done(reading);
+  }
+}
+
 /** Read the first dropped or pasted file. */
 function given(transfer) {
   const [file] = transfer?.files ?? [];
@@ -206,6 +230,7 @@ function listen() {
   $("json").addEventListener("click", () => take.download(take.json(pages(), state.last), "application/json", fileName("json")));
   $("tsv").addEventListener("click", () => take.download(take.tsv(pages()), "text/tab-separated-values", fileName("tsv")));
   $("pdf").addEventListener("click", downloadPdf);
+  $("other").addEventListener("click", downloadOther);
 }
 
 listen();

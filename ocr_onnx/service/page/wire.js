@@ -9,14 +9,7 @@ export class ServiceError extends Error {
 
 /** Yields {page, result} for each page, and last {logId, errorCode, errorMsg, dataInfo}. */
 export async function* ask(file, fields, key, signal) {
-  const body = new FormData();
-  for (const [name, value] of Object.entries(fields)) body.append(name, value);
-  body.append("file", file, file.name || "pasted");
-  const headers = { Accept: "application/x-ndjson" };
-  if (key) headers.Authorization = `Bearer ${key}`;
-
-  const answer = await reached(fetch("ocr", { method: "POST", body, headers, signal }), signal);
-  if (!answer.ok) throw await refusal(answer);
+  const answer = await post(file, fields, key, "application/x-ndjson", signal);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   try {
     yield* answers(reader, signal);
@@ -24,6 +17,24 @@ export async function* ask(file, fields, key, signal) {
     // The caller stopped: cancel the request.
     await reader.cancel().catch(() => {});
   }
+}
+
+/** The result in an output format of the server, as a blob. */
+export async function converted(file, fields, key, signal) {
+  const answer = await post(file, fields, key, "*/*", signal);
+  return reached(answer.blob(), signal);
+}
+
+async function post(file, fields, key, accept, signal) {
+  const body = new FormData();
+  for (const [name, value] of Object.entries(fields)) body.append(name, value);
+  body.append("file", file, file.name || "pasted");
+  const headers = { Accept: accept };
+  if (key) headers.Authorization = `Bearer ${key}`;
+
+  const answer = await reached(fetch("ocr", { method: "POST", body, headers, signal }), signal);
+  if (!answer.ok) throw await refusal(answer);
+  return answer;
 }
 
 async function* answers(reader, signal) {

@@ -63,7 +63,7 @@ def test_offline_nothing_is_asked(host: str, monkeypatch: pytest.MonkeyPatch) ->
     assert Request.asked == []
 
 
-def test_redirects_are_followed_so_many_times(host: str) -> None:
+def test_the_number_of_redirects_is_limited(host: str) -> None:
     assert only(f"{host}/to?{host}/to?/picture").shape == only(PNG).shape
     with pytest.raises(InputDownloadError, match="more than 1 redirects"):
         list(sources.read_pages(f"{host}/to?{host}/to?/picture", InputOptions(max_redirects=1)))
@@ -93,7 +93,7 @@ def test_too_many_bytes_are_refused(host: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["slow", "drip"])
-def test_a_server_that_gives_a_byte_now_and_then_is_given_up_in_time(host: str, path: str) -> None:
+def test_a_very_slow_server_is_abandoned_at_the_deadline(host: str, path: str) -> None:
     assert "took longer than 0.5 seconds" in refusal(f"{host}/{path}", InputOptions(download_timeout=0.5))
     assert Request.dripped == []
 
@@ -114,7 +114,7 @@ def test_what_is_no_picture_is_told_as_of_a_file(host: str) -> None:
 @pytest.mark.parametrize(
     "url", ["http://", "http://127.0.0.1:1/a.png", "http://127.0.0.1:port/a.png", "http://[/a.png", "http://a..b/"]
 )
-def test_impossible_addresses_are_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_urls_are_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OCR_ONNX_OFFLINE", raising=False)
     assert "cannot be downloaded" in refusal(url)
 

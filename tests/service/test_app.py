@@ -44,20 +44,20 @@ def test_probes_answer(server: Running, path: str, text: str) -> None:
         ("GET", "/docs", 404),
     ],
 )
-def test_what_is_not_served_is_answered_in_the_same_form(server: Running, method: str, path: str, status: int) -> None:
+def test_an_unknown_path_gets_an_error_in_the_same_form(server: Running, method: str, path: str, status: int) -> None:
     answer = server.send(method, path)
     assert (answer.status_code, answer.json()["errorCode"]) == (status, status)
     assert list(answer.json()) == ["logId", "errorCode", "errorMsg"]
     assert ("allow" in answer.headers) == (status == 405)
 
 
-def test_answers_do_not_name_the_server_and_are_not_kept(server: Running) -> None:
+def test_responses_do_not_name_the_server_and_are_not_cached(server: Running) -> None:
     headers = server.post().headers
     assert "server" not in headers
     assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
 
 
-def test_the_page_can_be_left_out(server: Running) -> None:
+def test_the_page_can_be_disabled(server: Running) -> None:
     assert server.get("/").headers["Content-Type"].startswith("text/html")
     with running(page=False) as bare:
         assert bare.get("/").status_code == 404
@@ -97,20 +97,20 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         ({"Authorization": "Bearer"}, 401),
     ],
 )
-def test_a_server_with_keys_asks_for_one(locked: Running, headers: dict[str, str], status: int) -> None:
+def test_a_server_with_keys_requires_one(locked: Running, headers: dict[str, str], status: int) -> None:
     assert locked.post(headers).status_code == status
     assert locked.get("/metrics", **headers).status_code == status
     assert locked.get("/health").status_code == 200
 
 
-def test_a_refused_key_is_not_repeated_and_the_way_to_give_one_is_named(locked: Running) -> None:
+def test_the_error_for_an_invalid_key_says_how_to_send_one_and_does_not_repeat_it(locked: Running) -> None:
     answer = locked.post({"X-API-Key": "a-wrong-key-of-somebody"})
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert "a-wrong-key" not in answer.text
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "short\n", "a key with spaces in it\n", "schlüsselschlüssel\n"])
-def test_a_file_without_good_keys_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_file_without_valid_keys_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "keys.txt"
     file.write_text(content, "utf-8")
     with pytest.raises(OptionError, match="key"):
@@ -135,7 +135,7 @@ def failing(error: Exception) -> Any:
         (ZeroDivisionError("of a secret document"), 500, "Internal server error"),
     ],
 )
-def test_what_goes_wrong_inside_is_told_without_details(error: Exception, status: int, text: str) -> None:
+def test_an_internal_error_is_reported_without_details(error: Exception, status: int, text: str) -> None:
     with running(failing(error)) as server:
         answer = server.post(logId="it")
         assert (answer.status_code, answer.json()["errorCode"], answer.json()["logId"]) == (status, status, "it")
@@ -144,7 +144,7 @@ def test_what_goes_wrong_inside_is_told_without_details(error: Exception, status
         assert server.get("/health").status_code == 200
 
 
-def test_lines_that_break_off_end_with_the_error() -> None:
+def test_the_last_line_of_an_interrupted_response_has_the_error() -> None:
     def read_first(page: Any, options: Any, check: Any) -> OCRResult:
         if page.index:
             raise NotEnoughMemoryError("no")
@@ -175,7 +175,7 @@ def lines() -> Iterator[io.StringIO]:
         log.removeHandler(handler)
 
 
-def test_each_request_is_a_line_in_the_log_without_what_it_held(lines: io.StringIO) -> None:
+def test_each_request_is_one_log_line_without_its_content(lines: io.StringIO) -> None:
     with running() as server:
         server.post(logId="order-7")
         server.post(logId="order-8", file="c2VjcmV0")
@@ -191,7 +191,7 @@ def test_each_request_is_a_line_in_the_log_without_what_it_held(lines: io.String
     assert "page None" not in lines.getvalue()
 
 
-def test_of_a_bug_the_log_has_the_place_and_not_the_text(lines: io.StringIO) -> None:
+def test_the_log_has_the_location_of_a_bug_and_not_its_message(lines: io.StringIO) -> None:
     with running(failing(ZeroDivisionError("of a secret document"))) as server:
         server.post()
     (line,) = [json.loads(each) for each in lines.getvalue().splitlines() if "error" in json.loads(each)]
@@ -200,7 +200,7 @@ def test_of_a_bug_the_log_has_the_place_and_not_the_text(lines: io.StringIO) -> 
     assert "secret" not in lines.getvalue()
 
 
-def test_the_serving_block_of_a_pipeline_file_is_honored() -> None:
+def test_the_serving_block_of_a_pipeline_file_is_used() -> None:
     extra = {"max_num_input_imgs": None, "max_output_img_size": [300, 400], "file_storage": None, "url_expires_in": -1}
     found = from_serving_block({"visualize": False, "return_urls": None, "extra": extra})
     assert found == {"visualize": False, "max_pages": 0, "max_output_size": (300, 400)}
@@ -238,7 +238,7 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
         Settings(**wrong)
 
 
-def test_the_command_refuses_what_cannot_be_before_it_loads_models(tmp_path: Path) -> None:
+def test_the_command_refuses_invalid_settings_before_it_loads_models(tmp_path: Path) -> None:
     file = tmp_path / "OCR.yaml"
     file.write_text("Serving: 3\n")
     for arguments in (["--port", "70000"], ["--paddlex_config", str(file)], ["--allow-url", "http://a b"]):
@@ -246,7 +246,7 @@ def test_the_command_refuses_what_cannot_be_before_it_loads_models(tmp_path: Pat
         assert (result.exit_code, result.output.startswith("Error: ")) == (1, True), result.output
 
 
-def test_addresses_are_fetched_from_allowed_hosts_alone(server: Running) -> None:
+def test_urls_are_downloaded_from_allowed_hosts_only(server: Running) -> None:
     refused = server.post(file="http://example.com/a.png")
     assert (refused.status_code, "--allow-url" in refused.json()["errorMsg"]) == (422, True)
     with running() as files, running(allow_url=(f"127.0.0.1:{files.port}",)) as open_server:

@@ -103,20 +103,22 @@ def test_a_body_that_is_too_large_by_a_byte_is_refused(server: Running) -> None:
     assert server.answers_at_once()
 
 
-def test_a_header_that_does_not_end_is_cut_off(impatient: Running) -> None:
+def test_a_connection_with_an_endless_header_is_closed(impatient: Running) -> None:
     connections = [impatient.raw(b"POST /ocr HTTP/1.1\r\nX-Slow: ") for _ in range(50)]
     assert [answer_on(connection) for connection in connections] == [b""] * 50
     impatient.wait_until(impatient.answers)
 
 
-def test_headers_that_do_not_end_hold_nobody_up(server: Running) -> None:
+def test_endless_headers_do_not_delay_other_clients(server: Running) -> None:
     connections = [server.raw(b"POST /ocr HTTP/1.1\r\nX-Slow: ") for _ in range(50)]
     assert server.answers_at_once()
     for connection in connections:
         connection.close()
 
 
-def test_a_header_that_comes_byte_by_byte_is_cut_off_also_on_a_used_connection(impatient: Running) -> None:
+def test_a_connection_whose_header_arrives_byte_by_byte_is_closed_also_if_it_was_used_before(
+    impatient: Running,
+) -> None:
     connection = impatient.raw(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
     received = b""
     while b"Healthy" not in received:
@@ -136,7 +138,7 @@ def test_a_header_that_comes_byte_by_byte_is_cut_off_also_on_a_used_connection(i
     impatient.wait_until(impatient.answers)
 
 
-def test_a_body_that_does_not_end_is_cut_off() -> None:
+def test_a_request_with_an_endless_body_is_answered_with_408() -> None:
     with running(transfer_timeout=1) as server:
         connections = [server.raw(HEAD + b"Content-Length: 1000\r\n\r\n{") for _ in range(50)]
         statuses = [answer_on(connection).partition(b"\r\n")[0] for connection in connections]
@@ -145,7 +147,7 @@ def test_a_body_that_does_not_end_is_cut_off() -> None:
         server.wait_until(server.answers)
 
 
-def test_bodies_that_do_not_end_hold_nobody_up(server: Running) -> None:
+def test_endless_bodies_do_not_delay_other_clients(server: Running) -> None:
     connections = [server.raw(HEAD + b"Content-Length: 1000\r\n\r\n{") for _ in range(50)]
     server.wait_until(lambda: server.connections >= 50)
     assert server.answers_at_once()
@@ -153,7 +155,7 @@ def test_bodies_that_do_not_end_hold_nobody_up(server: Running) -> None:
         connection.close()
 
 
-def test_chunks_of_a_byte_are_cut_off_before_they_hold_up_others(server: Running) -> None:
+def test_a_body_in_one_byte_chunks_is_aborted_before_it_delays_other_clients(server: Running) -> None:
     connection = server.raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
 
     def send() -> bytes:
@@ -170,7 +172,7 @@ def test_chunks_of_a_byte_are_cut_off_before_they_hold_up_others(server: Running
     assert server.answers_at_once()
 
 
-def test_short_lines_may_each_be_a_chunk() -> None:
+def test_a_body_may_have_one_short_line_per_chunk() -> None:
     def lines() -> Iterator[bytes]:
         yield b'{"visualize": false, "file": "' + base64_of(SIGN).encode()
         for _ in range(12_000):
@@ -182,7 +184,7 @@ def test_short_lines_may_each_be_a_chunk() -> None:
         assert server.send("POST", content=lines(), headers=headers).status_code == 200
 
 
-def test_lines_that_are_not_taken_are_dropped_and_their_thread_is_free(impatient: Running) -> None:
+def test_a_streamed_response_that_is_not_received_is_aborted_and_its_thread_is_free(impatient: Running) -> None:
     rng = np.random.default_rng(6)
     frames = [PIL.Image.fromarray(rng.integers(0, 256, (700, 700, 3), np.uint8)) for _ in range(8)]
     file = base64_of(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:], compression="jpeg", quality=5))
@@ -198,7 +200,7 @@ def test_lines_that_are_not_taken_are_dropped_and_their_thread_is_free(impatient
     impatient.wait_until(impatient.answers)
 
 
-def test_an_answer_that_is_not_taken_is_dropped(server: Running, impatient: Running) -> None:
+def test_a_response_that_is_not_received_is_aborted(server: Running, impatient: Running) -> None:
     noise = np.random.default_rng(6).integers(0, 256, (1500, 1500, 3), np.uint8)
     file = base64_of(encoded(PIL.Image.fromarray(noise), "JPEG", quality=30))
     whole = len(server.post(file=file, visualize=True).content)
@@ -221,7 +223,7 @@ PART_OF_A_BODY = HEAD + b"Content-Length: 1000\r\n\r\n{"
 
 @pytest.mark.parametrize("sent", [IDLE, PART_OF_A_HEADER, PART_OF_A_BODY], ids=["idle", "header", "body"])
 @pytest.mark.parametrize("share", [0, 20], ids=["behind a proxy", "by address"])
-def test_connections_that_send_no_request_keep_nobody_out(sent: bytes, share: int) -> None:
+def test_idle_connections_do_not_lock_out_other_clients(sent: bytes, share: int) -> None:
     with running(max_connections=20, max_connections_per_address=share) as server:
         held = [server.raw(sent) for _ in range(20)]
         for _ in range(60):
@@ -232,7 +234,7 @@ def test_connections_that_send_no_request_keep_nobody_out(sent: bytes, share: in
             connection.close()
 
 
-def test_one_address_has_no_more_connections_than_its_share() -> None:
+def test_one_address_has_at_most_its_share_of_the_connections() -> None:
     with running(max_connections=20, max_connections_per_address=5) as server:
         other = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE, source_address=("127.0.0.2", 0))
         mine = [server.raw(IDLE) for _ in range(40)]
@@ -255,7 +257,7 @@ def test_one_address_has_no_more_connections_than_its_share() -> None:
     ],
     ids=["header", "path", "two lengths", "negative length", "zero", "TLS"],
 )
-def test_what_is_no_http_is_refused(server: Running, request_: bytes) -> None:
+def test_bytes_that_are_not_http_are_refused(server: Running, request_: bytes) -> None:
     try:
         answer = answer_on(server.raw(request_))
     except ConnectionError:
@@ -264,7 +266,7 @@ def test_what_is_no_http_is_refused(server: Running, request_: bytes) -> None:
     assert server.answers_at_once()
 
 
-def test_nothing_of_a_request_gets_into_the_headers_of_its_answer(server: Running) -> None:
+def test_response_headers_contain_nothing_of_the_request(server: Running) -> None:
     answer = server.post({"X-API-Key": "injected", "Accept": "injected"}, logId="in-jected")
     assert "jected" not in repr(answer.headers)
     refused = server.get("/a%0d%0aSet-Cookie:%20injected")
@@ -272,7 +274,7 @@ def test_nothing_of_a_request_gets_into_the_headers_of_its_answer(server: Runnin
 
 
 @pytest.mark.parametrize("path", ["ocr", "health"])
-def test_a_request_with_two_lengths_ends_the_connection(server: Running, path: str) -> None:
+def test_a_request_with_two_lengths_closes_the_connection(server: Running, path: str) -> None:
     hidden = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
     head = f"POST /{path} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     answer = answer_on(server.raw(head + b"0\r\n\r\n" + hidden))
@@ -281,21 +283,21 @@ def test_a_request_with_two_lengths_ends_the_connection(server: Running, path: s
     assert server.answers_at_once()
 
 
-def test_no_answer_points_to_the_host_that_a_request_names() -> None:
+def test_no_response_refers_to_the_host_in_the_request() -> None:
     with running(allow_host=("evil.example",)) as server:
         for path in ("/health/", "/ocr/", "//evil.example/"):
             answer = server.get(path, Host="evil.example")
             assert (answer.status_code, "evil" in repr(answer.headers)) == (404, False)
 
 
-def test_an_endless_content_type_is_not_read(server: Running) -> None:
+def test_a_very_long_content_type_is_not_parsed(server: Running) -> None:
     kind = "multipart/form-data; " + ";" * 60_000 + "boundary=a"
     answer = server.send("POST", content=b"--a--", headers={"Content-Type": kind})
     assert answer.status_code == 415
 
 
 @pytest.mark.parametrize("charset", ["punycode", "undefined", "idna", "utf-16", "zlib", "no-such"])
-def test_a_form_chooses_no_codec_of_ours(server: Running, charset: str) -> None:
+def test_a_form_cannot_choose_a_codec(server: Running, charset: str) -> None:
     slow = b"a" * 400_000 + b"-" + b"a9" * 100_000
     body = b'--a\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + slow + b"\r\n--a--\r\n"
     kind = f"multipart/form-data; boundary=a; charset={charset}"
@@ -308,7 +310,7 @@ MANY = 2 * MEGABYTE - 100
 
 
 @pytest.mark.parametrize("value", [b"[],", b'{"":0},', b"0,", b"[" * 3, b"{" * 3], ids=repr)
-def test_a_json_body_of_many_values_is_refused_before_they_are_made(server: Running, value: bytes) -> None:
+def test_a_json_body_with_many_values_is_refused_before_it_is_parsed(server: Running, value: bytes) -> None:
     body = b'{"file": "AAAA", "other": [' + value * (MANY // len(value)) + b"0]}"
     answer = server.send("POST", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
@@ -362,7 +364,7 @@ def test_hostile_forms_are_refused_at_once(server: Running, body: bytes) -> None
     ],
     ids=repr,
 )
-def test_pages_of_other_sites_may_not_ask(server: Running, headers: dict[str, str], status: int) -> None:
+def test_requests_from_pages_of_other_sites_are_refused(server: Running, headers: dict[str, str], status: int) -> None:
     given = {name: value.format(f"127.0.0.1:{server.port}") for name, value in headers.items()}
     assert server.post(given).status_code == status
     form = server.send("POST", data={"visualize": "0"}, files={"file": SIGN}, headers=given)
@@ -370,7 +372,7 @@ def test_pages_of_other_sites_may_not_ask(server: Running, headers: dict[str, st
     assert server.get("/", **given).status_code == 200
 
 
-def test_a_server_for_others_goes_by_the_name_it_is_asked_by_and_by_keys(tmp_path: Path) -> None:
+def test_a_public_server_accepts_its_allowed_names_and_keys(tmp_path: Path) -> None:
     by_name = {"Origin": "http://ocr.example", "Host": "ocr.example"}
     file = tmp_path / "keys"
     file.write_text("a-key-of-this-test")
@@ -384,7 +386,7 @@ def test_a_server_for_others_goes_by_the_name_it_is_asked_by_and_by_keys(tmp_pat
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "CONNECT", "PUT", "FETCH"])
-def test_other_methods_are_refused_and_repeat_nothing(server: Running, method: str) -> None:
+def test_other_methods_are_refused_without_an_echo_of_the_request(server: Running, method: str) -> None:
     head = f"{method} /ocr HTTP/1.0\r\nHost: a\r\nCookie: s3cret\r\nOrigin: http://evil.example\r\n\r\n"
     answer = answer_on(server.raw(head.encode()))
     assert answer.startswith((b"HTTP/1.1 405 ", b"HTTP/1.1 403 "))
@@ -392,7 +394,7 @@ def test_other_methods_are_refused_and_repeat_nothing(server: Running, method: s
     assert b"access-control" not in answer.lower()
 
 
-def test_requests_sent_ahead_are_answered_one_by_one(server: Running) -> None:
+def test_pipelined_requests_are_answered_one_by_one(server: Running) -> None:
     ahead = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n" * 50
     last = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     assert answer_on(server.raw(ahead + last)).count(b"Healthy") == 51
@@ -407,7 +409,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_bombs_are_refused_while_others_are_answered(name: str) -> None:
+def test_decompression_bombs_are_refused_while_other_requests_are_answered(name: str) -> None:
     with running(threads=2) as server, ThreadPoolExecutor(1) as pool:
         assert server.answers_at_once()
         before = resident()
@@ -418,7 +420,7 @@ def test_bombs_are_refused_while_others_are_answered(name: str) -> None:
         assert server.answers_at_once()
 
 
-def test_a_decoding_process_that_is_killed_costs_one_answer_at_most() -> None:
+def test_a_killed_decoding_process_fails_at_most_one_request() -> None:
     others = children()
     with running(threads=1) as server:
         server.post()

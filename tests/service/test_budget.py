@@ -82,7 +82,7 @@ def test_pages_that_fit_together_are_read_together() -> None:
     assert limit.used == 0
 
 
-def test_what_a_page_took_comes_back_where_reading_fails() -> None:
+def test_a_page_that_cannot_be_read_releases_its_memory() -> None:
     limit = Budget(10)
     with suppress(RuntimeError), limit.reserved(4, wanted()):
         raise RuntimeError
@@ -98,13 +98,13 @@ def test_a_page_that_needs_more_than_the_whole_budget_is_refused_at_once() -> No
         pass
 
 
-def test_without_a_budget_every_page_is_read() -> None:
+def test_without_a_memory_budget_every_page_is_read() -> None:
     waits = wanted()
     with Budget(None).reserved(2**60, waits):
         assert not waits.waits_for_memory
 
 
-def test_a_page_waits_until_another_gives_its_memory_back() -> None:
+def test_a_page_waits_until_another_releases_its_memory() -> None:
     limit = Budget(10)
     first = Reader(limit, 6)
     assert first.has.wait(PATIENCE)
@@ -129,7 +129,7 @@ def test_small_pages_do_not_overtake_a_large_one() -> None:
     small.end()
 
 
-def test_who_leaves_while_waiting_lets_the_next_one_in() -> None:
+def test_a_canceled_request_lets_the_next_one_reserve_memory() -> None:
     limit = Budget(10)
     first = Reader(limit, 6)
     assert first.has.wait(PATIENCE)
@@ -142,7 +142,7 @@ def test_who_leaves_while_waiting_lets_the_next_one_in() -> None:
     small.end()
 
 
-def test_many_threads_never_take_more_than_there_is() -> None:
+def test_many_threads_never_reserve_more_than_the_budget() -> None:
     limit, rng = Budget(100), np.random.default_rng(1)
     most: list[int] = []
 
@@ -155,7 +155,9 @@ def test_many_threads_never_take_more_than_there_is() -> None:
     assert (max(most) <= 100, len(most), limit.used) == (True, 2000, 0)
 
 
-def test_the_default_is_a_part_of_what_the_limit_or_the_machine_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_budget_is_a_share_of_the_free_memory_of_the_container_or_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(memory, "remaining", lambda: 4000)
     monkeypatch.setattr(memory, "available", lambda: 3000)
     assert budget.default_budget(1) == 2400
@@ -238,7 +240,7 @@ def test_a_page_that_waits_is_read_once_there_is_memory() -> None:
 # With the real engine.
 
 
-def test_one_pixel_enlarged_is_reckoned_as_it_is_given_to_detection(ocr: OCR) -> None:
+def test_the_estimate_for_one_pixel_uses_its_size_in_detection(ocr: OCR) -> None:
     real = engine.from_pipeline(ocr, ocr.options)
     with running(real.read, real.memory, max_memory=500) as server:
         refused = server.post(file=base64_of(PIXEL), textDetLimitSideLen=4000)
@@ -269,7 +271,7 @@ print(megabytes("VmHWM") - before, real.memory(page.image, real.options) / 2**20
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-def test_a_page_takes_no_more_than_was_estimated() -> None:
+def test_a_page_needs_at_most_the_estimated_memory() -> None:
     done = subprocess.run([sys.executable, "-c", MEASURE], stdout=subprocess.PIPE, text=True, check=True)
     taken, estimated = map(float, re.findall(r"[\d.]+", done.stdout))
     assert estimated / 4 < taken < estimated

@@ -28,7 +28,7 @@ def cut(peers: list[Peer]) -> list[bool]:
     return [peer.is_cut for peer in peers]
 
 
-def test_the_oldest_without_a_header_is_cut_before_one_without_a_body() -> None:
+def test_the_oldest_connection_without_a_header_is_closed_before_one_without_a_body() -> None:
     connections = Connections(3, 0)
     peers = [Peer(Received.REQUEST), Peer(Received.HEADER), Peer()]
     filled(connections, *peers)
@@ -38,7 +38,7 @@ def test_the_oldest_without_a_header_is_cut_before_one_without_a_body() -> None:
     assert cut(peers) == [False, True, True]
 
 
-def test_where_all_have_sent_a_request_the_newest_is_cut() -> None:
+def test_if_all_connections_have_a_request_the_newest_is_closed() -> None:
     connections = Connections(2, 0)
     peers = [Peer(Received.REQUEST) for _ in range(3)]
     filled(connections, *peers)
@@ -49,7 +49,7 @@ def test_where_all_have_sent_a_request_the_newest_is_cut() -> None:
     assert not later.is_cut
 
 
-def test_connections_taken_together_are_cut_only_after_all_were_read() -> None:
+def test_connections_accepted_together_are_closed_only_after_all_were_read() -> None:
     connections = Connections(2, 0)
     peers = [Peer() for _ in range(6)]
     for peer in peers:
@@ -65,7 +65,9 @@ def test_connections_taken_together_are_cut_only_after_all_were_read() -> None:
 
 
 @pytest.mark.parametrize(("most", "per_address"), [(2, 0), (100, 2)])
-def test_a_connection_whose_request_has_not_come_yet_is_not_cut_for_an_earlier_one(most: int, per_address: int) -> None:
+def test_a_connection_that_still_waits_for_its_request_is_not_closed_for_an_older_one(
+    most: int, per_address: int
+) -> None:
     connections = Connections(most, per_address)
     slow, earlier, later = [Peer(Received.HEADER), Peer(Received.HEADER)], Peer(Received.HEADER), Peer()
     filled(connections, *slow)
@@ -77,14 +79,14 @@ def test_a_connection_whose_request_has_not_come_yet_is_not_cut_for_an_earlier_o
     assert (cut(slow), earlier.is_cut, later.is_cut) == ([True, True], False, False)
 
 
-def test_a_new_connection_is_not_cut_before_one_that_sends_its_body_slowly() -> None:
+def test_a_slow_body_is_closed_before_a_new_connection() -> None:
     connections = Connections(2, 0)
     slow, new = [Peer(Received.HEADER), Peer(Received.HEADER)], Peer()
     filled(connections, *slow, new)
     assert (cut(slow), new.is_cut) == ([True, False], False)
 
 
-def test_a_connection_that_was_just_answered_outlives_one_that_never_sent_anything() -> None:
+def test_an_idle_connection_that_sent_nothing_is_closed_before_one_that_was_just_answered() -> None:
     connections = Connections(2, 0)
     peers = [Peer(), Peer()]
     filled(connections, *peers)
@@ -93,7 +95,7 @@ def test_a_connection_that_was_just_answered_outlives_one_that_never_sent_anythi
     assert cut(peers) == [False, True]
 
 
-def test_an_address_at_its_share_cuts_its_own_connections_alone() -> None:
+def test_an_address_at_its_limit_loses_only_its_own_connections() -> None:
     connections = Connections(10, 2)
     other, mine = Peer(), [Peer(), Peer()]
     filled(connections, other, host="192.0.2.2")
@@ -101,7 +103,7 @@ def test_an_address_at_its_share_cuts_its_own_connections_alone() -> None:
     assert (cut(mine), other.is_cut) == ([True, False], False)
 
 
-def test_a_burst_of_one_address_does_not_cut_the_connection_of_another() -> None:
+def test_a_burst_from_one_address_does_not_close_the_connection_of_another() -> None:
     connections = Connections(10, 2)
     other, burst = Peer(), [Peer() for _ in range(20)]
     connections.add(other, "192.0.2.2")
@@ -113,7 +115,7 @@ def test_a_burst_of_one_address_does_not_cut_the_connection_of_another() -> None
     assert (cut(burst), other.is_cut) == ([True] * 18 + [False] * 2, False)
 
 
-def test_a_connection_that_was_cut_is_not_counted() -> None:
+def test_a_closed_connection_is_not_counted() -> None:
     connections = Connections(1, 1)
     first, second = Peer(), Peer(Received.REQUEST)
     filled(connections, first, second)

@@ -52,14 +52,14 @@ def pages(decoder: Decoder, data: bytes, kind: Kind = "image", options: InputOpt
 
 
 @pytest.mark.parametrize("name", ["tiny.png", "noisy.jpg"])
-def test_a_picture_is_the_one_that_is_decoded_here(decoder: Decoder, name: str) -> None:
+def test_an_image_decodes_as_it_does_in_this_process(decoder: Decoder, name: str) -> None:
     data = (PAGES / name).read_bytes()
     (page,) = pages(decoder, data)
     assert np.array_equal(page.image, only(data))
     assert (page.path, page.index, page.count) == (None, None, None)
 
 
-def test_pixels_are_the_caller_s_own(decoder: Decoder) -> None:
+def test_the_caller_may_change_the_pixels(decoder: Decoder) -> None:
     (page,) = pages(decoder, TINY)
     page.image[:] = 7
     (again,) = pages(decoder, TINY)
@@ -78,7 +78,7 @@ def test_the_frames_of_a_tiff_come_in_order(decoder: Decoder) -> None:
     assert [p.image.shape[:2] for p in pages(decoder, tiff)] == [RGB.size[::-1], RGB.size]
 
 
-def test_the_first_so_many_pages_are_given() -> None:
+def test_at_most_max_pages_are_decoded() -> None:
     tiff = encoded(RGB, "TIFF", save_all=True, append_images=[RGB] * 4)
     with closing(Decoder(DecodeLimits(max_pages=2), 1)) as decoder:
         assert [p.index for p in pages(decoder, THREE, "pdf")] == [0, 1]
@@ -86,7 +86,7 @@ def test_the_first_so_many_pages_are_given() -> None:
         assert len(pages(decoder, TINY)) == 1
 
 
-def test_options_travel(decoder: Decoder) -> None:
+def test_options_reach_the_process(decoder: Decoder) -> None:
     with pytest.raises(ImageTooLargeError, match="reduce it, or split it into parts"):
         pages(decoder, TINY, options=InputOptions(max_megapixels=1e-6))
 
@@ -103,7 +103,7 @@ def test_options_travel(decoder: Decoder) -> None:
         (TINY, "pdf", UnreadableImageError, "is not a PDF: send an image with"),
     ],
 )
-def test_refusals_arrive_as_they_were_raised(
+def test_errors_of_the_process_are_raised_unchanged(
     decoder: Decoder, data: bytes, kind: Kind, error: type[InputError], text: str
 ) -> None:
     with pytest.raises(error, match=text) as caught:
@@ -111,7 +111,7 @@ def test_refusals_arrive_as_they_were_raised(
     assert type(caught.value) is error
 
 
-def test_pages_that_are_not_there_are_refused_by_name(decoder: Decoder) -> None:
+def test_missing_pages_are_named_in_the_error(decoder: Decoder) -> None:
     with pytest.raises(InputNotFoundError, match="has 3 pages and none of the requested pages 7"):
         pages(decoder, THREE, "pdf", InputOptions(pdf_pages="7"))
 
@@ -133,7 +133,9 @@ BOMBS: dict[str, tuple[Kind, Callable[[], bytes]]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_bombs_are_refused_within_the_limits_and_the_next_picture_is_read(tight: Decoder, name: str) -> None:
+def test_decompression_bombs_are_refused_within_the_limits_and_the_next_image_is_read(
+    tight: Decoder, name: str
+) -> None:
     kind, make = BOMBS[name]
     data = make()
     before, begin = resident(), time.monotonic()
@@ -170,7 +172,7 @@ HARMLESS: dict[str, tuple[Kind, Callable[[], bytes]]] = {
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_other_bombs_are_read_or_refused_within_the_limits(tight: Decoder, name: str) -> None:
+def test_other_decompression_bombs_are_read_or_refused_within_the_limits(tight: Decoder, name: str) -> None:
     kind, make = HARMLESS[name]
     data = make()
     before, begin = resident(), time.monotonic()

@@ -79,7 +79,7 @@ def ended(child: int) -> None:
         os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 
 
-def test_processes_are_started_once_and_kept() -> None:
+def test_processes_are_started_once_and_reused() -> None:
     with closing(Decoder(DecodeLimits(), 2)) as decoder:
         before = processes()
         for _ in range(30):
@@ -94,7 +94,7 @@ def test_pdfium_is_loaded_before_the_first_pdf(decoder: Decoder) -> None:
     assert "pdfium" in Path(f"/proc/{processes()[0]}/maps").read_text()
 
 
-def test_a_process_killed_amid_a_page_gives_one_error_and_the_next_call_works(decoder: Decoder) -> None:
+def test_a_process_killed_during_a_page_causes_one_error_and_the_next_call_works(decoder: Decoder) -> None:
     (first,) = processes()
     pages(decoder, TINY)
     with ThreadPoolExecutor(1) as thread:
@@ -110,7 +110,7 @@ def test_a_process_killed_amid_a_page_gives_one_error_and_the_next_call_works(de
     assert second != first
 
 
-def test_a_process_killed_between_two_pages_gives_one_error(decoder: Decoder) -> None:
+def test_a_process_killed_between_two_pages_causes_one_error(decoder: Decoder) -> None:
     found = decoder.pages(THREE, "pdf", InputOptions())
     next(found)
     os.kill(processes()[0], signal.SIGKILL)
@@ -119,7 +119,7 @@ def test_a_process_killed_between_two_pages_gives_one_error(decoder: Decoder) ->
     assert len(pages(decoder, THREE, "pdf")) == 3
 
 
-def test_a_process_killed_while_it_rests_is_not_noticed(decoder: Decoder) -> None:
+def test_an_idle_process_that_was_killed_causes_no_error(decoder: Decoder) -> None:
     pages(decoder, TINY)
     (first,) = processes()
     os.kill(first, signal.SIGKILL)
@@ -127,7 +127,7 @@ def test_a_process_killed_while_it_rests_is_not_noticed(decoder: Decoder) -> Non
     assert len(pages(decoder, TINY)) == 1
 
 
-def test_a_process_that_hangs_is_given_up_and_replaced() -> None:
+def test_a_process_that_hangs_is_replaced() -> None:
     with closing(Decoder(DecodeLimits(wall_seconds=0.5), 1)) as decoder:
         pages(decoder, TINY)
         os.kill(processes()[0], signal.SIGSTOP)
@@ -145,7 +145,7 @@ def test_signals_for_the_server_do_not_end_its_processes(decoder: Decoder, numbe
     assert processes() == before
 
 
-def test_processes_are_replaced_after_so_many_pdfs() -> None:
+def test_processes_are_replaced_after_a_number_of_pdfs() -> None:
     with closing(Decoder(DecodeLimits(pdf_files=3), 1)) as decoder:
         seen = []
         for _ in range(7):
@@ -217,7 +217,7 @@ def test_threads_whose_processes_are_killed_at_random_get_pages_or_errors() -> N
     assert processes() == []
 
 
-def test_a_closed_decoder_says_so_to_those_who_wait_and_those_who_come() -> None:
+def test_a_closed_decoder_refuses_waiting_and_new_calls() -> None:
     decoder = Decoder(DecodeLimits(), 1)
     found = decoder.pages(THREE, "pdf", InputOptions())
     next(found)
@@ -290,7 +290,7 @@ def test_a_thousand_files_leave_nothing_behind() -> None:
         assert resident() - memory < 2**24
 
 
-def test_the_memory_of_a_page_goes_with_it(decoder: Decoder) -> None:
+def test_the_memory_of_a_page_is_freed_with_it(decoder: Decoder) -> None:
     picture = encoded(RGB.resize((4000, 3000)), "PNG", compress_level=1)
     pages(decoder, TINY)
     gc.collect()
@@ -311,12 +311,12 @@ def test_limits_out_of_range_are_refused(limits: dict[str, float]) -> None:
         DecodeLimits(**limits)  # type: ignore[arg-type]
 
 
-def test_no_processes_are_refused() -> None:
+def test_a_decoder_needs_at_least_one_process() -> None:
     with pytest.raises(OptionError, match="processes is 0"):
         Decoder(DecodeLimits(), 0)
 
 
-def test_a_process_that_does_not_start_is_told_as_no_fault_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_process_that_does_not_start_does_not_blame_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(sys, "path", [])
         decoder = Decoder(DecodeLimits(), 1)
@@ -330,13 +330,13 @@ def test_a_process_that_does_not_start_is_told_as_no_fault_of_the_file(monkeypat
     decoder.close()
 
 
-def test_python_that_is_not_there_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_python_is_reported_when_the_decoder_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(OCRError, match="cannot start a decoding process"):
         Decoder(DecodeLimits(), 1)
 
 
-def test_nobody_can_change_the_pixels_of_a_page_or_cut_them_short() -> None:
+def test_the_pixels_of_a_page_cannot_be_changed_or_truncated() -> None:
     file = in_memory(bytes(range(12)))
     page = _page({"shape": [2, 2], "index": None, "count": None}, os.dup(file), 4)
     with pytest.raises(PermissionError):
@@ -347,12 +347,12 @@ def test_nobody_can_change_the_pixels_of_a_page_or_cut_them_short() -> None:
     assert page.image.tobytes() == bytes(range(12))
 
 
-def test_a_page_of_more_pixels_than_are_allowed_is_no_page() -> None:
+def test_a_page_with_more_pixels_than_allowed_is_refused() -> None:
     with pytest.raises(ValueError, match="a page of 2 x 2 pixels"):
         _page({"shape": [2, 2], "index": None, "count": None}, in_memory(bytes(12)), 3)
 
 
-def test_opencv_knows_the_limit_of_pixels_before_it_decodes() -> None:
+def test_opencv_gets_the_pixel_limit_before_it_decodes() -> None:
     others = set(processes())
     with closing(Decoder(DecodeLimits(max_pixels=1000), 1)):
         (process,) = set(processes()) - others
@@ -361,6 +361,6 @@ def test_opencv_knows_the_limit_of_pixels_before_it_decodes() -> None:
 
 
 @pytest.mark.parametrize("shape", [[3, 3], [-1, 2], [-2, -2], [2**62, 4], [2], [2, 2, 3], "22", None])
-def test_a_page_of_another_size_than_it_says_is_no_page(shape: object) -> None:
+def test_a_page_whose_size_differs_from_its_message_is_refused(shape: object) -> None:
     with pytest.raises((ValueError, TypeError)):
         _page({"shape": shape, "index": None, "count": None}, in_memory(bytes(12)), 4)

@@ -81,7 +81,7 @@ def asked(server: Running, url: str, count: int = 1) -> Iterator[None]:
             client.close()
 
 
-def test_clients_that_leave_free_the_threads_that_fetch_for_them(silent: Silent) -> None:
+def test_a_client_that_disconnects_frees_the_thread_of_its_download(silent: Silent) -> None:
     with serving() as files:
         allowed = (f"127.0.0.1:{silent.port}", f"127.0.0.1:{files}")
         with running(allow_url=allowed, deadline=LONG, transfer_timeout=LONG) as server:
@@ -91,7 +91,7 @@ def test_clients_that_leave_free_the_threads_that_fetch_for_them(silent: Silent)
             assert server.post(file=f"http://127.0.0.1:{files}/picture").status_code == 200
 
 
-def test_the_deadline_of_a_request_ends_its_fetch(silent: Silent) -> None:
+def test_the_deadline_of_a_request_ends_its_download(silent: Silent) -> None:
     with running(allow_url=(f"127.0.0.1:{silent.port}",), deadline=1.5, transfer_timeout=LONG) as server:
         answer = server.post(file=silent.url)
         assert (answer.status_code, "not downloaded within 1.5 seconds" in answer.json()["errorMsg"]) == (504, True)
@@ -99,13 +99,13 @@ def test_the_deadline_of_a_request_ends_its_fetch(silent: Silent) -> None:
         silent.wait_until_left()
 
 
-def test_the_transfer_timeout_ends_a_fetch_before_the_deadline(silent: Silent) -> None:
+def test_the_transfer_timeout_ends_a_download_before_the_deadline(silent: Silent) -> None:
     with running(allow_url=(f"127.0.0.1:{silent.port}",), deadline=LONG, transfer_timeout=1) as server:
         answer = server.post(file=silent.url)
         assert (answer.status_code, "took longer than 1 second" in answer.json()["errorMsg"]) == (422, True)
 
 
-def test_requests_are_refused_where_the_queue_of_fetches_is_full(
+def test_requests_are_refused_if_the_queue_of_downloads_is_full(
     silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch_pool, "THREADS", 1)
@@ -151,7 +151,7 @@ async def both_fetched(silent: Silent) -> list[int]:
     return statuses
 
 
-def test_a_fetch_that_was_not_begun_is_503_and_one_that_was_is_504(
+def test_a_download_that_did_not_start_is_503_and_one_that_started_is_504(
     silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch_pool, "THREADS", 1)
@@ -185,7 +185,7 @@ def ended_by_cut(url: str, policy: FetchPolicy, resolver: fetching.Resolve, begu
     return not thread.is_alive() and len(problems) == 1
 
 
-def test_a_connection_that_is_being_made_is_cut() -> None:
+def test_connecting_is_aborted() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
         # The system takes one connection more than the backlog, and lets all others wait.
@@ -194,7 +194,7 @@ def test_a_connection_that_is_being_made_is_cut() -> None:
             assert ended_by_cut(f"http://127.0.0.1:{port}/", policy, fetching.resolve, None)
 
 
-def test_a_name_that_is_being_resolved_is_cut() -> None:
+def test_resolving_a_name_is_aborted() -> None:
     begun, may_end = threading.Event(), threading.Event()
 
     def slow(host: str, port: int) -> list[str]:
@@ -209,7 +209,7 @@ def test_a_name_that_is_being_resolved_is_cut() -> None:
         may_end.set()
 
 
-def test_names_are_not_resolved_without_limit() -> None:
+def test_the_number_of_names_resolved_at_a_time_is_limited() -> None:
     policy = FetchPolicy(("pictures.example",), private=True)
     with ExitStack() as all_taken:
         for _ in range(fetching.RESOLVERS):

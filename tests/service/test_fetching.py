@@ -70,14 +70,14 @@ def refusal(url: str, allowed: FetchPolicy, resolver: Resolve) -> str:
     return f"{type(caught.value).__name__}: {caught.value}"
 
 
-def test_a_host_on_the_list_is_fetched_by_its_name(port: int) -> None:
+def test_an_allowed_host_is_downloaded_from_by_its_name(port: int) -> None:
     url = f"http://Pictures.Example.:{port}/picture?a=1 2#top"
     assert fetch(url, policy(f"pictures.example:{port}"), at("127.0.0.1")) == PNG
     assert Request.asked == ["/picture?a=1%202"]
     assert Request.named == [f"Pictures.Example.:{port}"]
 
 
-def test_a_host_that_is_not_on_the_list_is_not_even_resolved(port: int) -> None:
+def test_a_host_that_is_not_allowed_is_not_resolved(port: int) -> None:
     resolved: list[str] = []
 
     def spy(host: str, port: int) -> list[str]:
@@ -97,7 +97,7 @@ def test_a_host_that_is_not_on_the_list_is_not_even_resolved(port: int) -> None:
     assert resolved == Request.asked == []
 
 
-def test_a_star_stands_for_what_is_below_a_name_and_not_for_the_name() -> None:
+def test_a_star_matches_subdomains_and_not_the_domain_itself() -> None:
     below = policy("*.example.com")
     assert below.admits("a.example.com", 443, 443)
     assert below.admits("a.b.example.com", 443, 443)
@@ -106,7 +106,7 @@ def test_a_star_stands_for_what_is_below_a_name_and_not_for_the_name() -> None:
     assert not below.admits("a.example.com", 8443, 443)
 
 
-def test_without_a_port_only_the_scheme_s_own_is_asked() -> None:
+def test_a_host_without_a_port_allows_only_the_default_port_of_the_scheme() -> None:
     plain = policy("example.com")
     assert plain.admits("example.com", 80, 80)
     assert plain.admits("example.com", 443, 443)
@@ -114,7 +114,7 @@ def test_without_a_port_only_the_scheme_s_own_is_asked() -> None:
     assert not plain.admits("example.com", 80, 443)
 
 
-def test_a_star_alone_is_any_name_and_no_address() -> None:
+def test_a_star_alone_matches_any_name_and_no_ip_address() -> None:
     anything = policy("*", private=False)
     assert anything.admits("example.com", 443, 443)
     assert not anything.admits("93.184.216.34", 443, 443)
@@ -134,7 +134,7 @@ def test_redirects_to_other_schemes_are_refused(port: int, target: str) -> None:
 
 
 @pytest.mark.parametrize("user", ["user", "user:password", ":", "pictures.example", "", "a%40b"])
-def test_users_in_addresses_are_refused(port: int, user: str) -> None:
+def test_urls_with_user_names_are_refused(port: int, user: str) -> None:
     allowed = policy(f"pictures.example:{port}")
     assert "a user name or password" in refusal(
         f"http://{user}@pictures.example:{port}/picture", allowed, at("127.0.0.1")
@@ -142,7 +142,7 @@ def test_users_in_addresses_are_refused(port: int, user: str) -> None:
     assert Request.asked == []
 
 
-def test_users_in_redirects_are_refused(port: int) -> None:
+def test_redirects_with_user_names_are_refused(port: int) -> None:
     url = f"http://pictures.example:{port}/to?http://user@pictures.example:{port}/picture"
     assert "a user name or password" in refusal(url, policy(f"pictures.example:{port}"), at("127.0.0.1"))
     assert Request.asked == [f"/to?http://user@pictures.example:{port}/picture"]
@@ -164,7 +164,7 @@ def test_users_in_redirects_are_refused(port: int) -> None:
         ),
     ],
 )
-def test_addresses_in_numbers_are_refused_however_they_are_written(port: int, host: str) -> None:
+def test_ip_addresses_in_any_notation_are_refused(port: int, host: str) -> None:
     everything = FetchPolicy(("*", f"*:{port}"))
     text = refusal(f"http://{host}:{port}/picture", everything, lambda host, _: [host])
     assert text.startswith(("FetchRefusedError", "InputDownloadError"))
@@ -172,7 +172,7 @@ def test_addresses_in_numbers_are_refused_however_they_are_written(port: int, ho
 
 
 @pytest.mark.parametrize("address", INTERNAL + NOWHERE)
-def test_names_of_internal_addresses_are_refused_and_the_address_is_not_told(
+def test_names_with_internal_addresses_are_refused_without_revealing_the_address(
     port: int, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     allowed = policy(f"pictures.example:{port}", private=False)
@@ -190,7 +190,7 @@ def test_some_addresses_are_refused_on_private_networks_too(address: str) -> Non
 
 
 @pytest.mark.parametrize("address", INTERNAL)
-def test_private_networks_are_opened_by_the_operator_alone(address: str) -> None:
+def test_only_the_operator_can_allow_private_networks(address: str) -> None:
     assert reachable(ip_address(address), private=True)
 
 
@@ -202,7 +202,7 @@ def test_public_addresses_are_fetched_from(address: str) -> None:
 
 
 @given(st.ip_addresses())
-def test_what_is_reachable_is_never_what_python_knows_as_special(address: object) -> None:
+def test_addresses_that_python_classifies_as_special_are_never_reachable(address: object) -> None:
     found = ip_address(str(address))
     if reachable(found, private=False):
         inner = getattr(found, "ipv4_mapped", None) or found
@@ -212,14 +212,14 @@ def test_what_is_reachable_is_never_what_python_knows_as_special(address: object
         assert not inner.is_multicast
 
 
-def test_one_internal_address_among_public_ones_is_enough_to_refuse(port: int) -> None:
+def test_one_internal_address_among_public_ones_is_refused(port: int) -> None:
     allowed = policy(f"pictures.example:{port}", private=False)
     text = refusal(f"http://pictures.example:{port}/picture", allowed, at("93.184.216.34", "127.0.0.1"))
     assert "no public address" in text
     assert Request.asked == []
 
 
-def test_a_name_that_does_not_exist_reads_like_an_internal_one() -> None:
+def test_a_name_that_does_not_exist_gets_the_same_error_as_an_internal_one() -> None:
     def unknown(host: str, port: int) -> list[str]:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -230,7 +230,7 @@ def test_a_name_that_does_not_exist_reads_like_an_internal_one() -> None:
     assert len(texts) == 1
 
 
-def test_a_name_is_resolved_once_so_that_it_cannot_change(port: int) -> None:
+def test_a_name_is_resolved_only_once(port: int) -> None:
     answers = ["127.0.0.1", "169.254.169.254", "10.0.0.1"]
     asked = []
 
@@ -253,26 +253,26 @@ def test_a_name_is_resolved_and_checked_anew_at_each_redirect(port: int) -> None
 @pytest.mark.parametrize(
     "target", ["http://127.0.0.1:{port}/picture", "http://other.example:{port}/picture", "//2130706433:{port}/picture"]
 )
-def test_redirects_to_hosts_off_the_list_are_refused(port: int, target: str) -> None:
+def test_redirects_to_hosts_that_are_not_allowed_are_refused(port: int, target: str) -> None:
     url = f"http://pictures.example:{port}/to?" + target.format(port=port)
     text = refusal(url, policy(f"pictures.example:{port}"), at("127.0.0.1"))
     assert text.startswith("FetchRefusedError")
     assert len(Request.asked) == 1
 
 
-def test_redirects_are_followed_so_many_times(port: int) -> None:
+def test_the_number_of_redirects_is_limited(port: int) -> None:
     url = f"http://pictures.example:{port}/to?/to?/picture"
     assert fetch(url, policy(f"pictures.example:{port}"), at("127.0.0.1")) == PNG
     text = refusal(url, policy(f"pictures.example:{port}", max_redirects=1), at("127.0.0.1"))
     assert "more than 1 redirects" in text
 
 
-def test_the_next_address_is_tried_where_one_does_not_answer(port: int) -> None:
+def test_the_next_address_is_tried_if_one_does_not_answer(port: int) -> None:
     allowed = policy(f"pictures.example:{port}")
     assert fetch(f"http://pictures.example:{port}/picture", allowed, at("::1", "127.9.9.9", "127.0.0.1")) == PNG
 
 
-def test_an_address_written_on_the_list_may_be_private(port: int) -> None:
+def test_an_allowed_ip_address_may_be_private(port: int) -> None:
     allowed = policy(f"127.0.0.1:{port}", private=False)
     assert fetch(f"http://127.0.0.1:{port}/picture", allowed) == PNG
     text = refusal(f"http://pictures.example:{port}/picture", allowed, at("127.0.0.1"))
@@ -292,32 +292,32 @@ def test_nothing_is_fetched_offline(port: int, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("path", ["endless", "liar"])
-def test_too_many_bytes_are_refused_while_they_come(port: int, path: str) -> None:
+def test_a_download_above_the_size_limit_is_aborted(port: int, path: str) -> None:
     allowed = policy(f"pictures.example:{port}", max_bytes=300_000)
     assert "larger than 300000 bytes" in refusal(f"http://pictures.example:{port}/{path}", allowed, at("127.0.0.1"))
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity, gzip"])
-def test_packed_answers_are_refused(port: int, coding: str) -> None:
+def test_compressed_responses_are_refused(port: int, coding: str) -> None:
     url = f"http://pictures.example:{port}/packed?{coding.replace(' ', '')}"
     assert "Content-Encoding" in refusal(url, policy(f"pictures.example:{port}"), at("127.0.0.1"))
 
 
 @pytest.mark.parametrize(("path", "status"), [("nowhere", 404), ("part", 206)])
-def test_only_a_whole_answer_is_taken(port: int, path: str, status: int) -> None:
+def test_an_incomplete_response_is_refused(port: int, path: str, status: int) -> None:
     url = f"http://pictures.example:{port}/{path}"
     assert f"returned {status}" in refusal(url, policy(f"pictures.example:{port}"), at("127.0.0.1"))
 
 
 @pytest.mark.parametrize("path", ["slow", "drip"])
-def test_a_server_that_gives_a_byte_now_and_then_is_given_up_in_time(port: int, path: str) -> None:
+def test_a_very_slow_server_is_abandoned_at_the_deadline(port: int, path: str) -> None:
     allowed = policy(f"pictures.example:{port}", timeout=0.5)
     text = refusal(f"http://pictures.example:{port}/{path}", allowed, at("127.0.0.1"))
     assert "took longer than 0.5 seconds" in text
     assert Request.dripped == []
 
 
-def test_a_resolver_that_does_not_answer_is_given_up_in_time() -> None:
+def test_a_resolver_that_does_not_answer_is_abandoned_at_the_deadline() -> None:
     over, answered = threading.Event(), threading.Event()
 
     def silent(host: str, port: int) -> list[str]:
@@ -331,7 +331,7 @@ def test_a_resolver_that_does_not_answer_is_given_up_in_time() -> None:
     over.set()
 
 
-def test_a_server_that_never_ends_its_tls_greeting_is_given_up_in_time() -> None:
+def test_an_endless_tls_handshake_is_abandoned_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         text = refusal(
@@ -340,7 +340,7 @@ def test_a_server_that_never_ends_its_tls_greeting_is_given_up_in_time() -> None
     assert "took longer than 0.4 seconds" in text
 
 
-def test_a_server_that_speaks_no_http_is_not_quoted() -> None:
+def test_the_error_does_not_quote_a_server_that_does_not_use_http() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -359,12 +359,12 @@ def test_a_server_that_speaks_no_http_is_not_quoted() -> None:
 @pytest.mark.parametrize(
     "url", ["http://", "http:///a", "http://[/a", "http://a..b/", "http://a:b/", "http://" + "a" * 300]
 )
-def test_impossible_addresses_are_refused(url: str) -> None:
+def test_invalid_urls_are_refused(url: str) -> None:
     assert refusal(url, FetchPolicy(("*",)), at("127.0.0.1"))
 
 
 @pytest.mark.parametrize("tail", ["\r\nX-Injected: yes", " HTTP/1.1\r\nHost: evil", "\tb", "/\x00"])
-def test_nothing_can_be_written_into_the_request(port: int, tail: str) -> None:
+def test_a_url_cannot_inject_headers_into_the_request(port: int, tail: str) -> None:
     url = f"http://pictures.example:{port}/picture?{tail}"
     with suppress(InputDownloadError):
         fetch(url, policy(f"pictures.example:{port}"), at("127.0.0.1"))
@@ -418,14 +418,14 @@ def test_tls_names_the_host_and_checks_its_certificate(
     assert Request.asked == ["/picture"]
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(secure_port: tuple[int, list[str | None]]) -> None:
+def test_an_untrusted_certificate_is_refused(secure_port: tuple[int, list[str | None]]) -> None:
     port, _ = secure_port
     text = refusal(f"https://pictures.example:{port}/picture", policy(f"pictures.example:{port}"), at("127.0.0.1"))
     assert "cannot be downloaded" in text
     assert Request.asked == []
 
 
-def test_https_does_not_point_back_to_http(
+def test_redirects_from_https_to_http_are_refused(
     secure_port: tuple[int, list[str | None]], certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port, _ = secure_port
@@ -451,7 +451,7 @@ def test_https_does_not_point_back_to_http(
         *("2130706433", "*.127.0.0.1", "0x7f.1", "[::1", "example.com:70000"),
     ],
 )
-def test_hosts_that_make_no_sense_are_told_at_the_start(host: str) -> None:
+def test_invalid_allowed_hosts_are_reported_at_the_start(host: str) -> None:
     with pytest.raises(OptionError, match="is not a host: use"):
         FetchPolicy((host,))
 
@@ -462,7 +462,7 @@ def test_metadata_services_cannot_be_allowed(host: str) -> None:
         FetchPolicy((host,), private=True)
 
 
-def test_any_host_of_a_private_network_cannot_be_allowed() -> None:
+def test_a_star_cannot_be_combined_with_private_networks() -> None:
     with pytest.raises(OptionError, match="name the hosts"):
         FetchPolicy(("*",), private=True)
 
@@ -476,13 +476,13 @@ def test_limits_out_of_range_are_refused(settings: dict[str, float]) -> None:
         FetchPolicy(("example.com",), **settings)  # type: ignore[arg-type]
 
 
-def test_refusals_are_errors_of_inputs() -> None:
+def test_refusals_are_input_errors() -> None:
     with pytest.raises(FetchRefusedError):
         fetch("http://example.com/", FetchPolicy(()), at("8.8.8.8"))
     assert issubclass(FetchRefusedError, InputError)
 
 
-def test_an_endless_address_is_refused_and_not_kept(port: int) -> None:
+def test_a_very_long_url_is_refused_and_not_cached(port: int) -> None:
     text = refusal(
         f"http://pictures.example:{port}/" + "a" * 100_000, policy(f"pictures.example:{port}"), at("127.0.0.1")
     )

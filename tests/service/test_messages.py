@@ -37,7 +37,7 @@ def picture(text: str) -> PIL.Image.Image:
     return PIL.Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
 
 
-def test_a_request_of_a_file_alone_gets_the_servers_settings(server: Running) -> None:
+def test_a_request_with_only_a_file_uses_the_servers_settings(server: Running) -> None:
     answer = server.post()
     assert answer.status_code == 200
     expected = dataclasses.replace(
@@ -61,7 +61,7 @@ FIELDS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_every_option_reaches_the_pipeline_and_null_is_the_servers_own(server: Running, name: str) -> None:
+def test_every_option_reaches_the_pipeline_and_null_means_the_servers_setting(server: Running, name: str) -> None:
     value, place = FIELDS[name]
 
     def seen() -> object:
@@ -81,7 +81,7 @@ def test_every_field_of_the_request_is_tested() -> None:
     assert named == {*FIELDS, "file", "fileType", "visualize", "logId", "format"}
 
 
-def test_an_answer_has_what_the_page_says(server: Running) -> None:
+def test_a_response_contains_the_text_of_the_page(server: Running) -> None:
     content = server.post(returnWordBox=True).json()
     OCRResponse.model_validate(content)
     assert list(content) == ["logId", "errorCode", "errorMsg", "result"]
@@ -96,7 +96,7 @@ def test_an_answer_has_what_the_page_says(server: Running) -> None:
     assert not {"input_path", "page_index"} & {*pruned, *pruned["doc_preprocessor_res"]}
 
 
-def test_pictures_are_sent_unless_a_request_or_the_server_says_no(server: Running) -> None:
+def test_images_are_returned_unless_the_request_or_the_server_disables_them(server: Running) -> None:
     (page,) = server.post(visualize=None).json()["result"]["ocrResults"]
     sizes = {name: picture(page[name]).size for name in ("ocrImage", "docPreprocessingImage", "inputImage")}
     assert sizes == {"ocrImage": (1280, 420), "docPreprocessingImage": (1280, 420), "inputImage": (640, 420)}
@@ -165,13 +165,13 @@ def test_the_pages_of_a_tiff_are_read(server: Running) -> None:
 
 
 @pytest.mark.parametrize(("data", "kind"), [(SIGN, 0), (pdf((50, 60)), 1)])
-def test_a_file_must_be_what_file_type_says(server: Running, data: bytes, kind: int) -> None:
+def test_a_file_must_match_file_type(server: Running, data: bytes, kind: int) -> None:
     answer = server.post(file=base64_of(data), fileType=kind)
     assert (answer.status_code, "fileType" in answer.json()["errorMsg"]) == (422, True)
 
 
 @pytest.mark.parametrize("kind", [0, 1, None])
-def test_a_file_without_a_type_is_told_by_its_contents(server: Running, kind: int | None) -> None:
+def test_the_type_of_a_file_is_detected_if_it_is_not_given(server: Running, kind: int | None) -> None:
     data = pdf((50, 60)) if kind == 0 else SIGN
     assert server.post(file=base64_of(data), fileType=kind).status_code == 200
 
@@ -179,7 +179,7 @@ def test_a_file_without_a_type_is_told_by_its_contents(server: Running, kind: in
 @pytest.mark.parametrize(
     "form", ["data:image/png;base64,{}", "DATA:;base64,{}", "\n{}\n", "data:image/png;a=b;base64,{}"]
 )
-def test_base64_may_come_as_a_data_address_or_in_lines(server: Running, form: str) -> None:
+def test_base64_may_be_a_data_url_or_contain_line_breaks(server: Running, form: str) -> None:
     assert server.post(file=form.format(base64_of(SIGN))).status_code == 200
     assert server.post(file=base64.encodebytes(SIGN).decode()).status_code == 200
 
@@ -187,7 +187,7 @@ def test_base64_may_come_as_a_data_address_or_in_lines(server: Running, form: st
 @pytest.mark.parametrize(
     "file", ["====", "äöü", "AAA", "AA=A", "_-_-", "/etc/passwd", "file:///etc/passwd", "a" * 5, "\x00"]
 )
-def test_what_is_no_base64_is_refused(server: Running, file: str) -> None:
+def test_a_file_that_is_not_base64_is_refused(server: Running, file: str) -> None:
     answer = server.post(file=file)
     assert (answer.status_code, answer.json()["errorMsg"].startswith("file is neither Base64")) == (422, True)
 
@@ -223,7 +223,7 @@ def test_values_out_of_range_are_refused(server: Running, name: str, value: obje
     assert problems(server.post(None, **{name: value})) == {f"body.{name}": problem}
 
 
-def test_a_refusal_repeats_nothing_of_the_request(server: Running) -> None:
+def test_an_error_contains_nothing_of_the_request(server: Running) -> None:
     answer = server.post(textDetLimitType="s3cret", useDocUnwarping="s3cret")
     assert "s3cret" not in answer.text
     assert set(problems(answer)) == {"body.textDetLimitType", "body.useDocUnwarping"}
@@ -234,7 +234,7 @@ def test_a_refusal_repeats_nothing_of_the_request(server: Running) -> None:
     [b"", b"{", b"[]", b"null", b'{"file": "\xff"}', b'{"file": "\\ud800"}', b"[" * 100_000, b'{"file": NaN}', b"\x00"],
     ids=repr,
 )
-def test_what_is_no_json_object_is_refused(server: Running, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(server: Running, body: bytes) -> None:
     answer = server.send("POST", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, list(answer.json())) == (422, ["logId", "errorCode", "errorMsg"])
     assert server.answers_at_once()
@@ -244,7 +244,7 @@ def test_unknown_fields_are_ignored(server: Running) -> None:
     assert server.post(other={"deep": [1]}, useTable=True).status_code == 200
 
 
-def test_log_id_comes_back_also_with_a_refusal(server: Running) -> None:
+def test_log_id_is_returned_also_with_an_error(server: Running) -> None:
     assert server.post(logId="Order_7.a-b").json()["logId"] == "Order_7.a-b"
     assert server.post(logId="mine", textDetThresh=7).json()["logId"] == "mine"
     assert server.post(logId="mine", file="AAAA").json()["logId"] == "mine"
@@ -290,11 +290,11 @@ def test_a_form_that_cannot_be_read_is_refused(server: Running, kind: str, body:
 
 
 @pytest.mark.parametrize("headers", [{"Content-Type": "text/plain"}, {"Content-Encoding": "gzip"}])
-def test_other_kinds_of_bodies_are_not_read(server: Running, headers: dict[str, str]) -> None:
+def test_other_content_types_are_refused(server: Running, headers: dict[str, str]) -> None:
     assert server.send("POST", content=b"{}", headers=headers).status_code == 415
 
 
-def test_lines_come_page_by_page(server: Running) -> None:
+def test_lines_are_sent_page_by_page(server: Running) -> None:
     answer = server.post({"Accept": "application/x-ndjson"}, file=base64_of(pdf(*[(50, 60)] * 3)), logId="lines")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/x-ndjson")
     *pages, last = [json.loads(line) for line in answer.text.splitlines()]
@@ -309,7 +309,7 @@ def test_lines_come_page_by_page(server: Running) -> None:
     }
 
 
-def test_a_request_for_lines_that_fails_at_once_has_its_status(server: Running) -> None:
+def test_a_request_for_lines_that_fails_before_the_first_page_has_the_status_of_the_error(server: Running) -> None:
     assert server.post({"Accept": "application/x-ndjson"}, file="AAAA").status_code == 422
 
 

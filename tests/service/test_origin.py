@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "ocr.example"])  # noqa: S104 nothing listens there
-def test_without_keys_no_address_that_other_machines_reach_is_listened_on(host: str) -> None:
+def test_without_keys_the_server_listens_only_on_local_addresses(host: str) -> None:
     with pytest.raises(OptionError, match=r"--api-key-file.*--no-keys"):
         Settings(host=host)
     assert not Settings(host=host, no_keys=True).local
@@ -31,7 +31,7 @@ def test_without_keys_no_address_that_other_machines_reach_is_listened_on(host: 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
-def test_this_machine_alone_needs_no_keys(host: str) -> None:
+def test_a_local_server_needs_no_keys(host: str) -> None:
     assert Settings(host=host).local
 
 
@@ -40,14 +40,14 @@ def test_keys_and_no_keys_together_are_refused() -> None:
         Settings(no_keys=True, api_key_file=Path("keys.txt"))
 
 
-def test_the_command_names_the_cure_before_it_loads_models() -> None:
+def test_the_command_says_how_to_fix_missing_keys_before_it_loads_models() -> None:
     result = CliRunner().invoke(main, ["serve", "--host", "0.0.0.0"])  # noqa: S104 it is refused
     assert result.exit_code == 1
     assert "--api-key-file" in result.output
     assert "--no-keys" in result.output
 
 
-def test_a_server_that_is_open_to_everyone_says_so_in_its_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_without_keys_logs_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), running(host="0.0.0.0", no_keys=True):  # noqa: S104 the socket is local
         (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "everyone who can reach port 8080 of 0.0.0.0" in warning
@@ -78,7 +78,7 @@ def server() -> Iterator[Running]:
         *("10.1.2.3:8080", "[2001:db8::1]", "ocr.example", "OCR.example:443", "ocr-onnx.default.svc.cluster.local"),
     ],
 )
-def test_addresses_and_allowed_names_are_answered(server: Running, host: str) -> None:
+def test_ip_addresses_and_allowed_names_are_accepted_as_host(server: Running, host: str) -> None:
     assert server.post({"Host": host}).status_code == 200
     assert server.get("/metrics", Host=host).status_code == 200
 
@@ -100,7 +100,7 @@ def test_addresses_and_allowed_names_are_answered(server: Running, host: str) ->
         ),
     ],
 )
-def test_a_page_that_rebinds_its_name_reads_nothing(server: Running, host: str) -> None:
+def test_dns_rebinding_is_refused(server: Running, host: str) -> None:
     same = {"Host": host, "Origin": f"http://{host}"}
     for answer in (
         server.post(same),
@@ -112,16 +112,16 @@ def test_a_page_that_rebinds_its_name_reads_nothing(server: Running, host: str) 
 
 
 @pytest.mark.parametrize("path", ["/", "/page/icon.svg", "/metrics", "/health", "/nothing"])
-def test_pages_of_other_sites_may_not_embed_an_answer(server: Running, path: str) -> None:
+def test_pages_of_other_sites_cannot_embed_a_response(server: Running, path: str) -> None:
     assert server.get(path).headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
-def test_clients_that_send_no_host_are_no_browsers_and_are_answered(server: Running) -> None:
+def test_clients_without_a_host_header_are_answered(server: Running) -> None:
     with server.raw(b"GET /health HTTP/1.0\r\n\r\n") as connection:
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_with_keys_any_name_is_answered(tmp_path: Path) -> None:
+def test_with_keys_any_host_is_accepted(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("a-key-of-this-test")
     with running(api_key_file=file) as server:
@@ -132,12 +132,12 @@ def test_with_keys_any_name_is_answered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["http://ocr.example", "ocr.example:80", "*", "a.*", "a b", "", "ocr/example"])
-def test_what_is_no_name_is_not_allowed_as_one(name: str) -> None:
+def test_an_invalid_name_is_refused_as_an_allowed_host(name: str) -> None:
     with pytest.raises(OptionError, match="allow_host"):
         Settings(allow_host=(name,))
 
 
-def test_the_image_does_not_serve_before_keys_are_mounted() -> None:
+def test_the_container_image_does_not_start_without_keys() -> None:
     found = re.search(r"^CMD (\[.*\])$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
     assert found is not None
     command = [sys.executable, "-m", "ocr_onnx", *json.loads(found[1])]

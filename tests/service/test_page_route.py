@@ -28,7 +28,7 @@ def ask(path: str, method: str = "GET", **headers: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("path", ["/", *(f"/page/{name}" for name in FILES)])
-def test_every_file_is_served_as_what_it_is_and_under_the_policy(path: str) -> None:
+def test_every_file_is_served_with_its_media_type_and_the_security_policy(path: str) -> None:
     answer = ask(path)
     file = FILES[path.removeprefix("/page/") if path != "/" else "index.html"]
     assert (answer.status_code, answer.content) == (200, file.content)
@@ -44,7 +44,7 @@ def test_every_file_is_served_as_what_it_is_and_under_the_policy(path: str) -> N
     assert ask(path, "HEAD").headers["content-length"] == str(len(file.content))
 
 
-def test_what_a_browser_has_already_is_not_sent_again() -> None:
+def test_a_cached_file_is_not_sent_again() -> None:
     tag = ask("/page/page.js").headers["etag"]
     for known in (tag, f'"other", W/{tag}'):
         answer = ask("/page/page.js", **{"If-None-Match": known})
@@ -53,11 +53,11 @@ def test_what_a_browser_has_already_is_not_sent_again() -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2Fsite.py", "%2e%2e/site.py", "page/page.js"])
-def test_nothing_else_is_served(name: str) -> None:
+def test_other_files_are_not_served(name: str) -> None:
     assert ask(f"/page/{name}").status_code == 404
 
 
-def test_every_file_that_the_page_names_is_there_and_none_lies_elsewhere() -> None:
+def test_the_page_refers_to_every_file_and_to_no_other() -> None:
     text = FILES["index.html"].content.decode()
     named = {name.removeprefix("page/") for name in re.findall(r'(?:href|src)="([^"]+)"', text)}
     for name, file in FILES.items():
@@ -75,6 +75,6 @@ def test_the_page_is_small() -> None:
     assert sum(len(file.content) for file in FILES.values()) < 43_000
 
 
-def test_no_text_becomes_markup() -> None:
+def test_scripts_never_convert_text_to_markup() -> None:
     scripts = b"".join(file.content for name, file in FILES.items() if name.endswith(".js"))
     assert not re.search(rb"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|srcdoc", scripts)

@@ -80,7 +80,7 @@ def statuses(caplog: pytest.LogCaptureFixture) -> list[int]:
     return [record.fields["status"] for record in list(caplog.records) if record.message == "request"]  # type: ignore[attr-defined]
 
 
-def test_an_answer_counts_as_waiting_and_keeps_its_place_until_it_is_sent() -> None:
+def test_a_response_counts_as_waiting_memory_and_as_open_until_it_is_sent() -> None:
     with running() as server:
         connection = silent(server, LARGE)
         server.wait_until(lambda: waiting_bytes(server) > 5 * MEGABYTE)
@@ -89,7 +89,7 @@ def test_an_answer_counts_as_waiting_and_keeps_its_place_until_it_is_sent() -> N
         server.wait_until(lambda: server.scheduler.admitted == server.scheduler.open == waiting_bytes(server) == 0)
 
 
-def test_answers_that_nobody_takes_are_bounded_together() -> None:
+def test_the_total_size_of_unsent_responses_is_limited() -> None:
     with running(max_body_megabytes=4, max_waiting_megabytes=10) as server:
         connection = silent(server, LARGE)
         server.wait_until(lambda: waiting_bytes(server) > 5 * MEGABYTE)
@@ -102,7 +102,7 @@ def test_answers_that_nobody_takes_are_bounded_together() -> None:
         assert (answer.status_code, len(answer.json()["result"]["ocrResults"])) == (200, 1)
 
 
-def test_an_answer_above_the_limit_is_sent_by_lines_alone() -> None:
+def test_a_response_above_the_limit_is_only_sent_as_lines() -> None:
     with running(max_body_megabytes=4, max_waiting_megabytes=5) as server:
         refused = server.post(file=MANY, visualize=True)
         assert refused.status_code == 422
@@ -115,7 +115,7 @@ def test_an_answer_above_the_limit_is_sent_by_lines_alone() -> None:
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
-def test_an_answer_that_is_taken_slowly_is_cut_off(accept: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_response_that_is_received_slowly_is_aborted(accept: str, caplog: pytest.LogCaptureFixture) -> None:
     with running() as patient:
         whole = len(patient.post({"Accept": accept}, file=MANY, visualize=True).content)
     caplog.set_level(logging.INFO, "ocr_onnx.service")
@@ -134,7 +134,7 @@ def test_an_answer_that_is_taken_slowly_is_cut_off(accept: str, caplog: pytest.L
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
-def test_a_client_that_leaves_amid_its_answer_is_no_error_of_the_server(
+def test_a_client_that_disconnects_during_its_response_causes_no_server_error(
     accept: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "ocr_onnx.service")
@@ -168,7 +168,7 @@ def freed(references: list[weakref.ref[Any]]) -> bool:
     [(NotEnoughMemoryError("no"), 422), (RuntimeError("no"), 500), (MemoryError("no"), 500), (ClientGoneError(), 504)],
     ids=lambda value: type(value).__name__,
 )
-def test_of_a_request_that_failed_nothing_stays_in_memory(error: Exception, status: int, accept: str) -> None:
+def test_a_failed_request_leaves_nothing_in_memory(error: Exception, status: int, accept: str) -> None:
     pixels: list[weakref.ref[Any]] = []
 
     def fail(page: Page, options: OCROptions, check: Callable[[], None]) -> OCRResult:
@@ -181,7 +181,7 @@ def test_of_a_request_that_failed_nothing_stays_in_memory(error: Exception, stat
 
 
 @pytest.mark.usefixtures("uncollected")
-def test_of_hundreds_of_abandoned_requests_no_page_stays_in_memory() -> None:
+def test_hundreds_of_abandoned_requests_leave_no_page_in_memory() -> None:
     pixels: list[weakref.ref[Any]] = []
     at_work = threading.Semaphore(0)
 
@@ -233,7 +233,7 @@ async def stays() -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("uncollected")
-def test_an_error_that_passes_through_is_freed_by_its_last_reference() -> None:
+def test_an_exception_is_freed_with_its_last_reference() -> None:
     async def fail() -> None:
         raise ExpectedError
 
@@ -265,7 +265,7 @@ def json_body(content: bytes) -> tuple[Headers, bytearray]:
 
 
 @pytest.mark.parametrize("make", [form, json_body])
-def test_a_body_is_parsed_in_little_more_than_twice_its_size(
+def test_parsing_a_body_needs_little_more_than_twice_its_size(
     make: Callable[[bytes], tuple[Headers, bytearray]],
 ) -> None:
     async def peak() -> int:

@@ -80,7 +80,7 @@ def test_a_decoder_reads_fonts_and_python(hostile: Decoder, tmp_path: Path) -> N
 
 
 @needs_calls
-def test_a_decoder_connects_to_nothing(hostile: Decoder, tmp_path: Path) -> None:
+def test_a_decoder_has_no_network(hostile: Decoder, tmp_path: Path) -> None:
     listeners = {
         "AF_INET": socket.create_server(("127.0.0.1", 0)),
         "AF_UNIX": socket.socket(socket.AF_UNIX),
@@ -106,11 +106,11 @@ def test_a_decoder_connects_to_nothing(hostile: Decoder, tmp_path: Path) -> None
         "resource.prlimit(os.getppid(), resource.RLIMIT_CPU)",
     ],
 )
-def test_a_decoder_reaches_no_other_program_or_process(hostile: Decoder, code: str) -> None:
+def test_a_decoder_cannot_access_other_programs_or_processes(hostile: Decoder, code: str) -> None:
     assert result(hostile, f"import os, resource; found = {code}") in {"OSError", "PermissionError"}
 
 
-def test_a_decoder_does_not_raise_its_limits(hostile: Decoder) -> None:
+def test_a_decoder_cannot_raise_its_limits(hostile: Decoder) -> None:
     code = """
         import resource
         found = []
@@ -148,7 +148,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(sandbox, "missing", lambda: list(names))
 
 
-def test_what_the_kernel_lacks_is_logged_once(
+def test_missing_sandbox_features_are_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     decoding._warn.cache_clear()
@@ -160,13 +160,13 @@ def test_what_the_kernel_lacks_is_logged_once(
     ]
 
 
-def test_the_doctor_says_what_the_kernel_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_reports_missing_sandbox_features(monkeypatch: pytest.MonkeyPatch) -> None:
     for lacking in ((), (sandbox.FILES,), (sandbox.FILES, sandbox.CALLS)):
         without(monkeypatch, *lacking)
         assert [fact.name for fact in diagnosis._service() if fact.state == "warning"] == list(lacking)
 
 
-def test_a_kernel_that_has_neither_is_no_obstacle() -> None:
+def test_decoding_works_on_a_kernel_without_sandbox_features() -> None:
     script = """
         from ocr_onnx.service import sandbox
         def refuse(name, *arguments, call=sandbox._call):
@@ -180,7 +180,7 @@ def test_a_kernel_that_has_neither_is_no_obstacle() -> None:
     assert done.stdout.split() == ["True", "True"]
 
 
-def test_a_serving_process_is_closed_to_debuggers() -> None:
+def test_a_serving_process_cannot_be_debugged() -> None:
     script = """
         import ctypes
         from ocr_onnx.service import server
@@ -195,7 +195,7 @@ def test_a_serving_process_is_closed_to_debuggers() -> None:
 
 
 @pytest.mark.parametrize("machine", sandbox.ARCHITECTURES)
-def test_a_filter_allows_only_threads_and_this_process_of_what_it_looks_into(machine: str) -> None:
+def test_the_seccomp_filter_allows_clone_for_threads_and_signals_to_this_process_only(machine: str) -> None:
     column, code = sandbox.ARCHITECTURES[machine]
     allows = partial(allowed, sandbox._filter(column, code), code)
     assert allows(sandbox.CLONE[column], sandbox.CLONE_THREAD | 1)

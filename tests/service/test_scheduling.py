@@ -86,7 +86,7 @@ def posting(server: Running, count: int) -> Iterator[list[httpx.Response]]:
         answers += [each.result() for each in sent]
 
 
-def test_what_is_above_the_bound_is_refused_with_a_time_to_wait() -> None:
+def test_a_request_beyond_the_queue_is_refused_with_retry_after() -> None:
     gate = Gate()
     with running(gate.read, threads=2, queue_size=3) as server:
         with posting(server, 5) as answers:
@@ -100,7 +100,7 @@ def test_what_is_above_the_bound_is_refused_with_a_time_to_wait() -> None:
         assert server.post().status_code == 200
 
 
-def test_one_client_may_have_so_many_requests() -> None:
+def test_the_requests_of_one_client_are_limited() -> None:
     gate = Gate()
     with running(gate.read, max_per_client=2) as server:
         with posting(server, 2) as answers:
@@ -112,7 +112,7 @@ def test_one_client_may_have_so_many_requests() -> None:
         assert server.post().status_code == 200
 
 
-def test_work_past_its_deadline_is_answered_so_and_ended() -> None:
+def test_a_request_past_its_deadline_is_answered_with_504_and_ends() -> None:
     gate = Gate()
     with running(gate.read, deadline=DEADLINE) as server:
         gate.open_once(server)
@@ -122,7 +122,7 @@ def test_work_past_its_deadline_is_answered_so_and_ended() -> None:
         server.wait_until(lambda: server.post().status_code == 200)
 
 
-def test_what_waits_past_its_deadline_is_told_to_come_again() -> None:
+def test_a_request_that_waits_past_its_deadline_gets_retry_after() -> None:
     gate = Gate()
 
     def stubborn(page: Page, options: OCROptions, _: Callable[[], None]) -> OCRResult:
@@ -139,7 +139,7 @@ def test_what_waits_past_its_deadline_is_told_to_come_again() -> None:
         server.wait_until(lambda: server.post().status_code == 200)
 
 
-def test_a_client_that_leaves_ends_its_work() -> None:
+def test_processing_ends_if_the_client_disconnects() -> None:
     gate = Gate()
     with running(gate.read) as server:
         connection = server.raw(REQUEST)
@@ -151,7 +151,7 @@ def test_a_client_that_leaves_ends_its_work() -> None:
         assert server.answers_at_once()
 
 
-def test_a_client_that_leaves_amid_lines_ends_its_work() -> None:
+def test_processing_ends_if_the_client_disconnects_during_a_streamed_response() -> None:
     gate = Gate()
 
     def second_waits(page: Page, options: OCROptions, check: Callable[[], None]) -> OCRResult:
@@ -168,7 +168,7 @@ def test_a_client_that_leaves_amid_lines_ends_its_work() -> None:
         server.wait_until(lambda: server.scheduler.admitted == server.scheduler.open == 0)
 
 
-def test_a_request_that_waits_and_is_left_takes_no_thread() -> None:
+def test_a_waiting_request_whose_client_disconnects_takes_no_thread() -> None:
     gate = Gate()
     with running(gate.read) as server:
         with posting(server, 1) as answers:
@@ -182,7 +182,7 @@ def test_a_request_that_waits_and_is_left_takes_no_thread() -> None:
         assert len(server.seen) == 1
 
 
-def test_bodies_in_memory_are_bounded_together() -> None:
+def test_the_total_size_of_bodies_in_memory_is_limited() -> None:
     gate = Gate()
     with running(gate.read, max_body_megabytes=0.05, max_waiting_megabytes=0.05) as server:
         with posting(server, 1) as answers:
@@ -194,7 +194,7 @@ def test_bodies_in_memory_are_bounded_together() -> None:
         assert server.post(other="x" * 20_000).status_code == 200
 
 
-def test_the_engine_asks_before_each_run_of_a_model(ocr: OCR) -> None:
+def test_the_engine_checks_for_cancellation_before_each_run_of_a_model(ocr: OCR) -> None:
     asked: list[int] = []
     result = engine.from_pipeline(ocr, ocr.options).read(next(pages()), ocr.options, lambda: asked.append(1))
     assert [line.text for line in result.lines] == [line.text for line in ocr.predict(SIGN)[0].lines]
@@ -223,7 +223,7 @@ def test_boxes_that_cover_the_page_many_times_are_refused(ocr: OCR) -> None:
         engine.BoundedDetector(frames, ocr.detect.metadata)(page, options)
 
 
-def test_of_a_page_of_a_hundred_thousand_lines_so_many_are_read(ocr: OCR) -> None:
+def test_the_number_of_lines_read_on_a_page_is_limited(ocr: OCR) -> None:
     def spots(batch: Tensor) -> tuple[Any, ...]:
         answer = np.zeros((1, 1, *batch.shape[2:]), np.float32)
         for top in range(6):
@@ -242,7 +242,7 @@ def test_of_a_page_of_a_hundred_thousand_lines_so_many_are_read(ocr: OCR) -> Non
     assert time.process_time() - begin < 5
 
 
-def test_told_to_end_twice_a_server_still_answers_what_it_took() -> None:
+def test_a_server_that_gets_sigterm_twice_finishes_accepted_requests() -> None:
     gate = Gate()
     with running(gate.read) as server:
         assert server.server is not None
@@ -282,7 +282,7 @@ def command(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Running, l
         process.stderr.close()
 
 
-def test_sigterm_under_load_answers_what_was_taken_refuses_what_comes_and_ends_with_0() -> None:
+def test_on_sigterm_under_load_the_server_finishes_accepted_requests_refuses_new_ones_and_exits_with_0() -> None:
     body = json.dumps({"file": base64_of((PAGES / "letter.png").read_bytes()), "visualize": False}).encode()
     outcomes: list[int | str] = []
     ended = threading.Event()
@@ -313,7 +313,7 @@ def test_sigterm_under_load_answers_what_was_taken_refuses_what_comes_and_ends_w
     assert len(answered) == outcomes.count(200)
 
 
-def test_several_processes_serve_one_port_and_count_together() -> None:
+def test_several_processes_share_one_port_and_their_metrics() -> None:
     with command("--workers", "2", "--cpu_threads", "1") as (process, server, logged):
         server.wait_until(lambda: len([line for line in logged if line["message"] == "listening"]) == 2)
         texts = {server.post().json()["result"]["ocrResults"][0]["prunedResult"]["rec_texts"][0] for _ in range(6)}
@@ -343,7 +343,7 @@ def test_processes_whose_parent_is_killed_end_and_leave_nothing_behind(
             server.get("/health")
 
 
-def test_only_deaths_within_minutes_end_the_server() -> None:
+def test_only_frequent_crashes_of_workers_end_the_server() -> None:
     deaths = CrashCounter()
     for hour in range(2 * MAX_CRASHES):
         deaths.add(hour * 3600.0)
@@ -356,7 +356,7 @@ def test_only_deaths_within_minutes_end_the_server() -> None:
     assert not deaths.too_many(last + CRASH_WINDOW)
 
 
-def test_processes_that_die_again_and_again_end_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_crash_repeatedly_end_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "configure", lambda: None)
     handlers = [signal.getsignal(sig) for sig in (signal.SIGINT, signal.SIGTERM)]
     try:
@@ -367,7 +367,7 @@ def test_processes_that_die_again_and_again_end_the_server(monkeypatch: pytest.M
             signal.signal(sig, handler)
 
 
-def test_several_gpus_take_the_pages_in_turns() -> None:
+def test_several_gpus_read_the_pages_in_turn() -> None:
     two = OCR(
         OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False),
         device=replace(CPU, others=(CPU,)),

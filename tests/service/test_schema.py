@@ -62,7 +62,7 @@ def cases(server: Running, mode: GenerationMode, count: int) -> Counter[int]:
 
 @pytest.mark.parametrize("count", [150, pytest.param(2500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_requests_are_answered_as_the_document_says(mode: GenerationMode, count: int) -> None:
+def test_responses_match_the_openapi_document(mode: GenerationMode, count: int) -> None:
     with running(threads=2) as server:
         statuses = cases(server, mode, count)
         assert server.answers_at_once()
@@ -73,7 +73,7 @@ def test_requests_are_answered_as_the_document_says(mode: GenerationMode, count:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_the_real_engine_answers_as_the_document_says(ocr: OCR, mode: GenerationMode) -> None:
+def test_responses_of_the_real_engine_match_the_openapi_document(ocr: OCR, mode: GenerationMode) -> None:
     real = engine.from_pipeline(ocr, ocr.options)
     with running(real.read, threads=2) as server:
         statuses = cases(server, mode, 100)

@@ -33,7 +33,7 @@ all: check test
 run: .venv/installed  ## Read the sample page.
 	$(BIN)/ocr-onnx run ocr_onnx/sample.png
 
-test: .venv/developed  ## Run the tests, but for those that take minutes.
+test: .venv/developed  ## Run the tests, except those marked slow.
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: .venv/developed  ## Run all tests, and measure which lines of ocr_onnx they run.

@@ -50,5 +50,5 @@ def _run(command: Sequence[str]) -> tuple[float, float, int]:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with Python keeping what it compiles, as it is kept where a package is installed."""
+    """ocr-onnx, with Python's bytecode cache, which an installed package has too."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

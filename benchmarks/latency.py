@@ -77,7 +77,7 @@ class Times:
 
 
 def pages() -> list[Image]:
-    """The pictures that are measured on."""
+    """The pictures to measure with."""
     return [page.image for path in PAGES for page in sources.read_pages(path)]
 
 

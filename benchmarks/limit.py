@@ -256,7 +256,7 @@ shape of a line, in which hardly any step can be proved blank, so that all class
 ## Time by operator
 
 From ONNX Runtime's profile of one run on one line or page; the kinds of operators that take the most time. G operations per second
-count the operations of the model, without those that fill blocks of channels.
+count the operations of the model, without the padding to whole blocks of channels.
 
 {chr(10).join(_profile_table(stage, result) for stage in result["stages"])}"""
 

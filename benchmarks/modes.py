@@ -49,7 +49,7 @@ def at_most(side: int, options: OCROptions) -> Way:
 
 
 def twice(ocr: OCR, page: Page) -> Sequence[TextLine]:
-    """Lines padded by themselves, and again by batch where the score is low."""
+    """Pad each line by itself; recognize lines with a low score again, padded to their batch."""
     lines = list(by(OWN)(ocr, page))
     again = [i for i, line in enumerate(lines) if line.score < UNSURE]
     crops = [geometry.crop(page.image, lines[i].box.quad) for i in again]

@@ -29,7 +29,7 @@ from ocr_onnx.runtime.threads import cpu_count
 
 SIDE = 960
 WARM_UP = 3
-"""Pictures that each library reads before it is measured."""
+"""Pictures that each library reads before the measurement."""
 COLD_RUNS = 5
 
 PICTURES = {

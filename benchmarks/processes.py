@@ -43,7 +43,7 @@ class Server:
         self._end()
 
     def cpu(self) -> float:
-        """Processor seconds that all its processes took, those that ended too."""
+        """Processor seconds of all its processes, including ended ones."""
         return sum(cpu_seconds(process) for process in family(self.process))
 
     def resident(self) -> int:
@@ -111,7 +111,7 @@ def family(process: int) -> list[int]:
 
 
 def cpu_seconds(process: int) -> float:
-    """User and system time of a process and of its ended children; 0 where it has ended."""
+    """User and system time of a process and of its ended children; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()
     except OSError:
@@ -120,7 +120,7 @@ def cpu_seconds(process: int) -> float:
 
 
 def memory(process: int, which: str) -> int:
-    """KiB: VmRSS, VmHWM or Pss (of which what is shared counts in part); 0 where the process has ended."""
+    """VmRSS, VmHWM or Pss (shared memory counts in part) in KiB; 0 if the process has ended."""
     file = "smaps_rollup" if which == "Pss" else "status"
     try:
         lines = Path(f"/proc/{process}/{file}").read_text("utf-8")

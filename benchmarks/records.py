@@ -11,7 +11,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def known(name: str) -> dict[str, Any]:
-    """A result as it was kept before; empty where there is none."""
+    """Return the stored result; empty if there is none."""
     file = RESULTS / f"{name}.json"
     return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
 
@@ -34,5 +34,5 @@ def with_part(document: str, begin: str, part: str, end: str) -> str:
     before, begun, rest = document.partition(begin)
     _, ended, after = rest.partition(end)
     if not (begun and ended):
-        raise ValueError(f"the document has no {begin.strip()} with {end.strip()} after it: put them where it belongs")
+        raise ValueError(f"the document has no {begin.strip()} with {end.strip()} after it: add both lines")
     return f"{before}{begin}{part}{end}{after}"

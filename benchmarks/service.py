@@ -36,9 +36,9 @@ from ocr_onnx.runtime.threads import cpu_count
 SIDE = 960
 LEVELS = (1, 8, 64)
 CLIENTS = 8
-"""Of the parts in which several take turns."""
+"""Number of clients in the parts in which several servers take turns."""
 WARM_UP = 6
-"""Pictures that each of those reads before it is measured."""
+"""Pictures that each client sends before the measurement."""
 
 QUEUE = 100
 """Requests that may wait: more than there are clients."""
@@ -63,7 +63,7 @@ class Places:
 
 
 def first(places: Places) -> Places:
-    """With the few pictures that warm up."""
+    """Including the pictures for the warm-up."""
     return replace(places, paths=places.paths[:WARM_UP])
 
 
@@ -209,7 +209,9 @@ def mixed(paths: Sequence[Path]) -> tuple[Path, ...]:
 @click.option("--home", type=click.Path(path_type=Path), default=ROOT / ".cache" / "peers", help="Models, and logs.")
 @click.option("--serving", type=click.Path(path_type=Path), help="Environment of PaddleX; default: serving in --home.")
 @click.option("--seconds", default=60.0, show_default=True, help="Of each level, and of the overload.")
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Of those that take turns.")
+@click.option(
+    "--rounds", default=5, show_default=True, type=click.IntRange(1), help="Number of rounds; the servers take turns."
+)
 @click.option("--only", multiple=True, type=click.Choice(list(PARTS)), help="Only these parts.")
 @click.option("--write/--no-write", default=True, help="Write benchmarks/results.")
 def main(data: Path, home: Path, serving: Path | None, only: tuple[str, ...], write: bool, **given: Any) -> None:

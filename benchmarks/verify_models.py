@@ -299,7 +299,7 @@ def tally(metadata: ModelMetadata, expected: verify.Outputs, found: verify.Outpu
 
 
 def is_open(metadata: ModelMetadata, output: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where a model is not saturated: pixels between 0 and 1, steps whose best class is not certain."""
+    """Return which outputs are not saturated: pixels between 0 and 1, steps whose best class is not certain."""
     if metadata.task in {"text_detection", "image_unwarping"}:
         return (output > CERTAIN) & (output < 1 - CERTAIN)
     return np.asarray(output.max(axis=-1) < 1 - CERTAIN)

@@ -102,7 +102,7 @@ def test_a_marked_part_of_a_document_is_replaced_and_the_rest_stays() -> None:
 
 @pytest.mark.parametrize("document", ["", "<!-- b -->\nold", "<!-- e -->\n<!-- b -->\n"])
 def test_a_document_without_marks_is_left_alone(document: str) -> None:
-    with pytest.raises(ValueError, match="put them where it belongs"):
+    with pytest.raises(ValueError, match="add both lines"):
         records.with_part(document, "<!-- b -->\n", "new\n", "<!-- e -->\n")
 
 

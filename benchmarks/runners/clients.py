@@ -113,7 +113,7 @@ def body(data: bytes) -> bytes:
 
 
 def ask(connection: HTTPConnection, content: bytes) -> tuple[int, str | None, bytes]:
-    """Status, Retry-After and contents of the answer; the contents tell why where the connection broke."""
+    """Status, Retry-After and content of the response; if the connection broke, the content is the reason."""
     try:
         try:
             connection.request("POST", "/ocr", content, {"Content-Type": "application/json"})

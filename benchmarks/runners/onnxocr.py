@@ -11,7 +11,7 @@ from benchmarks.runners.protocol import Line, Reader, Settings, serve
 
 
 def prepare(settings: Settings) -> Reader:
-    """Its pipeline without line orientation; thresholds are those that it gives PP-OCRv5's models."""
+    """Its pipeline without line orientation; with its thresholds for PP-OCRv5's models."""
     ocr = ONNXPaddleOcr(
         use_gpu=False,
         use_angle_cls=False,

@@ -25,7 +25,7 @@ class Settings:
     side: int
     """The longest side that detection gets, in pixels."""
     variant: str = ""
-    """Which engine or precision, where a library has several."""
+    """The engine or precision, if the library has several."""
 
 
 @dataclass(frozen=True)

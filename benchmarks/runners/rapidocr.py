@@ -69,7 +69,7 @@ def _require_cuda(ocr: Any) -> None:
 
 
 def _ask_for_float32() -> None:
-    """RapidOCR has no option for it, and OpenVINO computes in bfloat16 where the processor can."""
+    """RapidOCR has no option for it, and OpenVINO computes in bfloat16 if the processor supports it."""
     from rapidocr.inference_engine.openvino.device_config import CPUConfig
 
     get_config = CPUConfig.get_config

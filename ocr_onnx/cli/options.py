@@ -1,4 +1,4 @@
-"""The options that `run`, `build` and `serve` share, generated from ocr_onnx.options where they are declared there."""
+"""The options that `run`, `build` and `serve` share, generated from the declarations in ocr_onnx.options."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ Outputs: TypeAlias = Mapping[str, "tuple[NDArray[Any], ...]"]
 """By the names of the inputs."""
 
 TOLERANCE = 1e-3
-"""Largest accepted difference of probabilities, and of the two best classes where a decision differs."""
+"""Largest accepted difference of probabilities, and of the two best classes if a decision differs."""
 
 BESIDE = 96
 """Pixels of padding to test the valid-region mask with; detection needs multiples of 32."""

@@ -1,4 +1,4 @@
-"""The stages of a pipeline: loads the models of those that are on."""
+"""Load the models of the stages that are on, and make the stages."""
 
 from __future__ import annotations
 

@@ -69,38 +69,38 @@ __all__ = [
     "__version__",
 ]
 
-_MODULES = {
-    "DetectionOptions": "options",
-    "DocImgOrientationClassification": "paddle.single_models",
-    "InputOptions": "options",
-    "LineOrientationOptions": "options",
-    "Models": "options",
-    "OCR": "pipeline",
-    "OCRError": "errors",
-    "OCROptions": "options",
-    "OCRResult": "results",
-    "Orientation": "types",
-    "PaddleOCR": "paddle.paddleocr",
-    "Page": "types",
-    "PageOrientationOptions": "options",
-    "RecognitionOptions": "options",
-    "Text": "types",
-    "TextBox": "types",
-    "TextDetection": "paddle.single_models",
-    "TextImageUnwarping": "paddle.single_models",
-    "TextLine": "types",
-    "TextLineOrientationClassification": "paddle.single_models",
-    "TextRecognition": "paddle.single_models",
-    "Word": "types",
+_NAMES = {
+    "options": (
+        "DetectionOptions",
+        "InputOptions",
+        "LineOrientationOptions",
+        "Models",
+        "OCROptions",
+        "PageOrientationOptions",
+        "RecognitionOptions",
+    ),
+    "paddle.single_models": (
+        "DocImgOrientationClassification",
+        "TextDetection",
+        "TextImageUnwarping",
+        "TextLineOrientationClassification",
+        "TextRecognition",
+    ),
+    "pipeline": ("OCR",),
+    "errors": ("OCRError",),
+    "results": ("OCRResult",),
+    "types": ("Orientation", "Page", "Text", "TextBox", "TextLine", "Word"),
+    "paddle.paddleocr": ("PaddleOCR",),
 }
-"""The module of ocr_onnx that defines each public name."""
+"""The public names by the module of ocr_onnx that defines them."""
 
 
 def __getattr__(name: str) -> object:
     """Import a public name at its first use: importing the package must load neither cv2 nor ONNX Runtime."""
-    if name not in _MODULES:
-        raise AttributeError(f"module 'ocr_onnx' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"ocr_onnx.{_MODULES[name]}"), name)
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"ocr_onnx.{module}"), name)
+    raise AttributeError(f"module 'ocr_onnx' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

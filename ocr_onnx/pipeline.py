@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
@@ -227,11 +228,13 @@ class OCR:
         pages = sources.read_pages_or_errors(source, options.input)
         readers = (self, *self.others) * (PAGES_PER_GPU if self.placement.on_gpu else 1)
         if len(readers) > 1:
-            return map_on_workers(pages, [_Steps(reader, options).read for reader in readers])
-        steps, materialized = _Steps(self, options), sources.is_materialized(source)
+            return map_on_workers(pages, [_with_errors(partial(reader.read, options=options)) for reader in readers])
+        materialized = sources.is_materialized(source)
+        detect = _with_errors(partial(self.detect_page, options=options))
+        recognize = _with_errors(partial(self.recognize_page, options=options))
         decoded = prefetch(pages, first_in_caller_thread=materialized)
-        detected = prefetch(_map(steps.detect, decoded), first_in_caller_thread=materialized)
-        return _map(steps.recognize, detected)
+        detected = prefetch(_map(detect, decoded), first_in_caller_thread=materialized)
+        return _map(recognize, detected)
 
     def read(self, page: Page, options: OCROptions) -> OCRResult:
         """Run all stages on one page."""
@@ -289,31 +292,18 @@ class OCR:
                 raise StageNotLoadedError(f"{name} was off when this OCR was created: create it with {name}=True")
 
 
-@dataclass(frozen=True, slots=True)
-class _Steps:
-    """The halves of reading a page with fixed options. They return an InputError, and pass one on, instead of raising it."""
+def _with_errors(step: Callable[[Item], Result]) -> Callable[[Item | InputError], Result | InputError]:
+    """A step that returns an InputError, and passes one on, instead of raising it."""
 
-    ocr: OCR
-    options: OCROptions
-
-    def detect(self, page: Page | InputError) -> DetectedPage | InputError:
-        if isinstance(page, InputError):
-            return page
+    def run(item: Item | InputError) -> Result | InputError:
+        if isinstance(item, InputError):
+            return item
         try:
-            return self.ocr.detect_page(page, self.options)
+            return step(item)
         except InputError as error:
             return error
 
-    def recognize(self, detected: DetectedPage | InputError) -> OCRResult | InputError:
-        if isinstance(detected, InputError):
-            return detected
-        try:
-            return self.ocr.recognize_page(detected, self.options)
-        except InputError as error:
-            return error
-
-    def read(self, page: Page | InputError) -> OCRResult | InputError:
-        return self.recognize(self.detect(page))
+    return run
 
 
 def _map(function: Callable[[Item], Result], items: Generator[Item, None, None]) -> Generator[Result, None, None]:

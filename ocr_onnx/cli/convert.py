@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ocr_onnx.cli.models import confirm, yes_option
+from ocr_onnx.cli.models import confirm, dictionary_option, yes_option
 
 
 @click.command()
@@ -21,12 +21,7 @@ from ocr_onnx.cli.models import confirm, yes_option
     help="The file to write. Default: the name, or the folder's name, with suffix .onnx in the current folder.",
 )
 @click.option("--name", help="The model's name, if inference.yml has none or another.")
-@click.option(
-    "--dict",
-    "dictionary",
-    type=click.Path(path_type=Path),
-    help="The dictionary of a recognition model: one character per line.",
-)
+@dictionary_option
 @click.option(
     "--verify/--no-verify", default=True, show_default=True, help="Compare the results of the ONNX file with Paddle's."
 )

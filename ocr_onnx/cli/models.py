@@ -19,6 +19,13 @@ yes_option: Callable[[Function], Function] = click.option(
     "-y", "--yes", is_flag=True, help="Create an environment with Paddle without asking, if conversion needs one."
 )
 
+dictionary_option: Callable[[Function], Function] = click.option(
+    "--dict",
+    "dictionary",
+    type=click.Path(path_type=Path),
+    help="The dictionary of a recognition model: one character per line.",
+)
+
 
 def confirm(yes: bool) -> Callable[[str], bool] | None:
     """Return a function that answers a question: yes if `yes`, else the user at a terminal; None without a terminal."""
@@ -137,12 +144,7 @@ def bundle_models(names: tuple[str, ...], output: Path) -> None:
 @models.command("import")
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option("--name", help="The name to import it under. Default: the name in its metadata.")
-@click.option(
-    "--dict",
-    "dictionary",
-    type=click.Path(path_type=Path),
-    help="The dictionary of a recognition model: one character per line.",
-)
+@dictionary_option
 @yes_option
 def import_model(source: Path, name: str | None, dictionary: Path | None, yes: bool) -> None:
     """Import SOURCE: a bundle, an ONNX file written by ocr-onnx, or the folder of a Paddle model, which is converted."""

@@ -142,7 +142,9 @@ def _models() -> Iterator[Setting]:
         "lang", group=MODELS, help="Choose the models for a language; 'ocr-onnx models langs' lists the languages."
     )
     yield Setting(
-        "ocr_version", group=MODELS, help="Choose the models of a version: PP-OCRv6, PP-OCRv5, PP-OCRv4 or PP-OCRv3."
+        "ocr_version",
+        group=MODELS,
+        help="Choose the models of a version, such as PP-OCRv5; 'ocr-onnx models langs' lists the versions.",
     )
     for stage, model in DEFAULT_MODELS.items():
         yield Setting(f"{stage}_model_name", group=MODELS, metavar="NAME", help=f"Name of the model. Default: {model}.")

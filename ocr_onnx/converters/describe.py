@@ -51,26 +51,6 @@ USUAL: Sequence[tuple[Task, str, Mapping[str, Any]]] = (
 """The metadata of models without inference.yml, by task and the end of the model's name; the first that fits is used."""
 
 
-class Signs(NamedTuple):
-    """What the task of a model is known by; one of them is enough."""
-
-    postprocess: str = ""
-    """PostProcess.name in inference.yml."""
-    endings: tuple[str, ...] = ()
-    """Ends of the model's name."""
-    labels: tuple[str, ...] | None = None
-    """PostProcess.Topk.label_list."""
-
-
-SIGNS: Mapping[Task, Signs] = {
-    "text_detection": Signs("DBPostProcess"),
-    "text_recognition": Signs("CTCLabelDecode"),
-    "doc_orientation": Signs(endings=("_doc_ori",), labels=("0", "90", "180", "270")),
-    "textline_orientation": Signs(endings=("_textline_ori",), labels=LINE_LABELS),
-    "image_unwarping": Signs(endings=("UVDoc",)),
-}
-
-
 def describe(model: PaddleModel, rank: int, name: str | None = None) -> ModelMetadata:
     """Return the metadata of a Paddle model whose output has `rank` axes; `name` overrides the one in inference.yml."""
     try:
@@ -100,7 +80,7 @@ def _describe(model: PaddleModel, rank: int, name: str | None) -> ModelMetadata:
         "source": model.checksums,
         "converter": installed_versions(),
     }
-    return DESCRIBE[task](model, common, steps)
+    return PADDLE_TASKS[task].describe(model, common, steps)
 
 
 def _detector(model: PaddleModel, common: Mapping[str, Any], steps: Mapping[str, Any]) -> ModelMetadata:
@@ -128,14 +108,26 @@ def _unwarper(_: PaddleModel, common: Mapping[str, Any], __: Mapping[str, Any]) 
     return ModelMetadata(**{**common, "channels": "BGR"}, mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
-DESCRIBE: Mapping[Task, Callable[[PaddleModel, Mapping[str, Any], Mapping[str, Any]], ModelMetadata]] = {
-    "text_detection": _detector,
-    "text_recognition": _recognizer,
-    "doc_orientation": _classifier,
-    "image_unwarping": _unwarper,
-    "textline_orientation": _classifier,
+class PaddleTask(NamedTuple):
+    """How a Paddle model of a task is recognized, by any of three signs, and described."""
+
+    describe: Callable[[PaddleModel, Mapping[str, Any], Mapping[str, Any]], ModelMetadata]
+    """Makes the metadata, given the fields that all tasks have in common and the preprocessing steps."""
+    postprocess: str = ""
+    """PostProcess.name in inference.yml."""
+    endings: tuple[str, ...] = ()
+    """Ends of the model's name."""
+    labels: tuple[str, ...] | None = None
+    """PostProcess.Topk.label_list."""
+
+
+PADDLE_TASKS: Mapping[Task, PaddleTask] = {
+    "text_detection": PaddleTask(_detector, "DBPostProcess"),
+    "text_recognition": PaddleTask(_recognizer, "CTCLabelDecode"),
+    "doc_orientation": PaddleTask(_classifier, "", ("_doc_ori",), ("0", "90", "180", "270")),
+    "textline_orientation": PaddleTask(_classifier, "", ("_textline_ori",), LINE_LABELS),
+    "image_unwarping": PaddleTask(_unwarper, "", ("UVDoc",)),
 }
-"""What makes a model's metadata, given what all tasks have in common and the preprocessing steps."""
 
 
 def _normalization(steps: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +186,7 @@ def task_of(name: str, config: Mapping[str, Any]) -> Task:
     """Return a model's task, from its postprocessing, its name or its labels."""
     post = config.get("PostProcess") or {}
     labels = tuple(str(label) for label in post.get("Topk", {}).get("label_list", ()))
-    for task, signs in SIGNS.items():
+    for task, signs in PADDLE_TASKS.items():
         if post.get("name") == signs.postprocess or name.endswith(signs.endings) or labels == signs.labels:
             return task
     raise ConversionError(f"{name} has an unknown task: PostProcess.name in its inference.yml is {post.get('name')}")

@@ -24,7 +24,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 LOCK = Path(__file__).with_name("requirements.lock")
 """Pinned versions and hashes of its packages, for the Python version below."""
 
-PYTHON = (3, 11)
+PYTHON = "3.11"
 
 Confirm = Callable[[str], bool]
 """Asks whether an environment may be created; the question names its folder and size."""
@@ -49,7 +49,7 @@ def ensure(purpose: str, command: str, confirm: Confirm | None) -> Path:
     """
     if (found := find()) is not None:
         return found
-    by_hand = f"in an environment of Python {_dotted(PYTHON)}, pip install 'ocr-onnx[convert,cpu]'"
+    by_hand = f"in an environment of Python {PYTHON}, pip install 'ocr-onnx[convert,cpu]'"
     if download.offline():
         raise ConversionError(
             f"{purpose} needs Paddle, and {download.OFFLINE_VARIABLE} forbids fetching it: convert it on a machine with "
@@ -138,17 +138,17 @@ def _log(command: list[str]) -> None:
 
 def _base() -> str:
     """Return a Python of the version that the packages are pinned for. Raises ConversionError if there is none."""
-    wanted = f"python{_dotted(PYTHON)}"
-    if sys.version_info[:2] == PYTHON:
+    wanted = f"python{PYTHON}"
+    if "{}.{}".format(*sys.version_info) == PYTHON:
         return python_process.interpreter()
     for folder in filter(os.path.isabs, os.get_exec_path()):
         candidate = shutil.which(wanted, path=folder)
         # The python3.11 of a version manager can exist and fail.
-        if candidate is not None and _version(candidate) == _dotted(PYTHON):
+        if candidate is not None and _version(candidate) == PYTHON:
             return candidate
     raise ConversionError(
-        f"converting with Paddle needs Python {_dotted(PYTHON)}, and no {wanted} on the PATH works: install it "
-        f"(apt install {wanted}-venv, uv python install {_dotted(PYTHON)}, …) and try again"
+        f"converting with Paddle needs Python {PYTHON}, and no {wanted} on the PATH works: install it "
+        f"(apt install {wanted}-venv, uv python install {PYTHON}, …) and try again"
     )
 
 
@@ -169,7 +169,3 @@ def _name() -> str:
 
 def _python(folder: Path) -> Path:
     return Path(sysconfig.get_path("scripts", "venv", {"base": str(folder.absolute())}), "python")
-
-
-def _dotted(version: tuple[int, int]) -> str:
-    return f"{version[0]}.{version[1]}"

@@ -14,6 +14,7 @@ import ssl
 import threading
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -181,7 +182,7 @@ class _Entry(NamedTuple):
 
 def _entry(text: str) -> _Entry:
     """Parse one of `FetchPolicy.hosts`."""
-    try:
+    with suppress(InputError, ValueError):
         if _address(text) is not None:
             return _Entry(_plain(text), None)
         parts = urlsplit(f"//{text}")
@@ -191,10 +192,6 @@ def _entry(text: str) -> _Entry:
         plain = ANY if host == ANY else star + _plain(host.removeprefix(star))
         if bare and not (star and _address(plain.removeprefix(star))):
             return _Entry(plain, parts.port)
-    except (InputError, ValueError) as error:
-        raise OptionError(
-            f"allow_url has {text!r}, which is not a host: use example.com, *.example.com, or example.com:8443"
-        ) from error
     raise OptionError(
         f"allow_url has {text!r}, which is not a host: use example.com, *.example.com, or example.com:8443"
     )

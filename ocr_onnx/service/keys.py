@@ -17,8 +17,6 @@ MIN_LENGTH = 16
 EXAMPLE = "replace"
 """Word in the example keys of deploy/ and docs/; those keys are public."""
 
-OWN_KEY = "replace it by a key of your own, made by `openssl rand -hex 32`"
-
 
 def load(file: Path) -> tuple[str, ...]:
     """The keys of a file, one per line; empty lines and lines that begin with # are ignored.
@@ -42,14 +40,12 @@ def load(file: Path) -> tuple[str, ...]:
             f"{file} has an invalid API key: use at least {MIN_LENGTH} ASCII characters without spaces, made by "
             "`openssl rand -hex 32`"
         )
-    _refuse_examples(file, keys)
+    if example := next((key for key in keys if EXAMPLE in key.lower()), None):
+        raise OptionError(
+            f"{file} has the example key {example!r}, which is public: replace it by a key of your own, made by "
+            "`openssl rand -hex 32`"
+        )
     return keys
-
-
-def _refuse_examples(file: Path, keys: tuple[str, ...]) -> None:
-    for key in keys:
-        if EXAMPLE in key.lower():
-            raise OptionError(f"{file} has the example key {key!r}, which is public: {OWN_KEY}")
 
 
 class Keys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -53,20 +54,15 @@ class Verification(NamedTuple):
     """Compare outputs with the source's output."""
 
 
-def _rotations(page: Image) -> list[Image]:
-    return [rotate(page, angle) for angle in ANGLES]
-
-
 def _pages_for_detection(page: Image, metadata: ModelMetadata) -> Iterator[Tensor]:
-    for image in _rotations(page):
-        for limit in SIDES:
-            yield detection.preprocess(image, DetectionOptions(limit, "max"), metadata)
+    for angle, limit in itertools.product(ANGLES, SIDES):
+        yield detection.preprocess(rotate(page, angle), DetectionOptions(limit, "max"), metadata)
 
 
 def _smooth_images(page: Image, metadata: ModelMetadata) -> Iterator[Tensor]:
     """Images of the page's sizes with smooth colors: at a sharp edge a rounding error in the grid would change the color."""
     noise = np.random.default_rng(0)
-    for image in _rotations(page):
+    for image in (rotate(page, angle) for angle in ANGLES):
         field = cv2.GaussianBlur(noise.random(image.shape, np.float32), (0, 0), BLUR)
         smooth = cv2.normalize(field, field.copy(), 0, 255, cv2.NORM_MINMAX)
         yield normalization.normalize(np.asarray(smooth, np.uint8), metadata)[np.newaxis]
@@ -79,7 +75,7 @@ def _lines(page: Image, metadata: ModelMetadata) -> Iterator[Tensor]:
 
 
 def _pages(page: Image, metadata: ModelMetadata) -> Iterator[Tensor]:
-    return (orientation.preprocess_page(image, metadata) for image in _rotations(page))
+    return (orientation.preprocess_page(rotate(page, angle), metadata) for angle in ANGLES)
 
 
 def _lines_both_ways(page: Image, metadata: ModelMetadata) -> Iterator[Tensor]:

@@ -27,6 +27,10 @@ PDF_SCALES = (0.1, 40)
 PAGE_RANGE = re.compile(r"\s*(\d{1,9})\s*(?:(-)\s*(\d{1,9})?\s*)?")
 
 
+def _share(help: str, *, default: float, **further: Any) -> Any:  # noqa: A002
+    return option(help, default=default, minimum=0, maximum=1, **further)
+
+
 @dataclass(frozen=True, slots=True)
 class InputOptions(OptionRecord):
     """How inputs are read, and the limits of reading."""
@@ -96,12 +100,10 @@ class InputOptions(OptionRecord):
 class PageOrientationOptions(OptionRecord):
     """When pages are rotated."""
 
-    score_thresh: float = option(
+    score_thresh: float = _share(
         "Rotate a page only if the classifier's score is at least this. PaddleOCR always rotates.",
         name="doc_orientation_classify_score_thresh",
         default=0.0,
-        minimum=0,
-        maximum=1,
     )
 
 
@@ -130,21 +132,11 @@ class DetectionOptions(OptionRecord):
         default=MAX_SIDE,
         minimum=1,
     )
-    thresh: float = option(
-        "Probability above which a pixel is text.",
-        name="text_det_thresh",
-        default=0.3,
-        minimum=0,
-        maximum=1,
-        request=True,
+    thresh: float = _share(
+        "Probability above which a pixel is text.", name="text_det_thresh", default=0.3, request=True
     )
-    box_thresh: float = option(
-        "Drop boxes whose mean probability is below this.",
-        name="text_det_box_thresh",
-        default=0.6,
-        minimum=0,
-        maximum=1,
-        request=True,
+    box_thresh: float = _share(
+        "Drop boxes whose mean probability is below this.", name="text_det_box_thresh", default=0.6, request=True
     )
     unclip_ratio: float = option(
         "Expansion of text regions: each grows by its area times this, divided by its perimeter.",
@@ -196,12 +188,10 @@ class LineOrientationOptions(OptionRecord):
         default=6,
         minimum=1,
     )
-    score_thresh: float = option(
+    score_thresh: float = _share(
         "Rotate a line only if the classifier's score is at least this. PaddleOCR always rotates.",
         name="textline_orientation_score_thresh",
         default=0.0,
-        minimum=0,
-        maximum=1,
     )
 
 
@@ -222,12 +212,10 @@ class RecognitionOptions(OptionRecord):
         default="batch",
     )
     """docs/performance.md has the cost of `own` in accuracy."""
-    score_thresh: float = option(
+    score_thresh: float = _share(
         "Drop texts whose score is below this; 0 keeps all, empty texts too.",
         name="text_rec_score_thresh",
         default=0.0,
-        minimum=0,
-        maximum=1,
         request=True,
     )
     input_shape: Shape | None = option(

@@ -35,7 +35,6 @@ PAUSE = 1.0
 
 CHUNK = 2**18
 
-NOT_FOUND = 404
 PARTIAL = 206
 
 Progress = Callable[[int, "int | None"], None]

@@ -55,7 +55,7 @@ def square(x: float, y: float, side: float) -> np.ndarray[Any, np.dtype[np.float
 
 
 @pytest.mark.parametrize("file", sorted(records.RESULTS.glob("*.json")), ids=lambda file: file.stem)
-def test_tables_of_results_are_what_their_json_says(file: Path) -> None:
+def test_tables_of_results_match_their_json(file: Path) -> None:
     makers = {
         "batches": batches.markdown,
         "peers": peers_report.markdown,
@@ -197,7 +197,7 @@ def test_a_runner_reads_as_ocr_onnx_does(tmp_path: Path) -> None:
     assert min(answer["wall"], answer["cpu"]) > 0
 
 
-def test_a_runner_that_ends_says_where_its_log_is(tmp_path: Path) -> None:
+def test_the_error_of_a_runner_that_ends_names_its_log(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="log says why"):
         Runner(Peer("none", Path(sys.prefix), "no_such_module"), SETTINGS, tmp_path / "log")
     assert "no_such_module" in (tmp_path / "log").read_text()

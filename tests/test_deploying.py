@@ -100,7 +100,7 @@ def test_the_image_does_not_run_as_root() -> None:
     assert (user, group) == (POD["securityContext"]["runAsUser"], POD["securityContext"]["runAsGroup"])
 
 
-def test_what_is_copied_into_the_image_is_there_and_not_ignored() -> None:
+def test_the_files_copied_into_the_image_exist_and_are_not_ignored() -> None:
     lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     taken = {line[1:] for line in lines if line.startswith("!")}
     copied = {word for line in instructions("COPY") if "--from" not in line for word in line.split()[:-1]}
@@ -135,14 +135,14 @@ def test_the_commands_have_options_that_serve_takes() -> None:
     assert CliRunner().invoke(main, ["serve", "--help"]).exit_code == 0
 
 
-def test_the_pod_has_time_to_answer_what_it_took() -> None:
+def test_the_pod_has_time_to_finish_accepted_requests() -> None:
     options = dict(zip(CONTAINER["args"], CONTAINER["args"][1:], strict=False))
     sleep = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
     needed = sleep + float(options["--deadline"]) + float(options["--transfer-timeout"])
     assert needed < POD["terminationGracePeriodSeconds"]
 
 
-def test_a_service_of_systemd_and_a_container_have_time_to_answer_what_they_took() -> None:
+def test_the_systemd_unit_and_the_container_have_time_to_finish_accepted_requests() -> None:
     needed = Settings().deadline + Settings().transfer_timeout
     for text, pattern in ((UNIT, r"TimeoutStopSec=(\d+)"), (PAGE, r"--stop-timeout (\d+)")):
         (seconds,) = re.findall(pattern, text)
@@ -164,7 +164,7 @@ def test_systemd_understands_its_unit(tmp_path: Path) -> None:
         *("MemoryMax=6G", "TasksMax=512", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "CapabilityBoundingSet="),
     ],
 )
-def test_a_service_of_systemd_may_do_nothing_that_it_need_not(line: str) -> None:
+def test_the_systemd_unit_drops_unneeded_permissions(line: str) -> None:
     assert line in UNIT.splitlines()
     assert "SystemCallFilter=@system-service " in UNIT
 
@@ -175,7 +175,7 @@ def test_the_container_example_bounds_processes_and_memory_and_keeps_its_keys_to
     assert f"chown {user} keys.txt; sudo chmod 400 keys.txt" in PAGE
 
 
-def test_the_pod_may_do_nothing_that_it_need_not() -> None:
+def test_the_pod_drops_unneeded_permissions() -> None:
     allowed = CONTAINER["securityContext"]
     assert allowed["readOnlyRootFilesystem"]
     assert allowed["capabilities"] == {"drop": ["ALL"]}
@@ -186,7 +186,7 @@ def test_the_pod_may_do_nothing_that_it_need_not() -> None:
     assert OBJECTS["NetworkPolicy"]["spec"]["egress"] == []
 
 
-def test_the_objects_mean_each_other() -> None:
+def test_the_kubernetes_objects_refer_to_each_other() -> None:
     labels = OBJECTS["Deployment"]["spec"]["template"]["metadata"]["labels"]
     for selector in (
         OBJECTS["Deployment"]["spec"]["selector"]["matchLabels"],
@@ -205,7 +205,7 @@ def test_the_objects_mean_each_other() -> None:
     }
 
 
-def test_the_probes_ask_what_the_server_answers() -> None:
+def test_the_probes_use_routes_of_the_server() -> None:
     with running() as server:
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             assert server.get(CONTAINER[probe]["httpGet"]["path"]).status_code == 200

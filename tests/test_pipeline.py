@@ -301,7 +301,7 @@ def test_pages_before_an_unreadable_one_are_read(toy: OCR, bars: np.ndarray) -> 
 
 
 @pytest.mark.parametrize("placement", [CPU, ON_GPU])
-def test_where_asked_for_errors_come_in_their_place(
+def test_with_return_exceptions_errors_are_returned_in_place_of_pages(
     toy: OCR, bars: np.ndarray, placement: Placement, tmp_path: Path
 ) -> None:
     narrow, detect = bars[:, :300], toy.detect

@@ -66,7 +66,7 @@ def test_the_dictionary_has_paddleocrs_shape(result: OCRResult) -> None:
     }
 
 
-def test_words_are_there_where_they_were_asked_for(result: OCRResult) -> None:
+def test_words_are_returned_if_requested(result: OCRResult) -> None:
     words = (Word("Gate", QUAD), Word(" ", QUAD), Word("7", QUAD))
     lines = (replace(result.lines[0], words=words), replace(result.lines[1], words=()))
     found = replace(result, lines=lines, options=OCROptions(return_word_box=True)).json["res"]
@@ -144,7 +144,7 @@ def test_an_array_is_named_after_the_time(result: OCRResult, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["icon.ico", "page.h5", "page.xbm", "scan.pdf", "photo.heic"])
-def test_pictures_are_png_where_the_inputs_format_will_not_do(result: OCRResult, tmp_path: Path, name: str) -> None:
+def test_images_are_png_if_the_inputs_format_cannot_hold_them(result: OCRResult, tmp_path: Path, name: str) -> None:
     named = replace(result, source=Page(result.source.image, name))
     assert {p.suffix for p in named.save_to_img(tmp_path)} == {".png"}
 
@@ -159,7 +159,7 @@ def test_a_path_that_is_no_text_is_written_all_the_same(result: OCRResult, tmp_p
     assert json.loads(odd.save_to_json(tmp_path / "out.json").read_text("utf-8"))["input_path"] == "caf\ufffd.png"
 
 
-def test_what_cannot_be_written_is_named(result: OCRResult, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_named(result: OCRResult, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for save in (result.save_to_json, result.save_to_img):
         with pytest.raises(OutputError, match="cannot be written"):

@@ -193,7 +193,7 @@ def test_without_a_clipboard_the_text_is_there_to_be_copied(page: Visitor, ocr: 
     assert page.chrome.execute_script("return getSelection().toString()") == ocr.predict(SIGN)[0].text
 
 
-def test_the_json_is_what_the_library_says(page: Visitor, document: Path, read: list[OCRResult]) -> None:
+def test_the_json_equals_the_result_of_the_library(page: Visitor, document: Path, read: list[OCRResult]) -> None:
     page.give(document)
     answer = json.loads(page.download("#json"))
     found = [element["prunedResult"] for element in answer["result"]["ocrResults"]]
@@ -226,7 +226,7 @@ def test_the_result_is_downloaded_in_an_output_format_of_the_server(
     assert page.status == "three pages.txt created"
 
 
-def test_the_browser_makes_no_markup_of_a_string(page: Visitor) -> None:
+def test_trusted_types_block_markup_from_strings(page: Visitor) -> None:
     script = "try { document.body.innerHTML = '<b>'; return 'set'; } catch (error) { return error.name; }"
     assert page.chrome.execute_script(script) == "TypeError"
     assert all("TrustedHTML" in line for line in page.complaints)
@@ -281,7 +281,7 @@ def test_the_searchable_pdf_of_a_document_shows_its_pages(page: Visitor, documen
         assert sum(abs(a - b) for a, b in zip(*pictures, strict=True)) / 48**2 < 3
 
 
-def test_pointing_at_a_box_says_what_was_read_in_it(page: Visitor, ocr: OCR) -> None:
+def test_pointing_at_a_box_shows_its_text(page: Visitor, ocr: OCR) -> None:
     page.give(SIGN)
     (result,) = ocr.predict(SIGN)
     for at, line in enumerate(result.lines):
@@ -316,7 +316,7 @@ def test_lines_that_scored_low_are_marked(page: Visitor, ocr: OCR) -> None:
     assert ["low" in str(e.get_attribute("class")) for e in page.all("polygon.box")] == low
 
 
-def test_options_are_the_servers_to_obey(page: Visitor, ocr: OCR) -> None:
+def test_options_of_the_page_are_sent_to_the_server(page: Visitor, ocr: OCR) -> None:
     page.give(PAGES / "turned-180.png")
     page.find("summary").click()
     page.find("select[name=useDocOrientationClassify]").send_keys("no")
@@ -331,7 +331,7 @@ def test_options_are_the_servers_to_obey(page: Visitor, ocr: OCR) -> None:
     assert found["model_settings"]["use_doc_preprocessor"] is False
 
 
-def test_what_the_server_says_of_a_bad_file_is_shown(page: Visitor, tmp_path: Path) -> None:
+def test_the_servers_error_for_an_invalid_file_is_shown(page: Visitor, tmp_path: Path) -> None:
     file = tmp_path / "<b>no picture<b>.png"
     file.write_bytes(b"this is no picture")
     page.give(file)
@@ -354,7 +354,7 @@ def test_reading_is_cancelled(page: Visitor, document: Path) -> None:
     assert page.error == ""
 
 
-def test_the_keyboard_alone_does_it(page: Visitor, ocr: OCR) -> None:
+def test_the_page_can_be_used_with_the_keyboard(page: Visitor, ocr: OCR) -> None:
     page.press(Keys.TAB)
     assert page.focused == page.find("#file")
     page.focused.send_keys(str(SIGN))
@@ -385,7 +385,7 @@ def test_the_keyboard_alone_does_it(page: Visitor, ocr: OCR) -> None:
     page.wait(lambda: page.new(before))
 
 
-def test_everything_has_a_name_for_those_who_do_not_see_it(page: Visitor) -> None:
+def test_every_element_has_an_accessible_name(page: Visitor) -> None:
     page.give(SIGN)
     page.find("summary").click()
     tree = page.chrome.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
@@ -417,7 +417,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(page: Visitor, document: Pa
         page.chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_motion_and_colors_are_the_readers_choice(page: Visitor) -> None:
+def test_reduced_motion_and_dark_colors_are_respected(page: Visitor) -> None:
     def ground(scheme: str) -> str:
         features = [
             {"name": "prefers-color-scheme", "value": scheme},

@@ -53,7 +53,7 @@ def test_json_lines_are_one_page_a_line() -> None:
     assert [json.loads(line)["rec_texts"] for line in result.stdout.splitlines()] == [SIGN.splitlines(), []]
 
 
-def test_what_cannot_be_read_is_one_line_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_an_unreadable_input_is_one_error_line_and_the_others_are_read(tmp_path: Path) -> None:
     (tmp_path / "fake.png").write_text("text")
     result = invoke("run", tmp_path / "nowhere.png", tmp_path / "fake.png", PAGES / "sign.png")
     assert result.exit_code == 1
@@ -117,7 +117,9 @@ def test_text_is_utf_8_whatever_the_locale() -> None:
     assert done.stdout.decode() == SIGN
 
 
-def test_a_language_whose_model_is_not_here_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_model_of_a_language_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("OCR_ONNX_HOME", str(tmp_path))
     result = invoke("run", PAGES / "sign.png", "--lang", "ko")
     assert result.exit_code == 1
@@ -174,7 +176,7 @@ def test_models_are_listed() -> None:
     assert [record["name"] for record in records] == [line.split()[0] for line in lines]
 
 
-def test_converting_what_is_no_model_is_one_line(tmp_path: Path) -> None:
+def test_converting_a_folder_without_a_model_is_one_error_line(tmp_path: Path) -> None:
     result = invoke("convert", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == f"Error: {tmp_path} has neither inference.json nor inference.pdmodel: export the model\n"
@@ -199,7 +201,7 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(invoke("run", PAGES / "sign.png").exception, ZeroDivisionError)
 
 
-def test_standard_output_holds_results_alone(tmp_path: Path) -> None:
+def test_standard_output_contains_only_results(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",

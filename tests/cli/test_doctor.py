@@ -75,7 +75,7 @@ def test_the_cpu_works_and_the_models_of_the_package_are_whole() -> None:
     assert of(report, "threads")["used"].value == str(threads.cpu_count())
 
 
-def test_a_fact_is_a_line_and_what_is_asked_for_comes_last() -> None:
+def test_each_fact_is_one_line_and_the_requested_device_is_last() -> None:
     result = invoke()
     lines = result.stdout.splitlines()
     assert (result.exit_code, lines[0], lines[-2]) == (0, "versions", "requested")
@@ -105,7 +105,7 @@ def test_providers_are_asked_for_by_name() -> None:
     assert (result.exit_code, "NoSuchExecutionProvider is not in" in result.stdout) == (1, True)
 
 
-def test_a_device_that_nobody_knows_is_an_error() -> None:
+def test_an_unknown_device_is_an_error() -> None:
     with pytest.raises(OptionError, match="device is 'tpu'"):
         diagnose("tpu")
 
@@ -127,7 +127,7 @@ def test_the_json_has_every_fact_and_the_placement() -> None:
 
 
 @no_driver
-def test_a_wheel_for_gpus_is_told_which_libraries_are_missing(gpu_wheel: None) -> None:
+def test_missing_libraries_of_a_gpu_wheel_are_listed(gpu_wheel: None) -> None:
     report = diagnose("gpu")
     assert not report.works
     assert of(report, "libraries")["libcuda.so.1"] == Fact(
@@ -159,7 +159,7 @@ def test_two_wheels_at_once_are_noted_and_the_cpu_works_still(tmp_path: Path, mo
     assert report.works
 
 
-def test_a_model_that_is_not_what_was_pulled_is_noted(home: Path) -> None:
+def test_a_changed_model_is_reported(home: Path) -> None:
     (home / "mine.onnx").write_bytes(b"no model")
     report = diagnose()
     mine = of(report, "models")["mine"]
@@ -167,7 +167,7 @@ def test_a_model_that_is_not_what_was_pulled_is_noted(home: Path) -> None:
     assert "mine.onnx has no receipt" in mine.explanation
 
 
-def test_without_onnx_runtime_the_rest_is_told_and_the_exit_code_is_1(tmp_path: Path) -> None:
+def test_without_onnx_runtime_the_other_facts_are_printed_and_the_exit_code_is_1(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ocr_onnx", "doctor"]
     environment = os.environ | backends.hide(tmp_path, "onnxruntime")
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -184,7 +184,7 @@ def test_a_package_that_cannot_be_imported_is_a_problem(monkeypatch: pytest.Monk
     assert "pip install --force-reinstall pyclipper" in fact.explanation
 
 
-def test_secrets_of_the_environment_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_of_the_environment_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCR_ONNX_PDF_PASSWORD", "open sesame")
     monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
     output = invoke("--json").stdout

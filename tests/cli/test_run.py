@@ -107,7 +107,7 @@ def test_the_example_of_a_pipeline_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [("--use_textline_orientation",), ("--use-textline-orientation", "True")])
 @pytest.mark.parametrize("first", [True, False])
-def test_a_switch_may_stand_bare_wherever_it_stands(words: tuple[str, ...], first: bool) -> None:
+def test_a_boolean_option_needs_no_value_at_any_position(words: tuple[str, ...], first: bool) -> None:
     page = ("-i", PAGES / "sign.png")
     result = invoke(*words, *page) if first else invoke(*page, *words)
     assert (result.exit_code, result.stdout) == (0, SIGN)
@@ -118,7 +118,7 @@ def test_three_numbers_give_a_shape() -> None:
     assert invoke("-i", PAGES / "sign.png", *shapes).stdout.splitlines()[0] == "FERRY TERMINAL"
 
 
-def test_old_names_are_taken_and_named() -> None:
+def test_deprecated_names_are_accepted_with_a_warning() -> None:
     result = invoke("-i", PAGES / "sign.png", "--det_db_thresh", "0.4", "--use_angle_cls", "False", "--format", "json")
     assert json.loads(result.stdout)[0]["text_det_params"]["thresh"] == 0.4
     assert result.stderr == (
@@ -169,7 +169,7 @@ def test_pages_that_are_no_pages_are_one_line() -> None:
     assert result.stderr == "Error: pdf_pages is 'x': give pages counted from 1, such as '1-3,7,20-'\n"
 
 
-def test_the_help_says_the_defaults_that_are_true() -> None:
+def test_the_help_shows_the_actual_defaults() -> None:
     defaults = {place.declaration.name: place.default for place in places() if place.default is not None}
     stated = {s.name: found[1] for s in SHOWN if (found := re.search(r"Default: (.+)\.$", s.help or ""))}
     models = {name: choice.name for name, choice in pipeline_yaml.default_choices().items()}
@@ -201,7 +201,7 @@ def test_each_setting_may_be_written_either_way() -> None:
         assert setting.opts[-1] == f"--{str(setting.name).replace('_', '-')}"
 
 
-def test_what_fast_means_is_what_the_help_says() -> None:
+def test_the_help_describes_the_preset_fast() -> None:
     (page,) = pages_of(PAGES / "sign.png", "--preset", "fast")
     found = DetectionOptions(**{k: page["text_det_params"][k] for k in ("limit_side_len", "limit_type")})
     (preset,) = [setting for setting in SHOWN if setting.name == "preset"]
@@ -209,7 +209,7 @@ def test_what_fast_means_is_what_the_help_says() -> None:
     assert f"text_det_limit_side_len {found.limit_side_len}, text_det_limit_type {found.limit_type}" in str(preset.help)
 
 
-def test_what_high_performance_means_is_what_the_help_says() -> None:
+def test_the_help_describes_high_performance_mode() -> None:
     fast = OCROptions.high_performance()
     (mode,) = [setting for setting in SHOWN if setting.name == "mode"]
     assert (

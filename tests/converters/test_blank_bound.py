@@ -51,7 +51,7 @@ def test_lines_are_read_the_same_to_the_last_bit(contents: bytes, tmp_path: Path
     ],
     ids=["blank", "wide", "noise", "loud", "huge", "nan", "infinite"],
 )
-def test_so_is_what_is_no_line(contents: bytes, tmp_path: Path, tensor: np.ndarray) -> None:
+def test_other_inputs_are_read_the_same_to_the_last_bit(contents: bytes, tmp_path: Path, tensor: np.ndarray) -> None:
     same(Session(store.find(NAME)), others_only(contents, tmp_path), tensor.astype(np.float32))
 
 
@@ -115,7 +115,7 @@ def test_all_steps_may_be_proved_or_some_or_none(tmp_path: Path) -> None:
     assert shares[-1] == 0
 
 
-def test_where_little_can_be_proved_a_graph_stays_as_it_is() -> None:
+def test_a_graph_is_unchanged_if_few_blank_steps_can_be_proved() -> None:
     model = head(4.0)
     table = find_classifier(model)
     assert table is not None
@@ -124,6 +124,6 @@ def test_where_little_can_be_proved_a_graph_stays_as_it_is() -> None:
     assert prove_blank_steps(model, table, scattered[:10] * 0) == []
 
 
-def test_a_graph_without_a_large_table_has_none() -> None:
+def test_a_graph_without_a_large_class_table_is_unchanged() -> None:
     detector = onnx.load(store.find("PP-OCRv5_mobile_det"))
     assert find_classifier(detector) is None

@@ -113,7 +113,7 @@ def affine_net(*, padded: bool, scale: float = 1.7) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("scale", [1.7, -0.4, 0.0])
-def test_folding_keeps_what_a_graph_computes(tmp_path: Path, padded: bool, scale: float) -> None:
+def test_folding_does_not_change_the_results_of_a_graph(tmp_path: Path, padded: bool, scale: float) -> None:
     x = np.random.default_rng(1).normal(0, 1, (2, 3, 9, 11)).astype(np.float32)
     (before,) = run(affine_net(padded=padded, scale=scale), tmp_path, x)
     (after,) = run(optimize(affine_net(padded=padded, scale=scale), reduce_classes=False), tmp_path, x)
@@ -179,14 +179,14 @@ def test_a_scale_before_a_gate_goes_into_it_and_both_behind_an_average(tmp_path:
     assert graph.constants[scaling.input[1]] == np.float32(1.7)
 
 
-def test_a_scale_that_others_read_too_is_not_put_into_a_gate() -> None:
+def test_a_scale_with_several_readers_is_not_folded_into_a_gate() -> None:
     graph = Graph(excited_net(also_read=True))
     fold_affine(graph)
     assert [node.op_type for node in graph.nodes][:3] == ["HardSwish", "Mul", "Add"]
 
 
 @pytest.mark.parametrize("form", [{"pads": [0, 1, 0, 1]}, {"ceil_mode": 1}, {"auto_pad": "SAME_UPPER"}])
-def test_before_an_average_that_counts_padding_a_shift_stays(form: dict[str, Any]) -> None:
+def test_a_shift_before_an_average_that_counts_padding_is_not_folded(form: dict[str, Any]) -> None:
     made = excited_net()
     pool = made.graph.node[-2]
     pool.attribute.extend([helper.make_attribute(name, value) for name, value in form.items()])
@@ -195,7 +195,7 @@ def test_before_an_average_that_counts_padding_a_shift_stays(form: dict[str, Any
     assert [node.op_type for node in graph.nodes][-4:] == ["Mul", "Add", "AveragePool", "Mul"]
 
 
-def test_a_scalar_added_before_no_convolution_stays() -> None:
+def test_a_scalar_without_a_convolution_after_it_is_not_folded() -> None:
     nodes = [
         helper.make_node("Erf", ["x"], ["e"]),
         helper.make_node("Add", ["e", "one"], ["a"]),
@@ -206,7 +206,7 @@ def test_a_scalar_added_before_no_convolution_stays() -> None:
     assert graph.nodes == nodes
 
 
-def test_a_value_that_others_read_too_is_not_folded() -> None:
+def test_a_value_with_several_readers_is_not_folded() -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], kernel_shape=[1, 1]),
         helper.make_node("Mul", ["c", "s"], ["m"]),
@@ -219,7 +219,7 @@ def test_a_value_that_others_read_too_is_not_folded() -> None:
     assert [n.op_type for n in graph.nodes] == ["Conv", "Mul", "Sub"]
 
 
-def test_recognition_answers_with_the_best_class_and_its_probability(tmp_path: Path) -> None:
+def test_recognition_returns_the_best_class_and_its_probability(tmp_path: Path) -> None:
     x = np.random.default_rng(1).normal(0, 1, (2, 3, 48, 70)).astype(np.float32)
     (table,) = run(ctc(7), tmp_path, x)
     index, probability = run(optimize(ctc(7), reduce_classes=True), tmp_path, x)
@@ -274,7 +274,7 @@ def test_a_head_without_a_softmax_is_refused() -> None:
         optimize(affine_net(padded=True), reduce_classes=True)
 
 
-def test_a_detector_that_declares_the_size_of_its_training_takes_any(tmp_path: Path) -> None:
+def test_a_detector_that_declares_its_training_size_accepts_any_size(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], kernel_shape=[1, 1]),
         helper.make_node("Sigmoid", ["c"], ["y"]),
@@ -288,7 +288,7 @@ def test_a_detector_that_declares_the_size_of_its_training_takes_any(tmp_path: P
     assert map_.shape == (1, 1, 64, 96)
 
 
-def test_a_graph_may_take_one_size_alone(tmp_path: Path) -> None:
+def test_a_graph_can_have_a_static_input_shape(tmp_path: Path) -> None:
     options = ExportOptions(static=(1, 3, 48, 320))
     record = replace(RECOGNITION, static_shape=options.static)
     report = export._finish(ctc(7), tmp_path / "rec.onnx", record, None, options)
@@ -312,7 +312,7 @@ def test_half_precision_keeps_the_interface_and_halves_the_weights(tmp_path: Pat
     assert "fp16" in str(report)
 
 
-def test_a_model_too_fine_for_half_precision_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_loses_accuracy_in_half_precision_is_refused(tmp_path: Path) -> None:
     net = ctc(7)
     net.graph.initializer[0].CopyFrom(
         numpy_helper.from_array(np.tile(np.linspace(1, 1.0003, 7, dtype=np.float32), (3, 1)), "w")
@@ -323,24 +323,24 @@ def test_a_model_too_fine_for_half_precision_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "half.onnx").exists()
 
 
-def test_a_size_that_the_model_cannot_take_is_refused() -> None:
+def test_a_static_shape_that_the_model_cannot_have_is_refused() -> None:
     with pytest.raises(ConversionError, match="fixes its channel to 3, and --static says 1"):
         optimize(ctc(7), reduce_classes=True, options=ExportOptions(static=(1, 1, 48, 320)))
 
 
 @pytest.mark.parametrize(("text", "size"), [("1x3x48x320", (1, 3, 48, 320)), ("320x48", (1, 3, 48, 320))])
-def test_a_size_is_read(text: str, size: tuple[int, ...]) -> None:
+def test_a_static_size_is_parsed(text: str, size: tuple[int, ...]) -> None:
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["48", "1x2x3", "axb", "0x48", "-1x48"])
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_an_invalid_static_size_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match="static is"):
         ExportOptions(static=parse_size(text))
 
 
 @pytest.mark.parametrize("opset", [13, 18])
-def test_an_opset_that_cannot_be_written_is_refused(opset: int) -> None:
+def test_an_unsupported_opset_is_refused(opset: int) -> None:
     with pytest.raises(OptionError, match="from 14 to 17"):
         ExportOptions(opset)
 
@@ -375,7 +375,7 @@ def test_a_detector_is_described(directory: Path) -> None:
 
 
 @pytest.mark.usefixtures("versions")
-def test_a_dictionarys_characters_are_taken_as_written(directory: Path) -> None:
+def test_the_characters_of_a_dictionary_are_not_parsed_as_yaml_values(directory: Path) -> None:
     (directory / "inference.yml").write_text(RECOGNITION_YML, "utf-8")
     found = describe.describe(PaddleModel.at(directory), 3, "renamed")
     assert found.charset == ("a", "y", "no", "1", "~", "'", "登", " ")
@@ -437,7 +437,7 @@ def test_an_unusable_yml_is_named(directory: Path, text: str, cause: str) -> Non
 
 
 @pytest.mark.usefixtures("versions")
-def test_how_a_detector_is_to_be_used_is_kept(directory: Path) -> None:
+def test_the_postprocessing_options_of_a_detector_are_kept(directory: Path) -> None:
     (directory / "inference.yml").write_text(
         "Global: {model_name: mine}\n"
         "PreProcess: {transform_ops: [{DetResizeForTest: {resize_long: 1280}}]}\n"
@@ -449,7 +449,7 @@ def test_how_a_detector_is_to_be_used_is_kept(directory: Path) -> None:
 
 
 @pytest.mark.usefixtures("versions")
-def test_a_detector_of_one_size_says_so(directory: Path) -> None:
+def test_the_fixed_size_of_a_detector_is_in_its_metadata(directory: Path) -> None:
     (directory / "inference.yml").write_text(
         "Global: {model_name: mine}\nPostProcess: {name: DBPostProcess}\n"
         "PreProcess: {transform_ops: [{DetResizeForTest: {image_shape: [736, 1280]}}]}"
@@ -484,12 +484,12 @@ def test_an_old_recognizer_needs_its_dictionary(legacy: Path) -> None:
     assert found.source["keys.txt"] == sha256(dictionary)
 
 
-def test_a_dictionary_that_is_not_there_is_named(legacy: Path) -> None:
+def test_a_missing_dictionary_is_named(legacy: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"nokeys\.txt does not exist"):
         PaddleModel.at(legacy, legacy / "nokeys.txt")
 
 
-def test_without_paddle_it_is_said_how_to_get_it(directory: Path) -> None:
+def test_without_paddle_the_error_says_how_to_install_it(directory: Path) -> None:
     script = f"""
 import sys
 sys.modules["paddle"] = sys.modules["onnx"] = None
@@ -528,7 +528,7 @@ def test_a_dictionary_of_another_model_is_refused_and_leaves_no_file(tmp_path: P
 
 
 @pytest.mark.usefixtures("versions")
-def test_a_converted_file_says_what_it_is(tmp_path: Path) -> None:
+def test_a_converted_file_contains_its_metadata(tmp_path: Path) -> None:
     onnx.save(ctc(7), tmp_path / "raw.onnx")
     report = export.import_onnx(tmp_path / "raw.onnx", tmp_path / "out" / "rec.onnx", RECOGNITION)
     session = Session(report.target)
@@ -541,7 +541,7 @@ def test_a_converted_file_says_what_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("versions")
-def test_a_file_that_disagrees_with_its_source_is_not_put_in_place(tmp_path: Path) -> None:
+def test_a_file_that_differs_from_its_source_is_not_installed(tmp_path: Path) -> None:
     onnx.save(ctc(7), tmp_path / "raw.onnx")
 
     def other(inputs: verify.Inputs) -> verify.Outputs:
@@ -552,21 +552,21 @@ def test_a_file_that_disagrees_with_its_source_is_not_put_in_place(tmp_path: Pat
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_a_tie_may_fall_either_way_and_is_counted() -> None:
+def test_a_decision_within_the_tolerance_may_differ_and_is_counted() -> None:
     reference = np.array([[[0.4, 0.4001, 0.1999], [0.9, 0.05, 0.05]]], np.float32)
     found = (np.array([[0, 0]]), np.array([[0.4001, 0.9]], np.float32))
     agreement = verify.compare(RECOGNITION, {"a": (reference,)}, {"a": found})
     assert (agreement.decisions, agreement.differing) == (2, 1)
 
 
-def test_a_wrong_decision_is_no_tie() -> None:
+def test_a_decision_beyond_the_tolerance_is_an_error() -> None:
     reference = np.array([[[0.3, 0.6, 0.1]]], np.float32)
     with pytest.raises(ConversionError, match="on the input 'a'"):
         verify.compare(RECOGNITION, {"a": (reference,)}, {"a": (np.array([[0]]), np.array([[0.6]], np.float32))})
 
 
 @pytest.mark.parametrize("wrong", [0.5, np.nan])
-def test_a_wrong_mask_is_noticed(wrong: float) -> None:
+def test_a_wrong_mask_is_an_error(wrong: float) -> None:
     mask = np.full((1, 1, 32, 32), 0.25, np.float32)
     changed = mask.copy()
     changed[0, 0, 5, 5] = wrong
@@ -583,13 +583,13 @@ def test_the_sample_page_is_cut_into_its_lines() -> None:
 # Other processes and files.
 
 
-def test_what_paddle_says_when_it_fails_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paddles_error_message_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(python_process, "function", lambda *_: ["false"])
     with pytest.raises(ConversionError, match="Paddle exited with 1 on 'export model"):
         run_paddle("export", "model")
 
 
-def test_an_abort_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_abort_of_paddle_is_a_conversion_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     aborting = tmp_path / "python"
     aborting.write_text("#!/bin/sh\necho 'unsupported op memcpy'\nkill -ABRT $$\n")
     aborting.chmod(0o755)
@@ -602,7 +602,7 @@ WEIGHTS = struct.pack("<IQIi", 0, 0, 0, 6) + b"\x08\x05\x10\x02\x10\x03" + bytes
 """One tensor of 2 x 3 floats, as Paddle saves it."""
 
 
-def test_whole_weights_are_told_from_others(tmp_path: Path) -> None:
+def test_incomplete_weights_are_detected(tmp_path: Path) -> None:
     path = tmp_path / "inference.pdiparams"
     path.write_bytes(WEIGHTS * 2)
     check_weights(path)

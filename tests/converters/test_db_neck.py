@@ -73,7 +73,7 @@ def kinds(model: onnx.ModelProto) -> list[str]:
 @pytest.mark.parametrize(
     "variant", [Variant(), Variant(factors=(2,)), Variant(factors=(4,)), Variant(shift=False)], ids=str
 )
-def test_what_a_detector_computes_stays(tmp_path: Path, variant: Variant) -> None:
+def test_the_results_of_a_detector_do_not_change(tmp_path: Path, variant: Variant) -> None:
     x = np.random.default_rng(1).normal(0, 1, (2, 3, 32, 64)).astype(np.float32)
     made = simplified(detector(variant))
     assert "ConvTranspose" not in kinds(made)
@@ -99,12 +99,12 @@ def test_maps_are_enlarged_by_half_as_much() -> None:
     ],
     ids=["smooth", "odd factor", "overlap", "two outputs"],
 )
-def test_what_has_another_form_stays_as_it_is(variant: Variant, kept: dict[str, int]) -> None:
+def test_graphs_of_another_form_are_unchanged(variant: Variant, kept: dict[str, int]) -> None:
     made = kinds(simplified(detector(variant)))
     assert {kind: made.count(kind) for kind in kept} == kept
 
 
-def test_a_graph_with_nothing_of_it_is_not_touched() -> None:
+def test_a_graph_without_the_pattern_is_unchanged() -> None:
     net = Net()
     y = net.add("Add", net.conv("x", 3, 3), "x")
     graph = helper.make_graph(

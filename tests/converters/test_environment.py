@@ -230,7 +230,7 @@ PULL = f"cli.main(['models', 'pull', {NAME!r}, '--accept-new'])"
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("host")
-def test_at_a_terminal_it_is_asked_and_then_made(home: Path, lock: Path) -> None:
+def test_at_a_terminal_the_environment_is_created_after_a_question(home: Path, lock: Path) -> None:
     shown = on_a_terminal(lock, PULL, "y\n")
     assert f"Converting {NAME} needs Paddle; make an environment for it in {home / 'tools'}? About " in shown
     assert " MB of downloads, " in shown
@@ -243,7 +243,7 @@ def test_at_a_terminal_it_is_asked_and_then_made(home: Path, lock: Path) -> None
 
 
 @pytest.mark.usefixtures("host")
-def test_whoever_says_no_is_told_what_else_there_is(home: Path, lock: Path) -> None:
+def test_the_answer_no_prints_the_alternatives(home: Path, lock: Path) -> None:
     shown = on_a_terminal(lock, PULL, "\n")
     assert f"Error: converting {NAME} needs Paddle: 'ocr-onnx models pull {NAME} --yes --accept-new' makes" in shown
     assert "pip install 'ocr-onnx[convert,cpu]'" in shown
@@ -252,7 +252,7 @@ def test_whoever_says_no_is_told_what_else_there_is(home: Path, lock: Path) -> N
 
 
 @pytest.mark.usefixtures("home")
-def test_where_nobody_can_be_asked_nothing_is_made(model: Path) -> None:
+def test_without_a_terminal_no_environment_is_created(model: Path) -> None:
     result = invoke("models", "import", model, "--name", "mine")
     assert result.exit_code == 1
     assert f"'ocr-onnx models import --yes --name mine {model}' makes an environment for it" in result.stderr
@@ -266,7 +266,7 @@ def test_where_nobody_can_be_asked_nothing_is_made(model: Path) -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_offline_it_is_neither_asked_nor_made(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_no_environment_is_created_and_no_question_asked(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
     with pytest.raises(ConversionError, match="OCR_ONNX_OFFLINE forbids"):
         cache.cached(model, confirm=never)
@@ -274,7 +274,7 @@ def test_offline_it_is_neither_asked_nor_made(model: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("home")
-def test_offline_the_core_for_the_older_format_is_not_fetched(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_the_core_for_the_older_format_is_not_downloaded(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
     (model / "inference.json").rename(model / "inference.pdmodel")
     with pytest.raises(DownloadError, match=r"paddle2onnx==1\.3\.1 is not in .*OCR_ONNX_OFFLINE forbids downloads"):
@@ -300,7 +300,7 @@ def test_a_folder_is_converted_once(made: Path, model: Path, tmp_path: Path) -> 
     assert conversions(model) == 3
 
 
-def test_what_was_converted_needs_no_environment_any_more(made: Path, model: Path) -> None:
+def test_a_cached_conversion_needs_no_environment(made: Path, model: Path) -> None:
     first = cache.cached(model, confirm=never)
     (made / "tools").unlink()
     assert cache.cached(model, confirm=never) == first
@@ -309,7 +309,7 @@ def test_what_was_converted_needs_no_environment_any_more(made: Path, model: Pat
 
 
 @pytest.mark.usefixtures("made")
-def test_the_older_format_goes_there_too_where_its_core_has_no_wheel(
+def test_the_older_format_uses_the_environment_if_its_core_has_no_wheel(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
@@ -319,7 +319,7 @@ def test_the_older_format_goes_there_too_where_its_core_has_no_wheel(
 
 
 @pytest.mark.usefixtures("made")
-def test_what_is_wrong_with_a_model_is_said_as_if_it_were_converted_here(model: Path) -> None:
+def test_errors_of_the_environment_read_like_errors_of_this_process(model: Path) -> None:
     post = {"Topk": {"topk": 1, "label_list": ["0", "90", "180"]}}
     (model / "inference.yml").write_text(yaml.safe_dump({**YML, "PostProcess": post}))
     with pytest.raises(ConversionError, match=rf"^{NAME} has 2 classes and its dictionary .* names 3"):
@@ -328,7 +328,7 @@ def test_what_is_wrong_with_a_model_is_said_as_if_it_were_converted_here(model: 
 
 
 @pytest.mark.usefixtures("made")
-def test_an_environment_that_fails_says_what_it_says(tmp_path: Path) -> None:
+def test_the_output_of_an_environment_that_fails_is_in_the_error(tmp_path: Path) -> None:
     failing = tmp_path / "python"
     failing.write_text("#!/bin/sh\necho 'no module named this' >&2\nkill -ABRT $$\n")
     failing.chmod(0o755)
@@ -337,7 +337,9 @@ def test_an_environment_that_fails_says_what_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("made")
-def test_converting_apart_takes_the_same_options(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_isolated_conversion_accepts_the_same_options(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "onnx.py").write_text("raise AssertionError('a file of the user')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -348,13 +350,13 @@ def test_converting_apart_takes_the_same_options(model: Path, tmp_path: Path, mo
 
 
 @pytest.mark.usefixtures("made")
-def test_it_runs_this_very_package() -> None:
+def test_the_environment_runs_this_package() -> None:
     python = environment.find()
     assert python is not None
     assert environment.run(python, "models", "path", "PP-OCRv5_mobile_det") == f"{store.find('PP-OCRv5_mobile_det')}\n"
 
 
-def test_one_whose_python_is_gone_is_not_used(home: Path) -> None:
+def test_an_environment_without_its_python_is_not_used(home: Path) -> None:
     folder = home / "tools" / f"{environment._name()}-old"
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").symlink_to(home / "removed")
@@ -367,7 +369,9 @@ def test_one_whose_python_is_gone_is_not_used(home: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("home")
-def test_one_that_cannot_be_made_leaves_nothing(lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_that_cannot_be_created_leaves_no_files(
+    lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forged = tmp_path / "forged.lock"
     forged.write_text(lock.read_text().partition("sha256:")[0] + "sha256:" + "0" * 64)
     monkeypatch.setattr(environment, "LOCK", forged)
@@ -381,7 +385,7 @@ def works(python: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_making_killed_at_any_moment_leaves_nothing_that_passes_for_whole(home: Path, lock: Path) -> None:
+def test_a_creation_killed_at_any_time_leaves_no_environment_that_is_used(home: Path, lock: Path) -> None:
     chance = random.Random(0)
     make = "environment.ensure('a test', '', lambda _: True)"
     for _ in range(2):
@@ -411,7 +415,7 @@ def test_two_processes_make_one_environment_and_convert_once(home: Path, lock: P
     assert len(list((home / "tools").iterdir())) == 1
 
 
-def test_of_several_pythons_one_that_works_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_pythons_one_that_works_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
 
     def put(folder: str, text: str) -> str:

@@ -143,7 +143,7 @@ def test_any_convolutions_give_the_same_at_every_width(tmp_path: Path, kinds: st
     assert spared > 500
 
 
-def test_where_it_would_not_pay_a_graph_stays_as_it_is() -> None:
+def test_a_graph_that_would_gain_little_or_has_an_old_opset_is_unchanged() -> None:
     assert skip_padding_columns(network("s" + "w" * 20, 0)) == []
     assert skip_padding_columns(onnx.load(store.find("PP-OCRv5_mobile_det"))) == []
     old = network("snn", 0)
@@ -151,7 +151,7 @@ def test_where_it_would_not_pay_a_graph_stays_as_it_is() -> None:
     assert skip_padding_columns(old) == []
 
 
-def test_what_is_read_where_it_is_not_looked_for_is_not_cut() -> None:
+def test_a_graph_with_other_readers_of_the_columns_is_unchanged() -> None:
     given = network("snn", 0)
     given.graph.output.append(helper.make_tensor_value_info("t2", onnx.TensorProto.FLOAT, None))
     assert skip_padding_columns(given) == []
@@ -166,7 +166,7 @@ def test_what_is_read_where_it_is_not_looked_for_is_not_cut() -> None:
     assert skip_padding_columns(taken) == []
 
 
-def test_what_sees_the_whole_picture_first_sees_all_of_it() -> None:
+def test_a_graph_whose_input_has_another_reader_is_unchanged() -> None:
     pooled = helper.make_node("GlobalAveragePool", ["x"], ["mean"])
     made = network("snn", 0)
     assert skip_padding_columns(made)

@@ -139,7 +139,7 @@ def is_sound(name: str) -> bool:
 # One file.
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(host: Host, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(host: Host, tmp_path: Path) -> None:
     host.cut_after = 300_000
     download.fetch_url(f"{host.address}/data", tmp_path / "data")
     assert (tmp_path / "data").read_bytes() == host.files["/data"]
@@ -148,7 +148,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(host: Host, tmp_path: Pa
     assert not (tmp_path / "data.part").exists()
 
 
-def test_what_an_earlier_process_left_is_continued_if_the_checksum_will_tell(host: Host, tmp_path: Path) -> None:
+def test_the_download_of_an_earlier_process_is_resumed_if_a_checksum_verifies_it(host: Host, tmp_path: Path) -> None:
     data = host.files["/data"]
     (tmp_path / "whole").write_bytes(data)
     expected = store.sha256(tmp_path / "whole")
@@ -160,13 +160,13 @@ def test_what_an_earlier_process_left_is_continued_if_the_checksum_will_tell(hos
     assert (tmp_path / "data").read_bytes() == data
 
 
-def test_without_a_checksum_nothing_left_over_is_trusted(host: Host, tmp_path: Path) -> None:
+def test_without_a_checksum_a_partial_file_is_not_used(host: Host, tmp_path: Path) -> None:
     (tmp_path / "data.part").write_bytes(b"left over")
     download.fetch_url(f"{host.address}/data", tmp_path / "data")
     assert (tmp_path / "data").read_bytes() == host.files["/data"]
 
 
-def test_one_changed_byte_is_noticed(host: Host, tmp_path: Path) -> None:
+def test_one_changed_byte_is_detected(host: Host, tmp_path: Path) -> None:
     (tmp_path / "whole").write_bytes(host.files["/data"])
     expected = store.sha256(tmp_path / "whole")
     host.files["/data"] = host.files["/data"][:-1] + b"\0"
@@ -175,22 +175,20 @@ def test_one_changed_byte_is_noticed(host: Host, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["whole"]
 
 
-def test_a_missing_file_is_not_asked_for_again(host: Host, tmp_path: Path) -> None:
+def test_a_missing_file_is_requested_once(host: Host, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="returned HTTP status 404"):
         download.fetch_url(f"{host.address}/nothing", tmp_path / "data")
     assert len(host.ranges) == 1
 
 
-def test_a_busy_server_is_asked_again(host: Host, tmp_path: Path) -> None:
+def test_a_busy_server_is_retried(host: Host, tmp_path: Path) -> None:
     host.status = 503
     with pytest.raises(DownloadError, match=r"cannot be downloaded.*check the network"):
         download.fetch_url(f"{host.address}/data", tmp_path / "data")
     assert len(host.ranges) == download.ATTEMPTS
 
 
-def test_a_host_that_is_not_known_is_not_asked_again(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_host_is_not_retried(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def unknown(name: str, *_: object) -> None:
@@ -203,19 +201,19 @@ def test_a_host_that_is_not_known_is_not_asked_again(
     assert asked == ["models.invalid"]
 
 
-def test_more_than_a_model_is_not_fetched(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_larger_than_a_model_is_aborted(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "MAX_BYTES", 100_000)
     with pytest.raises(DownloadError, match="larger than 100000 bytes"):
         download.fetch_url(f"{host.address}/data", tmp_path / "data")
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
-def test_only_the_web_is_fetched(url: str, tmp_path: Path) -> None:
+def test_only_http_and_https_urls_are_downloaded(url: str, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="not a web address"):
         download.fetch_url(url, tmp_path / "data")
 
 
-def test_progress_is_told(host: Host, tmp_path: Path) -> None:
+def test_progress_is_reported(host: Host, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     download.fetch_url(f"{host.address}/data", tmp_path / "data", progress=lambda *now: seen.append(now))
     assert seen[-1] == (1_024_000, 1_024_000)
@@ -251,7 +249,7 @@ def test_a_pull_onto_a_full_disk_leaves_nothing(host: Host, monkeypatch: pytest.
 # Models.
 
 
-def test_what_nobody_vouches_for_is_refused_unless_accepted(host: Host) -> None:
+def test_a_model_without_a_published_checksum_is_refused_unless_accepted(host: Host) -> None:
     refused = invoke("pull", NAME)
     assert refused.exit_code == 1
     assert "127.0.0.1: PP-LCNet_x0_25_textline_ori_onnx: no sha256 is published" in refused.stderr
@@ -273,7 +271,7 @@ def test_a_pulled_model_is_used_by_its_name(host: Host) -> None:
     assert f"{NAME} " in invoke("list").stdout
 
 
-def test_a_changed_model_is_noticed_ever_after(host: Host) -> None:
+def test_a_changed_model_fails_verification(host: Host) -> None:
     invoke("pull", NAME, "--accept-new")
     path = store.path_of(NAME)
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
@@ -283,7 +281,7 @@ def test_a_changed_model_is_noticed_ever_after(host: Host) -> None:
     assert result.stdout.count("PP-") == 4
 
 
-def test_a_host_that_fails_gives_way_to_the_next(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_host_is_tried_if_one_fails(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     good = f"{host.address}/{{name}}/{{file}}"
     monkeypatch.setenv("OCR_ONNX_HOST", f"{host.address}/elsewhere/{{name}}/{{file}}")
     content = replace(zoo.zoo(), hosts={"mine": good})
@@ -291,7 +289,7 @@ def test_a_host_that_fails_gives_way_to_the_next(host: Host, monkeypatch: pytest
     assert invoke("pull", NAME, "--accept-new").exit_code == 0
 
 
-def test_half_a_model_of_one_place_does_not_pass_for_anothers(
+def test_a_partial_download_of_one_source_is_not_used_for_another(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     yml = host.files.pop(f"/{NAME}_onnx/inference.yml")
@@ -313,7 +311,7 @@ def test_half_a_model_of_one_place_does_not_pass_for_anothers(
     assert not (store.home() / ".partial" / NAME).exists()
 
 
-def test_all_that_went_wrong_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_the_failure_of_each_source(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     content = replace(zoo.zoo(), hosts={})
     monkeypatch.setattr(zoo, "zoo", lambda: content)
     host.status = 403
@@ -322,7 +320,9 @@ def test_all_that_went_wrong_is_told(host: Host, monkeypatch: pytest.MonkeyPatch
     assert result.stderr.count("returned HTTP status 403") == 2
 
 
-def test_offline_nothing_is_fetched_and_the_way_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_nothing_is_downloaded_and_the_error_says_what_to_do(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
     result = invoke("pull", NAME, "--accept-new")
     assert result.exit_code == 1
@@ -331,7 +331,7 @@ def test_offline_nothing_is_fetched_and_the_way_is_told(host: Host, monkeypatch:
     assert not host.ranges
 
 
-def test_a_bundle_takes_models_to_where_there_is_no_network(
+def test_a_bundle_installs_models_without_a_network(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     invoke("pull", NAME, "--accept-new")
@@ -359,7 +359,7 @@ def test_a_forged_bundle_is_refused(host: Host, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("host")
-def test_a_file_of_ours_is_imported_under_a_name(tmp_path: Path) -> None:
+def test_a_converted_file_is_imported_under_a_name(tmp_path: Path) -> None:
     (tmp_path / "mine.onnx").write_bytes(store.find("PP-OCRv5_mobile_det").read_bytes())
     assert "is an embedded model" in invoke("import", tmp_path / "mine.onnx").stderr
     assert invoke("import", tmp_path / "mine.onnx", "--name", "my_det").exit_code == 0
@@ -417,7 +417,7 @@ def foreign(path: Path, characters: str | None) -> None:
     ("characters", "expected"),
     [("a\nb\nc\n ", "abc "), ("a\nb\nc\n", "abc "), ("a\nb\nc\n \n", "abc "), ("a\nb\nc", "abc ")],
 )
-def test_an_export_of_somebody_elses_is_taken_in(
+def test_an_export_of_another_project_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tools: bool, characters: str, expected: str
 ) -> None:
     monkeypatch.setattr(toolchain, "installed", lambda: tools)
@@ -458,7 +458,7 @@ def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("host", "without_onnx", "no_index")
-def test_without_onnx_an_official_export_is_taken_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_onnx_an_official_export_is_used_unchanged(caplog: pytest.LogCaptureFixture) -> None:
     invoke("pull", NAME, "--accept-new")
     path = store.find(NAME)
     assert path.read_bytes().startswith(MODEL)
@@ -470,7 +470,7 @@ def test_without_onnx_an_official_export_is_taken_as_it_is(caplog: pytest.LogCap
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("host", "without_onnx")
-def test_a_pull_fetches_onnx_once_for_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pull_installs_onnx_once_for_a_child_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     foreign(tmp_path / "theirs.onnx", "a\nb\nc\n ")
     arguments = ("import", tmp_path / "theirs.onnx", "--name", "korean_PP-OCRv3_mobile_rec")
     assert invoke(*arguments).exit_code == 0
@@ -490,7 +490,7 @@ def test_a_pull_fetches_onnx_once_for_a_process_of_its_own(tmp_path: Path, monke
 
 
 @pytest.mark.usefixtures("host")
-def test_an_export_that_cannot_be_rewritten_is_taken_as_it_is(
+def test_an_export_that_cannot_be_optimized_is_used_unchanged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def differ(*_: object) -> None:
@@ -503,7 +503,7 @@ def test_an_export_that_cannot_be_rewritten_is_taken_as_it_is(
 
 
 @pytest.mark.usefixtures("host", "without_onnx", "no_index")
-def test_what_is_kept_as_it_was_exported_has_nothing_fetched_again(
+def test_a_cached_unoptimized_export_causes_no_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def export(_: PaddleModel, raw: Path, name: str | None) -> ModelMetadata:
@@ -523,7 +523,7 @@ def test_what_is_kept_as_it_was_exported_has_nothing_fetched_again(
 
 @pytest.mark.slow  # The model and a wheel are fetched.
 @pytest.mark.usefixtures("host")
-def test_a_model_of_paddles_older_format_is_rewritten_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_paddles_older_format_is_optimized_too(monkeypatch: pytest.MonkeyPatch) -> None:
     content = replace(zoo.zoo(), hosts={})
     monkeypatch.setattr(zoo, "zoo", lambda: content)
     result = invoke("pull", "PP-OCRv4_mobile_det")
@@ -558,7 +558,7 @@ def test_a_pull_killed_at_any_moment_leaves_no_bad_file(host: Host) -> None:
     assert store.verify(NAME)
 
 
-def test_two_processes_fetch_a_model_once(host: Host) -> None:
+def test_two_processes_download_a_model_once(host: Host) -> None:
     host.pause = 0.005
     processes = [child("pull", NAME, "--accept-new") for _ in range(3)]
     results = [process.communicate(timeout=PATIENCE) + (process.returncode,) for process in processes]

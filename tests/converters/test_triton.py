@@ -42,7 +42,7 @@ def test_the_command_writes_the_models_of_the_package(tmp_path: Path, repository
     }
 
 
-def test_a_configuration_leaves_out_the_batch_and_frees_what_varies(repository: Path) -> None:
+def test_a_configuration_omits_the_batch_axis_and_has_dynamic_sizes(repository: Path) -> None:
     assert (repository / RECOGNITION / "config.pbtxt").read_text("utf-8") == (
         'name: "PP-OCRv5_mobile_rec"\n'
         'backend: "onnxruntime"\n'
@@ -86,7 +86,7 @@ def test_a_graph_of_one_size_is_not_batched(repository: Path) -> None:
     ]
 
 
-def test_the_weights_that_slow_a_graph_down_are_taken_out(repository: Path) -> None:
+def test_denormal_weights_are_removed(repository: Path) -> None:
     written = (repository / DETECTION / "1" / "model.onnx").read_bytes()
     assert without_denormals(written) == written
 
@@ -105,7 +105,7 @@ def over_there(repository: Path) -> Callable[[str], Run]:
     return remote
 
 
-def test_the_pipeline_reads_the_same_with_its_graphs_elsewhere(ocr: OCR, repository: Path) -> None:
+def test_the_pipeline_reads_the_same_with_remote_graphs(ocr: OCR, repository: Path) -> None:
     remote = over_there(repository)
     lines = OCR.from_stages(detect=ocr.detect, recognize=ocr.recognize)
     mine = lines.with_runs(lambda _, metadata: remote(metadata.name))
@@ -114,7 +114,7 @@ def test_the_pipeline_reads_the_same_with_its_graphs_elsewhere(ocr: OCR, reposit
     assert pages[0].lines
 
 
-def test_a_model_that_is_not_here_and_a_folder_that_is_a_file_are_refused(tmp_path: Path) -> None:
+def test_a_missing_model_and_a_file_instead_of_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError):
         triton.export(["PP-OCRv9_det"], tmp_path)
     (tmp_path / "file").write_text("")

@@ -48,7 +48,7 @@ def plain_and_bounded(name: str) -> tuple[Session, Session]:
     return Session(path, elsewhere, 2), Session(path, CPU, 2, masked=True)
 
 
-def test_lines_of_any_widths_in_one_batch_are_read_as_alone() -> None:
+def test_lines_in_one_batch_are_read_as_single_lines() -> None:
     plain, bounded = plain_and_bounded(RECOGNIZER)
     shape = (3, 48, 320)
     alone = []
@@ -71,7 +71,7 @@ def test_lines_of_any_widths_in_one_batch_are_read_as_alone() -> None:
     assert differing > 3
 
 
-def test_a_page_in_a_larger_picture_is_seen_as_alone() -> None:
+def test_a_padded_page_gives_the_same_result_as_the_page_alone() -> None:
     plain, bounded = plain_and_bounded(DETECTOR)
     page = np.random.default_rng(0).normal(0, 1, (1, 3, 96, 160)).astype(np.float32)
     real = next(iter(verify.sample_inputs(bounded_metadata(bounded)).values()))
@@ -91,14 +91,14 @@ def bounded_metadata(session: Session) -> ModelMetadata:
 
 
 @pytest.mark.parametrize("name", [DETECTOR, RECOGNIZER])
-def test_what_fills_its_tensor_is_read_as_elsewhere(name: str) -> None:
+def test_an_input_without_padding_is_read_as_by_the_graph_without_masks(name: str) -> None:
     plain, bounded = plain_and_bounded(name)
     for tensor in list(verify.sample_inputs(bounded_metadata(plain)).values())[:4]:
         for one, other in zip(plain(tensor), bounded(tensor), strict=True):
             np.testing.assert_allclose(other, one, atol=1e-4)
 
 
-def test_a_gpu_has_bounds_and_a_cpu_has_not() -> None:
+def test_the_graph_for_a_gpu_has_masks_and_that_for_a_cpu_has_none() -> None:
     on_gpu = cast(Placement, SimpleNamespace(providers=CPU.providers, on_cpu=False, on_gpu=True))
     path = store.find(RECOGNIZER)
     assert [Session(path, where).masked for where in (on_gpu, CPU)] == [True, False]
@@ -112,7 +112,7 @@ def test_a_gpu_has_bounds_and_a_cpu_has_not() -> None:
 
 
 @pytest.mark.parametrize("name", [DETECTOR, pytest.param(RECOGNIZER, marks=pytest.mark.slow)])
-def test_half_precision_keeps_bounds(name: str, tmp_path: Path) -> None:
+def test_half_precision_keeps_the_masks(name: str, tmp_path: Path) -> None:
     halve(store.find(name), tmp_path / "half.onnx")
     for form in ("plain", "bounded"):
         known = onnx.load_from_string(model_for_device((tmp_path / "half.onnx").read_bytes(), **FORMS[form]))
@@ -134,7 +134,7 @@ def operators(file: bytes) -> list[str]:
     return [node.op_type for node in known.graph.node]
 
 
-def test_a_file_of_others_has_no_bounds() -> None:
+def test_a_file_of_another_project_has_no_masks() -> None:
     file = store.find(RECOGNIZER).read_bytes()
     anew = onnx.load_from_string(file).SerializeToString()
     assert has_padding_mask(file)
@@ -212,7 +212,7 @@ STEPS: dict[str, Callable[[Net, str], str]] = {
     steps=st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=7),
     double=st.sampled_from(["", "Resize", "Reshape", "DepthToSpace", "ConvTranspose"]),
 )
-def test_any_graph_of_known_steps_sees_where_pictures_end(
+def test_any_graph_of_known_nodes_ignores_padding(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str], double: str
 ) -> None:
     net = Net()
@@ -286,16 +286,16 @@ def unknown(kind: str) -> onnx.ModelProto:
         "names that are taken",
     ],
 )
-def test_what_is_not_known_is_left_as_it_is(kind: str) -> None:
+def test_a_graph_with_an_unknown_node_is_unchanged(kind: str) -> None:
     assert mask_valid_region(unknown(""), (HEIGHT, WIDTH)) is not None
     assert mask_valid_region(unknown(kind), (HEIGHT, WIDTH)) is None
 
 
-def test_a_recognizer_that_answers_with_a_table_has_no_steps_to_mark() -> None:
+def test_a_recognizer_that_returns_all_probabilities_gets_no_masks() -> None:
     assert mask_valid_region(unknown(""), (WIDTH,)) is None
 
 
-def test_bounds_that_do_not_hold_are_left_out_of_the_file(
+def test_masks_that_change_results_are_not_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = tmp_path / "plain.onnx"
@@ -316,7 +316,7 @@ def test_bounds_that_do_not_hold_are_left_out_of_the_file(
 
 
 @pytest.mark.parametrize("name", [DETECTOR, pytest.param(RECOGNIZER, marks=pytest.mark.slow)])
-def test_bounds_that_do_not_hold_in_half_precision_are_left_out_of_the_file(
+def test_masks_that_change_results_in_half_precision_are_not_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     def harmed(_: onnx.ModelProto, model: onnx.ModelProto) -> Replacement:

@@ -69,18 +69,18 @@ def test_sixteen_bit_pages_are_decoded_one_by_one() -> None:
     assert [int(page.image[0, 0, 0]) for page in pages] == [0x12, 0x34]
 
 
-def test_a_picture_that_speaks_of_pdf_is_a_picture() -> None:
+def test_an_image_that_contains_the_pdf_signature_is_an_image() -> None:
     assert only(encoded(RGB, "JPEG", comment=b"made from a %PDF-1.4 file")).shape == (520, 900, 3)
 
 
-def test_a_pdf_page_of_a_million_points_by_nothing_is_refused() -> None:
+def test_an_extremely_wide_pdf_page_is_refused() -> None:
     data = pdf((200, 100))
     assert b"200 100" in data
     with pytest.raises(ImageTooLargeError, match="2000000000 x 1 pixels"):
         only(data.replace(b"200 100", b"1000000000 .001"))
 
 
-def test_a_pdf_that_nobody_reads_on_blocks_nobody() -> None:
+def test_an_abandoned_pdf_does_not_block_other_threads() -> None:
     data = pdf((50, 50), (50, 50))
     for _ in range(60):
         holder: list[Any] = []
@@ -109,7 +109,7 @@ def test_a_password_opens_an_encrypted_pdf() -> None:
             list(sources.read_pages(data, options))
 
 
-def test_a_password_does_not_trouble_other_files() -> None:
+def test_a_password_does_not_affect_other_files() -> None:
     options = InputOptions(pdf_password="sesame")
     assert len(list(sources.read_pages([pdf((50, 50)), PAGES / "tiny.png"], options))) == 2
 

@@ -42,22 +42,22 @@ def test_the_pages_of_a_document_are_fetched_once(host: str) -> None:
     assert len(Request.asked) == 1
 
 
-def test_addresses_stand_among_other_inputs(host: str) -> None:
+def test_urls_and_other_inputs_can_be_mixed(host: str) -> None:
     assert len(list(sources.read_pages([PAGES / "tiny.png", f"{host}/picture", PNG]))) == 3
 
 
-def test_nothing_is_fetched_before_its_turn(host: str) -> None:
+def test_an_input_is_downloaded_only_when_its_page_is_requested(host: str) -> None:
     pages = sources.read_pages([f"{host}/picture", f"{host}/document"])
     next(pages)
     assert Request.asked == ["/picture"]
 
 
-def test_a_name_in_chinese_is_asked_for(host: str) -> None:
+def test_a_chinese_url_is_escaped(host: str) -> None:
     assert "returned 404" in refusal(f"{host}/登机牌.png")
     assert Request.asked == ["/%E7%99%BB%E6%9C%BA%E7%89%8C.png"]
 
 
-def test_offline_nothing_is_asked(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_nothing_is_downloaded(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
     assert "OCR_ONNX_OFFLINE is set: unset it, or give a file" in refusal(f"{host}/picture")
     assert Request.asked == []
@@ -69,13 +69,13 @@ def test_the_number_of_redirects_is_limited(host: str) -> None:
         list(sources.read_pages(f"{host}/to?{host}/to?/picture", InputOptions(max_redirects=1)))
 
 
-def test_redirects_in_a_round_end(host: str) -> None:
+def test_a_redirect_loop_ends(host: str) -> None:
     assert "more than 5 redirects" in refusal(f"{host}/round?0")
     assert len(Request.asked) == 6
 
 
 @pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/a.png", "data:image/png;base64,AAAA"])
-def test_redirects_out_of_the_web_are_refused(host: str, target: str) -> None:
+def test_redirects_to_other_schemes_are_refused(host: str, target: str) -> None:
     assert f"redirects to {target}, which is not followed: only http and https" in refusal(f"{host}/to?{target}")
 
 
@@ -98,15 +98,15 @@ def test_a_very_slow_server_is_abandoned_at_the_deadline(host: str, path: str) -
     assert Request.dripped == []
 
 
-def test_a_broken_download_is_no_picture(host: str) -> None:
+def test_an_incomplete_download_is_an_error(host: str) -> None:
     assert "cannot be downloaded: IncompleteRead" in refusal(f"{host}/short")
 
 
-def test_an_error_is_told_with_its_number(host: str) -> None:
+def test_an_error_contains_the_http_status(host: str) -> None:
     assert "returned 404 Not Found: check the URL" in refusal(f"{host}/nowhere.png")
 
 
-def test_what_is_no_picture_is_told_as_of_a_file(host: str) -> None:
+def test_a_download_that_is_not_an_image_gets_the_error_of_a_file(host: str) -> None:
     with pytest.raises(UnreadableImageError, match=r"/text is neither a PDF nor an image"):
         only(f"{host}/text")
 

@@ -76,7 +76,7 @@ def test_views_are_read_as_they_look() -> None:
     np.testing.assert_array_equal(only(array[::-1, ::2]), array[::-1, ::2])
 
 
-def test_transparency_is_ignored_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_transparency_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     picture = RGB.convert("RGBA")
     picture.putalpha(PIL.Image.new("L", picture.size, 10))
     assert near(only(encoded(picture, "PNG")), RGB, 1e-9)
@@ -86,20 +86,20 @@ def test_transparency_is_ignored_and_said_so(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize("form", ["TIFF", "WEBP", "GIF"])
-def test_transparency_is_said_whatever_the_format(form: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_transparency_causes_a_warning_in_every_format(form: str, caplog: pytest.LogCaptureFixture) -> None:
     picture = RGB.convert("RGBA")
     picture.paste((0, 0, 0, 0), (0, 0, 50, 50))
     only(encoded(picture, form))
     assert "partly transparent" in caplog.text
 
 
-def test_a_full_alpha_channel_is_not_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_opaque_alpha_channel_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     only(encoded(RGB.convert("RGBA"), "PNG"))
     assert not caplog.records
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP"])
-def test_of_an_animation_the_first_frame_is_read_and_said_so(form: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_first_frame_of_an_animation_is_read_with_a_warning(form: str, caplog: pytest.LogCaptureFixture) -> None:
     frames = [RGB, RGB.transpose(PIL.Image.Transpose.ROTATE_180)]
     data = encoded(frames[0], form, save_all=True, append_images=frames[1:], duration=100)
     assert near(only(data), RGB, 8)
@@ -151,7 +151,7 @@ def test_a_jpeg_cut_off_after_its_thumbnail_is_noticed() -> None:
         only(whole[:2] + segment + whole[2:9000])
 
 
-def test_what_follows_a_jpegs_end_does_no_harm() -> None:
+def test_data_after_the_end_of_a_jpeg_is_ignored() -> None:
     assert near(only(encoded(RGB, "JPEG", quality=95) + b"\0" * 200_000), RGB, 4)
 
 

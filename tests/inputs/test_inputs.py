@@ -29,7 +29,7 @@ def test_pages_are_counted_from_one_and_come_in_order(asked: str | None, chosen:
 
 
 @pytest.mark.parametrize("asked", ["", "0", "3-2", "-3", "1,,2", "a", "1-2-3", "1.5", "1" * 5000])
-def test_what_names_no_pages_is_refused(asked: str) -> None:
+def test_an_invalid_page_range_is_refused(asked: str) -> None:
     with pytest.raises(OptionError, match="pdf_pages"):
         InputOptions(pdf_pages=asked)
 

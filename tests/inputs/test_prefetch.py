@@ -165,7 +165,7 @@ def test_an_iterator_that_is_left_at_the_end_of_a_script_says_nothing() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_is_told_and_does_not_wait() -> None:
+def test_a_forked_process_gets_an_error_and_does_not_wait() -> None:
     script = """
 import os, sys
 from ocr_onnx.errors import OCRError

@@ -29,7 +29,7 @@ def test_a_path_and_its_bytes_are_the_same_picture() -> None:
     np.testing.assert_array_equal(only(path), only(str(path)))
 
 
-def test_a_page_says_where_it_came_from() -> None:
+def test_a_page_has_its_origin() -> None:
     (page,) = sources.read_pages(PAGES / "letter.png")
     assert (page.path, page.index, page.count) == (str(PAGES / "letter.png"), None, None)
 
@@ -176,7 +176,7 @@ def test_a_pipe_that_gives_a_little_at_a_time_is_read_to_its_end() -> None:
     assert only(Trickle()).shape == (20, 42, 3)
 
 
-def test_of_an_endless_file_no_more_is_read_than_is_allowed() -> None:
+def test_an_endless_file_is_read_up_to_the_limit() -> None:
     class Endless:
         given = 0
 
@@ -212,7 +212,7 @@ def test_file_objects_that_give_no_picture_are_refused(file: Any, cause: str) ->
 # Mixtures.
 
 
-def test_everything_can_stand_together() -> None:
+def test_inputs_of_all_types_can_be_mixed() -> None:
     path = PAGES / "tiny.png"
     data = path.read_bytes()
     mixed: list[sources.Source] = [

@@ -27,12 +27,14 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
         cache.cache_clear()
 
 
-def test_a_machine_without_fonts_sets_latin_all_the_same(bare: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_latin_is_drawn_on_a_machine_without_fonts(bare: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert fonts.runs("Gate 7") == [fonts.Run(None, "Gate 7")]
     assert not caplog.text
 
 
-def test_what_is_missing_is_said_once_a_script_with_the_cure(bare: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_font_is_reported_once_per_script_with_the_package_to_install(
+    bare: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for text in ("渡轮", "港の天気", "مرحبا", "\u1200\u1201"):
         assert {run.path for run in fonts.runs(text)} == {None}
     messages = [record.getMessage() for record in caplog.records]
@@ -60,7 +62,7 @@ def test_a_file_that_is_no_font_is_passed_over(bare: Path) -> None:
     assert fonts.runs("Gate") == [fonts.Run(None, "Gate")]
 
 
-def test_a_font_that_is_none_is_named(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_font_file_is_named(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCR_ONNX_FONT", str(bare / "no.ttf"))
     with pytest.raises(OptionError, match="OCR_ONNX_FONT"):
         fonts.runs("a")

@@ -23,7 +23,7 @@ from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.runtime.provider_specs import Mode
 from ocr_onnx.runtime.providers import CPU, Placement, ProviderLike
 from ocr_onnx.runtime.selection import choose_placement
-from ocr_onnx.runtime.threads import cores
+from ocr_onnx.runtime.threads import cores, parallel_map
 from ocr_onnx.stages import geometry
 from ocr_onnx.stages.detection import TextDetector, largest_side
 from ocr_onnx.stages.loading import Stages, WrapRun, load_stages

@@ -27,7 +27,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden fidelity wheel check-wheel resolve clean
+.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -159,6 +159,13 @@ golden: .venv-oracle/installed .venv-convert/installed  ## Record what PaddleOCR
 	rm -rf .cache/paddlex
 	$(CONVERT)/python -m benchmarks.rebuild $(CLASSIFIER) .cache/paddlex/official_models/$(CLASSIFIER) --cache .cache/weights
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(ORACLE)/python tests/pages/record_script.py .cache/weights .cache/paddlex
+
+golden-opencv: .venv/developed .cache/opencv/opencv-python-headless==4.10.0.84  ## Record what OpenCV 4.10 computes: tests/stages/opencv_4_10.npz.
+	PYTHONPATH=$(word 2,$^) $(BIN)/python tests/stages/record_opencv.py
+
+.cache/opencv/%:
+	rm -rf $@
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ $*
 
 ifeq ($(wildcard $(REFERENCE)/golden),)
 fidelity: .venv/developed  ## Compare with PaddleOCR's recorded output.

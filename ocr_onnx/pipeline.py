@@ -253,9 +253,9 @@ class OCR:
             f"cropping {len(boxes)} boxes",
             "a lower unclip_ratio or a higher box_thresh reduces it",
         )
-        crops = [(box, geometry.crop(image, box.quad)) for box in boxes]
+        cut = geometry.crop_all(image, [box.quad for box in boxes])
         # A box on a page that was enlarged for detection can be less than one pixel high.
-        crops = [(box, crop) for box, crop in crops if crop.size]
+        crops = [(box, crop) for box, crop in zip(boxes, cut, strict=True) if crop.size]
         return DetectedPage(page, orientation, replace(page, image=image), crops)
 
     @timed("page: read lines, without the steps")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,8 +22,10 @@ from ocr_onnx.runtime.batching import CPU_SHAPES, Shapes
 from ocr_onnx.runtime.device_pixels import Pixels
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.runtime.session import Session
-from ocr_onnx.stages.geometry import CORNERS, rectangle
+from ocr_onnx.stages.geometry import CORNERS
 from ocr_onnx.stages.normalization import normalize, tables
+from ocr_onnx.stages.polygons import fill_polygon, simplify
+from ocr_onnx.stages.rectangles import smallest_rectangles
 from ocr_onnx.types import Image, Run, Tensor, TextBox
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -197,48 +200,43 @@ def find_boxes(probability: NDArray[np.float32], size: tuple[int, int], options:
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     limits = np.array(size, np.float64)
     scale = limits / probability.shape[::-1]
-    read = read_polygon if options.box_type == "poly" else read_box
-    boxes = []
-    for contour in contours[: options.max_candidates]:
-        found = read(probability, np.asarray(contour, np.int32).reshape(-1, 2), options)
-        if found is not None:
-            points, score = found
-            boxes.append(TextBox(np.clip(np.rint(points * scale), 0, limits).astype(np.int32), score))
-    return boxes
+    read = read_polygons if options.box_type == "poly" else read_boxes
+    found = read(probability, [np.asarray(c, np.int32)[:, 0] for c in contours[: options.max_candidates]], options)
+    return [TextBox(np.clip(np.rint(p * scale), 0, limits).astype(np.int32), score) for p, score in found]
 
 
-def read_box(
-    probability: NDArray[np.float32], contour: NDArray[np.int32], options: DetectionOptions
-) -> tuple[NDArray[np.float32], float] | None:
-    """Return the expanded rectangle around a region of the map and its score; None if it is too small or its score too low."""
-    corners, side = rectangle(contour)
-    if side < MIN_SIDE:
-        return None
-    score = mean_inside(probability, contour if options.score_mode == "slow" else corners)
-    if score < options.box_thresh:
-        return None
-    grown = unclip(corners, options.unclip_ratio)
-    if not grown:
-        return None
-    corners, side = rectangle(grown[0])
-    return None if side < MIN_SIDE + 2 else (corners, score)
+def read_boxes(
+    probability: NDArray[np.float32], contours: Sequence[NDArray[np.int32]], options: DetectionOptions
+) -> list[tuple[NDArray[np.float32], float]]:
+    """Return the expanded rectangle around each region of the map and its score; not those too small or with too low a score."""
+    grown, scores = [], []
+    for contour, corners, side in zip(contours, *smallest_rectangles(contours), strict=True):
+        if side < MIN_SIDE:
+            continue
+        score = mean_inside(probability, contour if options.score_mode == "slow" else corners)
+        if score >= options.box_thresh and (parts := unclip(corners, options.unclip_ratio)):
+            grown.append(parts[0])
+            scores.append(score)
+    rectangles, sides = smallest_rectangles(grown)
+    return [(box, score) for box, score, side in zip(rectangles, scores, sides, strict=True) if side >= MIN_SIDE + 2]
 
 
-def read_polygon(
-    probability: NDArray[np.float32], contour: NDArray[np.int32], options: DetectionOptions
-) -> tuple[NDArray[np.int32], float] | None:
-    """Return the expanded polygon around a region of the map and its score; None if it is too small or its score too low."""
-    fit = POLYGON_TOLERANCE * cv2.arcLength(contour, closed=True)
-    corners = np.asarray(cv2.approxPolyDP(contour, fit, closed=True), np.int32).reshape(-1, 2)
-    if len(corners) < CORNERS:
-        return None
-    score = mean_inside(probability, corners)
-    if score < options.box_thresh:
-        return None
-    grown = unclip(corners, options.unclip_ratio)
-    if len(grown) != 1 or rectangle(grown[0])[1] < MIN_SIDE + 2:
-        return None
-    return grown[0], score
+def read_polygons(
+    probability: NDArray[np.float32], contours: Sequence[NDArray[np.int32]], options: DetectionOptions
+) -> list[tuple[NDArray[np.int32], float]]:
+    """Return the expanded polygon around each region of the map and its score; not those too small or with too low a score."""
+    grown, scores = [], []
+    for contour in contours:
+        fit = POLYGON_TOLERANCE * cv2.arcLength(contour, closed=True)
+        corners = simplify(contour, fit)
+        if len(corners) < CORNERS:
+            continue
+        score = mean_inside(probability, corners)
+        if score >= options.box_thresh and len(parts := unclip(corners, options.unclip_ratio)) == 1:
+            grown.append(parts[0])
+            scores.append(score)
+    _, sides = smallest_rectangles(grown)
+    return [(polygon, score) for polygon, score, side in zip(grown, scores, sides, strict=True) if side >= MIN_SIDE + 2]
 
 
 def mean_inside(probability: NDArray[np.float32], corners: NDArray[np.float32] | NDArray[np.int32]) -> float:
@@ -250,7 +248,7 @@ def mean_inside(probability: NDArray[np.float32], corners: NDArray[np.float32] |
     )
     mask = np.zeros((bottom - top + 1, right - left + 1), np.uint8)
     inside = (corners - np.array([left, top], np.float32)).astype(np.int32)
-    cv2.fillPoly(mask, [inside], [1])
+    fill_polygon(mask, inside)
     return float(cv2.mean(probability[top : bottom + 1, left : right + 1], mask)[0])
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr_onnx.runtime.profiling import timed
+from ocr_onnx.stages.rectangles import smallest_rectangles
+from ocr_onnx.stages.warp import warp_perspective
 from ocr_onnx.types import Image, Quad, TextBox
 
 VERTICAL_RATIO = 1.5
@@ -28,16 +30,10 @@ SAME_LINE = 10
 """Boxes are on one line if the y of their first corners differs by less than this, in pixels."""
 
 
-def rectangle(points: NDArray[np.int32] | NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Return the smallest rectangle around points, (4, 2) clockwise from the top left corner, and its shorter side.
-
-    The higher of the two left corners is first; the lower of the two right corners is third.
-    """
-    bounding = cv2.minAreaRect(points)
-    corners = sorted(cv2.boxPoints(bounding).tolist(), key=lambda point: point[0])
-    # Of two corners at the same height, the second comes first, as in PaddleX.
-    left, right = (sorted((b, a), key=lambda point: point[1]) for a, b in (corners[:2], corners[2:]))
-    return np.array([left[0], right[0], right[1], left[1]], np.float32), min(bounding[1])
+def rectangle(points: NDArray[np.int32]) -> tuple[NDArray[np.float32], float]:
+    """Return the smallest rectangle around points, (4, 2) clockwise from the top left corner, and its shorter side."""
+    corners, sides = smallest_rectangles([points])
+    return corners[0], float(sides[0])
 
 
 def total_area(boxes: Sequence[TextBox]) -> int:
@@ -45,13 +41,23 @@ def total_area(boxes: Sequence[TextBox]) -> int:
     return sum(math.prod(np.ptp(box.quad, axis=0).tolist()) for box in boxes)
 
 
-@timed("crop")
 def crop(image: Image, quad: Quad) -> Image:
-    """Crop a box from an image and make it upright; vertical text is rotated by 90° counter-clockwise.
+    """Crop a box from an image, as `crop_all` does."""
+    return crop_all(image, [quad])[0]
 
-    The crop is empty if the box is less than one pixel wide or high.
+
+@timed("crop")
+def crop_all(image: Image, quads: Sequence[Quad]) -> list[Image]:
+    """Crop boxes from an image and make them upright; vertical text is rotated by 90° counter-clockwise.
+
+    A crop is empty if its box is less than one pixel wide or high.
     """
-    corners, _ = rectangle(np.asarray(quad, np.int32))
+    corners, _ = smallest_rectangles([np.asarray(quad, np.int32) for quad in quads])
+    return [_crop_rectangle(image, rectangle) for rectangle in corners]
+
+
+def _crop_rectangle(image: Image, corners: NDArray[np.float32]) -> Image:
+    """Crop a rectangle and make it upright."""
     top_left, top_right, bottom_right, bottom_left = corners
     width = int(max(length(top_left - top_right), length(bottom_right - bottom_left)))
     height = int(max(length(top_left - bottom_left), length(top_right - bottom_right)))
@@ -63,10 +69,7 @@ def crop(image: Image, quad: Quad) -> Image:
         if max(image.shape[:2]) >= MAX_WARP_SIDE:
             image, corners = _surroundings(image, corners)
         matrix = cv2.getPerspectiveTransform(corners, upright)
-        warped = cv2.warpPerspective(
-            image, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
-        cut = np.asarray(warped, np.uint8)
+        cut = warp_perspective(image, np.asarray(matrix, np.float64), (width, height))
     if height / width >= VERTICAL_RATIO:
         cut = np.rot90(cut)
     return np.ascontiguousarray(cut, np.uint8)

@@ -1,0 +1,96 @@
+"""Geometry is the same with every version of OpenCV: opencv_4_10.npz is what OpenCV 4.10 computed (record_opencv.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ocr_onnx.stages import geometry, warp
+from ocr_onnx.stages.polygons import fill_polygon, simplify
+from ocr_onnx.stages.rectangles import smallest_rectangles
+
+Recorded = dict[str, NDArray[np.float64]]
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Recorded:
+    with np.load(Path(__file__).with_name("opencv_4_10.npz")) as file:
+        return dict(file)
+
+
+def parts(joined: NDArray[np.generic], sizes: NDArray[np.generic]) -> list[NDArray[np.int32]]:
+    return [np.asarray(part, np.int32) for part in np.split(joined, np.cumsum(sizes)[:-1])]
+
+
+def outlines(recorded: Recorded) -> list[NDArray[np.int32]]:
+    return parts(recorded["outlines"], recorded["outline_sizes"])
+
+
+def crops(recorded: Recorded) -> Iterator[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
+    sizes = recorded["crop_sizes"]
+    pixels = parts(recorded["crops"], sizes.prod(axis=1) * 3)
+    for quad, size, part in zip(recorded["quads"], sizes, pixels, strict=True):
+        yield np.asarray(quad, np.int32), part.astype(np.uint8).reshape(*size, 3)
+
+
+def test_rectangles_are_those_of_opencv_4_10(recorded: Recorded) -> None:
+    corners, sides = smallest_rectangles(outlines(recorded))
+    np.testing.assert_array_equal(corners, recorded["rectangles"])
+    np.testing.assert_array_equal(sides, recorded["sides"])
+
+
+def test_a_rectangle_does_not_depend_on_the_outlines_beside_it(recorded: Recorded) -> None:
+    for outline, corners, side in zip(outlines(recorded), recorded["rectangles"], recorded["sides"], strict=True):
+        alone, alone_side = geometry.rectangle(outline)
+        np.testing.assert_array_equal(alone, corners)
+        assert alone_side == side
+
+
+def test_no_outlines_have_no_rectangles() -> None:
+    corners, sides = smallest_rectangles([])
+    assert corners.shape == (0, 4, 2)
+    assert sides.shape == (0,)
+
+
+def test_filled_polygons_are_those_of_opencv_4_10(recorded: Recorded) -> None:
+    sizes = recorded["mask_sizes"]
+    masks = parts(
+        np.unpackbits(recorded["masks"].astype(np.uint8), count=int(sizes.prod(axis=1).sum())), sizes.prod(axis=1)
+    )
+    polygons = parts(recorded["polygons"], recorded["polygon_sizes"])
+    for polygon, size, expected in zip(polygons, sizes, masks, strict=True):
+        mask = np.zeros(size, np.uint8)
+        fill_polygon(mask, polygon)
+        np.testing.assert_array_equal(mask, expected.reshape(mask.shape))
+
+
+def test_simplified_outlines_are_those_of_opencv_4_10(recorded: Recorded) -> None:
+    simple = parts(recorded["simple"], recorded["simple_sizes"])
+    for outline, tolerance, expected in zip(outlines(recorded), recorded["tolerances"], simple, strict=True):
+        np.testing.assert_array_equal(simplify(outline, tolerance), expected)
+
+
+@pytest.mark.parametrize("rounds", [warp.OPENCV_ROUNDS, False], ids=["this-version", "own-arithmetic"])
+def test_crops_are_those_of_opencv_4_10(recorded: Recorded, rounds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warp, "OPENCV_ROUNDS", rounds)
+    image = recorded["image"].astype(np.uint8)
+    for quad, expected in crops(recorded):
+        np.testing.assert_array_equal(geometry.crop(image, quad), expected)
+
+
+def test_a_line_longer_than_a_block_of_opencv_is_warped_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places are exact multiples here, so that any error of a block's start would move pixels."""
+    monkeypatch.setattr(warp, "OPENCV_ROUNDS", False)
+    image = np.random.default_rng(0).integers(0, 256, (20, 3000, 3), np.uint8)
+    shift = np.array([[1, 0, -3.0], [0, 1, -2.0], [0, 0, 1]])
+    np.testing.assert_array_equal(warp.warp_perspective(image, shift, (2990, 17)), image[2:19, 3:2993])
+
+
+def test_weights_of_a_place_add_up_to_one() -> None:
+    weights, uncertainty = warp.rounded_weights()
+    assert (weights.sum(axis=1) == warp.WEIGHT_ONE).all()
+    assert uncertainty.max() < 0.04

@@ -12,7 +12,10 @@ cd "$place"
 
 "$python" -m venv env
 env/bin/python -m pip install --quiet "$wheel[cpu]"
-echo "installed: $(du -sm env | cut -f1) MB"
+size=$(stat -c %s "$wheel") installed=$(du -sm env | cut -f1)
+echo "wheel: $((size / 1000000)) MB; installed: $installed MB"
+[ "$size" -le 85000000 ] || { echo "the wheel is larger than 85 MB"; exit 1; }
+[ "$installed" -lt 400 ] || { echo "the installation takes 400 MB or more"; exit 1; }
 
 if unshare --net --map-root-user true 2>/dev/null; then
     offline() { unshare --net --map-root-user "$@"; }

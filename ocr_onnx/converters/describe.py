@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.errors import ConversionError
 from ocr_onnx.models.metadata import ModelMetadata, Task
+from ocr_onnx.models.store import sha256
 from ocr_onnx.stages.detection import standalone_options
 from ocr_onnx.stages.tasks import TASKS
 
@@ -228,4 +229,10 @@ def describe_export(name: str, task: Task, yml: Path) -> ModelMetadata:
 
 def describe_yml(yml: Path, name: str | None = None) -> ModelMetadata:
     """Return the metadata of an ONNX model from its inference.yml; `name` overrides the one there."""
-    return replace(describe(PaddleModel(graph=yml, params=yml, yml=yml), 0, name), source={})
+    return replace(describe(PaddleModel(graph=yml, params=yml, yml=yml), 0, name), source={yml.name: sha256(yml)})
+
+
+def sources_with(export: Path, metadata: ModelMetadata) -> dict[str, str]:
+    """Return the source files of a model file and their sha256; `export` is one of them unless Paddle's files are."""
+    known = dict(metadata.source)
+    return known if any(Path(name).suffix != ".yml" for name in known) else {export.name: sha256(export), **known}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from ocr_onnx.converters.describe import describe
+from ocr_onnx.converters.describe import describe, sources_with
 from ocr_onnx.converters.export_options import ExportOptions
 from ocr_onnx.converters.legacy import check_classes
 from ocr_onnx.converters.optimize import optimize
@@ -33,7 +33,7 @@ from ocr_onnx.converters.verify import (
     sample_inputs,
 )
 from ocr_onnx.models.metadata import HEIGHT, PROPERTY, ModelMetadata
-from ocr_onnx.models.store import move_into_place, sha256
+from ocr_onnx.models.store import move_into_place
 from ocr_onnx.runtime.model_file import PRODUCER, model_for_device
 from ocr_onnx.stages.tasks import TASKS
 
@@ -86,7 +86,7 @@ def import_onnx(source: Path, target: Path, metadata: ModelMetadata) -> Report:
     """Optimize an ONNX export, compare the result with it, and write it with `metadata`."""
     metadata = replace(
         metadata,
-        source=metadata.source or {source.name: sha256(source)},
+        source=sources_with(source, metadata),
         converter={**metadata.converter, **installed_versions()},
     )
     return _finish(onnx.load(source), target, metadata, lambda inputs: run_onnx(source, inputs))

@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from ocr_onnx.converters.describe import describe
+from ocr_onnx.converters.describe import describe, sources_with
 from ocr_onnx.converters.paddle import PaddleModel, run_paddle
 from ocr_onnx.converters.paddle_params import check_weights
 from ocr_onnx.errors import ConversionError
@@ -43,7 +43,7 @@ OPSET = "17"
 def stamp(raw: Path, target: Path, metadata: ModelMetadata) -> None:
     """Add metadata to an ONNX model. Raises ConversionError if the number of classes differs."""
     check_classes(metadata, Session(raw).output_shape[-1])
-    metadata = replace(metadata, source=metadata.source or {raw.name: store.sha256(raw)})
+    metadata = replace(metadata, source=sources_with(raw, metadata))
     target.write_bytes(stamped(raw.read_bytes(), metadata))
 
 

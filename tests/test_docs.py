@@ -175,7 +175,8 @@ def parameters(method: str) -> set[str]:
 def test_every_parameter_is_in_the_table_of_what_differs_from_paddleocr() -> None:
     names = [name for name, *_ in ROWS]
     old, idle = set(parameters_module.DEPRECATED), set(parameters_module.WITHOUT_EFFECT)
-    assert set(names) == parameters("__init__") | parameters("predict") | old | idle
+    engines = set(parameters_module.TENSORRT)
+    assert set(names) == parameters("__init__") | parameters("predict") | old | idle | engines
     assert len(names) == len(set(names))
 
 

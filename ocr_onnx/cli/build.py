@@ -27,6 +27,7 @@ def build(**given: Any) -> None:
       ocr-onnx build --mode high-performance
       ocr-onnx build --device gpu:1 --provider NvTensorRTRTXExecutionProvider
     """
+    from ocr_onnx.models import store
     from ocr_onnx.runtime import tensorrt
 
     pipeline = pipeline_request(given)
@@ -39,7 +40,7 @@ def build(**given: Any) -> None:
     for line in [f"{path}  {after[path] / 1e6:.1f} MB" for path in made] + outcomes:
         click.echo(line)
     if not made and not outcomes:
-        click.echo(f"No engine was built: all engines exist already, in {tensorrt.engines_folder()}.")
+        click.echo(f"No engine was built: all engines exist already, in {store.engines_folder()}.")
     click.echo("Run with: " + " ".join(f"--provider {provider}" for provider in providers))
 
 

@@ -11,7 +11,7 @@ import click
 
 from ocr_onnx.declarations import Declaration, shown
 from ocr_onnx.options import PRESETS, Models, Place, places
-from ocr_onnx.paddle.parameters import DEPRECATED, WITHOUT_EFFECT
+from ocr_onnx.paddle.parameters import DEPRECATED, TENSORRT, WITHOUT_EFFECT
 
 NAME_WIDTH = 34
 """Width of the column of option names in the help. The text of an option with a longer name starts on the next line."""
@@ -205,11 +205,11 @@ def _machine() -> Iterator[Setting]:
 
 
 def _hidden() -> Iterator[Setting]:
-    """Yield PaddleOCR's deprecated names, and its parameters that have no effect here; the help omits them."""
+    """Yield PaddleOCR's deprecated names, and its parameters for Paddle's engines; the help omits them."""
     settings = {setting.name: setting for setting in map(setting_of, places())}
     for old, new in DEPRECATED.items():
         yield Setting(old, group="", type=settings[new].type if new in settings else None, hidden=True)
-    for name, (usual, _) in WITHOUT_EFFECT.items():
+    for name, (usual, _) in {**WITHOUT_EFFECT, **TENSORRT}.items():
         if usual is not None:
             yield Setting(name, group="", type=type(usual), hidden=True)
 

@@ -85,13 +85,15 @@ def pipeline_request(given: Mapping[str, Any]) -> Request:
     """Convert command-line options to the request of a pipeline; None and empty values are options that were not given."""
     from ocr_onnx.paddle import pipeline_yaml
     from ocr_onnx.paddle.assembly import PARAMETERS, Request
-    from ocr_onnx.paddle.parameters import take_without_effect
+    from ocr_onnx.paddle.parameters import take_tensorrt, take_without_effect
 
     values = _current_names({name: value for name, value in given.items() if value is not None})
     mode, hpi = values.pop("mode", None), values.pop("enable_hpi", None)
     if mode is not None and hpi is not None:
         raise click.UsageError("--mode and --enable_hpi are the same option: use --mode only.")
     take_without_effect({name: values.pop(name) for name in values.keys() & WITHOUT_EFFECT.keys()})
+    if tensorrt := take_tensorrt(values, values.get("device")):
+        values = {**values, "device": None, "provider": values.get("provider") or tensorrt}
     values = {**PRESETS.get(values.pop("preset", ""), {}), **values}
     options = {name: values.pop(name) for name in values.keys() & PARAMETERS}
     config = values.pop("paddlex_config", None)

@@ -71,6 +71,11 @@ def path_of(name: str) -> Path:
     return spec.path if spec is not None and spec.embedded else home() / f"{name}.onnx"
 
 
+def engines_folder() -> Path:
+    """Return the folder that contains the folders of all TensorRT engines."""
+    return home() / "engines"
+
+
 def find(name: str | os.PathLike[str]) -> Path:
     """Return the file of a model, given its official name, the name given at import, or the path of an .onnx file.
 

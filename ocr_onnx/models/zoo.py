@@ -57,6 +57,8 @@ class ModelSpec:
     """Detection: the options in its inference.yml."""
     memory: int | None = None
     """Detection: working memory per pixel of the input, in bytes; None if not measured."""
+    fp16: bool = True
+    """Whether it keeps its accuracy in half precision, as far as is known."""
     onnx: bool = False
     """Whether an official ONNX export is published."""
     embedded: bool = False

@@ -20,7 +20,7 @@ from ocr_onnx.options import OCROptions
 from ocr_onnx.outputs import paddle as paddle_format
 from ocr_onnx.paddle import pipeline_yaml
 from ocr_onnx.paddle.assembly import PARAMETERS, Request, assemble, with_values
-from ocr_onnx.paddle.parameters import plain, refuse, take_deprecated, take_without_effect
+from ocr_onnx.paddle.parameters import plain, refuse, take_deprecated, take_tensorrt, take_without_effect
 from ocr_onnx.paddle.results import PaddleResult
 from ocr_onnx.pipeline import OCR
 from ocr_onnx.results import OCRResult
@@ -95,14 +95,15 @@ class PaddleOCR:
         given = {name: value for name, value in locals().items() if name in PARAMETERS}
         take_deprecated(given, others)
         take_without_effect(others)
+        tensorrt = take_tensorrt(others, device)
         refuse(others)
         self._assembly = assemble(
             Request(
                 given,
                 None if paddlex_config is None else pipeline_yaml.load(paddlex_config),
                 high_performance=plain(enable_hpi),
-                device=device,
-                providers=providers,
+                device=None if tensorrt else device,
+                providers=providers or tensorrt,
                 build_missing=build_missing,
                 cpu_threads=cpu_threads,
                 lang=lang,

@@ -9,7 +9,10 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import OptionError
+from ocr_onnx.runtime.provider_specs import TENSORRT_PROVIDER
+from ocr_onnx.runtime.providers import Device, Provider
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -30,9 +33,6 @@ DEPRECATED: Mapping[str, str] = {
 
 WITHOUT_EFFECT: Mapping[str, tuple[Any, str]] = {
     "enable_hpi": (False, "only the pipeline has modes"),
-    "use_tensorrt": (False, "ONNX Runtime's CUDA provider is used"),
-    "min_subgraph_size": (3, "it applies to Paddle's TensorRT subgraphs"),
-    "precision": ("fp32", "models run in the precision of their file"),
     "enable_mkldnn": (True, "ONNX Runtime uses its own kernels"),
     "mkldnn_cache_capacity": (10, "ONNX Runtime uses its own kernels"),
     "enable_cinn": (False, "CINN is a compiler of Paddle"),
@@ -42,6 +42,13 @@ WITHOUT_EFFECT: Mapping[str, tuple[Any, str]] = {
 """Parameters without effect: PaddleOCR's default, for which no warning is logged, and the reason."""
 
 PRECISIONS = ("fp32", "fp16")
+
+TENSORRT: Mapping[str, tuple[Any, str]] = {
+    "use_tensorrt": (False, "TensorRT needs a GPU, and the device is {device}"),
+    "min_subgraph_size": (3, "it applies to TensorRT, which is not used"),
+    "precision": ("fp32", "it applies to TensorRT, which is not used; models run in the precision of their file"),
+}
+"""Parameters of TensorRT: PaddleOCR's default, for which no warning is logged, and the reason if they have no effect."""
 
 
 def take_deprecated(given: dict[str, Any], others: dict[str, Any]) -> None:
@@ -55,14 +62,37 @@ def take_deprecated(given: dict[str, Any], others: dict[str, Any]) -> None:
 
 
 def take_without_effect(others: dict[str, Any]) -> None:
-    """Remove parameters without effect from `others`, and log a warning once for each. Raises OptionError for an invalid precision."""
+    """Remove parameters without effect from `others`, and log a warning once for each."""
     for name in others.keys() & WITHOUT_EFFECT.keys():
         value = others.pop(name)
         usual, why = WITHOUT_EFFECT[name]
-        if name == "precision" and value not in (None, *PRECISIONS):
-            raise OptionError(f"precision is {value!r}: it must be one of {', '.join(PRECISIONS)}")
         if value not in (None, usual):
             _say_without_effect(name, why)
+
+
+def take_tensorrt(others: dict[str, Any], device: str | None) -> tuple[Provider, ...]:
+    """Remove the parameters in TENSORRT from `others`; return the execution providers that they choose on a GPU.
+
+    Without use_tensorrt, or without a GPU, there are none, and a warning is logged once for each parameter without effect. Raises
+    OptionError for a value out of range, and for several GPUs.
+    """
+    given = {name: others.pop(name) for name in others.keys() & TENSORRT.keys()}
+    given = {name: value for name, value in given.items() if value not in (None, TENSORRT[name][0])}
+    if (precision := given.get("precision", "fp32")) not in PRECISIONS:
+        raise OptionError(f"precision is {precision!r}: it must be one of {', '.join(PRECISIONS)}")
+    check_number("min_subgraph_size", size := given.get("min_subgraph_size", 1), 1, whole=True)
+    wanted = Device.parse(device or "cpu")
+    if not given.get("use_tensorrt") or wanted.kind != "gpu":
+        for name in given:
+            _say_without_effect(name, TENSORRT[name][1].format(device=device or "cpu"))
+        return ()
+    if len(wanted.indices) > 1:
+        raise OptionError(f"device is {device!r}: with use_tensorrt, give one GPU, for example gpu:1")
+    number = {"device_id": str(wanted.indices[0])}
+    chosen = {"trt_fp16_enable": str(int(precision == "fp16"))}
+    if "min_subgraph_size" in given:
+        chosen["trt_min_subgraph_size"] = str(size)
+    return (Provider(TENSORRT_PROVIDER, number | chosen), *wanted.providers())
 
 
 def plain(value: Any) -> Any:

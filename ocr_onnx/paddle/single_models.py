@@ -22,7 +22,7 @@ from ocr_onnx.inputs import sources
 from ocr_onnx.models.metadata import ModelMetadata, Task
 from ocr_onnx.options import DetectionOptions, RecognitionOptions
 from ocr_onnx.outputs import paddle as paddle_format
-from ocr_onnx.paddle.parameters import plain, refuse, take_without_effect
+from ocr_onnx.paddle.parameters import plain, refuse, take_tensorrt, take_without_effect
 from ocr_onnx.paddle.results import PaddleResult
 from ocr_onnx.runtime import batching
 from ocr_onnx.runtime.providers import ProviderLike
@@ -48,7 +48,8 @@ class Common(TypedDict, total=False):
     """Keyword parameters of all classes.
 
     `device` is cpu (default), gpu, gpu:N or auto. `providers`, which PaddleOCR does not have, are ONNX Runtime execution
-    providers instead of a device, as in OCR. The parameters from `engine` on select Paddle's engines and have no effect.
+    providers instead of a device, as in OCR. `use_tensorrt` and `precision` choose TensorRT on a GPU. The other
+    parameters from `engine` on select Paddle's engines and have no effect.
     """
 
     model_name: str | None
@@ -111,9 +112,11 @@ class Module(ABC):
     def __init__(self, **common: Unpack[Common]) -> None:
         refuse(common.keys() - Common.__annotations__.keys())
         take_without_effect(dict(common))
+        tensorrt = take_tensorrt(dict(common), common.get("device"))
         self.threads: int = cores(plain(common.get("cpu_threads")))
         name, folder = common.get("model_name"), common.get("model_dir")
-        placement = choose_placement(common.get("device"), common.get("providers", ()))
+        device = None if tensorrt else common.get("device")
+        placement = choose_placement(device, common.get("providers", tensorrt))
         if placement.others:
             raise OptionError(
                 f"device is {common.get('device')!r}: a single model runs on one GPU only; use for example gpu:1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
@@ -15,8 +16,10 @@ from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
 from ocr_onnx.models import store
 from ocr_onnx.runtime import libraries, plugins, provider_errors, session
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
-from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, Mode
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, TENSORRT_PROVIDER, Mode
 from ocr_onnx.runtime.providers import CPU, Device, Placement, Provider, ProviderLike, provider
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 TRIAL_MODEL = "PP-LCNet_x1_0_textline_ori"
 """The embedded model that is run to test a provider: it is small, and consists of convolutions like all models."""
@@ -61,8 +64,28 @@ def choose_placement(
     if wanted.kind == "auto":
         return _automatic(mode)
     reason = "the default" if device is None else f"device {device}"
-    first, *others = (_of(Device(wanted.kind, (index,)).providers(), reason, mode) for index in wanted.indices)
+    compiled = wanted.kind == "gpu" and mode == "high-performance" and _tensorrt_is_ready(build_missing)
+    each = (_gpu_providers(index, compiled) if wanted.kind == "gpu" else wanted.providers() for index in wanted.indices)
+    first, *others = (replace(_of(providers, reason, mode), build_missing=build_missing) for providers in each)
     return replace(first, others=tuple(others))
+
+
+def _tensorrt_is_ready(build_missing: bool) -> bool:
+    """Return whether TensorRT works and an engine is built, or may be."""
+    if not build_missing and not any(store.engines_folder().rglob("*.engine")):
+        return False
+    try:
+        require(TENSORRT_PROVIDER)
+    except DeviceUnavailableError as error:
+        logger.info("TensorRT is not used: %s", error)
+        return False
+    return True
+
+
+def _gpu_providers(index: int, compiled: bool) -> tuple[Provider, ...]:
+    """Return the execution providers of a GPU, with TensorRT first if `compiled`."""
+    usual = Device("gpu", (index,)).providers()
+    return (Provider(TENSORRT_PROVIDER, {"device_id": str(index)}), *usual) if compiled else usual
 
 
 def try_out(placement: Placement) -> float:

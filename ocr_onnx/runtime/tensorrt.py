@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ocr_onnx.errors import DeviceUnavailableError, EngineRefusedError, OptionError
-from ocr_onnx.models import store
+from ocr_onnx.models import store, zoo
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime import batching, libraries, plugins, selection
 from ocr_onnx.runtime.batching import Shape
@@ -77,11 +77,6 @@ class EngineKey:
         return "_".join(re.sub(r"[^0-9A-Za-z.-]+", "-", part) for part in parts)
 
 
-def engines_folder() -> Path:
-    """Return the folder that contains the folders of all engines."""
-    return store.home() / "engines"
-
-
 def load(where: Placement, path: Path, threads: int, largest: int, compare: Compare) -> Session:
     """Load a model on the placement that `placement_for` returns; compare a new engine with the CPU before keeping it.
 
@@ -108,16 +103,28 @@ def placement_for(where: Placement, path: Path, largest: int) -> Placement:
         return where
     session = Session(path, masked=True)
     metadata = ModelMetadata.from_properties(session.properties, str(path))
+    first = _in_its_precision(first, metadata.name)
     if not metadata.layout.limited:
         logger.info("%s runs on CUDA: pages have any size, but an engine needs size limits", metadata.name)
         return _without(where)
     profile = batching.shapes_for(where, metadata, masked=session.masked).profile_shapes(metadata, largest)
-    folder = engines_folder() / _key(first, path, profile).folder
+    folder = store.engines_folder() / _key(first, path, profile).folder
     if not where.build_missing and not _is_built(folder, compiler):
         return _fallback(where, metadata.name)
     folder.mkdir(parents=True, exist_ok=True)
     filled = options(compiler, folder, session.inputs[0].name, profile)
     return replace(where, providers=(Provider(first.name, filled | dict(first.options)), *rest))
+
+
+def _in_its_precision(first: Provider, model: str) -> Provider:
+    """Return the provider without the options of fp16 if the model loses text in fp16."""
+    spec = zoo.models().get(model)
+    if spec is None or spec.fp16:
+        return first
+    kept = {key: value for key, value in first.options.items() if PRECISIONS.get(key) != "fp16"}
+    if len(kept) < len(first.options):
+        logger.info("%s loses text in fp16, so its engine is in float32", model)
+    return Provider(first.name, kept)
 
 
 def options(compiler: Compiler, folder: Path, name: str, profile: Sequence[Shape]) -> dict[str, str]:
@@ -158,13 +165,15 @@ def build_providers(device: str | None, providers: Sequence[ProviderLike]) -> li
 
 def engine_files() -> dict[Path, int]:
     """Return the files of all engines and their sizes in bytes."""
-    files = (path for path in sorted(engines_folder().rglob("*")) if path.is_file() and path.name != COMPARED)
+    files = (path for path in sorted(store.engines_folder().rglob("*")) if path.is_file() and path.name != COMPARED)
     return {path: path.stat().st_size for path in files}
 
 
 def comparisons() -> dict[Path, str]:
     """Return, for each engine's folder, a sentence with the result of its comparison with the CPU."""
-    found = {path.parent: json.loads(path.read_text("utf-8")) for path in sorted(engines_folder().rglob(COMPARED))}
+    found = {
+        path.parent: json.loads(path.read_text("utf-8")) for path in sorted(store.engines_folder().rglob(COMPARED))
+    }
     return {
         folder: f"{each['model']}: {each['differing']} of {each['decisions']} decisions differ from the CPU's"
         for folder, each in found.items()
@@ -176,7 +185,7 @@ def _folder(where: Placement) -> Path | None:
     first = where.providers[0]
     compiler = COMPILERS.get(first.name)
     kept = [] if compiler is None else [Path(first.options[key]) for key in compiler.caching if key in first.options]
-    return next((path for path in kept if path.parent == engines_folder()), None)
+    return next((path for path in kept if path.parent == store.engines_folder()), None)
 
 
 def _is_built(folder: Path, compiler: Compiler) -> bool:

@@ -21,9 +21,18 @@ import pytest
 from conftest import PAGES
 
 from ocr_onnx import OCROptions, PaddleOCR
-from ocr_onnx.errors import DownloadError, ModelError, ModelNotFoundError, OptionError, StageNotLoadedError
+from ocr_onnx.errors import (
+    DeviceUnavailableError,
+    DownloadError,
+    ModelError,
+    ModelNotFoundError,
+    OptionError,
+    StageNotLoadedError,
+)
 from ocr_onnx.models import store
 from ocr_onnx.paddle import paddleocr, parameters
+from ocr_onnx.runtime.provider_specs import TENSORRT_PROVIDER
+from ocr_onnx.runtime.providers import Device, Provider
 
 SCRIPT, RECORDED = PAGES / "script.py", PAGES / "script.jsonl"
 VERSIONS = ("PP-OCRv4", "PP-OCRv3")
@@ -120,9 +129,28 @@ def test_what_means_nothing_here_is_said_once(caplog: pytest.LogCaptureFixture) 
     for _ in range(2):
         PaddleOCR(use_tensorrt=True, min_subgraph_size=9, precision="fp32", enable_mkldnn=True, **OFF)
     assert sorted(record.getMessage() for record in caplog.records) == [
-        "min_subgraph_size has no effect here: it applies to Paddle's TensorRT subgraphs",
-        "use_tensorrt has no effect here: ONNX Runtime's CUDA provider is used",
+        "min_subgraph_size has no effect here: it applies to TensorRT, which is not used",
+        "use_tensorrt has no effect here: TensorRT needs a GPU, and the device is cpu",
     ]
+
+
+def test_tensorrt_is_chosen_on_a_gpu_with_its_options() -> None:
+    given = {"use_tensorrt": True, "precision": "fp16", "min_subgraph_size": 5, "other": 1}
+    assert parameters.take_tensorrt(given, "gpu:1") == (
+        Provider(TENSORRT_PROVIDER, {"device_id": "1", "trt_fp16_enable": "1", "trt_min_subgraph_size": "5"}),
+        *Device.parse("gpu:1").providers(),
+    )
+    assert given == {"other": 1}
+    assert parameters.take_tensorrt({"use_tensorrt": False, "precision": "fp32"}, "gpu") == ()
+    with pytest.raises(OptionError, match="give one GPU"):
+        parameters.take_tensorrt({"use_tensorrt": True}, "gpu:0,1")
+    with pytest.raises(OptionError, match="min_subgraph_size"):
+        parameters.take_tensorrt({"use_tensorrt": True, "min_subgraph_size": 0}, "gpu")
+
+
+def test_tensorrt_that_is_not_installed_is_an_error() -> None:
+    with pytest.raises(DeviceUnavailableError, match="TensorrtExecutionProvider"):
+        PaddleOCR(use_tensorrt=True, device="gpu", **OFF)
 
 
 def test_the_default_of_paddleocr_is_named(caplog: pytest.LogCaptureFixture) -> None:

@@ -154,7 +154,7 @@ def test_without_an_engine_cuda_runs_the_model_and_the_log_names_the_command(
         "TensorrtExecutionProvider has no engine for PP-OCRv5_mobile_det, which runs on CUDAExecutionProvider; to build "
         "it: ocr-onnx build --provider TensorrtExecutionProvider --mode high-performance"
     )
-    assert not tensorrt_module.engines_folder().exists()
+    assert not store.engines_folder().exists()
     assert ocr.detect.shapes == ocr.recognize.shapes == MASKED_SHAPES
 
 
@@ -166,6 +166,28 @@ def test_where_it_is_allowed_a_missing_engine_is_built_and_then_found(machine: M
     assert machine.taken() == {TENSORRT_PROVIDER}
     options = {settings["trt_profile_max_shapes"] for name, settings in machine.made if name == TENSORRT_PROVIDER}
     assert options == {"x:1x3x4000x4000", "x:16x3x48x3200", "x:1x3x224x224", "x:16x3x80x160"}
+
+
+def test_high_performance_mode_takes_tensorrt_once_an_engine_is_built(machine: Machine) -> None:
+    def first(**arguments: Any) -> str:
+        return choose_placement("gpu", **arguments).providers[0].name
+
+    assert first(mode="high-performance") == CUDA_PROVIDER
+    assert first(mode="high-performance", build_missing=True) == TENSORRT_PROVIDER
+    OCR(LINES, providers=[TENSORRT_PROVIDER, CUDA_PROVIDER], device=None, mode="high-performance")
+    assert first(mode="high-performance") == CUDA_PROVIDER
+    PaddleOCR(providers=[TENSORRT_PROVIDER], build_missing=True)
+    assert first(mode="high-performance") == TENSORRT_PROVIDER
+    assert first(mode="standard") == CUDA_PROVIDER
+    machine.providers.remove(TENSORRT_PROVIDER)
+    assert first(mode="high-performance") == CUDA_PROVIDER
+
+
+def test_a_model_that_loses_text_in_fp16_gets_an_engine_in_float32() -> None:
+    half = Provider(TENSORRT_PROVIDER, {"trt_fp16_enable": "1", "device_id": "1"})
+    assert tensorrt_module._in_its_precision(half, "PP-OCRv5_mobile_det") == half
+    for name in ("PP-OCRv5_server_det", "PP-OCRv4_server_det", "PP-OCRv6_small_det"):
+        assert tensorrt_module._in_its_precision(half, name).options == {"device_id": "1"}
 
 
 def test_an_engine_for_other_limits_is_another(machine: Machine) -> None:
@@ -259,7 +281,7 @@ def test_an_engine_that_decides_otherwise_than_the_cpu_is_not_kept(
         EngineRefusedError, match=rf"{name} was deleted: .* the limit is 2%; leave out trt_fp16_enable$"
     ):
         tensorrt_module.load(half, store.find(name), 1, 1280, difference)
-    assert not list(tensorrt_module.engines_folder().iterdir())
+    assert not list(store.engines_folder().iterdir())
     machine.harm = lambda tensor: tensor
     tensorrt_module.load(half, store.find(name), 1, 1280, difference)
     assert len(tensorrt_module.comparisons()) == 1
@@ -294,8 +316,7 @@ def test_build_makes_the_engines_of_a_pipeline_and_says_what_was_written(machine
     *lines, last = done.stdout.splitlines()
     files, outcomes = lines[:3], lines[3:]
     assert all(
-        line.startswith(str(tensorrt_module.engines_folder())) and line.endswith("graph_sm86.engine  2.0 MB")
-        for line in files
+        line.startswith(str(store.engines_folder())) and line.endswith("graph_sm86.engine  2.0 MB") for line in files
     )
     assert (
         last

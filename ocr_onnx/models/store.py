@@ -217,16 +217,19 @@ def safe_extract(archive: Path, target: Path) -> list[Path]:
     taken: list[Path] = []
     room = MAX_BYTES
     try:
-        with _opened(archive) as members:
+        with _opened(archive) as (members, file):
             for count, member in enumerate(members, 1):
                 room -= member.size
                 if member.size < 0 or room < 0:
                     raise IntegrityError(f"{archive} unpacks to more than {MAX_BYTES} bytes: it is not a model")
                 if count > MAX_MEMBERS:
                     raise IntegrityError(f"{archive} has more than {MAX_MEMBERS} members: it is not a model")
+                file.left = member.size + MAX_READ
                 source = members.extractfile(member) if member.isfile() else None
                 if source is not None:
                     taken.append(_copy(source, target / _plain_name(archive, member, target), member.size))
+            if file.last.strip(b"\0"):
+                raise tarfile.ReadError("a header is invalid")
     except OCRError:
         raise
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError) as error:
@@ -235,35 +238,43 @@ def safe_extract(archive: Path, target: Path) -> list[Path]:
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
+def _opened(archive: Path) -> Iterator[tuple[tarfile.TarFile, _Bounded]]:
     import gzip
 
     with archive.open("rb") as file:
         packed = file.read(len(GZIP)) == GZIP
         file.seek(0)
         stream = cast("IO[bytes]", gzip.GzipFile(fileobj=file) if packed else file)
-        with tarfile.open(fileobj=cast("IO[bytes]", _Bounded(stream)), mode="r:") as members:
-            yield members
+        bounded = _Bounded(stream)
+        with tarfile.open(fileobj=cast("IO[bytes]", bounded), mode="r:") as members:
+            yield members, bounded
 
 
 class _Bounded:
-    """A file that allows reads of at most MAX_READ bytes: a tar header itself states the length of the data after it."""
+    """A file of which only so many bytes can be read: a tar header itself states the length of the data after it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.seek, self.tell = file.seek, file.tell
+        self.left = MAX_READ
+        """The bytes that may be read. Some versions of Python read a long header in parts."""
+        self.last = b""
+        """The last bytes that were read: at the end of an archive there are zeros, or nothing."""
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= MAX_READ:
+        if not 0 <= size <= min(self.left, MAX_READ):
             raise tarfile.ReadError("a header is too long")
-        return self._file.read(size)
+        self.last = self._file.read(size)
+        self.left -= len(self.last)
+        return self.last
 
 
 def _plain_name(archive: Path, member: tarfile.TarInfo, target: Path) -> str:
     """Return the last part of a member's name; raise IntegrityError or tarfile.FilterError if it leads out of the archive."""
     parts = PurePosixPath(member.name).parts
     if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later.
-        tarfile.data_filter(member, str(target))
+        # Not `target` itself: a file there can have the name of a folder in the archive.
+        tarfile.data_filter(member, str(target / ".members"))
     if not parts or ".." in parts or target / parts[-1] == archive:
         raise IntegrityError(f"{archive} has a member named {member.name!r}: it is not an archive of models")
     return parts[-1]

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import struct
+import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -84,6 +85,12 @@ def test_a_member_does_not_replace_the_archive_that_it_is_in(out: Path) -> None:
 def test_a_member_of_less_than_no_bytes_is_refused(tmp_path: Path, out: Path, kind: bytes) -> None:
     parts = header("first", 0), header("second", -512, kind), bytes(1024)
     assert "loop.tar" in refused(written(tmp_path / "loop.tar", *parts), out)
+
+
+def test_a_damaged_header_after_the_first_is_refused(tmp_path: Path, out: Path) -> None:
+    damaged = bytes([header("second", 0)[0] ^ 1]) + header("second", 0)[1:]
+    parts = header("first", 0), damaged, bytes(1024)
+    assert "a header is invalid" in refused(written(tmp_path / "damaged.tar", *parts), out)
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
@@ -230,10 +237,10 @@ def test_the_compiled_core_is_loaded_from_a_wheel_that_was_checked(
     name = "paddle2onnx_cpp2py_export.so"
     good = wheel(index, {f"paddle2onnx/{name}": b"good"})
     monkeypatch.setattr(legacy, "CORE", PACKAGE)
-    monkeypatch.setattr(legacy, "CORE_WHEELS", {key: {"0" * 64} for key in legacy.CORE_WHEELS})
+    monkeypatch.setattr(legacy, "CORE_WHEELS", {sys.version_info[:2]: {"0" * 64}})
     with pytest.raises(IntegrityError, match="not a published one"):
         legacy.core()
-    monkeypatch.setattr(legacy, "CORE_WHEELS", {key: {good} for key in legacy.CORE_WHEELS})
+    monkeypatch.setattr(legacy, "CORE_WHEELS", {sys.version_info[:2]: {good}})
     assert legacy.core().read_bytes() == b"good"
     (store.home() / ".packages" / name).write_bytes(b"forged")
     assert legacy.core().read_bytes() == b"good"

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
-from bidi.algorithm import get_display
+from bidi import get_display
 from numpy.typing import NDArray
 
 from ocr_onnx.outputs import fonts

@@ -81,6 +81,11 @@ def test_arabic_begins_at_the_right() -> None:
     assert left > 100
 
 
+def test_a_character_that_unicode_has_not_assigned_is_drawn_without_shaping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "supports_shaping", lambda _: False)
+    drawn("\u0378", BOX)
+
+
 @given(
     st.text(max_size=30), st.lists(st.tuples(st.integers(-500, 900), st.integers(-500, 900)), min_size=4, max_size=7)
 )

@@ -24,6 +24,9 @@ RAPIDOCR ?= .cache/peers/rapidocr-cuda
 OPENCV ?= $(addprefix opencv-python-headless==,4.10.0.84 4.11.0.86 4.12.0.88 4.13.0.92 4.14.0.94 5.0.0.93) \
 	opencv-python==5.0.0.93 opencv-contrib-python==5.0.0.93
 
+# What `make pythons` tests.
+PYTHONS ?= 3.12 3.13 3.14
+
 # Models for `make bench`, besides the embedded ones.
 BENCHED ?= .cache/models
 
@@ -31,7 +34,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel resolve clean
+.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel pythons resolve clean
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -203,6 +206,12 @@ typed: wheel  ## Check with pyright that the installed package is completely typ
 	.cache/typed/bin/python -m pip install --quiet "$$(echo dist/*.whl)[cpu,serve]" pyright
 	.cache/typed/bin/pyright --pythonpath .cache/typed/bin/python --project tests/typed.json
 	cd .cache/typed && PATH="$$PWD/bin:$$PATH" bin/pyright --verifytypes ocr_onnx --ignoreexternal
+
+pythons: $(addprefix python-,$(PYTHONS))  ## Run the tests under other versions of Python, but for those that take minutes.
+	@echo "Passed on Python $(PYTHONS)"
+
+python-%:
+	tests/python.sh $* -m "not slow"
 
 # For scripts: the value of a variable.
 print-%:

@@ -19,6 +19,7 @@ from ocr_onnx.stages.recognition import (
     TextRecognizer,
     ctc_decode,
     filled_shares,
+    input_widths,
     own_width,
     padded_widths,
     preprocess,
@@ -198,6 +199,14 @@ def test_a_crop_padded_by_itself_is_whole_and_never_wider_than_in_a_batch(sizes:
         tensor = preprocess(crop, width, SHAPE, 0.93)
         assert tensor.shape == (1, 3, 48, width)
         assert not tensor[..., filled_part:].any()
+
+
+def test_crops_are_not_squeezed_for_models_that_lose_text_by_it() -> None:
+    (width,), (share,) = input_widths([blank(48, 400)], RecognitionOptions(padding="own"), RECOGNITION)
+    assert (width, round(width * share)) == (376, 372)
+    later = replace(RECOGNITION, name="PP-OCRv6_small_rec")
+    (width,), (share,) = input_widths([blank(48, 400)], RecognitionOptions(padding="own"), later)
+    assert (width, share) == (400, 1)
 
 
 def test_padding_says_in_which_width_a_crop_is_run() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,29 @@ class TextLine:
     box: TextBox
     words: tuple[Word, ...] | None = None
     """The words from left to right, or from top to bottom; None if they were not requested."""
+
+
+BlockKind: TypeAlias = Literal["paragraph", "heading", "list", "table"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Lines of a page that belong together."""
+
+    kind: BlockKind
+    box: Quad
+    """The bounding box of the lines."""
+    rows: tuple[tuple[TextLine, ...], ...]
+    """The visual lines from top to bottom, each with its lines in reading direction; the cells of a table's rows. Of a line
+    across two columns, each of the two blocks has the part that is in its column."""
+    text: str
+    """The text of the rows: a paragraph is one line, without hyphens at line ends; an item of a list and a row of a table is one
+    line each."""
+
+    @property
+    def lines(self) -> tuple[TextLine, ...]:
+        """The lines of all rows."""
+        return tuple(line for row in self.rows for line in row)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,185 @@
+"""Columns, spanning lines, tables, footnotes, skew, and the scripts that run otherwise."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from layouts import (
+    LAYOUTS,
+    PITCH,
+    SIZE,
+    Layout,
+    blocks_of,
+    newspaper,
+    order_of,
+    split,
+    table_between,
+    turned,
+    two_columns,
+)
+
+from ocr_onnx import TextBox, TextLine
+from ocr_onnx.stages import page_frame, reading_order
+from ocr_onnx.stages.blocks import find_blocks
+from ocr_onnx.types import Columns
+
+seeds = st.integers(0, 10_000)
+layouts = st.sampled_from(LAYOUTS)
+
+LEAST_PAIRS = 0.97
+
+
+def pairs_kept(order: list[int]) -> float:
+    """The share of lines that are followed by the line that follows them on the page."""
+    return sum(b == a + 1 for a, b in pairwise(order)) / (len(order) - 1)
+
+
+def texts(lines: list[TextLine], order: list[int]) -> list[str]:
+    return [lines[i].text for i in order]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_lines_follow_each_other_as_on_the_page(layout: Callable[[int], Layout]) -> None:
+    kept = [pairs_kept(order_of(layout(seed).lines)) for seed in range(5)]
+    assert min(kept) >= LEAST_PAIRS
+
+
+@given(layouts, seeds, st.randoms(use_true_random=False))
+def test_the_order_does_not_depend_on_the_order_of_the_input(
+    layout: Callable[[int], Layout], seed: int, shuffle: random.Random
+) -> None:
+    lines = layout(seed).lines
+    mixed = list(lines)
+    shuffle.shuffle(mixed)
+    assert texts(mixed, order_of(mixed)) == texts(lines, order_of(lines))
+
+
+@given(layouts, seeds, st.floats(-3, 3))
+def test_a_turn_by_three_degrees_changes_nothing(layout: Callable[[int], Layout], seed: int, degrees: float) -> None:
+    lines = layout(seed).lines
+    assert order_of(turned(lines, degrees)) == order_of(lines)
+
+
+@given(st.sampled_from([two_columns, newspaper]), seeds, st.floats(0.2, 0.8))
+def test_a_line_in_two_boxes_is_read_as_one(layout: Callable[[int], Layout], seed: int, share: float) -> None:
+    lines = layout(seed).lines
+    chosen = [i for i in range(seed % 7, len(lines), 7) if " " in lines[i].text]
+    divided = [part for i, line in enumerate(lines) for part in (split(line, share) if i in chosen else [line])]
+    words = [" ".join(block.text for block in blocks_of(each)).split() for each in (lines, divided)]
+    assert words[0] == words[1]
+
+
+def test_a_row_of_a_table_stays_a_row() -> None:
+    (table,) = [block for block in blocks_of(table_between(1).lines) if block.kind == "table"]
+    rows = [row[0].text for row in table.rows]
+    assert rows == [str(year) for year in range(1890, 1902)]
+    assert {len(row) for row in table.rows} == {4}
+    assert table.text.splitlines()[0].startswith("1890 ")
+
+
+def test_a_cell_that_wraps_stays_in_its_row() -> None:
+    page = Layout()
+    for i, name in enumerate(["Salt", "Wheat", "Oil", "Wine"]):
+        page.line(100, 100 + 3 * i * PITCH, 300, f"{name} that was carried")
+        page.line(900, 100 + 3 * i * PITCH, 80, str(17 * i + 3))
+        page.line(110, 100 + (3 * i + 1) * PITCH, 200, "down the river")
+    (table,) = blocks_of(page.lines)
+    assert table.text.splitlines()[1] == "Wheat that was carried down the river 20"
+
+
+def test_a_footnote_does_not_interrupt_a_sentence() -> None:
+    page = Layout()
+    for i in range(20):
+        page.line(100, 100 + i * PITCH, 680, "the boats went on and on until the")
+        page.line(820, 100 + i * PITCH, 680, "river was low and they stopped there")
+    page.line(100, 140 + 20 * PITCH, 600, "1 The names of the boats are lost", 22)
+    blocks = blocks_of(page.lines)
+    assert blocks[-1].text == "1 The names of the boats are lost"
+
+
+def test_a_line_that_reaches_into_the_gutter_does_not_cut_the_columns() -> None:
+    page = two_columns(3)
+    page.lines[20].box.quad[1:3, 0] = 835
+    assert pairs_kept(order_of(page.lines)) >= LEAST_PAIRS
+
+
+def test_a_box_across_the_gutter_is_divided_between_its_columns() -> None:
+    page = Layout()
+    for i in range(12):
+        left, right = f"left words of row {i:02}", f"right words of row {i:02}"
+        page.line(100, 100 + i * PITCH, 900, f"{left} {right}")
+    characters = tuple(page.lines[0].text)
+    half = len(characters) // 2
+    positions = tuple(10 * i + (60 if i >= half else 0) for i in range(len(characters)))
+    columns = [Columns(tuple(line.text), positions, 10 * len(characters) + 60) for line in page.lines]
+    blocks, order = find_blocks(page.lines, SIZE, columns)
+    assert [block.text.count("left") for block in blocks] == [12, 0]
+    assert order == tuple(range(12))
+    assert blocks[0].box[:, 0].max() < blocks[1].box[:, 0].min()
+
+
+def test_running_heads_come_first_and_page_numbers_last() -> None:
+    page = two_columns(5)
+    page.line(100, 20, 300, "Chapter Two")
+    page.line(1200, 20, 300, "The River")
+    texts = [page.lines[i].text for i in order_of(page.lines)]
+    assert (texts[:2], texts[-1]) == (["Chapter Two", "The River"], "17")
+
+
+def test_lines_without_text_are_last_and_in_no_block() -> None:
+    page = two_columns(1)
+    page.line(100, 100, 50, "")
+    blocks, order = find_blocks(page.lines, SIZE)
+    assert order[-1] == len(page.lines) - 1
+    assert all(line.text for block in blocks for line in block.lines)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_few_lines_are_ordered(count: int) -> None:
+    page = Layout()
+    for i in range(count):
+        page.line(100, 100 + i * PITCH, 400, f"line {i}")
+    assert order_of(page.lines) == list(range(count))
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 1000)] * 2, *[st.integers(1, 300)] * 2), max_size=60))
+def test_every_line_is_in_exactly_one_place(boxes: list[tuple[int, int, int, int]]) -> None:
+    page = Layout()
+    for left, top, width, height in boxes:
+        page.line(left, top, width, f"word{left}", height)
+    found, order = find_blocks(page.lines, SIZE)
+    assert sorted(order) == list(range(len(boxes)))
+    assert sorted(line.text for block in found for line in block.lines) == sorted(line.text for line in page.lines)
+
+
+def test_the_work_grows_no_faster_than_the_lines_with_their_logarithm(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    for pages in (1, 4):
+        lines = [
+            TextLine(line.text, 0.9, TextBox(line.box.quad + np.array([0, k * 2200], np.int32), 0.9))
+            for k in range(pages)
+            for line in two_columns(k).lines
+        ]
+        counts.append(_comparisons(lines, monkeypatch))
+    assert counts[1] < 4 * 2 * counts[0]
+
+
+def _comparisons(lines: list[TextLine], monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often the center of a line is computed."""
+    count = 0
+
+    def x(piece: page_frame.Piece) -> float:
+        nonlocal count
+        count += 1
+        return (piece.left + piece.right) / 2
+
+    with monkeypatch.context() as patch:
+        patch.setattr(page_frame.Piece, "x", property(x))
+        reading_order.regions(page_frame.pieces([(line.box.quad, line.text) for line in lines], SIZE))
+    return count

@@ -50,7 +50,7 @@ class Recording:
     file: Path
     images: tuple[Path, ...]
     """Folders; an image is taken from the first that has it."""
-    options: OCROptions = field(default_factory=OCROptions)
+    options: OCROptions = field(default_factory=lambda: OCROptions(reading_order="paddle"))
     models: Models = field(default_factory=Models)
 
 
@@ -90,7 +90,9 @@ class Tally:
 
 def recordings(reference: Path | None, textline: Path | None) -> Iterator[Recording]:
     """The repository's own, then those in `reference`; `textline` is the line classifier the rotated pages need."""
-    everything_off = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
+    everything_off = OCROptions(
+        use_doc_orientation_classify=False, use_textline_orientation=False, reading_order="paddle"
+    )
     small = Models(textline_orientation=str(textline)) if textline else Models()
     yield Recording(OWN / "golden.jsonl", (OWN, ROOT / "ocr_onnx"))
     if reference is None:

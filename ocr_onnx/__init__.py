@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ocr_onnx.pipeline import OCR
     from ocr_onnx.results import OCRResult
     from ocr_onnx.types import (
+        Block,
         Orientation,
         Page,
         Text,
@@ -45,6 +46,7 @@ __version__ = "0.2.0"
 
 __all__ = [
     "OCR",
+    "Block",
     "DetectionOptions",
     "DocImgOrientationClassification",
     "InputOptions",
@@ -89,7 +91,7 @@ _NAMES = {
     "pipeline": ("OCR",),
     "errors": ("OCRError",),
     "results": ("OCRResult",),
-    "types": ("Orientation", "Page", "Text", "TextBox", "TextLine", "Word"),
+    "types": ("Block", "Orientation", "Page", "Text", "TextBox", "TextLine", "Word"),
     "paddle.paddleocr": ("PaddleOCR",),
 }
 """The public names by the module of ocr_onnx that defines them."""

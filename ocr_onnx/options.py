@@ -237,6 +237,12 @@ class OCROptions(OptionRecord):
     )
     use_textline_orientation: bool = option("Rotate upside-down text lines by 180°.", default=True, request=True)
     return_word_box: bool = option("Return the boxes of the words in each line.", default=False, request=True)
+    reading_order: Literal["paddle", "columns"] | None = option(
+        "Order of the lines. columns: column by column, as people read; paddle: from top to bottom across the page, as in "
+        "PaddleOCR. If not given, columns, but paddle in PaddleOCR's JSON.",
+        default=None,
+        request=True,
+    )
     page_orientation: PageOrientationOptions = field(default_factory=PageOrientationOptions)
     detection: DetectionOptions = field(default_factory=DetectionOptions)
     line_orientation: LineOrientationOptions = field(default_factory=LineOrientationOptions)

@@ -25,13 +25,14 @@ from ocr_onnx.runtime.providers import CPU, Placement, ProviderLike
 from ocr_onnx.runtime.selection import choose_placement
 from ocr_onnx.runtime.threads import cores, parallel_map
 from ocr_onnx.stages import geometry
+from ocr_onnx.stages.blocks import find_blocks
 from ocr_onnx.stages.detection import TextDetector, largest_side
 from ocr_onnx.stages.loading import Stages, WrapRun, load_stages
 from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer
 from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.stages.word_boxes import find_words
-from ocr_onnx.types import Image, Orientation, Page, TextBox, TextLine
+from ocr_onnx.types import Block, Columns, Image, Orientation, Page, TextBox, TextLine
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -266,12 +267,13 @@ class OCR:
             boxes, crops = _rotate_lines(boxes, crops, self.classify_lines(crops, options.line_orientation))
         texts = self.recognize(crops, options.recognition)
         logger.info("%s: %s, %d lines", detected.source.path, detected.orientation, len(texts))
-        lines = tuple(
-            TextLine(text, score, box, find_words(columns, box.quad) if options.return_word_box else None)
+        kept = [
+            (TextLine(text, score, box, find_words(columns, box.quad) if options.return_word_box else None), columns)
             for box, (text, score, columns) in zip(boxes, texts, strict=True)
             if score >= options.recognition.score_thresh
-        )
-        return OCRResult(detected.source, detected.page, detected.orientation, tuple(boxes), lines, options)
+        ]
+        lines, blocks = _in_reading_order(kept, detected.page, options)
+        return OCRResult(detected.source, detected.page, detected.orientation, tuple(boxes), lines, options, blocks)
 
     def _upright(self, image: Image, options: OCROptions) -> tuple[Orientation | None, Image]:
         """Return the page's orientation, or None if that stage is off, and the upright page."""
@@ -311,6 +313,18 @@ def _map(function: Callable[[Item], Result], items: Generator[Item, None, None])
     with closing(items):
         # Not a loop: its variable would keep a page in memory while the next one is awaited.
         yield from map(function, items)
+
+
+def _in_reading_order(
+    lines: list[tuple[TextLine, Columns]], page: Page, options: OCROptions
+) -> tuple[tuple[TextLine, ...], tuple[Block, ...]]:
+    """Return the lines in the order of the options, and the blocks of the page."""
+    found = [line for line, _ in lines]
+    # In an upside-down line, positions are counted from the other end.
+    columns = [Columns() if line.box.upside_down else columns for line, columns in lines]
+    height, width = page.image.shape[:2]
+    blocks, order = find_blocks(found, (width, height), columns)
+    return tuple(found if options.reading_order == "paddle" else [found[i] for i in order]), blocks
 
 
 def _rotate_lines(

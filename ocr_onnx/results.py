@@ -28,8 +28,18 @@ class OCRResult(RecognizedPage):
         height, width = self.source.image.shape[:2]
         return geometry.rotate_back(quad, self.angle or 0, (width, height))
 
+    @property
+    def text(self) -> str:
+        """The text in reading order: paragraphs, with an empty line between them.
+
+        If `options.reading_order` is "paddle", the text of `lines`, one line each, without empty lines.
+        """
+        from ocr_onnx.outputs.plain import page_text
+
+        return page_text(self)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as a dictionary of JSON types: page size, rotation, and the lines with text, score, quad and words."""
+        """Return the result as a dictionary of JSON types: page size, rotation, lines and blocks."""
         from ocr_onnx.outputs.native import to_dict
 
         return to_dict(self)

@@ -146,17 +146,14 @@ class RecognizedPage:
     orientation: Orientation | None
     """The page's orientation; None if that stage was off."""
     boxes: tuple[TextBox, ...]
-    """All boxes that detection found, in reading order."""
+    """All boxes that detection found, in PaddleOCR's order."""
     lines: tuple[TextLine, ...]
-    """The recognized lines, without those below score_thresh."""
+    """The recognized lines, without those below score_thresh, in the order of `options.reading_order`."""
     options: OCROptions
+    blocks: tuple[Block, ...] = ()
+    """The paragraphs, headings, lists and tables in reading order, column by column."""
 
     @property
     def angle(self) -> int | None:
         """The degrees by which the page was rotated counter-clockwise; None if that stage was off."""
         return None if self.orientation is None else self.orientation.angle
-
-    @property
-    def text(self) -> str:
-        """The text of the lines, one line each, without empty lines."""
-        return "\n".join(line.text for line in self.lines if line.text)

@@ -71,7 +71,7 @@ def test_lines_come_from_top_to_bottom(toy: OCR, bars: np.ndarray) -> None:
     assert [line.score for line in result.lines] == pytest.approx([0.8] * 3)
     tops = [int(line.box.quad[0, 1]) for line in result.lines]
     assert tops == sorted(tops)
-    assert result.text == "abc\nabc\nabc"
+    assert result.text == "abc abc abc"
 
 
 def test_lines_below_the_threshold_are_left_out_and_their_boxes_kept(toy: OCR, bars: np.ndarray) -> None:

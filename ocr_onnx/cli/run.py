@@ -39,6 +39,8 @@ INPUTS = tuple(str(setting.name) for setting in input_settings())
     default="text",
     help=f"{'; '.join(f'{writer.name}: {writer.help}' for writer in FORMATS.values())}. Default: text.",
 )
+@click.option("--lines", "format_name", flag_value="lines", help="Same as --format lines.")
+@click.option("--layout", "format_name", flag_value="layout", help="Same as --format layout.")
 @click.option(
     "--profile",
     type=click.Path(dir_okay=False, path_type=Path),

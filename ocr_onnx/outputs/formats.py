@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ocr_onnx.errors import OptionError
-from ocr_onnx.outputs import native, paddle
+from ocr_onnx.outputs import native, paddle, plain
 from ocr_onnx.outputs.saving import output_errors
 
 if TYPE_CHECKING:
@@ -29,8 +29,18 @@ class Writer:
 
 
 def text(pages: Iterable[RecognizedPage]) -> Iterator[str]:
+    """Yield the text of each page in reading order."""
+    return (f"{plain.page_text(page)}\n" for page in pages)
+
+
+def lines(pages: Iterable[RecognizedPage]) -> Iterator[str]:
     """Yield the text of each page, one line per text line."""
-    return (f"{page.text}\n" for page in pages)
+    return (f"{plain.lines_text(page)}\n" for page in pages)
+
+
+def layout(pages: Iterable[RecognizedPage]) -> Iterator[str]:
+    """Yield the rows of each page, aligned with spaces."""
+    return (f"{plain.layout_text(page)}\n" for page in pages)
 
 
 def json_list(pages: Iterable[RecognizedPage]) -> Iterator[str]:
@@ -51,7 +61,9 @@ def native_lines(pages: Iterable[RecognizedPage]) -> Iterator[str]:
 FORMATS = {
     writer.name: writer
     for writer in (
-        Writer("text", "plain text, one line per text line", ".txt", "text/plain", text),
+        Writer("text", "paragraphs in reading order", ".txt", "text/plain", text),
+        Writer("lines", "plain text, one line per text line", ".txt", "text/plain", lines),
+        Writer("layout", "plain text, aligned with spaces as on the page", ".txt", "text/plain", layout),
         Writer("json", "one JSON list of all pages, with PaddleOCR's keys", ".json", "application/json", json_list),
         Writer(
             "jsonl",

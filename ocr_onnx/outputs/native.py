@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ocr_onnx.outputs.plain import page_text
+
 if TYPE_CHECKING:
-    from ocr_onnx.types import RecognizedPage, TextLine, Word
+    from ocr_onnx.types import Block, RecognizedPage, TextLine, Word
 
 
 def to_dict(result: RecognizedPage) -> dict[str, Any]:
@@ -19,8 +21,18 @@ def to_dict(result: RecognizedPage) -> dict[str, Any]:
         "width": width,
         "height": height,
         "angle": result.angle,
-        "text": result.text,
+        "text": page_text(result),
         "lines": [_line(line) for line in result.lines],
+        "blocks": [_block(block) for block in result.blocks],
+    }
+
+
+def _block(block: Block) -> dict[str, Any]:
+    return {
+        "kind": block.kind,
+        "text": block.text,
+        "quad": block.box.tolist(),
+        "rows": [[_line(line) for line in row] for row in block.rows],
     }
 
 

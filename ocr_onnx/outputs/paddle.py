@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ocr_onnx.types import Page, Quad, RecognizedPage, TextLine
+    from ocr_onnx.types import Page, Quad, RecognizedPage, TextBox, TextLine
 
 DETECTION_PARAMETERS = ("limit_side_len", "limit_type", "thresh", "max_side_limit", "box_thresh", "unclip_ratio")
 """The detection options that PaddleOCR includes in a result."""
@@ -17,8 +17,8 @@ OFF = -1
 
 
 def to_dict(result: RecognizedPage) -> dict[str, Any]:
-    """Return PaddleOCR's dictionary for a page, in JSON types, plus `dt_scores`, which its documentation describes."""
-    options, lines = result.options, result.lines
+    """Return PaddleOCR's dictionary for a page, in JSON types and in the order of `in_order`, plus `dt_scores`, which its documentation describes."""
+    options, (boxes, lines) = result.options, in_order(result)
     preprocessed = options.use_doc_orientation_classify or options.use_doc_unwarping
     preprocessor = {
         "input_path": None,
@@ -37,11 +37,11 @@ def to_dict(result: RecognizedPage) -> dict[str, Any]:
             "use_textline_orientation": options.use_textline_orientation,
         },
         **({"doc_preprocessor_res": preprocessor} if preprocessed else {}),
-        "dt_polys": [box.quad.tolist() for box in result.boxes],
-        "dt_scores": [box.score for box in result.boxes],
+        "dt_polys": [box.quad.tolist() for box in boxes],
+        "dt_scores": [box.score for box in boxes],
         "text_det_params": {name: getattr(options.detection, name) for name in DETECTION_PARAMETERS},
         "text_type": "general",
-        "textline_orientation_angles": [OFF if b.upside_down is None else int(b.upside_down) for b in result.boxes],
+        "textline_orientation_angles": [OFF if b.upside_down is None else int(b.upside_down) for b in boxes],
         "text_rec_score_thresh": options.recognition.score_thresh,
         "return_word_box": options.return_word_box,
         "rec_texts": [line.text for line in lines],
@@ -50,6 +50,16 @@ def to_dict(result: RecognizedPage) -> dict[str, Any]:
         "rec_boxes": [bounding_box(line.box.quad) for line in lines],
         **(_words(lines) if options.return_word_box else {}),
     }
+
+
+def in_order(result: RecognizedPage) -> tuple[Sequence[TextBox], Sequence[TextLine]]:
+    """Return the boxes and the lines of a page in PaddleOCR's order, or column by column if that is requested."""
+    if result.options.reading_order == "columns":
+        used = {id(line.box) for line in result.lines}
+        dropped = (box for box in result.boxes if id(box) not in used)
+        return [*(line.box for line in result.lines), *dropped], result.lines
+    places = {id(box): place for place, box in enumerate(result.boxes)}
+    return result.boxes, sorted(result.lines, key=lambda line: places.get(id(line.box), len(places)))
 
 
 def _words(lines: Sequence[TextLine]) -> dict[str, Any]:

@@ -42,8 +42,9 @@ class PaddleOCR:
     """The OCR pipeline with PaddleOCR's parameters. A parameter that is None has the pipeline file's value, or else the default.
 
     `enable_hpi` selects high-performance mode, `OCROptions.high_performance()`; the size limits of a pipeline file take
-    precedence. Three parameters do not exist in PaddleOCR: `text_rec_padding` is `RecognitionOptions.padding`, `providers` is
-    the parameter of OCR, and `build_missing` allows the constructor to build missing TensorRT engines, which takes minutes.
+    precedence. Four parameters do not exist in PaddleOCR: `text_rec_padding` is `RecognitionOptions.padding`, `reading_order` is
+    `OCROptions.reading_order`, `providers` is the parameter of OCR, and `build_missing` allows the constructor to build missing
+    TensorRT engines, which takes minutes.
 
     `others` are PaddleOCR's deprecated names, and its parameters without effect here. docs/migrating-from-paddleocr.md describes
     every parameter and the differences from PaddleOCR. Options for reading inputs, such as the pages of a PDF, are not
@@ -88,6 +89,7 @@ class PaddleOCR:
         enable_hpi: bool | None = None,
         cpu_threads: int | None = None,
         text_rec_padding: str | None = None,
+        reading_order: str | None = None,
         build_missing: bool = False,
         paddlex_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         **others: Any,
@@ -194,12 +196,13 @@ def in_memory_dict(record: OCRResult) -> dict[str, Any]:
     """Return PaddleOCR's dictionary of a result in memory: boxes are arrays, and it contains the page before and after rotation."""
     content = paddle_format.to_dict(record)
     pictures = {"input_img": record.source.image, "output_img": record.page.image}
-    quads = [line.box.quad for line in record.lines]
+    boxes, lines = paddle_format.in_order(record)
+    quads = [line.box.quad for line in lines]
     if record.options.return_word_box:
-        content["text_word_region"] = [[word.box.tolist() for word in line.words or ()] for line in record.lines]
+        content["text_word_region"] = [[word.box.tolist() for word in line.words or ()] for line in lines]
     return content | {
         "doc_preprocessor_res": content.get("doc_preprocessor_res", {}) | pictures,
-        "dt_polys": [_as_int16(box.quad) for box in record.boxes],
+        "dt_polys": [_as_int16(box.quad) for box in boxes],
         "rec_polys": [_as_int16(quad) for quad in quads],
         "rec_boxes": _as_int16(np.array([paddle_format.bounding_box(quad) for quad in quads], np.int32)),
     }

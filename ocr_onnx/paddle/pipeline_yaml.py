@@ -61,6 +61,7 @@ PIPELINE_OPTIONS: Mapping[str, Keys] = {
     "use_doc_unwarping": DOCUMENT,
     "use_textline_orientation": (),
     "return_word_box": RECOGNITION,
+    "reading_order": (),
 }
 """The keys of the options of OCROptions itself."""
 

@@ -134,6 +134,7 @@ class PageResult(BaseModel):
     """One page. Images are Base64 JPEG; absent if they were not made."""
 
     pruned_result: PrunedResult = Field(alias="prunedResult")
+    text: str | None = Field(None, description="Paragraphs in reading order; only if readingOrder is columns.")
     ocr_image: str | None = Field(
         None, alias="ocrImage", description="The page with its boxes, and the text beside it."
     )

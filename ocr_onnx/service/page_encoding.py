@@ -13,6 +13,7 @@ import PIL.Image
 from ocr_onnx.outputs.drawing import draw_images, fit, to_pil
 from ocr_onnx.outputs.formats import FORMATS, Writer
 from ocr_onnx.outputs.paddle import to_dict
+from ocr_onnx.outputs.plain import page_text
 from ocr_onnx.results import OCRResult
 
 REMOVED_KEYS = frozenset({"input_path", "page_index"})
@@ -44,7 +45,7 @@ class EncodedPage:
 def encode_page(
     result: OCRResult, *, visualize: bool, max_size: tuple[int, int], writer: Writer | None = None
 ) -> EncodedPage:
-    """Encode a page with `writer`, else as an element of PaddleX's `ocrResults`.
+    """Encode a page with `writer`, else as an element of PaddleX's `ocrResults`; with its text if columns are requested.
 
     Images, which only PaddleX's JSON has, are reduced to `max_size` (height, width) before they are drawn.
     """
@@ -55,6 +56,8 @@ def encode_page(
 
 def _paddlex_json(result: OCRResult, max_size: tuple[int, int], *, visualize: bool) -> str:
     content: dict[str, Any] = {"prunedResult": _pruned(to_dict(result))}
+    if result.options.reading_order == "columns":
+        content["text"] = page_text(result)
     if visualize:
         drawn = draw_images(result, max_size)
         images = {

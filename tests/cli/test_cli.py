@@ -19,6 +19,7 @@ from ocr_onnx import __version__
 from ocr_onnx.cli.main import main
 
 SIGN = "FERRY TERMINAL\n渡轮码头\nGate 7 →\n"
+PARAGRAPHS = "FERRY TERMINAL\n\n渡轮码头\n\nGate 7 →\n"
 
 
 def invoke(*arguments: object) -> Result:
@@ -37,9 +38,20 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, 
     return found
 
 
-def test_text_is_printed_line_by_line() -> None:
+def test_text_is_printed_in_paragraphs() -> None:
     result = invoke("run", PAGES / "sign.png")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, SIGN, "")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, PARAGRAPHS, "")
+
+
+@pytest.mark.parametrize("option", ["--lines", "--layout"])
+def test_text_is_printed_line_by_line_if_asked(option: str) -> None:
+    result = invoke("run", PAGES / "sign.png", option)
+    printed = [line.strip() for line in result.stdout.splitlines() if line]
+    assert (result.exit_code, printed) == (0, SIGN.splitlines())
+
+
+def test_text_is_printed_in_the_order_of_paddleocr_if_asked() -> None:
+    assert invoke("run", PAGES / "sign.png", "--reading_order", "paddle").stdout == SIGN
 
 
 def test_json_is_one_list_of_pages() -> None:
@@ -57,7 +69,7 @@ def test_an_unreadable_input_is_one_error_line_and_the_others_are_read(tmp_path:
     (tmp_path / "fake.png").write_text("text")
     result = invoke("run", tmp_path / "nowhere.png", tmp_path / "fake.png", PAGES / "sign.png")
     assert result.exit_code == 1
-    assert result.stdout == SIGN
+    assert result.stdout == PARAGRAPHS
     assert result.stderr == (
         f"Error: {tmp_path}/nowhere.png does not exist: check the path\n"
         f"Error: {tmp_path}/fake.png is neither a PDF nor an image of a supported format (BMP, DIB, GIF, JPEG, PNG, PPM, SUN, TIFF, WEBP), or its header is damaged: convert it to one of these formats\n"
@@ -69,7 +81,7 @@ def test_a_folder_is_read_past_its_bad_files(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes((PAGES / "sign.png").read_bytes())
     (tmp_path / "2.png").write_bytes(b"")
     result = invoke("run", tmp_path)
-    assert (result.exit_code, result.stdout) == (1, SIGN * 2)
+    assert (result.exit_code, result.stdout) == (1, PARAGRAPHS * 2)
     assert "2.png is empty" in result.stderr
 
 
@@ -114,7 +126,7 @@ def test_a_full_disk_is_one_line(unbuffered: str) -> None:
 def test_text_is_utf_8_whatever_the_locale() -> None:
     command = [sys.executable, "-m", "ocr_onnx", "run", str(PAGES / "sign.png")]
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=True)
-    assert done.stdout.decode() == SIGN
+    assert done.stdout.decode() == PARAGRAPHS
 
 
 def test_the_error_for_a_missing_model_of_a_language_says_how_to_get_it(
@@ -135,7 +147,7 @@ def test_a_models_name_wins_over_the_version() -> None:
         "--text-recognition-model-name",
         "PP-OCRv5_mobile_rec",
     )
-    assert invoke("run", PAGES / "sign.png", "--ocr_version", "PP-OCRv4", *names).stdout == SIGN
+    assert invoke("run", PAGES / "sign.png", "--ocr_version", "PP-OCRv4", *names).stdout == PARAGRAPHS
 
 
 def test_languages_are_listed() -> None:

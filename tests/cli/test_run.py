@@ -30,7 +30,7 @@ from ocr_onnx.options import DetectionOptions, places
 from ocr_onnx.paddle import pipeline_yaml
 from ocr_onnx.paddle.assembly import PARAMETER_PREFIXES
 
-SIGN = "FERRY TERMINAL\n渡轮码头\nGate 7 →\n"
+SIGN = "FERRY TERMINAL\n\n渡轮码头\n\nGate 7 →\n"
 SETTINGS = [parameter for parameter in run.params if isinstance(parameter, Setting)]
 SHOWN = [setting for setting in SETTINGS if not setting.hidden]
 

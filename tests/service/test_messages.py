@@ -57,6 +57,7 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "textDetUnclipRatio": (0.0, "detection.unclip_ratio"),
     "textRecScoreThresh": (0.5, "recognition.score_thresh"),
     "returnWordBox": (True, "return_word_box"),
+    "readingOrder": ("columns", "reading_order"),
 }
 
 
@@ -79,6 +80,11 @@ def test_every_option_reaches_the_pipeline_and_null_means_the_servers_setting(se
 def test_every_field_of_the_request_is_tested() -> None:
     named = {field.alias for field in FULL_REQUEST.model_fields.values()}
     assert named == {*FIELDS, "file", "fileType", "visualize", "logId", "format"}
+
+
+def test_the_text_is_in_the_answer_if_columns_are_requested(server: Running) -> None:
+    pages = [server.post(readingOrder=order).json()["result"]["ocrResults"] for order in ("columns", "paddle", None)]
+    assert [page.get("text") for (page,) in pages] == ["page None", None, None]
 
 
 def test_a_response_contains_the_text_of_the_page(server: Running) -> None:

@@ -80,7 +80,7 @@ function retry(signal) {
 const sameSize = (image, info) => image.naturalWidth === info.width && image.naturalHeight === info.height;
 
 /** The result of a page with its image; null if the image must be requested from the server. */
-async function pageOf({ prunedResult: found, inputImage, docPreprocessingImage }, local) {
+async function pageOf({ prunedResult: found, text, inputImage, docPreprocessingImage }, local) {
   const { angle = 0, model_settings: settings } = found.doc_preprocessor_res ?? {};
   const turn = Math.max(angle, 0);
   const flattened = settings?.use_doc_unwarping;
@@ -98,7 +98,7 @@ async function pageOf({ prunedResult: found, inputImage, docPreprocessingImage }
   }
   const notes = [turn ? `rotated by ${turn}° counterclockwise` : "", flattened ? "unwarped" : ""];
   const note = notes.filter(Boolean).join(", ");
-  return { number: state.views.length + 1, found, lines: linesOf(found), image, jpeg: blob, turn, width, height, note };
+  return { number: state.views.length + 1, found, text, lines: linesOf(found), image, jpeg: blob, turn, width, height, note };
 }
 
 function add(page) {

@@ -3,9 +3,9 @@
 import { asJpeg } from "./pictures.js";
 import { searchable } from "./pdf.js";
 
-/** The nonempty lines; pages are separated by an empty line. */
+/** The paragraphs, or the nonempty lines in PaddleOCR's order; pages are separated by an empty line. */
 export function text(pages) {
-  const each = pages.map(({ lines }) => lines.map((line) => line.text).filter(Boolean).join("\n"));
+  const each = pages.map(({ text, lines }) => text ?? lines.map((line) => line.text).filter(Boolean).join("\n"));
   return each.filter(Boolean).join("\n\n");
 }
 

@@ -1,0 +1,262 @@
+"""Measure the text in reading order on olmOCR-bench and DocLayNet: benchmarks/results/reading.md.
+
+    python -m benchmarks.reading --data FOLDER --cache FOLDER
+
+- olmOCR-bench: assertions about the text of pages, rendered at 200 dpi. Each page is recognized once with each pair of models, and
+  its lines are ordered as PaddleOCR does and column by column. Tesseract, if it is installed, reads the same images.
+- DocLayNet: the text cells of PDF pages in random order. The order of the cells in the PDF, which is mostly that of reading, is
+  the reference; the measure is the share of cells that follow the cell that they follow there.
+- The time of ordering pages of 100, 1,000 and 5,000 lines.
+
+Line orientation is off: rendered pages have no upside-down lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+import PIL.Image
+
+from benchmarks import olmocr, records
+from benchmarks.machine import circumstances
+from ocr_onnx import OCR, InputOptions, Models, OCROptions, TextBox, TextLine
+from ocr_onnx.inputs import sources
+from ocr_onnx.models import store
+from ocr_onnx.stages import geometry
+from ocr_onnx.stages.blocks import find_blocks, text_of
+from ocr_onnx.types import Columns
+
+DPI = 200
+
+PAIRS = {
+    "PP-OCRv6 small": Models("PP-OCRv6_small_det", "PP-OCRv6_small_rec"),
+    "PP-OCRv5 mobile": Models("PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"),
+}
+
+COUNTS = (100, 1000, 5000)
+"""Lines of the pages whose ordering is timed."""
+
+RUNS = 5
+
+ATTRIBUTION = (
+    "olmOCR-bench: Allen Institute for AI, https://huggingface.co/datasets/allenai/olmOCR-bench, ODC-BY 1.0; every third page of "
+    "the splits named. DocLayNet: IBM, https://github.com/DS4SD/DocLayNet, CDLA-Permissive-1.0; 60 pages of the test set."
+)
+
+
+class Recognized(NamedTuple):
+    """The lines of a page."""
+
+    lines: list[TextLine]
+    columns: list[Columns]
+    size: tuple[int, int]
+
+    def in_columns(self) -> str:
+        """The text column by column."""
+        return text_of(find_blocks(self.lines, self.size, self.columns)[0], self.lines)
+
+    def as_paddle(self) -> str:
+        """The text in PaddleOCR's order."""
+        return "\n".join(line.text for line in self.lines)
+
+
+def recognize(ocr: OCR, path: Path) -> dict[str, Any]:
+    """The size and the lines of a page, as JSON types."""
+    (page,) = sources.read_pages(path, ocr.options.input)
+    detected = ocr.detect_page(page, ocr.options)
+    texts = ocr.recognize([crop for _, crop in detected.crops], ocr.options.recognition)
+    height, width = detected.page.image.shape[:2]
+    lines = [
+        {"text": text, "quad": box.quad.tolist(), "chars": c.characters, "pos": c.positions, "total": c.total}
+        for (box, _), (text, _, c) in zip(detected.crops, texts, strict=True)
+    ]
+    return {"w": width, "h": height, "lines": lines}
+
+
+def recognized(content: Mapping[str, Any]) -> Recognized:
+    """A page from its JSON types."""
+    lines = content["lines"]
+    return Recognized(
+        [TextLine(line["text"], 1.0, TextBox(np.array(line["quad"], np.int32), 1.0)) for line in lines],
+        [Columns(tuple(line["chars"]), tuple(line["pos"]), line["total"]) for line in lines],
+        (content["w"], content["h"]),
+    )
+
+
+def read_all(paths: Sequence[Path], models: Models, cache: Path) -> Iterator[Recognized]:
+    """Recognize pages, each once: the result is kept in `cache`."""
+    ocr = None
+    cache.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        file = cache / f"{path.parent.name}__{path.stem}.json"
+        if not file.is_file():
+            options = OCROptions(use_textline_orientation=False, input=InputOptions(pdf_scale=DPI / 72))
+            ocr = ocr or OCR(options, models=models)
+            file.write_text(json.dumps(recognize(ocr, path), ensure_ascii=False), "utf-8")
+        yield recognized(json.loads(file.read_text("utf-8")))
+
+
+def is_complete(pages: Sequence[olmocr.Page], cache: Path, suffix: str = ".json") -> bool:
+    """Whether all pages were read before."""
+    return all((cache / f"{page.path.parent.name}__{page.path.stem}{suffix}").is_file() for page in pages)
+
+
+def olmocr_scores(data: Path, cache: Path, *, only_cached: bool) -> dict[str, dict[str, list[int]]]:
+    """Assertions that hold, and all, by way of reading and split."""
+    scores: dict[str, dict[str, list[int]]] = {}
+    for split in olmocr.SPLITS:
+        pages = olmocr.pages(data / "olmocr" / split)
+        for name, models in PAIRS.items():
+            if only_cached and not is_complete(pages, cache / name):
+                continue
+            if not all(store.path_of(str(each)).is_file() for each in (models.text_detection, models.text_recognition)):
+                click.echo(f"SKIPPED: ocr-onnx models pull {models.text_detection} {models.text_recognition}", err=True)
+                continue
+            for page, found in zip(pages, read_all([p.path for p in pages], models, cache / name), strict=True):
+                for order, text in (("columns", found.in_columns()), ("paddle", found.as_paddle())):
+                    _add(scores, f"{name}, {order}", split, page, text)
+        if shutil.which("tesseract") and (not only_cached or is_complete(pages, cache / "tesseract", ".txt")):
+            for page in pages:
+                _add(scores, "Tesseract", split, page, tesseract(page.path, cache / "tesseract"))
+        click.echo(f"{split}: done", err=True)
+    return scores
+
+
+def _add(scores: dict[str, dict[str, list[int]]], way: str, split: str, page: olmocr.Page, text: str) -> None:
+    score = scores.setdefault(way, {}).setdefault(split, [0, 0])
+    score[0] += page.passed(text)
+    score[1] += len(page.assertions)
+
+
+def tesseract(path: Path, cache: Path) -> str:
+    """The text of a page by Tesseract, with its own page segmentation."""
+    file = cache / f"{path.parent.name}__{path.stem}.txt"
+    if not file.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        (page,) = sources.read_pages(path, InputOptions(pdf_scale=DPI / 72))
+        with tempfile.NamedTemporaryFile(suffix=".png") as image:
+            PIL.Image.fromarray(page.image[..., ::-1]).save(image.name, dpi=(DPI, DPI))
+            command = ["tesseract", image.name, "-", "--dpi", str(DPI)]
+            done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "OMP_THREAD_LIMIT": "1"})
+        file.write_bytes(done.stdout)
+    return file.read_text("utf-8")
+
+
+def doclaynet_pairs(folder: Path) -> dict[str, float]:
+    """The share of cells that follow the same cell as in the PDF, over all pages: column by column, and in PaddleOCR's order."""
+    kept: dict[str, int] = {"columns": 0, "paddle": 0}
+    total = 0
+    for file in sorted(folder.glob("*.json")):
+        content = json.loads(file.read_text("utf-8"))
+        metadata = content["metadata"]
+        scale = np.array([metadata["original_width"], metadata["original_height"]]) / 1025 * DPI / 72
+        cells = [_line(cell, scale) for cell in content["cells"] if cell["text"].strip()]
+        numbers = list(range(len(cells)))
+        random.Random(0).shuffle(numbers)  # noqa: S311 no secret
+        mixed = [cells[i] for i in numbers]
+        size = (round(1025 * scale[0]), round(1025 * scale[1]))
+        order = [numbers[i] for i in find_blocks(mixed, size)[1]]
+        ranks = {id(box): i for box, i in zip((line.box for line in mixed), numbers, strict=True)}
+        paddle = [ranks[id(box)] for box in geometry.reading_order([line.box for line in mixed])]
+        kept["columns"] += _followers(order)
+        kept["paddle"] += _followers(paddle)
+        total += max(len(cells) - 1, 0)
+    return {name: count / total for name, count in kept.items()}
+
+
+def _line(cell: Mapping[str, Any], scale: Any) -> TextLine:
+    x, y, width, height = cell["bbox"]
+    corners = np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]]) * scale
+    return TextLine(cell["text"], 1.0, TextBox(corners.round().astype(np.int32), 1.0))
+
+
+def _followers(order: Sequence[int]) -> int:
+    return sum(b == a + 1 for a, b in pairwise(order))
+
+
+def times() -> dict[str, float]:
+    """Milliseconds of processor time for a page of two columns, by its number of lines: the median of some runs."""
+    return {str(count): statistics.median(_time(count) for _ in range(RUNS)) for count in COUNTS}
+
+
+def _time(count: int) -> float:
+    lines = []
+    for i in range(count):
+        left, top = (i % 2) * 800, (i // 2) * 34
+        quad = np.array([[left, top], [left + 740, top], [left + 740, top + 28], [left, top + 28]], np.int32)
+        lines.append(TextLine("the river and its towns were quiet for most of a winter", 1.0, TextBox(quad, 1.0)))
+    begun = time.process_time()
+    text_of(find_blocks(lines, (1600, 17 * count))[0], lines)
+    return (time.process_time() - begun) * 1000
+
+
+def _share(score: Sequence[int] | None) -> str:
+    return "not measured" if score is None else f"{100 * score[0] / score[1]:.1f} % ({score[0]} of {score[1]})"
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """reading.md."""
+    heads = ["text", *olmocr.SPLITS]
+    rows = [
+        [
+            way,
+            *(f"{100 * held / total:.1f} % ({held} of {total})" for held, total in (splits[s] for s in olmocr.SPLITS)),
+        ]
+        for way, splits in result["olmocr"].items()
+    ]
+    pairs = ", ".join(f"{name} {100 * share:.1f} %" for name, share in result["doclaynet"].items())
+    spent = ", ".join(f"{int(count):,} lines {ms:.0f} ms" for count, ms in result["milliseconds"].items())
+    return "\n".join(
+        [
+            "# Reading order",
+            "",
+            f"Written by `python -m benchmarks.reading`. {result['circumstances']}.",
+            "",
+            f"Assertions of olmOCR-bench that hold, pages rendered at {DPI} dpi:",
+            "",
+            *(f"| {' | '.join(row)} |" for row in [heads, ["---", *["--:"] * len(olmocr.SPLITS)], *rows]),
+            "",
+            f"Cells of DocLayNet that follow the same cell as in the PDF: {pairs}.",
+            "",
+            f"Processor time for ordering and joining a page: {spent}.",
+            "",
+            ATTRIBUTION,
+            "",
+        ]
+    )
+
+
+@click.command(help=__doc__)
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with olmocr and doclaynet.")
+@click.option("--cache", type=click.Path(path_type=Path), required=True, help="The folder for recognized pages.")
+@click.option("--only-cached", is_flag=True, help="Leave out what would have to be recognized.")
+@click.option("--write/--no-write", default=True, help="Write benchmarks/results.")
+def main(data: Path, cache: Path, *, only_cached: bool, write: bool) -> None:
+    """Measure, and write the result."""
+    result = {
+        "circumstances": circumstances(),
+        "olmocr": olmocr_scores(data, cache, only_cached=only_cached),
+        "doclaynet": doclaynet_pairs(data / "doclaynet"),
+        "milliseconds": times(),
+        "attribution": ATTRIBUTION,
+    }
+    if write:
+        records.keep("reading", result, markdown(result))
+    click.echo(markdown(result))
+
+
+if __name__ == "__main__":
+    main()

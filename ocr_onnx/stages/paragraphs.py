@@ -27,8 +27,11 @@ OTHER_HEIGHT = 1.3
 SPACED = 1.3
 """The distance of two rows, relative to the region's usual one, from which they are not of one block."""
 
-LOOSE = 1.8
-"""The largest usual distance of rows, relative to their height: a region of single lines has larger ones."""
+LOOSE, LOOSE_IF_FULL = 1.8, 3.0
+"""The largest distance of rows of one block, relative to their height; a row that fills its column is rarely the last one."""
+
+FULL = 1.5
+"""The space, relative to the line height, that a row which fills its column has beside it at most."""
 
 TOUCHING = 1.45
 """Rows at less than this distance, relative to their height, are of one block, however dense the region is."""
@@ -119,7 +122,8 @@ def _is_apart(row: Row, last: Row, column: Column) -> bool:
     """Return whether there is more space between two rows than is usual in the region, or the row is not below the other."""
     height = min(last[0].height, row[0].height)
     distance = row[0].y - last[0].y
-    return distance < 0 or distance > max(SPACED * min(column.pitch, LOOSE * height), TOUCHING * height)
+    loose = LOOSE_IF_FULL if column.right - last[-1].right < FULL * height else LOOSE
+    return distance < 0 or distance > max(SPACED * min(column.pitch, loose * height), TOUCHING * height)
 
 
 def _is_indented(row: Row, block: Sequence[Row], column: Column) -> bool:

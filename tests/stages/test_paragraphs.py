@@ -60,6 +60,14 @@ def test_full_lines_are_one_paragraph_and_a_short_line_ends_it() -> None:
     )
 
 
+def test_double_spaced_lines_are_one_paragraph() -> None:
+    page = column(*["the river was low in winter and the boats"] * 6)
+    for i, line in enumerate(page.lines):
+        line.box.quad[:, 1] += i * PITCH
+    (block,) = blocks_of(page.lines)
+    assert "\n" not in block.text
+
+
 def test_an_indent_begins_a_paragraph() -> None:
     page = column("the river was", "low in the winter", "Boats came with it", "and with salt")
     page.lines[2].box.quad[[0, 3], 0] += 2 * HEIGHT

@@ -114,6 +114,8 @@ def _starts_block(row: Row, block: Sequence[Row], column: Column) -> bool:
         return not is_list
     if is_list:
         return row[0].left < last[0].left - INDENT * heights[0] and _breaks(last, row, column)
+    if _is_centered(last, row):
+        return False
     ends = _breaks(last, row, column)
     return _is_indented(row, block, column) or (ends and row_text(last)[-1] in SENTENCE_END)
 

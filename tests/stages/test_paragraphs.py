@@ -100,6 +100,24 @@ def test_a_larger_line_is_a_heading() -> None:
     assert [block.kind for block in blocks] == ["heading", "paragraph"]
 
 
+def test_centered_lines_of_a_heading_are_joined() -> None:
+    page = column("the river was", "low in the winter", "when boats came", "and with salt")
+    page.line(100, -130, 700, "The Boats of the River and", 2 * HEIGHT)
+    page.line(300, -70, 300, "its Towns", 2 * HEIGHT)
+    assert blocks_of(page.lines)[0].text == "The Boats of the River and its Towns"
+
+
+def test_centered_lines_keep_their_breaks() -> None:
+    page = column("THE RIVER STORE COMPANY", "17 SALT ROAD", "boats and wheat and oil and salt", widths=(500, 260, 600))
+    for line in page.lines:
+        line.box.quad[:, 0] += 400 - round(line.box.quad[:, 0].mean())
+    assert blocks_of(page.lines)[0].text.splitlines() == [
+        "THE RIVER STORE COMPANY",
+        "17 SALT ROAD",
+        "boats and wheat and oil and salt",
+    ]
+
+
 def test_a_sentence_goes_on_in_the_next_column() -> None:
     page = Layout()
     for left, last in ((100, "the river went by the hospi-"), (820, "tals of the town")):

@@ -97,7 +97,6 @@ bench-passes: .venv/developed  ## Measure the time that each graph pass saves: b
 	$(BIN)/python -m benchmarks.passes --data $(REFERENCE)/data
 
 bench-reading: .venv/developed  ## Measure the text in reading order: benchmarks/results/reading.md.
-	OCR_ONNX_HOME=$(BENCHED) $(BIN)/ocr-onnx models pull PP-OCRv6_small_det PP-OCRv6_small_rec
 	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.reading --data $(REFERENCE)/data --cache .cache/reading
 
 bench-gpu: .venv/developed  ## Measure speed and equality of texts on a GPU: benchmarks/results/gpu.md; DEVICE=gpu:1, or cpu.

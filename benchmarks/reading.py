@@ -120,10 +120,11 @@ def olmocr_scores(data: Path, cache: Path, *, only_cached: bool) -> dict[str, di
     for split in olmocr.SPLITS:
         pages = olmocr.pages(data / "olmocr" / split)
         for name, models in PAIRS.items():
-            if only_cached and not is_complete(pages, cache / name):
-                continue
-            if not all(store.path_of(str(each)).is_file() for each in (models.text_detection, models.text_recognition)):
-                click.echo(f"SKIPPED: ocr-onnx models pull {models.text_detection} {models.text_recognition}", err=True)
+            is_here = all(
+                store.path_of(str(each)).is_file() for each in (models.text_detection, models.text_recognition)
+            )
+            if not is_complete(pages, cache / name) and (only_cached or not is_here):
+                click.echo(f"SKIPPED: {name}; see ocr-onnx models pull", err=True)
                 continue
             for page, found in zip(pages, read_all([p.path for p in pages], models, cache / name), strict=True):
                 for order, text in (("columns", found.in_columns()), ("paddle", found.as_paddle())):

@@ -33,6 +33,7 @@ from benchmarks import (
     peers_report,
     processes,
     providers,
+    reading,
     records,
     service_report,
 )
@@ -61,6 +62,7 @@ def test_tables_of_results_match_their_json(file: Path) -> None:
         "peers": peers_report.markdown,
         "passes": passes.markdown,
         "providers": providers.markdown,
+        "reading": reading.markdown,
         "latency": latency.markdown,
         "gpu": gpu.markdown,
         "cuda_options": cuda_options.markdown,

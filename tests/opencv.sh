@@ -13,7 +13,7 @@ for package in $packages; do
     export PYTHONPATH=$PWD/.cache/opencv/$package
     "$python" -c 'import sys, cv2; sys.exit(not cv2.__file__.startswith(sys.argv[1]))' "$PYTHONPATH"
     "$python" -m pytest -q -m "not slow" tests/stages tests/inputs tests/outputs tests/test_golden.py tests/test_pipeline.py
-    fidelity=$("$python" -m benchmarks.fidelity "$@" | tee /dev/stderr | grep '^all: ')
+    fidelity=$("$python" -m benchmarks.fidelity "$@" | tee >(cat >&2) | grep '^all: ')
     results+=("$package: ${fidelity#all: }")
 done
 printf '%s\n' "${results[@]}"

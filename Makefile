@@ -9,7 +9,7 @@ DOCS := .venv-docs/bin
 
 # Recordings and images for `make fidelity` that are not part of the repository.
 REFERENCE ?= ../shared
-OTHERS := $(foreach v,PP-OCRv4_mobile PP-OCRv3_mobile PP-OCRv6_small,$(v)_det $(v)_rec)
+OTHERS := $(foreach v,PP-OCRv4_mobile PP-OCRv3_mobile,$(v)_det $(v)_rec)
 CLASSIFIER := PP-LCNet_x1_0_textline_ori
 ENGLISH := .cache/weights/en_PP-OCRv4_mobile_rec.onnx
 TEXTLINE := .cache/PP-LCNet_x0_25_textline_ori.onnx
@@ -34,7 +34,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel pythons resolve clean bench-reading
+.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel pythons resolve clean bench-reading defaults
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -155,10 +155,14 @@ page-picture: .venv/developed  ## Draw docs/serve-page.png; requires Debian's ch
 	$(BIN)/python tests/browser/screenshot.py ocr_onnx/sample.png docs/serve-page.png
 
 accuracy: .venv/developed $(ENGLISH) .cache/weights/en_dict.txt $(TEXTLINE)  ## Measure models on labelled images: docs/choosing-a-model.md.
-	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS) PP-OCRv6_tiny_det PP-OCRv6_tiny_rec en_PP-OCRv3_mobile_rec ch_ppocr_mobile_v2.0_cls
+	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS) en_PP-OCRv3_mobile_rec ch_ppocr_mobile_v2.0_cls
 	for model in $(REFERENCE)/models/onnx/*.onnx $(TEXTLINE) "$(ENGLISH) --dict .cache/weights/en_dict.txt"; do \
 		OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models import $$model || exit; done
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.accuracy --data $(REFERENCE)/data
+	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.presets --data $(REFERENCE)/data
+
+defaults: .venv/developed  ## Measure the default options against others on labelled images: docs/defaults.md.
+	$(BIN)/python -m benchmarks.defaults --data $(REFERENCE)/data
 
 memory: .venv/developed  ## Measure the memory of one page, and over thousands: docs/benchmarks.md.
 	$(BIN)/python -m benchmarks.memory

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -35,12 +35,22 @@ MATCH_TOLERANCE = 10
 """Boxes farther apart than this, in pixels, are not of the same text."""
 
 
-OTHER_VERSIONS = {
-    "v4_mobile": ("PP-OCRv4_mobile_det", "PP-OCRv4_mobile_rec"),
-    "v3_mobile": ("PP-OCRv3_mobile_det", "PP-OCRv3_mobile_rec"),
-    "v6_small": ("PP-OCRv6_small_det", "PP-OCRv6_small_rec"),
+VERSIONS = {
+    "v5_mobile": Models("PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"),
+    "v4_mobile": Models("PP-OCRv4_mobile_det", "PP-OCRv4_mobile_rec"),
+    "v3_mobile": Models("PP-OCRv3_mobile_det", "PP-OCRv3_mobile_rec"),
+    "v6_small": Models("PP-OCRv6_small_det", "PP-OCRv6_small_rec"),
+    "v6_tiny": Models("PP-OCRv6_tiny_det", "PP-OCRv6_tiny_rec"),
 }
-"""Recorded too, where these models were pulled: detection, recognition."""
+"""The models of the recordings, by the start of a file's name."""
+
+SETS = {
+    "docimgs": ("boarding_pass", "paddleocr_docimgs/doc/imgs_en", "paddleocr_docimgs/doc/imgs"),
+    "icdar2015": ("icdar2015",),
+    "zh": ("zh_pdf_pages",),
+    "sroie": ("sroie",),
+}
+"""The folders with the images of a recording, by the end of its file's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +60,8 @@ class Recording:
     file: Path
     images: tuple[Path, ...]
     """Folders; an image is taken from the first that has it."""
-    options: OCROptions = field(default_factory=lambda: OCROptions(reading_order="paddle"))
-    models: Models = field(default_factory=Models)
+    options: OCROptions = field(default_factory=OCROptions.paddleocr)
+    models: Models = VERSIONS["v5_mobile"]
 
 
 @dataclass(slots=True)
@@ -90,27 +100,25 @@ class Tally:
 
 def recordings(reference: Path | None, textline: Path | None) -> Iterator[Recording]:
     """The repository's own, then those in `reference`; `textline` is the line classifier the rotated pages need."""
-    everything_off = OCROptions(
-        use_doc_orientation_classify=False, use_textline_orientation=False, reading_order="paddle"
-    )
-    small = Models(textline_orientation=str(textline)) if textline else Models()
     yield Recording(OWN / "golden.jsonl", (OWN, ROOT / "ocr_onnx"))
     if reference is None:
         return
     golden, data = reference / "golden", reference / "data"
-    documents = data / "paddleocr_docimgs" / "doc"
-    pages = (data / "boarding_pass", documents / "imgs_en", documents / "imgs")
-    yield Recording(golden / "v5_mobile_docimgs.jsonl", pages, everything_off)
-    yield Recording(golden / "v5_mobile_icdar2015.jsonl", (data / "icdar2015",), everything_off)
-    yield Recording(golden / "v5_mobile_zh.jsonl", (data / "zh_pdf_pages",), everything_off)
+    off = replace(OCROptions.paddleocr(), use_doc_orientation_classify=False, use_textline_orientation=False)
+    for version, models in VERSIONS.items():
+        names = [str(name) for name in (models.text_detection, models.text_recognition)]
+        if not all(store.path_of(name).is_file() for name in names):
+            click.echo(
+                f"SKIPPED: {version}, whose models are missing: ocr-onnx models pull {' '.join(names)}", err=True
+            )
+            continue
+        for images, folders in SETS.items():
+            file = golden / f"{version}_{images}.jsonl"
+            if file.is_file():
+                yield Recording(file, tuple(data / folder for folder in folders), off, models)
     if textline is not None:
+        small = replace(VERSIONS["v5_mobile"], textline_orientation=str(textline))
         yield Recording(golden / "v5_mobile_ori_tess.jsonl", (data / "tess_test",), models=small)
-    for version, names in OTHER_VERSIONS.items():
-        if all(store.path_of(name).is_file() for name in names):
-            models = Models(*names)
-            yield Recording(golden / f"{version}_docimgs.jsonl", pages, everything_off, models)
-        else:
-            click.echo(f"SKIPPED: {version}, for want of its models: ocr-onnx models pull {' '.join(names)}", err=True)
 
 
 def compare(recording: Recording, ocr: OCR, pictures: int | None = None) -> Tally:
@@ -183,7 +191,7 @@ def narrowest(ocr: OCR, result: OCRResult, found: int) -> str:
         return f"unknown without {missing.name}"
     from ocr_onnx.stages import geometry, recognition
 
-    model = onnx.load(store.find(Models().text_recognition))
+    model = onnx.load(store.find(ocr.recognize.metadata.name))
     softmax = next(node.output[0] for node in reversed(model.graph.node) if node.op_type == "Softmax")
     model.graph.output.append(onnx.helper.make_tensor_value_info(softmax, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -24,10 +24,14 @@ MAX_SIDE = 4000
 PDF_SCALES = (0.1, 40)
 """PaddleOCR's minimum; 40 times 72 dots per inch exceeds the resolution of scanners."""
 
+PAGE_SCORE = 0.8
+LINE_SCORE = 0.97
+"""The least scores of the two orientation classifiers for a rotation; docs/defaults.md has the measurement."""
+
 PAGE_RANGE = re.compile(r"\s*(\d{1,9})\s*(?:(-)\s*(\d{1,9})?\s*)?")
 
 
-def _share(help: str, *, default: float, **further: Any) -> Any:  # noqa: A002
+def _share(help: str, *, default: float | None, **further: Any) -> Any:  # noqa: A002
     return option(help, default=default, minimum=0, maximum=1, **further)
 
 
@@ -101,15 +105,20 @@ class PageOrientationOptions(OptionRecord):
     """When pages are rotated."""
 
     score_thresh: float = _share(
-        "Rotate a page only if the classifier's score is at least this. PaddleOCR always rotates.",
+        "Rotate a page only if the classifier's score is at least this; 0 always rotates, as PaddleOCR does.",
         name="doc_orientation_classify_score_thresh",
-        default=0.0,
+        default=PAGE_SCORE,
+        request=True,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionOptions(OptionRecord):
-    """How an image is resized for detection, and which regions are text."""
+    """How an image is resized for detection, and which regions are text.
+
+    A threshold that is None is the one with the best accuracy for the model on labelled images if it was measured, else the
+    one of the model's inference.yml, else PaddleOCR's.
+    """
 
     limit_side_len: int = option(
         "Side limit of images for detection, in pixels; text_det_limit_type defines its meaning.",
@@ -132,16 +141,23 @@ class DetectionOptions(OptionRecord):
         default=MAX_SIDE,
         minimum=1,
     )
-    thresh: float = _share(
-        "Probability above which a pixel is text.", name="text_det_thresh", default=0.3, request=True
+    thresh: float | None = _share(
+        "Probability above which a pixel is text. If not given, tuned for the model (docs/defaults.md).",
+        name="text_det_thresh",
+        default=None,
+        request=True,
     )
-    box_thresh: float = _share(
-        "Drop boxes whose mean probability is below this.", name="text_det_box_thresh", default=0.6, request=True
+    box_thresh: float | None = _share(
+        "Drop boxes whose mean probability is below this. If not given, tuned for the model.",
+        name="text_det_box_thresh",
+        default=None,
+        request=True,
     )
-    unclip_ratio: float = option(
-        "Expansion of text regions: each grows by its area times this, divided by its perimeter.",
+    unclip_ratio: float | None = option(
+        "Expansion of text regions: each grows by its area times this, divided by its perimeter. If not given, tuned for "
+        "the model.",
         name="text_det_unclip_ratio",
-        default=1.5,
+        default=None,
         minimum=0,
         maximum=100,
         request=True,
@@ -182,16 +198,17 @@ class LineOrientationOptions(OptionRecord):
     """When text lines are rotated."""
 
     batch_size: int = option(
-        "Batch size of line orientation. As in PaddleX 3.7, the first line's result applies to the whole batch; 1 decides "
-        "for each line.",
+        "Batch size of line orientation. The first line's result applies to the whole batch, as in PaddleX 3.7, which has 6; "
+        "1 decides for each line.",
         name="textline_orientation_batch_size",
-        default=6,
+        default=1,
         minimum=1,
     )
     score_thresh: float = _share(
-        "Rotate a line only if the classifier's score is at least this. PaddleOCR always rotates.",
+        "Rotate a line only if the classifier's score is at least this; 0 always rotates, as PaddleOCR does.",
         name="textline_orientation_score_thresh",
-        default=0.0,
+        default=LINE_SCORE,
+        request=True,
     )
 
 
@@ -227,7 +244,10 @@ class RecognitionOptions(OptionRecord):
 
 @dataclass(frozen=True, slots=True)
 class OCROptions(OptionRecord):
-    """The options of the whole pipeline."""
+    """The options of the whole pipeline.
+
+    The defaults are those with the best accuracy on labelled images (docs/defaults.md); `paddleocr` has PaddleOCR's.
+    """
 
     use_doc_orientation_classify: bool = option(
         "Detect the orientation of each page and rotate it upright.", default=True, request=True
@@ -250,29 +270,38 @@ class OCROptions(OptionRecord):
     input: InputOptions = field(default_factory=InputOptions)
 
     @classmethod
+    def paddleocr(cls) -> OCROptions:
+        """The defaults of PaddleOCR 3.7, except that unwarping is off: the text is the same as PaddleOCR's."""
+        return cls(
+            page_orientation=PageOrientationOptions(score_thresh=0),
+            detection=DetectionOptions(thresh=0.3, box_thresh=0.6, unclip_ratio=1.5),
+            line_orientation=LineOrientationOptions(batch_size=6, score_thresh=0),
+            reading_order="paddle",
+        )
+
+    @classmethod
     def high_performance(cls) -> OCROptions:
-        """The options of high-performance mode; docs/performance.md has the gain and the cost of each.
+        """The options of high-performance mode; docs/performance.md has the gain and the cost of each."""
+        return cls().at_high_performance()
+
+    def at_high_performance(self) -> OCROptions:
+        """These options with those of high-performance mode.
 
         Large pages are reduced for detection, and recognition pads each line by itself.
         """
-        return cls(
-            detection=DetectionOptions(limit_side_len=1280, limit_type="max"),
-            recognition=RecognitionOptions(padding="own"),
+        return replace(
+            self,
+            detection=replace(self.detection, limit_side_len=1280, limit_type="max"),
+            recognition=replace(self.recognition, padding="own"),
         )
-
-
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"text_det_limit_side_len": 960, "text_det_limit_type": "max"},
-}
-"""Values of options by declared names, for each preset."""
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
     """The model of each stage: an official name, or the path of an .onnx file. A stage that is off loads no model."""
 
-    text_detection: str | Path = "PP-OCRv5_mobile_det"
-    text_recognition: str | Path = "PP-OCRv5_mobile_rec"
+    text_detection: str | Path = "PP-OCRv6_small_det"
+    text_recognition: str | Path = "PP-OCRv6_small_rec"
     doc_orientation: str | Path = "PP-LCNet_x1_0_doc_ori"
     doc_unwarping: str | Path = "UVDoc"
     textline_orientation: str | Path = "PP-LCNet_x1_0_textline_ori"

@@ -12,9 +12,10 @@ from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 
-from ocr_onnx.errors import InputError, StageNotLoadedError
+from ocr_onnx.errors import InputError, OptionError, StageNotLoadedError
 from ocr_onnx.inputs import sources
 from ocr_onnx.inputs.prefetch import map_on_workers, prefetch
+from ocr_onnx.models import languages, presets, store
 from ocr_onnx.models.metadata import ModelMetadata, Task
 from ocr_onnx.options import Models, OCROptions
 from ocr_onnx.results import OCRResult
@@ -26,10 +27,11 @@ from ocr_onnx.runtime.selection import choose_placement
 from ocr_onnx.runtime.threads import cores, parallel_map
 from ocr_onnx.stages import geometry
 from ocr_onnx.stages.blocks import find_blocks
-from ocr_onnx.stages.detection import TextDetector, largest_side
+from ocr_onnx.stages.detection import TextDetector, largest_side, with_model_defaults
 from ocr_onnx.stages.loading import Stages, WrapRun, load_stages
 from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer
+from ocr_onnx.stages.tasks import TASKS
 from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.stages.word_boxes import find_words
 from ocr_onnx.types import Block, Columns, Image, Orientation, Page, TextBox, TextLine
@@ -61,6 +63,10 @@ class DetectedPage:
 class OCR:
     """The OCR pipeline. One instance may be used by many threads: a call keeps no state.
 
+    `preset` (`ocr-onnx models presets`) and `lang` (`ocr-onnx models langs`) choose the models instead of `models`; the preset
+    also changes the options that have their default. A model that is not on this machine is downloaded; the environment
+    variables OCR_ONNX_OFFLINE=1 and OCR_ONNX_REQUIRE_CHECKSUM=1 forbid that, always or without a known sha256.
+
     A stage that is off in `options` is not loaded, and no call can turn it on. `device` is "cpu" (also None), "gpu",
     "gpu:N", "gpu:0,1" (pages are distributed over several GPUs), "auto" (the GPU if a model runs on it, else the CPU), or
     the `placement` of another OCR. Instead of a device, `providers` gives ONNX Runtime's execution providers, first
@@ -74,18 +80,22 @@ class OCR:
     `from_stages` makes a pipeline of given stages, and `with_stages` and `with_runs` make one from another.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 one for each choice
         self,
         options: OCROptions | None = None,
         *,
         models: Models | None = None,
+        preset: str | None = None,
+        lang: str | None = None,
         device: str | Placement | None = None,
         providers: Sequence[ProviderLike] = (),
         mode: Mode = "standard",
         cpu_threads: int | None = None,
     ) -> None:
         self.options: OCROptions = OCROptions() if options is None else options
-        names = Models() if models is None else models
+        if preset is not None:
+            self.options = presets.preset(preset).apply(self.options)
+        names = _chosen(models, preset, lang)
         threads = cores(cpu_threads)
         where = device if isinstance(device, Placement) else choose_placement(device, providers, mode)
         self.placement: Placement = where
@@ -96,6 +106,7 @@ class OCR:
         )
         """The same pipeline on the other GPUs, which share the pages."""
 
+        _download_missing(names, self.options)
         self._stages = load_stages(names, self.options, where, threads)
         # Loading allocates more memory than the models need afterwards.
         memory.trim_heap()
@@ -266,6 +277,9 @@ class OCR:
         if options.use_textline_orientation and self.classify_lines is not None:
             boxes, crops = _rotate_lines(boxes, crops, self.classify_lines(crops, options.line_orientation))
         texts = self.recognize(crops, options.recognition)
+        if isinstance(self.detect, TextDetector):
+            # The result says which values were used.
+            options = replace(options, detection=with_model_defaults(options.detection, self.detect.metadata))
         logger.info("%s: %s, %d lines", detected.source.path, detected.orientation, len(texts))
         kept = [
             (TextLine(text, score, box, find_words(columns, box.quad) if options.return_word_box else None), columns)
@@ -337,3 +351,21 @@ def _rotate_lines(
     ]
     rotated = [geometry.rotate(crop, angle) for crop, (angle, _) in zip(crops, orientations, strict=True)]
     return oriented, rotated
+
+
+def _chosen(models: Models | None, preset: str | None, lang: str | None) -> Models:
+    """Return the models of the parameters of OCR. Raises OptionError if they contradict each other."""
+    if preset is None and lang is None:
+        return Models() if models is None else models
+    if models is not None:
+        raise OptionError("models are given with preset or lang, which choose the models too: give one of them")
+    return Models(*languages.models_for(lang, preset=preset))
+
+
+def _download_missing(models: Models, options: OCROptions) -> None:
+    """Download the models of the stages that are on, if they are missing. Raises DownloadError."""
+    names = [spec.model(models) for spec in TASKS.values() if spec.is_on(options)]
+    if missing := [str(name) for name in names if store.is_missing(name)]:
+        from ocr_onnx.converters import pull
+
+        pull.obtain_all(missing)

@@ -16,7 +16,7 @@ import pypdfium2
 import pytest
 from numpy.typing import NDArray
 
-from ocr_onnx import OCR
+from ocr_onnx import OCR, Models, OCROptions
 from ocr_onnx.inputs import sources
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
@@ -47,10 +47,14 @@ LINE = ModelMetadata("line", "textline_orientation", "RGB", 1 / 255, MEAN, STD, 
 UNWARPING = ModelMetadata("UVDoc", "image_unwarping", "BGR", 1 / 255, (0.0,) * 3, (1.0,) * 3)
 
 
+VERSION_5 = Models("PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec")
+"""The models of most recordings, which PaddleOCR read with its own defaults."""
+
+
 @pytest.fixture(scope="session")
 def ocr() -> OCR:
-    """The engine with the embedded models."""
-    return OCR()
+    """The engine with PaddleOCR's defaults and the models of the recordings."""
+    return OCR(OCROptions.paddleocr(), models=VERSION_5)
 
 
 @pytest.fixture

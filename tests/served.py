@@ -10,18 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 import numpy as np
-from conftest import PAGES, PATIENCE
+from conftest import DETECTION, PAGES, PATIENCE
 
 from ocr_onnx import OCROptions, OCRResult
 from ocr_onnx.service.engine import Check, Engine
 from ocr_onnx.service.scheduling import Scheduler
 from ocr_onnx.service.server import Server, make_server
 from ocr_onnx.service.settings import Settings
+from ocr_onnx.stages.detection import with_model_defaults
 from ocr_onnx.types import Image, Page, TextBox, TextLine, Word
 
 SIGN = (PAGES / "sign.png").read_bytes()
@@ -44,7 +45,8 @@ def read(page: Page, options: OCROptions, check: Check = lambda: None) -> OCRRes
     box = TextBox(quad, 0.9)
     words = (Word("page", quad),) if options.return_word_box else None
     line = TextLine(f"page {page.index}", 0.8, box, words)
-    return OCRResult(page, page, None, (box,), (line,), options)
+    used = replace(options, detection=with_model_defaults(options.detection, DETECTION))
+    return OCRResult(page, page, None, (box,), (line,), used)
 
 
 @dataclass

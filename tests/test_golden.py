@@ -10,7 +10,7 @@ import pytest
 from conftest import PAGES
 
 from benchmarks import fidelity
-from ocr_onnx import OCR, DetectionOptions, OCROptions, RecognitionOptions
+from ocr_onnx import OCR, OCROptions
 from ocr_onnx.inputs.sources import read_pages
 from ocr_onnx.stages.detection import TextDetector, standalone_options
 
@@ -41,10 +41,10 @@ def told(line: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("expected", IN_PIPELINE, ids=told)
 def test_a_page_is_read_as_paddleocr_reads_it_with_options(ocr: OCR, expected: dict[str, Any]) -> None:
-    given = dict(expected["options"])
-    detection = DetectionOptions(**given.pop("detection", {}))
-    recognition = RecognitionOptions(**given.pop("recognition", {}))
-    options = OCROptions(**given, detection=detection, recognition=recognition)
+    given, usual = dict(expected["options"]), OCROptions.paddleocr()
+    detection = replace(usual.detection, **given.pop("detection", {}))
+    recognition = replace(usual.recognition, **given.pop("recognition", {}))
+    options = replace(usual, **given, detection=detection, recognition=recognition)
     (result,) = ocr.predict(PAGES / expected["image"], options)
     found = result.json["res"]
     assert found["rec_scores"] == pytest.approx(expected.pop("rec_scores"), abs=fidelity.SCORE_TOLERANCE)

@@ -14,9 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import DETECTION, PAGE, PAGES, PATIENCE, RECOGNITION, UNWARPING, pdf
+from conftest import DETECTION, PAGE, PAGES, PATIENCE, RECOGNITION, UNWARPING, VERSION_5, pdf
 
-from ocr_onnx import OCR, InputOptions, OCROptions, OCRResult, RecognitionOptions
+from ocr_onnx import OCR, InputOptions, Models, OCROptions, OCRResult, RecognitionOptions
 from ocr_onnx.errors import (
     ImageTooLargeError,
     InputNotFoundError,
@@ -27,6 +27,7 @@ from ocr_onnx.errors import (
     UnsupportedInputError,
 )
 from ocr_onnx.inputs.sources import read_pages
+from ocr_onnx.models import zoo
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import DetectionOptions
 from ocr_onnx.pipeline import PAGES_PER_GPU
@@ -396,7 +397,7 @@ def test_many_threads_with_options_of_their_own_get_what_one_thread_gets(ocr: OC
 
 
 def test_pages_are_spread_over_devices_and_come_in_order(ocr: OCR) -> None:
-    two = OCR(device=replace(CPU, others=(replace(CPU, reason="the second"),)))
+    two = OCR(ocr.options, models=VERSION_5, device=replace(CPU, others=(replace(CPU, reason="the second"),)))
     (second,) = two.others
     assert second.placement.reason == "the second"
     read: dict[int, int] = {}
@@ -446,3 +447,23 @@ def test_on_several_devices_an_input_that_cannot_be_read_is_an_error_at_its_plac
     assert next(results).lines
     with pytest.raises(InputNotFoundError):
         next(results)
+
+
+def test_a_preset_chooses_models_and_options_and_a_language_the_recognizer() -> None:
+    ocr = OCR(OFF, preset="fast")
+    assert ocr.detect.metadata.name == "PP-OCRv6_tiny_det"
+    assert ocr.recognize.metadata.name == "PP-OCRv6_tiny_rec"
+    assert (ocr.options.detection.limit_side_len, ocr.options.detection.limit_type) == (960, "max")
+    (result,) = ocr.predict(PAGES / "sign.png")
+    assert result.text.startswith("FERRY TERMINAL")
+
+
+def test_models_with_a_preset_or_a_language_are_refused() -> None:
+    with pytest.raises(OptionError, match="give one of them"):
+        OCR(models=Models(), lang="en")
+
+
+def test_the_result_says_which_thresholds_were_used() -> None:
+    (result,) = OCR(OFF).predict(PAGES / "sign.png")
+    tuned = zoo.spec("PP-OCRv6_small_det").tuned
+    assert {name: getattr(result.options.detection, name) for name in tuned} == tuned

@@ -78,6 +78,14 @@ def list_languages() -> None:
         click.echo(f"{language:<12} {' '.join(versions)}")
 
 
+@models.command("presets")
+def list_presets() -> None:
+    """List the presets: their models and options, and their accuracy and time as measured by `make accuracy`."""
+    from ocr_onnx.models import presets
+
+    click.echo(presets.table())
+
+
 @models.command("show")
 @click.argument("name")
 def show_model(name: str) -> None:
@@ -113,9 +121,10 @@ def pull_models(names: tuple[str, ...], accept_new: bool, yes: bool) -> None:
       ocr-onnx models pull PP-OCRv4_mobile_det PP-OCRv4_mobile_rec
     """
     from ocr_onnx.converters.pull import pull
+    from ocr_onnx.models.download import progress_bar
 
     def pull_one(name: str) -> str:
-        path = pull(name, accept_new=accept_new, progress=_progress(name), confirm=confirm(yes))
+        path = pull(name, accept_new=accept_new, progress=progress_bar(name), confirm=confirm(yes))
         return f"{name}: {path}"
 
     _each(names, pull_one)
@@ -164,15 +173,3 @@ def _each(names: tuple[str, ...] | list[str], act: Callable[[str], str]) -> None
             failed = True
             click.echo(f"Error: {error}", err=True)
     sys.exit(1 if failed else 0)
-
-
-def _progress(name: str) -> Callable[[int, int | None], None] | None:
-    """Return a function that shows the download progress; None if standard error is not a terminal."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(received: int, total: int | None) -> None:
-        of_total = "" if total is None else f" of {total / 1e6:.1f}"
-        click.echo(f"\r{name}: {received / 1e6:.1f}{of_total} MB", err=True, nl=received == total)
-
-    return show

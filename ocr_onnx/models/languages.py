@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ocr_onnx.errors import OptionError
+from ocr_onnx.models import presets
+from ocr_onnx.models.presets import DEFAULT
 from ocr_onnx.models.zoo import nearest, zoo
 
-DEFAULT_VERSIONS = ("PP-OCRv5", "PP-OCRv3")
-"""If no version is given: the first of these that supports the language. PP-OCRv6 is used only if requested."""
+DEFAULT_VERSIONS = ("PP-OCRv6", "PP-OCRv5", "PP-OCRv3")
+"""If no version is given: the first of these that supports the language, as in PaddleOCR 3.7."""
 
 DEFAULT_LANGUAGE = "ch"
 """Chinese and English: the language if only a version is given."""
@@ -30,19 +32,33 @@ BCP_47 = {
 """Tags with another name in PaddleOCR; for all others, the language subtag is PaddleOCR's name."""
 
 
-def models_for(lang: str | None = None, ocr_version: str | None = None) -> tuple[str, str]:
-    """Return the names of the detection and the recognition model for a language and a version.
+def models_for(lang: str | None = None, ocr_version: str | None = None, preset: str | None = None) -> tuple[str, str]:
+    """Return the names of the detection and the recognition model for a language, and a version or a preset.
 
-    `lang` is PaddleOCR's name or a BCP 47 tag. Raises OptionError, with the most similar name, if one is unknown or if the
-    version does not support the language.
+    `lang` is PaddleOCR's name or a BCP 47 tag. A version has detection and recognition models of its own. Without a version,
+    the models are those of the preset; if its recognition model does not support the language, another one does. An embedded
+    model comes before models that must be downloaded. Raises OptionError, with the most similar name, if one is unknown, if the
+    version does not support the language, or if both a version and a preset are given.
     """
     name = DEFAULT_LANGUAGE if lang is None else canonical(lang)
-    versions = DEFAULT_VERSIONS if ocr_version is None else (_version(ocr_version),)
-    for version in versions:
-        if found := _recognition(version, name):
-            return zoo().versions[version].text_detection, found
-    supporting = [version for version in zoo().versions if _recognition(version, name)]
-    raise OptionError(f"{' and '.join(versions)} do not support lang={lang!r}; use ocr_version={supporting[0]!r}")
+    if ocr_version is not None:
+        if preset is not None:
+            raise OptionError("ocr_version and preset are both given, and each chooses the models: give one of them")
+        return _models_of_version(ocr_version, name)
+    chosen = DEFAULT if preset is None else presets.preset(preset)
+    if name in zoo().models[chosen.text_recognition].languages:
+        return chosen.text_detection, chosen.text_recognition
+    found = next(found for version in DEFAULT_VERSIONS if (found := _recognition(version, name)))
+    return chosen.text_detection, found
+
+
+def _models_of_version(ocr_version: str, lang: str) -> tuple[str, str]:
+    """Return the models of a version. Raises OptionError if it does not support the language, or does not exist."""
+    found = _recognition(_version(ocr_version), lang)
+    if found is None:
+        supporting = [version for version in zoo().versions if _recognition(version, lang)]
+        raise OptionError(f"{ocr_version} does not support lang={lang!r}; use ocr_version={supporting[0]!r}")
+    return zoo().versions[ocr_version].text_detection, found
 
 
 def canonical(lang: str) -> str:

@@ -76,6 +76,11 @@ def engines_folder() -> Path:
     return home() / "engines"
 
 
+def is_missing(name: str | os.PathLike[str]) -> bool:
+    """Return whether this is the name of an official model that is not on this machine."""
+    return isinstance(name, str) and name in zoo.models() and not path_of(name).is_file()
+
+
 def find(name: str | os.PathLike[str]) -> Path:
     """Return the file of a model, given its official name, the name given at import, or the path of an .onnx file.
 

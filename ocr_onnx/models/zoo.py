@@ -55,6 +55,8 @@ class ModelSpec:
     """The number of characters in the dictionary."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """Detection: the options in its inference.yml."""
+    tuned: Mapping[str, float] = field(default_factory=dict)
+    """Detection: the options with the best accuracy on labelled images, if they were measured; docs/defaults.md."""
     memory: int | None = None
     """Detection: working memory per pixel of the input, in bytes; None if not measured."""
     fp16: bool = True

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocr_onnx import options as declared
 from ocr_onnx.errors import ModelError
-from ocr_onnx.models import languages, store, zoo
-from ocr_onnx.models.metadata import Task
+from ocr_onnx.models import languages, presets, store
+from ocr_onnx.models.metadata import ModelMetadata, Task
 from ocr_onnx.options import Models, OCROptions
 from ocr_onnx.paddle import pipeline_yaml
 from ocr_onnx.paddle.parameters import plain
@@ -20,12 +20,17 @@ from ocr_onnx.pipeline import OCR
 from ocr_onnx.runtime.provider_specs import Mode
 from ocr_onnx.runtime.providers import ProviderLike
 from ocr_onnx.runtime.selection import choose_placement
+from ocr_onnx.stages.detection import with_model_defaults
 from ocr_onnx.stages.tasks import TASKS
+
+if TYPE_CHECKING:
+    from ocr_onnx.converters import pull
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 THRESHOLDS = ("thresh", "box_thresh", "unclip_ratio")
-"""Detection options that a model given by directory determines, unless the caller gives a value."""
+"""Detection options that the model determines, unless the caller gives a value; in PaddleOCR's defaults, only a model given by
+directory does."""
 
 PARAMETER_PREFIXES: Mapping[Task, str] = {spec.name: spec.parameter for spec in TASKS.values()}
 """The prefix of the parameters of each task's model."""
@@ -52,6 +57,11 @@ class Request:
     cpu_threads: int | None = None
     lang: str | None = None
     ocr_version: str | None = None
+    preset: str | None = None
+    compatible: bool = False
+    """Whether the defaults are PaddleOCR's, `OCROptions.paddleocr()`, instead of `OCROptions()`."""
+    downloads: pull.Policy | None = None
+    """Which missing models are downloaded; None: as the environment variables say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,38 +78,43 @@ class Assembly:
 
 def assemble(request: Request) -> Assembly:
     """Create the pipeline. Raises a subclass of OCRError for a value out of range, a missing model or a missing device."""
-    config = request.config
-    if config is None:
-        config = pipeline_yaml.default(high_performance=bool(request.high_performance))
-    elif request.high_performance is not None:
+    config = pipeline_yaml.default() if request.config is None else request.config
+    if request.high_performance is not None:
         config = config | {"use_hpip": request.high_performance}
     values = {name: plain(value) for name, value in request.values.items() if value is not None}
-    options, before = _options(config, values), pipeline_yaml.choices(config)
-    choices = _choices(before, values, request)
+    options = _options(request, config, values)
+    choices = _choices(pipeline_yaml.choices(config), values, request)
     # The placement is checked before models are downloaded.
     mode: Mode = "high-performance" if pipeline_yaml.high_performance(config) else "standard"
     placement = choose_placement(request.device, request.providers, mode, build_missing=request.build_missing)
-    models = _models(choices, options)
+    models = _models(choices, options, request.downloads)
     engine = OCR(options, models=models, device=placement, cpu_threads=plain(request.cpu_threads))
     choices = _with_model_names(choices, engine)
-    if "text_detection_model_dir" in values:
-        own = engine.metadata()["text_detection"].postprocess
-        thresholds = {f"text_det_{key}": own.get(key) for key in THRESHOLDS if f"text_det_{key}" not in values}
-        options = declared.changed(options, thresholds)
-    if request.config is None and choices == before:
-        logger.info(
-            "using the embedded PP-OCRv5 mobile models; PaddleOCR's defaults are PP-OCRv5_server_det and PP-OCRv5_server_rec: "
-            "to use them, run 'ocr-onnx models pull --accept-new PP-OCRv5_server_det PP-OCRv5_server_rec' and set "
-            "ocr_version='PP-OCRv5'"
-        )
+    options = _with_thresholds(options, values, engine.detect.metadata)
     return Assembly(engine, options, choices, pipeline_yaml.updated(config, options, choices))
 
 
-def _options(config: Config, values: Mapping[str, Any]) -> OCROptions:
+def _options(request: Request, config: Config, values: Mapping[str, Any]) -> OCROptions:
+    """Return the options: those given, else those of the pipeline file, else the defaults."""
     given = {name: value for name, value in values.items() if name not in MODEL_PARAMETERS}
-    # As in PaddleOCR, either of these two parameters overrides use_doc_preprocessor of the file.
-    preprocessor_given = bool(given.keys() & {"use_doc_orientation_classify", "use_doc_unwarping"})
-    return with_values(pipeline_yaml.options(config, ignore_preprocessor_switch=preprocessor_given), given)
+    if request.config is None:
+        base = OCROptions.paddleocr() if request.compatible else OCROptions()
+        base = base.at_high_performance() if request.high_performance else base
+    else:
+        # As in PaddleOCR, either of these two parameters overrides use_doc_preprocessor of the file.
+        preprocessor_given = bool(given.keys() & {"use_doc_orientation_classify", "use_doc_unwarping"})
+        base = pipeline_yaml.options(config, ignore_preprocessor_switch=preprocessor_given)
+    base = base if request.preset is None else presets.preset(request.preset).apply(base)
+    return with_values(base, given)
+
+
+def _with_thresholds(options: OCROptions, values: Mapping[str, Any], detector: ModelMetadata) -> OCROptions:
+    """Return the options with the detector's thresholds: all if it was given by directory, else those that are None."""
+    if "text_detection_model_dir" in values:
+        own = {f"text_det_{key}": detector.postprocess.get(key) for key in THRESHOLDS}
+        options = declared.changed(options, {name: value for name, value in own.items() if name not in values})
+    detection = with_model_defaults(options.detection, detector)
+    return declared.changed(options, {f"text_det_{key}": getattr(detection, key) for key in THRESHOLDS})
 
 
 def with_values(options: OCROptions, given: Mapping[str, Any]) -> OCROptions:
@@ -112,11 +127,13 @@ def with_values(options: OCROptions, given: Mapping[str, Any]) -> OCROptions:
 def _choices(before: Choices, values: Mapping[str, Any], request: Request) -> dict[Task, ModelChoice]:
     """Return the models of the file, with those replaced that are given by name, directory, language or version."""
     values = dict(values)
-    if request.lang is not None or request.ocr_version is not None:
-        detection, recognition = languages.models_for(request.lang, request.ocr_version)
+    if any(each is not None for each in (request.lang, request.ocr_version, request.preset)):
+        detection, recognition = languages.models_for(request.lang, request.ocr_version, request.preset)
         text = [name for name in MODEL_PARAMETERS if name.startswith(("text_detection", "text_recognition"))]
         if any(name in values for name in text):
-            logger.warning("lang and ocr_version are ignored because text models are given by name or directory")
+            logger.warning(
+                "lang, ocr_version and preset are ignored because text models are given by name or directory"
+            )
         else:
             values |= {"text_detection_model_name": detection, "text_recognition_model_name": recognition}
     choices = dict(before)
@@ -129,15 +146,14 @@ def _choices(before: Choices, values: Mapping[str, Any], request: Request) -> di
     return choices
 
 
-def _models(choices: Choices, options: OCROptions) -> Models:
+def _models(choices: Choices, options: OCROptions, downloads: pull.Policy | None) -> Models:
     """Return the model files of all enabled stages; download and convert them if necessary."""
     used = {task: choice for task, choice in choices.items() if TASKS[task].is_on(options)}
     names = [choice.name for choice in used.values() if choice.directory is None and choice.name is not None]
-    missing = [name for name in names if name in zoo.models() and not store.path_of(name).is_file()]
-    if missing:
+    if missing := [name for name in names if store.is_missing(name)]:
         from ocr_onnx.converters import pull
 
-        pull.obtain_all(missing)
+        pull.obtain_all(missing, downloads)
     return replace(Models(), **{TASKS[task].model_field: _model_file(choice) for task, choice in used.items()})
 
 

@@ -42,9 +42,11 @@ class PaddleOCR:
     """The OCR pipeline with PaddleOCR's parameters. A parameter that is None has the pipeline file's value, or else the default.
 
     `enable_hpi` selects high-performance mode, `OCROptions.high_performance()`; the size limits of a pipeline file take
-    precedence. Four parameters do not exist in PaddleOCR: `text_rec_padding` is `RecognitionOptions.padding`, `reading_order` is
-    `OCROptions.reading_order`, `providers` is the parameter of OCR, and `build_missing` allows the constructor to build missing
-    TensorRT engines, which takes minutes.
+    precedence. Six parameters do not exist in PaddleOCR: `text_rec_padding` is `RecognitionOptions.padding`, `reading_order` is
+    `OCROptions.reading_order`, `providers` is the parameter of OCR, `build_missing` allows the constructor to build missing TensorRT engines, which takes minutes, and
+    `doc_orientation_classify_score_thresh` and `textline_orientation_score_thresh` are the least scores for a rotation.
+
+    All defaults are PaddleOCR's, so the same models read the same text; `OCR` has the defaults with the best accuracy.
 
     `others` are PaddleOCR's deprecated names, and its parameters without effect here. docs/migrating-from-paddleocr.md describes
     every parameter and the differences from PaddleOCR. Options for reading inputs, such as the pages of a PDF, are not
@@ -90,6 +92,8 @@ class PaddleOCR:
         cpu_threads: int | None = None,
         text_rec_padding: str | None = None,
         reading_order: str | None = None,
+        doc_orientation_classify_score_thresh: float | None = None,
+        textline_orientation_score_thresh: float | None = None,
         build_missing: bool = False,
         paddlex_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         **others: Any,
@@ -110,6 +114,7 @@ class PaddleOCR:
                 cpu_threads=cpu_threads,
                 lang=lang,
                 ocr_version=ocr_version,
+                compatible=True,
             )
         )
 

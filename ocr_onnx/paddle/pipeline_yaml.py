@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -86,11 +87,12 @@ IGNORED: Mapping[Keys, frozenset[str]] = {
 
 MODEL_KEYS = frozenset({"module_name", "model_name", "model_dir", "hpi_config", "engine", "engine_config"})
 
-PADDLEX_DEFAULTS = OCROptions(
+PADDLEX_DEFAULTS = replace(
+    OCROptions.paddleocr(),
     use_doc_orientation_classify=False,
     use_textline_orientation=False,
-    detection=DetectionOptions(limit_side_len=960, limit_type="max", unclip_ratio=2.0),
-    line_orientation=LineOrientationOptions(batch_size=1),
+    detection=DetectionOptions(960, "max", thresh=0.3, box_thresh=0.6, unclip_ratio=2.0),
+    line_orientation=LineOrientationOptions(batch_size=1, score_thresh=0),
     recognition=RecognitionOptions(batch_size=1),
 )
 """The values that PaddleX 3.7 uses for keys that a file lacks. The values in its own file differ."""
@@ -123,9 +125,9 @@ def default_choices() -> dict[Task, ModelChoice]:
     }
 
 
-def default(*, high_performance: bool = False) -> Config:
-    """Return the pipeline file for `Models()` and `OCROptions()`, or `OCROptions.high_performance()`."""
-    options = OCROptions.high_performance() if high_performance else OCROptions()
+def default() -> Config:
+    """Return the pipeline file for `Models()` and PaddleOCR's options, `OCROptions.paddleocr()`."""
+    options = OCROptions.paddleocr()
     modules = {"doc_orientation": "doc_text_orientation"}
     models = {
         task: {"module_name": modules.get(task, task), "model_name": choice.name, "model_dir": None}
@@ -134,7 +136,6 @@ def default(*, high_performance: bool = False) -> Config:
     return {
         "pipeline_name": "OCR",
         "text_type": "general",
-        **({"use_hpip": True} if high_performance else {}),
         "use_doc_preprocessor": True,
         "use_textline_orientation": options.use_textline_orientation,
         "SubPipelines": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,7 +54,13 @@ at least OTHER_MIN_SIDE."""
 
 OFFICIAL_MAX_SIDE, OTHER_MIN_SIDE = 960, 736
 
-MODEL_OPTIONS = ("input_shape", "max_candidates", "score_mode", "use_dilation", "box_type")
+STANDALONE_UNCLIP_RATIO = 2.0
+"""Of PaddleX's TextDetection for a model that has no value of its own."""
+
+PIPELINE_DEFAULTS: Mapping[str, float] = {"thresh": 0.3, "box_thresh": 0.6, "unclip_ratio": 1.5, "max_candidates": 1000}
+"""The options for a model that has none of its own, as in PaddleOCR's pipeline."""
+
+MODEL_OPTIONS = (*PIPELINE_DEFAULTS, "input_shape", "score_mode", "use_dilation", "box_type")
 
 
 def standalone_options(metadata: ModelMetadata) -> DetectionOptions:
@@ -64,21 +70,28 @@ def standalone_options(metadata: ModelMetadata) -> DetectionOptions:
     return DetectionOptions(
         limit_side_len=post.get("resize_long", usual),
         limit_type="max" if usual == OFFICIAL_MAX_SIDE else "min",
-        thresh=post.get("thresh", 0.3),
-        box_thresh=post.get("box_thresh", 0.6),
-        unclip_ratio=post.get("unclip_ratio", 2.0),
+        thresh=post.get("thresh", PIPELINE_DEFAULTS["thresh"]),
+        box_thresh=post.get("box_thresh", PIPELINE_DEFAULTS["box_thresh"]),
+        unclip_ratio=post.get("unclip_ratio", STANDALONE_UNCLIP_RATIO),
     )
 
 
 def with_model_defaults(options: DetectionOptions, metadata: ModelMetadata) -> DetectionOptions:
-    """Return the options with each None replaced by the value in the model's metadata."""
-    defaults: dict[str, Any] = {"max_candidates": 1000} | dict(metadata.postprocess)
+    """Return the options with each None replaced by the value for the model: tuned, else the one in its metadata."""
+    spec = zoo.models().get(metadata.name)
+    defaults: dict[str, Any] = {**PIPELINE_DEFAULTS, **metadata.postprocess, **({} if spec is None else spec.tuned)}
     if metadata.input_shape:
         defaults["input_shape"] = metadata.input_shape
     return replace(
         options,
         **{name: defaults[name] for name in MODEL_OPTIONS if name in defaults and getattr(options, name) is None},
     )
+
+
+def _value(options: DetectionOptions, name: str) -> float:
+    """Return an option, or the pipeline's default if it is None."""
+    given: float | None = getattr(options, name)
+    return PIPELINE_DEFAULTS[name] if given is None else given
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +207,7 @@ def resized(size: tuple[int, int], options: DetectionOptions) -> tuple[int, int]
 @timed("detection: find boxes")
 def find_boxes(probability: NDArray[np.float32], size: tuple[int, int], options: DetectionOptions) -> list[TextBox]:
     """Extract the boxes from a probability map (height, width), in pixels of the image with `size` (width, height)."""
-    mask = (probability > options.thresh).astype(np.uint8)
+    mask = (probability > _value(options, "thresh")).astype(np.uint8)
     if options.use_dilation:
         mask = np.asarray(cv2.dilate(mask, DILATION), np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
@@ -214,7 +227,7 @@ def read_boxes(
         if side < MIN_SIDE:
             continue
         score = mean_inside(probability, contour if options.score_mode == "slow" else corners)
-        if score >= options.box_thresh and (parts := unclip(corners, options.unclip_ratio)):
+        if score >= _value(options, "box_thresh") and (parts := unclip(corners, _value(options, "unclip_ratio"))):
             grown.append(parts[0])
             scores.append(score)
     rectangles, sides = smallest_rectangles(grown)
@@ -232,7 +245,10 @@ def read_polygons(
         if len(corners) < CORNERS:
             continue
         score = mean_inside(probability, corners)
-        if score >= options.box_thresh and len(parts := unclip(corners, options.unclip_ratio)) == 1:
+        if (
+            score >= _value(options, "box_thresh")
+            and len(parts := unclip(corners, _value(options, "unclip_ratio"))) == 1
+        ):
             grown.append(parts[0])
             scores.append(score)
     _, sides = smallest_rectangles(grown)

@@ -14,7 +14,7 @@ from ocr_onnx.models.metadata import LAYOUTS, InputLayout, ModelMetadata, Task
 from ocr_onnx.options import DetectionOptions, LineOrientationOptions, Models, OCROptions
 from ocr_onnx.runtime.batching import PADDING_MARK, Shapes
 from ocr_onnx.stages import verification
-from ocr_onnx.stages.detection import TextDetector
+from ocr_onnx.stages.detection import TextDetector, with_model_defaults
 from ocr_onnx.stages.geometry import rotate
 from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer, best_classes, ctc_decode, without_padding
@@ -94,7 +94,7 @@ def _classify_sample_lines(run: Run, metadata: ModelMetadata, shapes: Shapes, _:
 
 
 def _text_pixels(outputs: Outputs, metadata: ModelMetadata) -> NDArray[np.bool_]:
-    return np.asarray(outputs[0] > metadata.postprocess.get("thresh", DetectionOptions().thresh))
+    return np.asarray(outputs[0] > with_model_defaults(DetectionOptions(), metadata).thresh)
 
 
 def _texts(outputs: Outputs, metadata: ModelMetadata) -> NDArray[np.str_]:

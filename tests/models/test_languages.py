@@ -1,4 +1,4 @@
-"""Language and version to models: PaddleOCR's table, with PP-OCRv5 where none is named."""
+"""Language, version and preset to models."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ import pytest
 from ocr_onnx.errors import OptionError
 from ocr_onnx.models.languages import canonical, languages, models_for
 
-# Language, version, detection, recognition: as PaddleOCR 3.7.0 answers, run by run; version None as documented here.
+# Language, version, detection, recognition: the family is PaddleOCR 3.7.0's answer, run by run, in the embedded size.
 TABLE = [
-    (None, None, "PP-OCRv5_server_det", "PP-OCRv5_server_rec"),
-    ("ch", None, "PP-OCRv5_server_det", "PP-OCRv5_server_rec"),
-    ("japan", "PP-OCRv5", "PP-OCRv5_server_det", "PP-OCRv5_server_rec"),
-    ("en", "PP-OCRv5", "PP-OCRv5_server_det", "en_PP-OCRv5_mobile_rec"),
-    ("fr", None, "PP-OCRv5_server_det", "latin_PP-OCRv5_mobile_rec"),
-    ("ru", None, "PP-OCRv5_server_det", "eslav_PP-OCRv5_mobile_rec"),
-    ("bg", None, "PP-OCRv5_server_det", "cyrillic_PP-OCRv5_mobile_rec"),
-    ("ku", None, "PP-OCRv5_server_det", "latin_PP-OCRv5_mobile_rec"),
-    ("ug", None, "PP-OCRv5_server_det", "arabic_PP-OCRv5_mobile_rec"),
-    ("hi", None, "PP-OCRv5_server_det", "devanagari_PP-OCRv5_mobile_rec"),
-    ("korean", None, "PP-OCRv5_server_det", "korean_PP-OCRv5_mobile_rec"),
-    ("el", None, "PP-OCRv5_server_det", "el_PP-OCRv5_mobile_rec"),
-    ("ka", None, "PP-OCRv3_mobile_det", "ka_PP-OCRv3_mobile_rec"),
-    ("ch", "PP-OCRv6", "PP-OCRv6_medium_det", "PP-OCRv6_medium_rec"),
-    ("de", "PP-OCRv6", "PP-OCRv6_medium_det", "PP-OCRv6_medium_rec"),
+    (None, None, "PP-OCRv6_small_det", "PP-OCRv6_small_rec"),
+    ("ch", None, "PP-OCRv6_small_det", "PP-OCRv6_small_rec"),
+    ("en", None, "PP-OCRv6_small_det", "PP-OCRv6_small_rec"),
+    ("de", None, "PP-OCRv6_small_det", "PP-OCRv6_small_rec"),
+    ("japan", "PP-OCRv5", "PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"),
+    ("en", "PP-OCRv5", "PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"),
+    (None, "PP-OCRv5", "PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"),
+    ("fr", "PP-OCRv5", "PP-OCRv5_mobile_det", "latin_PP-OCRv5_mobile_rec"),
+    ("ru", None, "PP-OCRv6_small_det", "eslav_PP-OCRv5_mobile_rec"),
+    ("bg", None, "PP-OCRv6_small_det", "cyrillic_PP-OCRv5_mobile_rec"),
+    ("ug", None, "PP-OCRv6_small_det", "arabic_PP-OCRv5_mobile_rec"),
+    ("hi", "PP-OCRv5", "PP-OCRv5_mobile_det", "devanagari_PP-OCRv5_mobile_rec"),
+    ("korean", None, "PP-OCRv6_small_det", "korean_PP-OCRv5_mobile_rec"),
+    ("el", None, "PP-OCRv6_small_det", "el_PP-OCRv5_mobile_rec"),
+    ("ka", None, "PP-OCRv6_small_det", "ka_PP-OCRv3_mobile_rec"),
+    ("ch", "PP-OCRv6", "PP-OCRv6_small_det", "PP-OCRv6_small_rec"),
     (None, "PP-OCRv4", "PP-OCRv4_mobile_det", "PP-OCRv4_mobile_rec"),
     ("en", "PP-OCRv4", "PP-OCRv4_mobile_det", "en_PP-OCRv4_mobile_rec"),
     ("ru", "PP-OCRv3", "PP-OCRv3_mobile_det", "cyrillic_PP-OCRv3_mobile_rec"),
@@ -32,8 +33,36 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("lang", "version", "detection", "recognition"), TABLE)
-def test_the_models_are_paddleocrs(lang: str | None, version: str | None, detection: str, recognition: str) -> None:
+def test_the_family_of_models_is_paddleocrs(
+    lang: str | None, version: str | None, detection: str, recognition: str
+) -> None:
     assert models_for(lang, version) == (detection, recognition)
+
+
+@pytest.mark.parametrize(
+    ("lang", "preset", "detection", "recognition"),
+    [
+        (None, "fast", "PP-OCRv6_tiny_det", "PP-OCRv6_tiny_rec"),
+        (None, "accurate", "PP-OCRv6_medium_det", "PP-OCRv6_medium_rec"),
+        ("en", "server", "PP-OCRv5_server_det", "PP-OCRv5_server_rec"),
+        ("japan", "fast", "PP-OCRv6_tiny_det", "PP-OCRv6_small_rec"),
+        ("korean", "server", "PP-OCRv5_server_det", "korean_PP-OCRv5_mobile_rec"),
+    ],
+)
+def test_a_preset_keeps_its_models_for_the_languages_they_read(
+    lang: str | None, preset: str, detection: str, recognition: str
+) -> None:
+    assert models_for(lang, preset=preset) == (detection, recognition)
+
+
+def test_a_version_and_a_preset_together_are_refused() -> None:
+    with pytest.raises(OptionError, match="ocr_version and preset are both given"):
+        models_for("en", "PP-OCRv5", "fast")
+
+
+def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
+    with pytest.raises(OptionError, match="did you mean 'accurate'"):
+        models_for(preset="acurate")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +98,7 @@ def test_an_unknown_language_like_no_other_is_answered_with_the_list() -> None:
 
 
 def test_a_version_without_a_language_names_one_that_has_it() -> None:
-    with pytest.raises(OptionError, match=r"PP-OCRv4 do not support lang='ru'; use ocr_version='PP-OCRv5'"):
+    with pytest.raises(OptionError, match=r"PP-OCRv4 does not support lang='ru'; use ocr_version='PP-OCRv5'"):
         models_for("ru", "PP-OCRv4")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import pickle
 import re
@@ -49,6 +48,7 @@ DIFFERS = {
 """Where the outcome is another by decision, and what that is."""
 
 OFF: dict[str, Any] = {"use_doc_orientation_classify": False, "use_textline_orientation": False}
+MOBILE: dict[str, Any] = {**OFF, "ocr_version": "PP-OCRv5"}
 
 
 def recorded() -> dict[str, Any]:
@@ -153,12 +153,18 @@ def test_tensorrt_that_is_not_installed_is_an_error() -> None:
         PaddleOCR(use_tensorrt=True, device="gpu", **OFF)
 
 
-def test_the_default_of_paddleocr_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="ocr_onnx.paddle.assembly"):
-        PaddleOCR(**OFF)
-    (said,) = [r.getMessage() for r in caplog.records if r.name == "ocr_onnx.paddle.assembly"]
-    assert "PP-OCRv5_server_det" in said
-    assert "ocr-onnx models pull" in said
+def test_the_defaults_are_version_6_and_paddleocrs_options() -> None:
+    ocr = PaddleOCR()
+    names = {task: metadata.name for task, metadata in ocr.engine.metadata().items()}
+    assert (names["text_detection"], names["text_recognition"]) == ("PP-OCRv6_small_det", "PP-OCRv6_small_rec")
+    assert ocr.options == OCROptions.paddleocr()
+
+
+def test_version_5_needs_no_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
+    ocr = PaddleOCR(**MOBILE)
+    names = [ocr.engine.detect.metadata.name, ocr.engine.recognize.metadata.name]
+    assert names == ["PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"]
 
 
 def test_a_model_of_another_name_is_refused() -> None:
@@ -196,7 +202,7 @@ def test_a_stage_that_is_off_cannot_be_switched_on_by_a_call() -> None:
 
 def test_enable_hpi_is_the_high_performance_mode_and_each_part_can_be_switched_back(tmp_path: Path) -> None:
     fast = PaddleOCR(enable_hpi=True, **OFF)
-    expected = OCROptions.high_performance()
+    expected = OCROptions.paddleocr().at_high_performance()
     assert (fast.options.detection, fast.options.recognition) == (expected.detection, expected.recognition)
     other = PaddleOCR(enable_hpi=True, text_rec_padding="batch", text_det_limit_side_len=640, **OFF).options
     assert (other.recognition.padding, other.detection.limit_side_len) == ("batch", 640)
@@ -218,7 +224,7 @@ def test_language_and_version_choose_the_models(caplog: pytest.LogCaptureFixture
     ocr = PaddleOCR(ocr_version="PP-OCRv4", **OFF)
     assert ocr.engine.recognize.metadata.name == "PP-OCRv4_mobile_rec"
     ocr = PaddleOCR(ocr_version="PP-OCRv4", text_detection_model_name="PP-OCRv5_mobile_det", **OFF)
-    assert ocr.engine.recognize.metadata.name == "PP-OCRv5_mobile_rec"
+    assert ocr.engine.recognize.metadata.name == "PP-OCRv6_small_rec"
     assert "ignored because text models are given" in caplog.text
 
 
@@ -273,7 +279,7 @@ def test_reading_page_by_page_can_be_ended() -> None:
 
 
 def test_ocr_is_another_name_of_predict() -> None:
-    ocr = PaddleOCR(**OFF)
+    ocr = PaddleOCR(**MOBILE)
     with pytest.warns(DeprecationWarning, match=r"call predict\(\)"):
         (result,) = ocr.ocr(str(PAGES / "tiny.png"))
     assert result["rec_texts"] == ["Evit"]
@@ -321,8 +327,14 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_changed_in_a_result_is_what_is_written(tmp_path: Path) -> None:
-    (result,) = PaddleOCR(**OFF).predict(str(PAGES / "tiny.png"))
+    (result,) = PaddleOCR(**MOBILE).predict(str(PAGES / "tiny.png"))
     result["rec_texts"][0] = "EXIT"
     result.save_to_json(tmp_path)
     assert json.loads((tmp_path / "tiny_res.json").read_text("utf-8"))["rec_texts"] == ["EXIT"]
     assert result.json["res"]["rec_texts"] == ["EXIT"]
+
+
+def test_the_scores_for_rotations_are_parameters() -> None:
+    ocr = PaddleOCR(textline_orientation_score_thresh=0.9, doc_orientation_classify_score_thresh=0.7)
+    assert ocr.options.line_orientation.score_thresh == 0.9
+    assert ocr.options.page_orientation.score_thresh == 0.7

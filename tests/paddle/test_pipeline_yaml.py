@@ -61,9 +61,9 @@ SubModules:
 """
 
 
-def test_the_default_tree_stands_for_the_default_options() -> None:
+def test_the_default_tree_stands_for_paddleocrs_options() -> None:
     tree = pipeline_yaml.default()
-    assert pipeline_yaml.options(tree) == OCROptions()
+    assert pipeline_yaml.options(tree) == OCROptions.paddleocr()
     names = {task: choice.name for task, choice in pipeline_yaml.choices(tree).items()}
     models = Models()
     assert names == {

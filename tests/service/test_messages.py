@@ -55,6 +55,8 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "textDetThresh": (0.0, "detection.thresh"),
     "textDetBoxThresh": (0.0, "detection.box_thresh"),
     "textDetUnclipRatio": (0.0, "detection.unclip_ratio"),
+    "docOrientationClassifyScoreThresh": (0.4, "page_orientation.score_thresh"),
+    "textlineOrientationScoreThresh": (0.4, "line_orientation.score_thresh"),
     "textRecScoreThresh": (0.5, "recognition.score_thresh"),
     "returnWordBox": (True, "return_word_box"),
     "readingOrder": ("columns", "reading_order"),

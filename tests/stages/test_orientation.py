@@ -76,14 +76,14 @@ def test_a_label_is_an_angle_in_degrees() -> None:
 
 def test_a_page_is_turned_only_where_the_score_says_so() -> None:
     classify = PageClassifier(undecided, PAGE)
-    assert classify(plain(0)) == (90, 0.75)
+    assert classify(plain(0), PageOrientationOptions(score_thresh=0)) == (90, 0.75)
     assert classify(plain(0), PageOrientationOptions(score_thresh=0.75)) == (90, 0.75)
     assert classify(plain(0), PageOrientationOptions(score_thresh=0.8)) == (0, 0.75)
 
 
 def test_a_line_is_turned_only_where_the_score_says_so() -> None:
     classify = LineClassifier(undecided, LINE)
-    assert classify([plain(0)]) == [(180, 0.75)]
+    assert classify([plain(0)], LineOrientationOptions(score_thresh=0)) == [(180, 0.75)]
     assert classify([plain(0)], LineOrientationOptions(score_thresh=0.8)) == [(0, 0.75)]
 
 

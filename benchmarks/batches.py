@@ -22,6 +22,7 @@ from benchmarks.labelled import spread
 from benchmarks.machine import circumstances
 from benchmarks.peers import PICTURES, SIDE
 from benchmarks.providers import OPTIONS
+from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, OCRResult
 from ocr_onnx.inputs import sources
 from ocr_onnx.models import store
@@ -58,7 +59,7 @@ def measure(data: Path, every: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     wanted: list[list[tuple[str, list[list[int]]]]] = []
     for way, shapes in WAYS.items():
-        ocr, seen = forced(OCR(OPTIONS), shapes), [0, 0]
+        ocr, seen = forced(OCR(OPTIONS, models=VERSION_5), shapes), [0, 0]
         ocr = ocr.with_stages(recognize=replace(ocr.recognize, run=_counted(ocr.recognize.run, seen)))
         found = [lines(ocr.read(page, OPTIONS)) for page in pages]
         wanted = wanted or found

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, Models, OCROptions, OCRResult
 from ocr_onnx.models import store
 from ocr_onnx.runtime.provider_specs import Mode
@@ -36,7 +37,7 @@ MATCH_TOLERANCE = 10
 
 
 VERSIONS = {
-    "v5_mobile": Models("PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"),
+    "v5_mobile": VERSION_5,
     "v4_mobile": Models("PP-OCRv4_mobile_det", "PP-OCRv4_mobile_rec"),
     "v3_mobile": Models("PP-OCRv3_mobile_det", "PP-OCRv3_mobile_rec"),
     "v6_small": Models("PP-OCRv6_small_det", "PP-OCRv6_small_rec"),

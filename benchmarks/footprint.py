@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import peak
+from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR
 from ocr_onnx.inputs import sources
 from ocr_onnx.models import store, zoo
@@ -52,7 +53,7 @@ def make_page(path: Path, size: tuple[int, int]) -> None:
 
 def measure_page(path: str) -> None:
     """Read a page with all default models and print the peak in KiB."""
-    lines = sum(len(result.lines) for result in OCR().predict_iter(path))
+    lines = sum(len(result.lines) for result in OCR(models=VERSION_5).predict_iter(path))
     click.echo(f"{peak()} {lines}")
 
 

@@ -81,11 +81,12 @@ def detection(size: float, _: Path) -> Callable[[], int]:
     """The detector on a square page of words, given to it in full."""
     import cv2
 
+    from benchmarks.versions import VERSION_5
     from ocr_onnx import OCR, DetectionOptions, OCROptions
 
     side = round((size * 1e6) ** 0.5 / 32) * 32
     page = cv2.resize(words(GRID[0] * GRID[1]), (side, side), interpolation=cv2.INTER_AREA)
-    ocr = OCR(OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False))
+    ocr = OCR(OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False), models=VERSION_5)
     options = DetectionOptions(limit_side_len=side, limit_type="max")
     return lambda: len(ocr.detect(page, options))
 
@@ -106,19 +107,24 @@ def decoding(size: float, folder: Path, suffix: str) -> Callable[[], int]:
 
 def recognition(size: float, _: Path) -> Callable[[], int]:
     """A whole page of so many words, detected at half its size: at its full size neighbors join."""
+    from benchmarks.versions import VERSION_5
     from ocr_onnx import OCR, DetectionOptions, OCROptions
 
     page = words(int(size))
     options = DetectionOptions(limit_side_len=max(page.shape) // 2, limit_type="max")
-    ocr = OCR(OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False, detection=options))
+    ocr = OCR(
+        OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False, detection=options),
+        models=VERSION_5,
+    )
     return lambda: len(ocr.predict(page)[0].lines)
 
 
 def cores(_: float, __: Path) -> Callable[[], int]:
     """A whole page of 200 words by the default pipeline; the process has as many cores as the point says."""
+    from benchmarks.versions import VERSION_5
     from ocr_onnx import OCR, DetectionOptions, OCROptions
 
-    ocr = OCR(OCROptions(detection=DetectionOptions(limit_side_len=960, limit_type="max")))
+    ocr = OCR(OCROptions(detection=DetectionOptions(limit_side_len=960, limit_type="max")), models=VERSION_5)
     page = words(200)
     return lambda: len(ocr.predict(page)[0].lines)
 

@@ -24,6 +24,7 @@ from benchmarks import cold, records
 from benchmarks.accuracy import PAIRS
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import Clock
+from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, Models, OCROptions
 from ocr_onnx.inputs import sources
 from ocr_onnx.models import store, zoo
@@ -179,7 +180,7 @@ def measure_pages(models: Models, options: OCROptions, paths: Sequence[Path]) ->
 
 def in_models(options: OCROptions, paths: Sequence[Path]) -> float:
     """The part of the process's time on one core that is spent within the models' runs, once they are warm."""
-    ocr = OCR(options, cpu_threads=1)
+    ocr = OCR(options, models=VERSION_5, cpu_threads=1)
     ocr.predict(list(paths))
     with profiling.record() as profile:
         ocr.predict(list(paths))
@@ -189,7 +190,7 @@ def in_models(options: OCROptions, paths: Sequence[Path]) -> float:
 def whole_pages() -> Iterator[dict[str, Any]]:
     """Pages by the default pipeline in each mode, then by each pair of models without orientation."""
     for name, mode in MODES.items():
-        row = measure_pages(Models(), mode, PAGES)
+        row = measure_pages(VERSION_5, mode, PAGES)
         yield {
             "models": f"default, with page and line orientation, {name} mode",
             **row,

@@ -25,6 +25,7 @@ import PIL.Image
 from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import peak
+from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, DetectionOptions, OCROptions
 
 ROOT = Path(__file__).parents[1]
@@ -104,7 +105,7 @@ def measure(path: str, side: int | None) -> None:
     options = OCROptions()
     if side is not None:
         options = OCROptions(detection=DetectionOptions(limit_side_len=side, limit_type="max"))
-    for result in OCR(options).predict_iter(path):
+    for result in OCR(options, models=VERSION_5).predict_iter(path):
         if not result.lines:
             raise click.ClickException(f"{result.source.path}: nothing was read")
         click.echo(peak())

@@ -20,6 +20,7 @@ import click
 from benchmarks import charts, records
 from benchmarks.labelled import SETS, Labelled, Score, compare_boxes, compare_text
 from benchmarks.machine import circumstances
+from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, DetectionOptions, OCROptions, RecognitionOptions
 from ocr_onnx.inputs import sources
 from ocr_onnx.stages import geometry
@@ -166,7 +167,7 @@ def chart(measured: Sequence[Row]) -> str:
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with the labelled sets.")
 def main(data: Path) -> None:
     """Measure, and write modes.md, modes.json and modes.svg."""
-    measured = list(rows(measure(OCR(without_orientation(STANDARD)), data)))
+    measured = list(rows(measure(OCR(without_orientation(STANDARD), models=VERSION_5), data)))
     result = {"circumstances": circumstances(), "rows": [row._asdict() for row in measured]}
     text = page(result)
     records.keep("modes", result, text)

@@ -32,6 +32,7 @@ from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
 from benchmarks.runners.process import ROOT
 from benchmarks.runners.protocol import peak
+from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, DetectionOptions, Models, OCROptions
 from ocr_onnx.converters.passes import blank_bound, pad_columns
 from ocr_onnx.models import zoo
@@ -68,13 +69,13 @@ def without(model: bytes, prefix: str) -> bytes:
 
 def variants(folder: Path) -> dict[str, Models]:
     """The embedded models, and for each pass the same without its replacements, as files in `folder`."""
-    found = {AS_IT_IS: Models()}
+    found = {AS_IT_IS: VERSION_5}
     for name, (model, prefix) in PASSES.items():
         path = folder / name / f"{model}.onnx"
         path.parent.mkdir()
         path.write_bytes(without(zoo.spec(model).path.read_bytes(), prefix))
         stage = "text_detection" if model == DETECTION else "text_recognition"
-        found[name] = replace(Models(), **{stage: path})
+        found[name] = replace(VERSION_5, **{stage: path})
     return found
 
 

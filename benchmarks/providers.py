@@ -22,6 +22,7 @@ from benchmarks.labelled import spread
 from benchmarks.machine import circumstances
 from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
+from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, DetectionOptions, OCROptions
 from ocr_onnx.inputs import sources
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER
@@ -95,7 +96,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 @click.option("--write/--no-write", default=True, help="Write benchmarks/results.")
 def main(data: Path, providers: Sequence[str], rounds: int, every: int, *, write: bool) -> None:
     """Measure, and write what came of it."""
-    engines = {name: OCR(OPTIONS, providers=[name]) for name in (CPU_PROVIDER, *providers)}
+    engines = {name: OCR(OPTIONS, models=VERSION_5, providers=[name]) for name in (CPU_PROVIDER, *providers)}
     pages = [page for path in spread(data, PICTURES)[::every] for page in sources.read_pages(path)]
     found = measure(engines, pages, rounds)
     result = {

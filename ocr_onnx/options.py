@@ -24,9 +24,8 @@ MAX_SIDE = 4000
 PDF_SCALES = (0.1, 40)
 """PaddleOCR's minimum; 40 times 72 dots per inch exceeds the resolution of scanners."""
 
-PAGE_SCORE = 0.8
-LINE_SCORE = 0.97
-"""The least scores of the two orientation classifiers for a rotation; docs/defaults.md has the measurement."""
+PAGE_SCORE, LINE_SCORE = 0.8, 1.0
+"""The least scores of the two orientation classifiers for a rotation without comparison; docs/defaults.md has the measurement."""
 
 PAGE_RANGE = re.compile(r"\s*(\d{1,9})\s*(?:(-)\s*(\d{1,9})?\s*)?")
 
@@ -205,7 +204,8 @@ class LineOrientationOptions(OptionRecord):
         minimum=1,
     )
     score_thresh: float = _share(
-        "Rotate a line only if the classifier's score is at least this; 0 always rotates, as PaddleOCR does.",
+        "Least score of the classifier for rotating an upside-down line without comparison. Below it, the line is read both ways, "
+        "and the reading with the higher score is kept. 0 always rotates, as PaddleOCR does.",
         name="textline_orientation_score_thresh",
         default=LINE_SCORE,
         request=True,

@@ -28,8 +28,9 @@ from ocr_onnx.runtime.threads import cores, parallel_map
 from ocr_onnx.stages import geometry
 from ocr_onnx.stages.blocks import find_blocks
 from ocr_onnx.stages.detection import TextDetector, largest_side, with_model_defaults
+from ocr_onnx.stages.line_reading import read_oriented
 from ocr_onnx.stages.loading import Stages, WrapRun, load_stages
-from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
+from ocr_onnx.stages.orientation import LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer
 from ocr_onnx.stages.tasks import TASKS
 from ocr_onnx.stages.unwarping import TextImageUnwarper
@@ -275,8 +276,16 @@ class OCR:
         """Run the second half of the stages: rotate upside-down lines and recognize the text."""
         boxes, crops = [box for box, _ in detected.crops], [crop for _, crop in detected.crops]
         if options.use_textline_orientation and self.classify_lines is not None:
-            boxes, crops = _rotate_lines(boxes, crops, self.classify_lines(crops, options.line_orientation))
-        texts = self.recognize(crops, options.recognition)
+            orientations = self.classify_lines(crops, options.line_orientation)
+            boxes, texts = read_oriented(
+                boxes,
+                crops,
+                orientations,
+                lambda images: self.recognize(images, options.recognition),
+                options.line_orientation.score_thresh,
+            )
+        else:
+            texts = self.recognize(crops, options.recognition)
         if isinstance(self.detect, TextDetector):
             # The result says which values were used.
             options = replace(options, detection=with_model_defaults(options.detection, self.detect.metadata))
@@ -339,18 +348,6 @@ def _in_reading_order(
     height, width = page.image.shape[:2]
     blocks, order = find_blocks(found, (width, height), columns)
     return tuple(found if options.reading_order == "paddle" else [found[i] for i in order]), blocks
-
-
-def _rotate_lines(
-    boxes: list[TextBox], crops: list[Image], orientations: list[Orientation]
-) -> tuple[list[TextBox], list[Image]]:
-    """Add the orientation to each box, and rotate the crops that are upside down."""
-    oriented = [
-        replace(box, upside_down=angle == HALF_TURN, orientation_score=score)
-        for box, (angle, score) in zip(boxes, orientations, strict=True)
-    ]
-    rotated = [geometry.rotate(crop, angle) for crop, (angle, _) in zip(crops, orientations, strict=True)]
-    return oriented, rotated
 
 
 def _chosen(models: Models | None, preset: str | None, lang: str | None) -> Models:

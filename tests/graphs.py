@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from conftest import PAGES
+from conftest import PAGES, VERSION_5
 from onnx import TensorProto, helper, numpy_helper
 
 from ocr_onnx import OCR
@@ -103,7 +103,7 @@ def others_only(contents: bytes, folder: Path) -> Session:
 @functools.cache
 def lines() -> tuple[Tensor, ...]:
     """The lines of real pages, by the pipeline's own boxes."""
-    ocr = OCR()
+    ocr = OCR(models=VERSION_5)
     names = ("sign.png", "cjk.png", "letter.png", "dense.png")
     results = [result for name in names for result in ocr.predict(str(PAGES / name))]
     return tuple(_cut_out(result.page.image, box) for result in results for box in result.boxes)

@@ -29,7 +29,7 @@ def result() -> OCRResult:
     page = Page(np.full((160, 200, 3), 255, np.uint8), "some/where/page.jpg")
     boxes = (TextBox(QUAD, 0.75, upside_down=False), TextBox(TALL, 0.5, upside_down=True))
     lines = (TextLine("Gate 7", 0.99, boxes[0]), TextLine("", 0.0, boxes[1]))
-    return OCRResult(page, page, Orientation(90, 0.9), boxes, lines, OCROptions())
+    return OCRResult(page, page, Orientation(90, 0.9), boxes, lines, OCROptions.paddleocr())
 
 
 def test_the_dictionary_has_paddleocrs_shape(result: OCRResult) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks.runners.protocol import Line, Reader, Settings, serve
+from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
 
 PACKAGES = ("ocr-onnx", "onnxruntime")
@@ -15,7 +16,7 @@ def engine(settings: Settings) -> OCR:
     mode = OCROptions.high_performance() if settings.variant == "high-performance" else OCROptions()
     detection = DetectionOptions(limit_side_len=settings.side, limit_type="max")
     off = replace(mode, use_doc_orientation_classify=False, use_textline_orientation=False, detection=detection)
-    return OCR(off, cpu_threads=settings.threads)
+    return OCR(off, models=VERSION_5, cpu_threads=settings.threads)
 
 
 def lines(result: OCRResult) -> list[Line]:

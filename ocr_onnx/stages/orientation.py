@@ -51,7 +51,7 @@ class LineClassifier:
     def __call__(
         self, crops: Sequence[Image], options: LineOrientationOptions = LineOrientationOptions()
     ) -> list[Orientation]:
-        """Return the orientation of each crop: 0 or 180 degrees; 0 if the score is below options.score_thresh.
+        """Return the orientation of each crop: 0 or 180 degrees, with its score.
 
         As in PaddleX 3.7.2, the first line's result applies to its whole batch of options.batch_size lines, so only first
         lines are computed.
@@ -61,10 +61,7 @@ class LineClassifier:
         def classify(batch: Batch) -> list[Orientation]:
             tensors = [preprocess_line(first_lines[i], self.metadata) for i in batch.members]
             classes = [best_class(row) for row in self.run(self.shapes.stack(tensors, batch))[0]]
-            return [
-                Orientation(HALF_TURN if best == 1 and score >= options.score_thresh else 0, score)
-                for best, score in classes[: len(tensors)]
-            ]
+            return [Orientation(HALF_TURN if best == 1 else 0, score) for best, score in classes[: len(tensors)]]
 
         widths = [self.metadata.input_shape[2]] * len(first_lines)
         first = replace(self.shapes, widths=()).run_lines(classify, widths, self.threads)

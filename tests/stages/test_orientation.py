@@ -81,10 +81,8 @@ def test_a_page_is_turned_only_where_the_score_says_so() -> None:
     assert classify(plain(0), PageOrientationOptions(score_thresh=0.8)) == (0, 0.75)
 
 
-def test_a_line_is_turned_only_where_the_score_says_so() -> None:
-    classify = LineClassifier(undecided, LINE)
-    assert classify([plain(0)], LineOrientationOptions(score_thresh=0)) == [(180, 0.75)]
-    assert classify([plain(0)], LineOrientationOptions(score_thresh=0.8)) == [(0, 0.75)]
+def test_a_line_has_the_most_probable_orientation_with_its_score() -> None:
+    assert LineClassifier(undecided, LINE)([plain(0)]) == [(180, 0.75)]
 
 
 def test_a_line_is_squeezed_to_the_models_size() -> None:

@@ -34,7 +34,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel pythons resolve clean bench-reading defaults
+.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel pythons resolve clean bench-reading defaults calibration
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -163,6 +163,10 @@ accuracy: .venv/developed $(ENGLISH) .cache/weights/en_dict.txt $(TEXTLINE)  ## 
 
 defaults: .venv/developed  ## Measure the default options against others on labelled images: docs/defaults.md.
 	$(BIN)/python -m benchmarks.defaults --data $(REFERENCE)/data
+
+calibration: .venv/developed  ## Calibrate the scores of recognizers on labelled lines: docs/chains.md.
+	for model in $(REFERENCE)/models/onnx/*.onnx; do OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models import $$model || exit; done
+	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.calibration --data $(REFERENCE)/data
 
 memory: .venv/developed  ## Measure the memory of one page, and over thousands: docs/benchmarks.md.
 	$(BIN)/python -m benchmarks.memory

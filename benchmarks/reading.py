@@ -80,8 +80,14 @@ def recognize(ocr: OCR, path: Path) -> dict[str, Any]:
     texts = ocr.recognize([crop for _, crop in detected.crops], ocr.options.recognition)
     height, width = detected.page.image.shape[:2]
     lines = [
-        {"text": text, "quad": box.quad.tolist(), "chars": c.characters, "pos": c.positions, "total": c.total}
-        for (box, _), (text, _, c) in zip(detected.crops, texts, strict=True)
+        {
+            "text": read.text,
+            "quad": box.quad.tolist(),
+            "chars": read.columns.characters,
+            "pos": read.columns.positions,
+            "total": read.columns.total,
+        }
+        for (box, _), read in zip(detected.crops, texts, strict=True)
     ]
     return {"w": width, "h": height, "lines": lines}
 

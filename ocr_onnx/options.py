@@ -30,7 +30,7 @@ PAGE_SCORE, LINE_SCORE = 0.8, 1.0
 PAGE_RANGE = re.compile(r"\s*(\d{1,9})\s*(?:(-)\s*(\d{1,9})?\s*)?")
 
 
-def _share(help: str, *, default: float | None, **further: Any) -> Any:  # noqa: A002
+def _share(help: str, *, default: Any, **further: Any) -> Any:  # noqa: A002
     return option(help, default=default, minimum=0, maximum=1, **further)
 
 
@@ -235,6 +235,12 @@ class RecognitionOptions(OptionRecord):
         default=0.0,
         request=True,
     )
+    chain_thresh: tuple[float, ...] = _share(
+        "With several recognition models: a line goes on to the next model if its calibrated score is below this. May be "
+        "repeated, once for each step; the last one holds for the other steps. If not given, 0.8.",
+        name="text_rec_chain_thresh",
+        default=(),
+    )
     input_shape: Shape | None = option(
         "Stretch line crops to this shape (3 HEIGHT WIDTH) for recognition; HEIGHT must be the model's.",
         name="text_rec_input_shape",
@@ -298,10 +304,13 @@ class OCROptions(OptionRecord):
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The model of each stage: an official name, or the path of an .onnx file. A stage that is off loads no model."""
+    """The model of each stage: an official name, or the path of an .onnx file. A stage that is off loads no model.
+
+    Recognition may have several models: a line goes on to the next one while its score is low, and the best reading is kept.
+    """
 
     text_detection: str | Path = "PP-OCRv6_small_det"
-    text_recognition: str | Path = "PP-OCRv6_small_rec"
+    text_recognition: str | Path | tuple[str | Path, ...] = "PP-OCRv6_small_rec"
     doc_orientation: str | Path = "PP-LCNet_x1_0_doc_ori"
     doc_unwarping: str | Path = "UVDoc"
     textline_orientation: str | Path = "PP-LCNet_x1_0_textline_ori"

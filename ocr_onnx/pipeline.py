@@ -191,7 +191,7 @@ class OCR:
         largest = largest_side(self.options.detection)
         runs = [
             (stage.run, shape)
-            for stage in self._stages
+            for stage in (*self._stages, *self._stages.following)
             for shape in getattr(stage, "shapes", batching.CPU_SHAPES).warm_up_shapes(stage.metadata, largest)
         ]
         # On CUDA, the first run of each shape is work for the CPU (runtime.cuda_graphs).
@@ -291,9 +291,18 @@ class OCR:
             options = replace(options, detection=with_model_defaults(options.detection, self.detect.metadata))
         logger.info("%s: %s, %d lines", detected.source.path, detected.orientation, len(texts))
         kept = [
-            (TextLine(text, score, box, find_words(columns, box.quad) if options.return_word_box else None), columns)
-            for box, (text, score, columns) in zip(boxes, texts, strict=True)
-            if score >= options.recognition.score_thresh
+            (
+                TextLine(
+                    read.text,
+                    read.score,
+                    box,
+                    find_words(read.columns, box.quad) if options.return_word_box else None,
+                    read.model or None,
+                ),
+                read.columns,
+            )
+            for box, read in zip(boxes, texts, strict=True)
+            if read.score >= options.recognition.score_thresh
         ]
         lines, blocks = _in_reading_order(kept, detected.page, options)
         return OCRResult(detected.source, detected.page, detected.orientation, tuple(boxes), lines, options, blocks)
@@ -356,12 +365,12 @@ def _chosen(models: Models | None, preset: str | None, lang: str | None) -> Mode
         return Models() if models is None else models
     if models is not None:
         raise OptionError("models are given with preset or lang, which choose the models too: give one of them")
-    return Models(*languages.models_for(lang, preset=preset))
+    return Models(*languages.chain_for(lang, preset=preset))
 
 
 def _download_missing(models: Models, options: OCROptions) -> None:
     """Download the models of the stages that are on, if they are missing. Raises DownloadError."""
-    names = [spec.model(models) for spec in TASKS.values() if spec.is_on(options)]
+    names = [name for spec in TASKS.values() if spec.is_on(options) for name in spec.models(models)]
     if missing := [str(name) for name in names if store.is_missing(name)]:
         from ocr_onnx.converters import pull
 

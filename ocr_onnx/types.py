@@ -64,6 +64,8 @@ class Text(NamedTuple):
     score: float
     """The mean probability of the recognized characters, 0 to 1; 0 if there are none."""
     columns: Columns = Columns()
+    model: str = ""
+    """The name of the model that read it, if there are several; else empty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +99,8 @@ class TextLine:
     box: TextBox
     words: tuple[Word, ...] | None = None
     """The words from left to right, or from top to bottom; None if they were not requested."""
+    model: str | None = None
+    """The name of the model that read it if there are several; else None."""
 
 
 BlockKind: TypeAlias = Literal["paragraph", "heading", "list", "table"]

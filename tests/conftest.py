@@ -50,6 +50,9 @@ UNWARPING = ModelMetadata("UVDoc", "image_unwarping", "BGR", 1 / 255, (0.0,) * 3
 VERSION_5 = Models("PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec")
 """The models of most recordings, which PaddleOCR read with its own defaults."""
 
+OFF = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
+"""Both orientation stages off."""
+
 
 @pytest.fixture(scope="session")
 def ocr() -> OCR:

@@ -17,6 +17,9 @@ import click
 from ocr_onnx import __version__
 from ocr_onnx.errors import OCRError
 
+NOTES = "ocr_onnx.notes"
+"""The logger of messages about choices that a user of the command line should see."""
+
 COMMANDS = {
     "build": "build",
     "convert": "convert",
@@ -67,3 +70,4 @@ def main(verbose: bool) -> None:
     # Skips the last garbage collection at exit, which would free nothing that matters.
     atexit.register(gc.freeze)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
+    logging.getLogger(NOTES).setLevel(logging.INFO)

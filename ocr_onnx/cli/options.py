@@ -146,7 +146,10 @@ def _models() -> Iterator[Setting]:
         help=f"{'; '.join(map(_as_text, PRESETS.values()))}.",
     )
     yield Setting(
-        "lang", group=MODELS, help="Choose the models for a language; 'ocr-onnx models langs' lists the languages."
+        "lang",
+        group=MODELS,
+        help="Choose the models for a language; 'ocr-onnx models langs' lists the languages. Several, separated by commas: each "
+        "line is read by the models in turn until one is sure, and the best reading is kept.",
     )
     yield Setting(
         "ocr_version",

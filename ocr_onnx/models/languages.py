@@ -52,6 +52,17 @@ def models_for(lang: str | None = None, ocr_version: str | None = None, preset: 
     return chosen.text_detection, found
 
 
+def chain_for(
+    langs: str | None = None, ocr_version: str | None = None, preset: str | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """Return the detection model and the recognition models for several languages, separated by commas, as `models_for` does.
+
+    The detection model is that of the first language. A model that reads several of the languages is named once.
+    """
+    each = [models_for(lang, ocr_version, preset) for lang in (langs.split(",") if langs is not None else [None])]
+    return each[0][0], tuple(dict.fromkeys(recognition for _, recognition in each))
+
+
 def _models_of_version(ocr_version: str, lang: str) -> tuple[str, str]:
     """Return the models of a version. Raises OptionError if it does not support the language, or does not exist."""
     found = _recognition(_version(ocr_version), lang)

@@ -57,6 +57,9 @@ class ModelSpec:
     """Detection: the options in its inference.yml."""
     tuned: Mapping[str, float] = field(default_factory=dict)
     """Detection: the options with the best accuracy on labelled images, if they were measured; docs/defaults.md."""
+    calibration: tuple[float, ...] = ()
+    """Recognition: (slope, offset) of the logistic curve that makes a line's score the probability that the line is right;
+    docs/chains.md."""
     memory: int | None = None
     """Detection: working memory per pixel of the input, in bytes; None if not measured."""
     fp16: bool = True
@@ -177,6 +180,7 @@ def _spec(name: str, record: Mapping[str, Any]) -> ModelSpec:
         )
     try:
         mirrors = tuple(Mirror(**mirror) for mirror in values.pop("mirrors", ()))
-        return ModelSpec(name=name, languages=tuple(values.pop("languages", ())), mirrors=mirrors, **values)
+        values |= {key: tuple(values.get(key, ())) for key in ("languages", "calibration")}
+        return ModelSpec(name=name, mirrors=mirrors, **values)
     except (TypeError, ValueError) as error:
         raise ModelError(f"model_zoo.yaml: the record of {name} is malformed: {error}") from error

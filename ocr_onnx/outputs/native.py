@@ -38,6 +38,8 @@ def _block(block: Block) -> dict[str, Any]:
 
 def _line(line: TextLine) -> dict[str, Any]:
     found = {"text": line.text, "score": line.score, "quad": line.box.quad.tolist()}
+    if line.model is not None:
+        found["model"] = line.model
     return found if line.words is None else {**found, "words": _words(line.words)}
 
 

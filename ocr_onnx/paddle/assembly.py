@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ocr_onnx import options as declared
 from ocr_onnx.errors import ModelError
-from ocr_onnx.models import languages, presets, store
+from ocr_onnx.models import languages, presets, store, zoo
 from ocr_onnx.models.metadata import ModelMetadata, Task
 from ocr_onnx.options import Models, OCROptions
 from ocr_onnx.paddle import pipeline_yaml
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ocr_onnx.converters import pull
 
 logger: logging.Logger = logging.getLogger(__name__)
+notes: logging.Logger = logging.getLogger("ocr_onnx.notes")
+"""Messages about choices; the command line shows them."""
 
 THRESHOLDS = ("thresh", "box_thresh", "unclip_ratio")
 """Detection options that the model determines, unless the caller gives a value; in PaddleOCR's defaults, only a model given by
@@ -83,11 +85,11 @@ def assemble(request: Request) -> Assembly:
         config = config | {"use_hpip": request.high_performance}
     values = {name: plain(value) for name, value in request.values.items() if value is not None}
     options = _options(request, config, values)
-    choices = _choices(pipeline_yaml.choices(config), values, request)
+    choices, following = _choices(pipeline_yaml.choices(config), values, request)
     # The placement is checked before models are downloaded.
     mode: Mode = "high-performance" if pipeline_yaml.high_performance(config) else "standard"
     placement = choose_placement(request.device, request.providers, mode, build_missing=request.build_missing)
-    models = _models(choices, options, request.downloads)
+    models = _models(choices, options, request.downloads, following)
     engine = OCR(options, models=models, device=placement, cpu_threads=plain(request.cpu_threads))
     choices = _with_model_names(choices, engine)
     options = _with_thresholds(options, values, engine.detect.metadata)
@@ -124,18 +126,27 @@ def with_values(options: OCROptions, given: Mapping[str, Any]) -> OCROptions:
     return declared.changed(options, values)
 
 
-def _choices(before: Choices, values: Mapping[str, Any], request: Request) -> dict[Task, ModelChoice]:
-    """Return the models of the file, with those replaced that are given by name, directory, language or version."""
+def _choices(
+    before: Choices, values: Mapping[str, Any], request: Request
+) -> tuple[dict[Task, ModelChoice], tuple[str, ...]]:
+    """Return the models of the file, with those replaced that are given by name, directory, language or version.
+
+    Also returns the recognition models after the first one, if several languages are given.
+    """
     values = dict(values)
+    following: list[str] = []
     if any(each is not None for each in (request.lang, request.ocr_version, request.preset)):
-        detection, recognition = languages.models_for(request.lang, request.ocr_version, request.preset)
+        detection, recognizers = languages.chain_for(request.lang, request.ocr_version, request.preset)
         text = [name for name in MODEL_PARAMETERS if name.startswith(("text_detection", "text_recognition"))]
         if any(name in values for name in text):
             logger.warning(
                 "lang, ocr_version and preset are ignored because text models are given by name or directory"
             )
         else:
-            values |= {"text_detection_model_name": detection, "text_recognition_model_name": recognition}
+            first, *following = recognizers
+            values |= {"text_detection_model_name": detection, "text_recognition_model_name": first}
+            if request.lang is not None and zoo.spec(first).embedded:
+                notes.info("lang=%r is read by %s, which is part of the package", request.lang, first)
     choices = dict(before)
     for task, prefix in PARAMETER_PREFIXES.items():
         name, directory = values.get(f"{prefix}_model_name"), values.get(f"{prefix}_model_dir")
@@ -143,18 +154,22 @@ def _choices(before: Choices, values: Mapping[str, Any], request: Request) -> di
             choices[task] = ModelChoice(name, directory)
         elif name is not None:
             choices[task] = ModelChoice(name, before[task].directory)
-    return choices
+    return choices, tuple(following)
 
 
-def _models(choices: Choices, options: OCROptions, downloads: pull.Policy | None) -> Models:
+def _models(choices: Choices, options: OCROptions, downloads: pull.Policy | None, following: tuple[str, ...]) -> Models:
     """Return the model files of all enabled stages; download and convert them if necessary."""
     used = {task: choice for task, choice in choices.items() if TASKS[task].is_on(options)}
     names = [choice.name for choice in used.values() if choice.directory is None and choice.name is not None]
+    names += following
     if missing := [name for name in names if store.is_missing(name)]:
         from ocr_onnx.converters import pull
 
         pull.obtain_all(missing, downloads)
-    return replace(Models(), **{TASKS[task].model_field: _model_file(choice) for task, choice in used.items()})
+    files: dict[str, Any] = {TASKS[task].model_field: _model_file(choice) for task, choice in used.items()}
+    if following:
+        files["text_recognition"] = (files["text_recognition"], *map(store.find, following))
+    return replace(Models(), **files)
 
 
 def _model_file(choice: ModelChoice) -> str | Path:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,6 +19,7 @@ from ocr_onnx.runtime.threads import parallel_map
 from ocr_onnx.stages.detection import TextDetector, largest_side
 from ocr_onnx.stages.orientation import LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer
+from ocr_onnx.stages.recognizer_chain import RecognizerChain
 from ocr_onnx.stages.tasks import TASKS
 from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.types import Run
@@ -29,6 +30,9 @@ Stage: TypeAlias = TextDetector | TextRecognizer | PageClassifier | LineClassifi
 
 WrapRun: TypeAlias = Callable[[Run, ModelMetadata], Run]
 """Returns a model to use in place of another one, for example one that counts runs or calls a server."""
+
+Loaded: TypeAlias = tuple[Session, ModelMetadata]
+"""A model that is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +50,40 @@ class Stages:
         each = (self.detect, self.recognize, self.classify_page, self.classify_lines, self.unwarp)
         return (stage for stage in each if stage is not None)
 
+    @property
+    def following(self) -> tuple[TextRecognizer, ...]:
+        """The recognizers after the first one."""
+        return self.recognize.following if isinstance(self.recognize, RecognizerChain) else ()
+
     def with_runs(self, wrap: WrapRun) -> Stages:
         """The same stages with `wrap(run, metadata)` in place of each model's `run`."""
         on = {name: stage for name in self.__slots__ if (stage := getattr(self, name)) is not None}
-        return Stages(**{name: replace(stage, run=wrap(stage.run, stage.metadata)) for name, stage in on.items()})
+        wrapped = {name: replace(stage, run=wrap(stage.run, stage.metadata)) for name, stage in on.items()}
+        if isinstance(recognize := wrapped["recognize"], RecognizerChain):
+            following = [replace(stage, run=wrap(stage.run, stage.metadata)) for stage in recognize.following]
+            wrapped["recognize"] = replace(recognize, following=tuple(following))
+        return Stages(**wrapped)
 
 
-def _assembled(loaded: Mapping[Task, tuple[Session, ModelMetadata]], placement: Placement, threads: int) -> Stages:
+def _assembled(loaded: Mapping[Task, Sequence[Loaded]], placement: Placement, threads: int) -> Stages:
     """The stages of loaded models; recognition and line orientation use up to `threads` threads."""
-    shapes = {
-        task: batching.shapes_for(placement, metadata, masked=session.masked)
-        for task, (session, metadata) in loaded.items()
-    }
-    page, lines, unwarp = (loaded.get(task) for task in ("doc_orientation", "textline_orientation", "image_unwarping"))
+
+    def shapes(model: Loaded) -> batching.Shapes:
+        session, metadata = model
+        return batching.shapes_for(placement, metadata, masked=session.masked)
+
+    first = {task: models[0] for task, models in loaded.items()}
+    detect = first["text_detection"]
+    recognize, *more = (TextRecognizer(*each, threads, shapes(each)) for each in loaded["text_recognition"])
+    if more:
+        chain = {each.name: getattr(recognize, each.name) for each in fields(recognize)}
+        recognize = RecognizerChain(**chain, following=tuple(more))
+    page, lines, unwarp = (first.get(task) for task in ("doc_orientation", "textline_orientation", "image_unwarping"))
     return Stages(
-        TextDetector(*loaded["text_detection"], shapes["text_detection"]),
-        TextRecognizer(*loaded["text_recognition"], threads, shapes["text_recognition"]),
+        TextDetector(*detect, shapes(detect)),
+        recognize,
         PageClassifier(*page) if page else None,
-        LineClassifier(*lines, threads, shapes["textline_orientation"]) if lines else None,
+        LineClassifier(*lines, threads, shapes(lines)) if lines else None,
         TextImageUnwarper(*unwarp) if unwarp else None,
     )
 
@@ -71,11 +91,14 @@ def _assembled(loaded: Mapping[Task, tuple[Session, ModelMetadata]], placement: 
 def load_stages(models: Models, options: OCROptions, placement: Placement, threads: int) -> Stages:
     """Load the models of all stages that are on: in parallel on a CPU, else one after the other."""
     largest = largest_side(options.detection)
-    specs = [spec for spec in TASKS.values() if spec.is_on(options)]
+    named = [(spec, name) for spec in TASKS.values() if spec.is_on(options) for name in spec.models(models)]
     # A page is one call that uses all cores; lines are many calls with one thread each (threads.parallel_map).
-    calls = [(s.model(models), s.name, placement, 1 if s.layout.lines else threads, largest) for s in specs]
-    loaded = parallel_map(load, *zip(*calls, strict=True), threads=threads if placement.on_cpu else 1)
-    return _assembled({spec.name: each for spec, each in zip(specs, loaded, strict=True)}, placement, threads)
+    calls = [(name, s.name, placement, 1 if s.layout.lines else threads, largest) for s, name in named]
+    made = parallel_map(load, *zip(*calls, strict=True), threads=threads if placement.on_cpu else 1)
+    loaded: dict[Task, list[Loaded]] = {}
+    for (spec, _), each in zip(named, made, strict=True):
+        loaded.setdefault(spec.name, []).append(each)
+    return _assembled(loaded, placement, threads)
 
 
 def load(

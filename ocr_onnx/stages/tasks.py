@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ocr_onnx.errors import OptionError
 from ocr_onnx.models.metadata import LAYOUTS, InputLayout, ModelMetadata, Task
 from ocr_onnx.options import DetectionOptions, LineOrientationOptions, Models, OCROptions
 from ocr_onnx.runtime.batching import PADDING_MARK, Shapes
@@ -62,10 +63,16 @@ class TaskSpec:
         """Whether the stage is on."""
         return self.switch is None or bool(getattr(options, self.switch))
 
+    def models(self, models: Models) -> tuple[str | Path, ...]:
+        """The names or paths of its models: one, or several for recognition. Raises OptionError if there is none."""
+        chosen: str | Path | tuple[str | Path, ...] = getattr(models, self.model_field)
+        if chosen == ():
+            raise OptionError(f"models.{self.model_field} is empty: give at least one model")
+        return chosen if isinstance(chosen, tuple) else (chosen,)
+
     def model(self, models: Models) -> str | Path:
-        """The name or path of its model."""
-        chosen: str | Path = getattr(models, self.model_field)
-        return chosen
+        """The name or path of its first model."""
+        return self.models(models)[0]
 
 
 def _detect_sample(run: Run, metadata: ModelMetadata, shapes: Shapes, largest: int) -> None:

@@ -18,7 +18,7 @@ from conftest import PAGES
 
 from ocr_onnx import __version__
 from ocr_onnx.cli.main import main
-from ocr_onnx.models import download, zoo
+from ocr_onnx.models import download, presets, zoo
 
 SIGN = "FERRY TERMINAL\n渡轮码头\nGate 7 →\n"
 PARAGRAPHS = "FERRY TERMINAL\n\n渡轮码头\n\nGate 7 →\n"
@@ -142,6 +142,20 @@ def test_a_language_whose_model_is_not_here_is_fetched_or_says_why_not(
     assert result.exit_code == 1
     assert result.stderr.startswith("Downloading korean_PP-OCRv5_mobile_rec from 127.0.0.1\n")
     assert "korean_PP-OCRv5_mobile_rec could not be downloaded" in result.stderr
+
+
+def test_a_language_that_an_embedded_model_reads_needs_no_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCR_ONNX_OFFLINE", "1")
+    command = [sys.executable, "-m", "ocr_onnx", "run", str(PAGES / "sign.png"), "--lang", "de"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == SIGN
+    assert done.stderr == "INFO: lang='de' is read by PP-OCRv6_small_rec, which is part of the package\n"
+
+
+def test_presets_are_listed() -> None:
+    text = invoke("models", "presets").stdout
+    for preset in presets.PRESETS.values():
+        assert f"{preset.name:<10} {preset.text_detection} {preset.text_recognition}" in text
 
 
 def test_a_models_name_wins_over_the_version() -> None:

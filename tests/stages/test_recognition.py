@@ -65,7 +65,7 @@ def naive_ctc(index: list[int], probability: list[float], charset: str) -> tuple
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
 def test_decoding_is_ctcs_definition(index: list[int]) -> None:
     probability = np.random.default_rng(len(index)).random(len(index), np.float32)
-    text, score, _ = ctc_decode(np.array(index), probability, "abcde")
+    text, score, *_ = ctc_decode(np.array(index), probability, "abcde")
     expected = naive_ctc(index, probability.tolist(), "abcde")
     assert text == expected[0]
     assert score == pytest.approx(expected[1], abs=1e-6)

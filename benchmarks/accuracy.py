@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
@@ -94,7 +94,7 @@ def main(data: Path) -> None:
     here = [pair for pair in PAIRS if all(store.path_of(name).is_file() for name in pair)]
     for pair in set(PAIRS) - set(here):
         click.echo(f"SKIPPED: ocr-onnx models pull {' '.join(pair)}", err=True)
-    off = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
+    off = replace(OCROptions.paddleocr(), use_doc_orientation_classify=False, use_textline_orientation=False)
     engines = {pair: OCR(off, models=Models(*pair)) for pair in here}
     outcomes = measure(engines, data)
     base = next(iter(outcomes.values())).seconds

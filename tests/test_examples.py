@@ -16,7 +16,7 @@ from ocr_onnx.models import zoo
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LETTER = PAGES / "letter.png"
-RECOGNITION = zoo.spec("PP-OCRv5_mobile_rec").path
+RECOGNITION = zoo.spec("PP-OCRv6_small_rec").path
 
 
 def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -70,7 +70,7 @@ def test_a_model_file_of_ones_own_is_used(text: str, tmp_path: Path) -> None:
     shutil.copy(RECOGNITION, tmp_path / "my_rec.onnx")
     done = run("own_model.py", LETTER, tmp_path / "my_rec.onnx")
     assert (done.returncode, done.stdout) == (0, text), done.stderr
-    assert "PP-OCRv5_mobile_rec" in done.stderr
+    assert "PP-OCRv6_small_rec" in done.stderr
 
 
 def test_a_damaged_file_in_a_folder_is_reported_and_the_others_are_read(text: str, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def _fetch(folder: Path) -> None:
     """Install the pinned packages to a folder. Raises DownloadError if downloads are disabled, ConversionError if pip fails."""
     if download.offline():
         raise DownloadError(f"onnx and onnxslim are not installed, and {download.OFFLINE_VARIABLE} is set")
+    download.announce("Downloading onnx and onnxslim (24 MB) from the Python index, to optimize the model")
     pins = re.findall(r"^[\w.-]+==(?:.*\\\n)*.*\n", environment.LOCK.read_text("utf-8"), re.MULTILINE)
     with store.writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -211,6 +211,8 @@ def fetch_package(
                 f"{wheel.name} has the sha256 {found}, which is not a published one: check pip's index with "
                 "'pip config list'"
             )
+        if progress is not None:
+            progress(wheel.stat().st_size, wheel.stat().st_size)
         return wheel.replace(folder / wheel.name)
 
 

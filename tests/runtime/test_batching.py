@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import DETECTION, LINE, PAGE, PAGES, RECOGNITION, UNWARPING
+from conftest import DETECTION, LINE, PAGE, PAGES, RECOGNITION, UNWARPING, VERSION_5
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -238,7 +238,7 @@ def test_what_pads_a_page_or_a_line_is_marked_where_the_model_sees_it() -> None:
 
 @pytest.mark.parametrize("kinds", [EXACT_SHAPES, MASKED_SHAPES])
 def test_batches_read_what_single_lines_read(ocr: OCR, kinds: Shapes) -> None:
-    together = forced(OCR(), kinds)
+    together = forced(OCR(models=VERSION_5), kinds)
     for name in ("receipt.png", "letter.png"):
         (page,) = sources.read_pages(PAGES / name)
         expected, found = ocr.read(page, ocr.options), together.read(page, ocr.options)

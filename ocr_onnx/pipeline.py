@@ -58,7 +58,7 @@ class DetectedPage:
     page: Page
     """The page that was given to detection: rotated upright and unwarped if those stages are on."""
     crops: list[tuple[TextBox, Image]]
-    """The boxes in reading order, with their crops."""
+    """The boxes in PaddleOCR's order, with their crops."""
 
 
 class OCR:

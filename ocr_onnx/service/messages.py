@@ -115,7 +115,7 @@ class PrunedResult(BaseModel):
 
     model_settings: ModelSettings
     doc_preprocessor_res: PreprocessorResult | None = None
-    dt_polys: list[QUAD] = Field(description="All detected boxes in reading order.")
+    dt_polys: list[QUAD] = Field(description="All detected boxes, in the order of readingOrder; null: PaddleOCR's.")
     dt_scores: list[float]
     text_det_params: DetectionParameters
     text_type: Literal["general"]

@@ -217,13 +217,7 @@ def _share(score: Sequence[int] | None) -> str:
 def markdown(result: Mapping[str, Any]) -> str:
     """reading.md."""
     heads = ["text", *olmocr.SPLITS]
-    rows = [
-        [
-            way,
-            *(f"{100 * held / total:.1f} % ({held} of {total})" for held, total in (splits[s] for s in olmocr.SPLITS)),
-        ]
-        for way, splits in result["olmocr"].items()
-    ]
+    rows = [[way, *(_share(splits.get(split)) for split in olmocr.SPLITS)] for way, splits in result["olmocr"].items()]
     pairs = ", ".join(f"{name} {100 * share:.1f} %" for name, share in result["doclaynet"].items())
     spent = ", ".join(f"{int(count):,} lines {ms:.0f} ms" for count, ms in result["milliseconds"].items())
     return "\n".join(

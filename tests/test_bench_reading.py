@@ -60,3 +60,13 @@ def test_recognized_pages_survive_the_cache() -> None:
     }
     page = reading.recognized({"w": 20, "h": 10, "lines": [line]})
     assert (page.in_columns(), page.as_paddle(), page.columns[0].positions) == ("Gate", "Gate", (1, 3, 5, 7))
+
+
+def test_a_split_that_was_not_read_is_said_to_be_missing() -> None:
+    result = {
+        "circumstances": "today",
+        "olmocr": {"Tesseract": {"multi_column": [3, 4]}},
+        "doclaynet": {},
+        "milliseconds": {},
+    }
+    assert "| Tesseract | 75.0 % (3 of 4) | not measured | not measured |" in reading.markdown(result)

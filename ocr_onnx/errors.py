@@ -34,6 +34,11 @@ class OCRError(Exception):
 class InputError(OCRError, ValueError):
     """An input cannot be read."""
 
+    source: str | None = None
+    """The path or URL of the input; None for arrays and data without a name."""
+    page: int | None = None
+    """The page of a PDF or TIFF, counted from 1; None for another input, or if the whole file cannot be read."""
+
 
 class InputNotFoundError(InputError, FileNotFoundError):
     """The file or folder does not exist, or it contains nothing to read."""

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 
-from ocr_onnx.errors import InputError, OptionError, StageNotLoadedError
+from ocr_onnx.errors import InputError, NotEnoughMemoryError, OptionError, StageNotLoadedError
 from ocr_onnx.inputs import sources
 from ocr_onnx.inputs.prefetch import map_on_workers, prefetch
 from ocr_onnx.models import languages, presets, store
@@ -41,6 +41,10 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+OUT_OF_MEMORY = (
+    "reading the page needs more memory than this process may take: reduce the image, or the size for detection"
+)
 
 CROP_BYTES = 3
 """Bytes per pixel of a crop."""
@@ -227,8 +231,8 @@ class OCR:
         While the lines of one page are recognized, the text of the next one is detected, and the one after that is
         downloaded and decoded, each in its own thread; the latter also advances a generator given as `source`. Detection
         of the first page runs in the caller's thread, unless the page comes from a generator. An error is raised at the
-        page that it belongs to; with `return_exceptions`, the error of an input that cannot be read is returned in its
-        place, and reading continues. Closing the iterator ends the threads after the pages that are in progress.
+        page that it belongs to; with `return_exceptions`, the error of an input or page that cannot be read is returned in its
+        place, and reading continues: its `source` and `page` say which it is. Closing the iterator ends the threads after the pages that are in progress.
 
         On GPUs, four pages (PAGES_PER_GPU) are read in parallel on each, by whichever is free, and one more is in memory.
         Results are in the order of the pages.
@@ -327,7 +331,7 @@ class OCR:
 
 
 def _with_errors(step: Callable[[Item], Result]) -> Callable[[Item | InputError], Result | InputError]:
-    """A step that returns an InputError, and passes one on, instead of raising it."""
+    """A step that returns an InputError, and passes one on, instead of raising it; a MemoryError becomes one."""
 
     def run(item: Item | InputError) -> Result | InputError:
         if isinstance(item, InputError):
@@ -335,9 +339,19 @@ def _with_errors(step: Callable[[Item], Result]) -> Callable[[Item | InputError]
         try:
             return step(item)
         except InputError as error:
-            return error
+            return _of_page(error, item)
+        except MemoryError:
+            return _of_page(NotEnoughMemoryError(OUT_OF_MEMORY), item)
 
     return run
+
+
+def _of_page(error: InputError, item: object) -> InputError:
+    """The error with the input and the page that it belongs to."""
+    page = item.source if isinstance(item, DetectedPage) else item
+    if isinstance(page, Page):
+        error.source, error.page = page.path, None if page.index is None else page.index + 1
+    return error
 
 
 def _map(function: Callable[[Item], Result], items: Generator[Item, None, None]) -> Generator[Result, None, None]:

@@ -13,12 +13,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from conftest import DETECTION, PAGE, PAGES, PATIENCE, RECOGNITION, UNWARPING, VERSION_5, pdf
 
 from ocr_onnx import OCR, InputOptions, Models, OCROptions, OCRResult, RecognitionOptions
 from ocr_onnx.errors import (
     ImageTooLargeError,
+    InputError,
     InputNotFoundError,
     OptionError,
     StageNotLoadedError,
@@ -342,6 +344,26 @@ def test_other_errors_are_raised_all_the_same(toy: OCR, bars: np.ndarray, placem
     assert isinstance(next(outcomes), OCRResult)
     with pytest.raises(ZeroDivisionError):
         next(outcomes)
+
+
+@pytest.mark.parametrize("placement", [CPU, ON_GPU])
+@pytest.mark.parametrize("error", [ImageTooLargeError(), MemoryError()], ids=repr)
+def test_an_error_of_a_stage_is_the_error_of_its_page(
+    toy: OCR, error: Exception, placement: Placement, tmp_path: Path
+) -> None:
+    def refuse(image: Image, options: DetectionOptions) -> list[TextBox]:
+        if image.shape[1] == 301:
+            raise error
+        return toy.detect(image, options)
+
+    file = tmp_path / "three.tif"
+    frames = [PIL.Image.new("L", (300 + page, 100), 255) for page in range(3)]
+    frames[0].save(file, save_all=True, append_images=frames[1:])
+    engine = OCR.from_stages(detect=refuse, recognize=toy.recognize, placement=placement)  # type: ignore[arg-type]
+    outcomes = list(engine.predict_iter(file, return_exceptions=True))
+    assert [isinstance(outcome, OCRResult) for outcome in outcomes] == [True, False, True]
+    assert isinstance(found := outcomes[1], InputError)
+    assert (found.source, found.page) == (str(file), 2)
 
 
 def test_leaving_the_results_closes_the_source(toy: OCR, bars: np.ndarray) -> None:

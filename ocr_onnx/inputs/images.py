@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -15,6 +13,7 @@ import PIL.ImageOps
 from numpy.typing import NDArray
 
 from ocr_onnx.errors import ImageTooLargeError, UnreadableImageError, UnsupportedInputError
+from ocr_onnx.inputs.decoder_errors import decoder_errors, require_memory
 from ocr_onnx.inputs.headers import jpeg_scan_offset, size_for_opencv
 from ocr_onnx.options import MAX_PIXELS
 from ocr_onnx.runtime.profiling import timed
@@ -30,11 +29,11 @@ UNPREMULTIPLIED_MODES = {"La": "LA", "RGBa": "RGBA"}
 
 OPAQUE_ALPHA = 255
 
+OPENCV_BYTES, PILLOW_BYTES = 6, 11
+"""Bytes per pixel that decoding takes: the image and its rotated copy; Pillow's image, its RGB copy, its bytes and our copy."""
+
 JPEG_SIGNATURE, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
-
-PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, RuntimeError, struct.error, Warning)
-"""The exceptions of Pillow's decoders for damaged files; Warning is one if the application turns warnings into errors."""
 
 
 def from_array(array: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> Image:
@@ -57,7 +56,7 @@ def from_array(array: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> Image:
         )
     height, width, channels = array.shape
     if height == 0 or width == 0:
-        raise UnsupportedInputError(f"an image of {width} x {height} pixels is empty: give at least one pixel")
+        raise _empty(width, height)
     check_size(width, height, "the array", max_pixels)
     if channels == 1:
         array = np.repeat(array, 3, axis=2)
@@ -73,7 +72,9 @@ def from_pillow(picture: PIL.Image.Image, name: str, max_pixels: int = MAX_PIXEL
     UnreadableImageError. Raises ImageTooLargeError for more than `max_pixels`.
     """
     check_size(*picture.size, name, max_pixels)
-    with pillow_errors(name):
+    if not picture.width or not picture.height:
+        raise _empty(*picture.size)
+    with decoder_errors(name):
         upright = PIL.ImageOps.exif_transpose(picture)
     return decode_with_pillow(upright, name)
 
@@ -85,7 +86,7 @@ def decode(picture: PIL.Image.Image, data: bytes, name: str) -> Image:
     OpenCV decodes it, as in PaddleX, and applies the EXIF rotation. Pillow decodes formats that OpenCV does not support, and
     files in which OpenCV could find another size. Raises UnreadableImageError.
     """
-    with pillow_errors(name):
+    with decoder_errors(name):
         frames = getattr(picture, "n_frames", 1)
     # The frames of an MPO are one photograph and its previews, not an animation.
     if frames > 1 and picture.format != "MPO":
@@ -95,17 +96,24 @@ def decode(picture: PIL.Image.Image, data: bytes, name: str) -> Image:
     if size is None:
         return decode_with_pillow(picture, name)
     _check_sizes_equal(size, picture.size, name)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
+    require_memory(size[0] * size[1], OPENCV_BYTES, name)
+    image = _decode_with_opencv(data, name)
     if image is None:
         return decode_with_pillow(picture, name)
     height, width = image.shape[:2]
     # EXIF data may rotate it by 90°.
     _check_sizes_equal((width, height) if (width, height) == picture.size else (height, width), picture.size, name)
     _check_transparency(picture, name)
-    return np.asarray(image, np.uint8)
+    return image
+
+
+def _decode_with_opencv(data: bytes, name: str) -> Image | None:
+    """Return the image, or None if Pillow should try: OpenCV does not say why it fails."""
+    with decoder_errors(name), suppress(cv2.error):
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        # OpenCV 4.10 gives a gray PFM two axes.
+        return None if image is None else from_array(np.asarray(image))
+    return None
 
 
 def _check_sizes_equal(size: tuple[int, int], opened: tuple[int, int], name: str) -> None:
@@ -119,10 +127,12 @@ def _check_sizes_equal(size: tuple[int, int], opened: tuple[int, int], name: str
 
 def decode_with_pillow(picture: PIL.Image.Image, name: str) -> Image:
     """Decode the current frame of a Pillow image; of 16-bit values the high byte is used. Raises UnreadableImageError."""
+    require_memory(picture.width * picture.height, PILLOW_BYTES, name)
     if picture.mode in UNPREMULTIPLIED_MODES:
-        picture = picture.convert(UNPREMULTIPLIED_MODES[picture.mode])
+        with decoder_errors(name):
+            picture = picture.convert(UNPREMULTIPLIED_MODES[picture.mode])
     _check_transparency(picture, name)
-    with pillow_errors(name):
+    with decoder_errors(name):
         if picture.mode.startswith("I;16"):
             return from_array(np.asarray(picture, np.uint16))
         if picture.mode in {"I", "F"}:
@@ -130,24 +140,15 @@ def decode_with_pillow(picture: PIL.Image.Image, name: str) -> Image:
         return np.ascontiguousarray(np.asarray(_rgb(picture), np.uint8)[:, :, ::-1])
 
 
-@contextmanager
-def pillow_errors(name: str) -> Iterator[None]:
-    """Convert Pillow's exceptions for damaged files to UnreadableImageError, and for huge ones to ImageTooLargeError."""
-    try:
-        yield
-    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(f"{name}: {error} Reduce it, or split it into parts.") from error
-    except (PIL.UnidentifiedImageError, UnreadableImageError):
-        raise
-    except PILLOW_ERRORS as error:
-        raise UnreadableImageError(f"{name} is damaged or truncated: {error}; download or copy it again") from error
-
-
 def _rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
     if picture.mode != "LAB":
         return picture.convert("RGB")
     lab, rgb = PIL.ImageCms.createProfile("LAB"), PIL.ImageCms.createProfile("sRGB")
     return PIL.ImageCms.profileToProfile(picture, lab, rgb, outputMode="RGB") or picture
+
+
+def _empty(width: int, height: int) -> UnsupportedInputError:
+    return UnsupportedInputError(f"an image of {width} x {height} pixels is empty: give at least one pixel")
 
 
 def check_complete(data: bytes, name: str) -> None:
@@ -169,7 +170,7 @@ def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
 
 def _check_transparency(picture: PIL.Image.Image, name: str) -> None:
     if picture.has_transparency_data:
-        with pillow_errors(name):
+        with decoder_errors(name):
             _warn_if_transparent(np.asarray(picture.convert("RGBA").getchannel("A"), np.uint8), name)
 
 

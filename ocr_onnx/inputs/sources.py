@@ -73,9 +73,9 @@ def read_pages(source: Source, options: InputOptions | None = None) -> Generator
 def read_pages_or_errors(
     source: Source, options: InputOptions | None = None
 ) -> Generator[Page | InputError, None, None]:
-    """Yield pages like `read_pages`; for an input that cannot be read, yield the error and continue with the next input.
+    """Yield pages like `read_pages`; for an input or page that cannot be read, yield the error and continue with the next.
 
-    An error at a page of a PDF or TIFF replaces that page and the remaining pages of the file.
+    `error.source` and `error.page` say which it is.
     """
     chosen = InputOptions() if options is None else options
     if isinstance(source, Iterable) and not isinstance(source, (*SINGLE_INPUTS, Mapping)):
@@ -85,16 +85,25 @@ def read_pages_or_errors(
     try:
         inputs: list[Any] = list(expand_path(source)) if isinstance(source, str | os.PathLike) else [source]
     except InputError as error:
+        error.source = _name(source)
         yield error
         return
     for each in inputs:
         try:
             yield from _read_input(each, chosen)
         except InputError as error:
+            error.source = error.source or _name(each)
             yield error
 
 
-def _read_input(source: Any, options: InputOptions) -> Iterator[Page]:
+def _name(source: object) -> str | None:
+    """Return the path or URL of an input; None if it has none."""
+    if isinstance(source, str | os.PathLike):
+        return os.fsdecode(source)
+    return _text_attribute(source, "filename") or _text_attribute(source, "name")
+
+
+def _read_input(source: Any, options: InputOptions) -> Iterator[Page | InputError]:
     """Yield the pages of one input that is neither a folder nor a pattern."""
     if isinstance(source, bytes | bytearray | memoryview):
         yield from read_file(bytes(source), None, options)
@@ -181,7 +190,7 @@ def _read_stream(file: Readable, name: str, limit: int) -> bytes:
     while len(data) <= limit:
         try:
             block: object = file.read(CHUNK)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # A file object is code of another library.
             raise UnreadableImageError(f"{name} cannot be read: {error}; open it again") from error
         if not isinstance(block, bytes):
             raise UnsupportedInputError(

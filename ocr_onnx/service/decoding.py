@@ -106,8 +106,12 @@ class Decoder:
         for _ in range(processes):
             self._idle.append(self._start())
 
-    def pages(self, data: bytes, kind: Literal["image", "pdf"], options: InputOptions) -> Generator[Page, None, None]:
+    def pages(
+        self, data: bytes, kind: Literal["image", "pdf"], options: InputOptions
+    ) -> Generator[Page | InputError, None, None]:
         """Decode the contents of a file page by page; the generator occupies a process until it ends or is closed.
+
+        A page that cannot be decoded is yielded as its error, and the following pages are decoded.
 
         Raises what `documents.read_file` raises; NotEnoughMemoryError; UnreadableImageError if decoding took too long or
         crashed the process; OCRError if the decoder is closed or no process can be started.
@@ -202,15 +206,15 @@ class _Process:
         finally:
             theirs.close()
 
-    def open(self, data: bytes, kind: str, options: InputOptions) -> Page | None:
-        """Open a file and return its first page."""
+    def open(self, data: bytes, kind: str, options: InputOptions) -> Page | InputError | None:
+        """Open a file and return its first page, or the error of that page."""
         self._wait_until_ready()
         self._pdfs += kind == "pdf"
         command = {"open": kind, "options": dataclasses.asdict(options), "max_pages": self._limits.max_pages}
         return self._request(command, in_memory(data))
 
-    def next(self) -> Page | None:
-        """Return the next page; None after the last."""
+    def next(self) -> Page | InputError | None:
+        """Return the next page, or its error; None after the last."""
         return self._request({"next": True})
 
     def alive(self) -> bool:
@@ -260,7 +264,7 @@ class _Process:
         self._resident = self._memory()
         self._socket.settimeout(self._limits.wall_seconds)
 
-    def _request(self, command: dict[str, Any], file: int | None = None) -> Page | None:
+    def _request(self, command: dict[str, Any], file: int | None = None) -> Page | InputError | None:
         """Send a command and wait for the page; `_pending` stays set if there is no valid reply."""
         self._pending = True
         try:
@@ -276,7 +280,10 @@ class _Process:
             raise self._crashed() from error
         if page is None and refusal is None and "end" not in reply:
             raise self._crashed(reply.get("crash", ""))
-        self._pending, self._decoding = False, page is not None
+        self._pending, self._decoding = False, page is not None or "page" in reply
+        if isinstance(refusal, InputError) and "page" in reply:
+            refusal.page = int(reply["page"])
+            return refusal
         if refusal is not None:
             raise refusal
         return page

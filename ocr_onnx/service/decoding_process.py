@@ -5,7 +5,8 @@ Standard input is a socket with JSON packets; each may carry an anonymous file:
 to the process    {"open": kind, "options": ..., "max_pages": ...} with the contents of a file; {"next": true}; {"stop": true}
 from the process  once {"ready": true, "missing": [sandbox features that the kernel lacks]}; to "open" and "next"
                   {"shape": [height, width], "index": ..., "count": ...} with the pixels of a page, {"end": true}, or
-                  {"error": name, "text": ...}; {"crash": traceback} before it exits because of a bug
+                  {"error": name, "text": ...}, with "page" if further pages follow; {"crash": traceback} before it exits
+                  because of a bug
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import Any
 import cv2
 import PIL.Image
 
-from ocr_onnx.errors import NotEnoughMemoryError, OCRError, UnreadableImageError
+from ocr_onnx.errors import InputError, NotEnoughMemoryError, OCRError, UnreadableImageError
 from ocr_onnx.inputs.documents import PDF_SIGNATURE, read_file
 from ocr_onnx.options import InputOptions
 from ocr_onnx.service import sandbox
@@ -112,20 +113,32 @@ def _serve(wire: socket.socket, command: dict[str, Any], file: int, limits: tupl
     try:
         with _limited(*limits), closing(_pages(data, command)) as pages:
             for page in pages:
-                described = {"shape": page.image.shape[:2], "index": page.index, "count": page.count}
-                send(wire, described, in_memory(page.image))
+                _send_page(wire, page)
                 if "next" not in receive(wire)[0]:
                     raise _Stopped
                 _begin_page(limits[1])
     except OCRError as error:
-        return {"error": type(error).__name__, "text": str(error)[:MAX_TEXT]}
+        return _described(error)
     except MemoryError:
         text = f"decoding the input needs more than {limits[0] // 2**20} MB: reduce it, or split it"
         return {"error": NotEnoughMemoryError.__name__, "text": text}
     return {"end": True}
 
 
-def _pages(data: bytes, command: dict[str, Any]) -> Generator[Page, None, None]:
+def _send_page(wire: socket.socket, page: Page | InputError) -> None:
+    """Send a page, or the error of a page that cannot be decoded."""
+    if isinstance(page, InputError):
+        send(wire, _described(page) | {"page": page.page})
+    else:
+        described = {"shape": page.image.shape[:2], "index": page.index, "count": page.count}
+        send(wire, described, in_memory(page.image))
+
+
+def _described(error: OCRError) -> dict[str, Any]:
+    return {"error": type(error).__name__, "text": str(error)[:MAX_TEXT]}
+
+
+def _pages(data: bytes, command: dict[str, Any]) -> Generator[Page | InputError, None, None]:
     """Decode a file. Raises UnreadableImageError if its kind is not the expected one."""
     is_pdf = PDF_SIGNATURE in data[:1024]
     if data and is_pdf != (command["open"] == "pdf"):

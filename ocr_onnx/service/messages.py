@@ -130,10 +130,22 @@ class PrunedResult(BaseModel):
     text_word_boxes: list[list[BOX]] | None = None
 
 
-class PageResult(BaseModel):
-    """One page. Images are Base64 JPEG; absent if they were not made."""
+class EmptyResult(BaseModel):
+    """The result of a page that cannot be read."""
 
-    pruned_result: PrunedResult = Field(alias="prunedResult")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+class PageResult(BaseModel):
+    """One page. Images are Base64 JPEG; absent if they were not made.
+
+    A page of a document that cannot be read has an empty `prunedResult`, and the fields `page`, `errorCode` and `errorMsg`.
+    """
+
+    pruned_result: PrunedResult | EmptyResult = Field(alias="prunedResult")
+    page: int | None = Field(None, description="The page, counted from 1; only if it cannot be read.")
+    error_code: int | None = Field(None, alias="errorCode", description="Only if the page cannot be read.")
+    error_msg: str | None = Field(None, alias="errorMsg", description="Only if the page cannot be read.")
     text: str | None = Field(None, description="Paragraphs in reading order; only if readingOrder is columns.")
     ocr_image: str | None = Field(
         None, alias="ocrImage", description="The page with its boxes, and the text beside it."

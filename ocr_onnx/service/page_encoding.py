@@ -10,11 +10,13 @@ from typing import Any
 
 import PIL.Image
 
+from ocr_onnx.errors import InputError
 from ocr_onnx.outputs.drawing import draw_images, fit, to_pil
 from ocr_onnx.outputs.formats import FORMATS, Writer
 from ocr_onnx.outputs.paddle import to_dict
 from ocr_onnx.outputs.plain import page_text
 from ocr_onnx.results import OCRResult
+from ocr_onnx.service import request_errors
 
 REMOVED_KEYS = frozenset({"input_path", "page_index"})
 """Keys that PaddleX removes from its result at every level."""
@@ -37,6 +39,9 @@ class EncodedPage:
     count: int | None
     """Number of pages of the whole document; None for a single image."""
 
+    error: bool = False
+    """Whether the page could not be read; the body then says why."""
+
     def without_body(self) -> EncodedPage:
         """The same without the body, which was sent."""
         return replace(self, body=b"")
@@ -52,6 +57,18 @@ def encode_page(
     body = _paddlex_json(result, max_size, visualize=visualize) if writer is None else "".join(writer.write([result]))
     height, width = result.source.image.shape[:2]
     return EncodedPage(body.encode(), (width, height), result.source.count)
+
+
+def encode_error(error: InputError) -> EncodedPage:
+    """Encode the error of a page as an element of PaddleX's `ocrResults`: an empty result, the status and the message."""
+    found = request_errors.from_ocr_error(error)
+    content: dict[str, Any] = {
+        "prunedResult": {},
+        "page": error.page,
+        "errorCode": found.status,
+        "errorMsg": found.message,
+    }
+    return EncodedPage(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"), (0, 0), None, error=True)
 
 
 def _paddlex_json(result: OCRResult, max_size: tuple[int, int], *, visualize: bool) -> str:

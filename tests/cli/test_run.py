@@ -259,3 +259,13 @@ def test_bash_completes_options_and_files(words: str, completed: str) -> None:
     command = [sys.executable, "-m", "ocr_onnx"]
     found = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[0] == completed
+
+
+def test_a_page_that_cannot_be_read_is_named_and_the_other_pages_are_printed(tmp_path: Path) -> None:
+    with PIL.Image.open(PAGES / "sign.png") as sign:
+        frames = [sign.convert("RGB"), PIL.Image.new("F", (20, 30)), sign.convert("RGB")]
+    frames[0].save(tmp_path / "three.tif", save_all=True, append_images=frames[1:])
+    result = invoke(tmp_path / "three.tif", PAGES / "sign.png")
+    assert result.exit_code == 1
+    assert result.stdout.count("FERRY TERMINAL") == 3
+    assert f"Error: page 2 of {tmp_path / 'three.tif'} has 32-bit" in result.stderr

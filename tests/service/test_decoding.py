@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Literal
 
 import numpy as np
+import PIL.Image
 import pytest
 from bombs import document, drawing, form, gif, nested_forms, png, resident, slow, tiff
 from conftest import PAGES, PATIENCE, RGB, encoded, only, pdf
@@ -23,6 +24,7 @@ from ocr_onnx.errors import (
     NotEnoughMemoryError,
     UnreadableImageError,
 )
+from ocr_onnx.inputs.sources import unwrap
 from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.types import Page
 
@@ -48,7 +50,8 @@ def tight() -> Iterator[Decoder]:
 
 
 def pages(decoder: Decoder, data: bytes, kind: Kind = "image", options: InputOptions | None = None) -> list[Page]:
-    return list(decoder.pages(data, kind, InputOptions() if options is None else options))
+    with closing(decoder.pages(data, kind, InputOptions() if options is None else options)) as found:
+        return list(map(unwrap, found))
 
 
 @pytest.mark.parametrize("name", ["tiny.png", "noisy.jpg"])
@@ -177,7 +180,8 @@ def test_other_decompression_bombs_are_read_or_refused_within_the_limits(tight: 
     data = make()
     before, begin = resident(), time.monotonic()
     try:
-        found = next(iter(tight.pages(data, kind, InputOptions(max_megapixels=20))), None)
+        with closing(tight.pages(data, kind, InputOptions(max_megapixels=20))) as outcomes:
+            found = next(map(unwrap, outcomes), None)
     except InputError:
         found = None
     assert found is None or found.image.size <= 60_000_000
@@ -203,3 +207,14 @@ def test_damaged_files_are_read_or_refused(tight: Decoder, data: st.DataObject) 
     else:
         told = ""
     assert "ended the process" not in told
+
+
+def test_a_page_that_cannot_be_decoded_costs_no_other_page(decoder: Decoder) -> None:
+    frames = [PIL.Image.new(mode, (20, 30)) for mode in ("L", "F", "L")]
+    data = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+    first, error, last = decoder.pages(data, "image", InputOptions())
+    assert isinstance(first, Page)
+    assert isinstance(error, UnreadableImageError)
+    assert isinstance(last, Page)
+    assert (first.index, error.page, last.index) == (0, 2, 2)
+    assert len(pages(decoder, TINY)) == 1

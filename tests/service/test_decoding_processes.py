@@ -24,6 +24,7 @@ from conftest import PAGES, PATIENCE, RGB, encoded, only, pdf
 
 from ocr_onnx import InputOptions
 from ocr_onnx.errors import InputError, OCRError, OptionError, UnreadableImageError
+from ocr_onnx.inputs.sources import unwrap
 from ocr_onnx.service.decoding import DecodeLimits, Decoder, _page
 from ocr_onnx.service.decoding_process import in_memory
 from ocr_onnx.types import Page
@@ -39,7 +40,8 @@ def decoder() -> Iterator[Decoder]:
 
 
 def pages(decoder: Decoder, data: bytes, kind: Literal["image", "pdf"] = "image") -> list[Page]:
-    return list(decoder.pages(data, kind, InputOptions()))
+    with closing(decoder.pages(data, kind, InputOptions())) as found:
+        return list(map(unwrap, found))
 
 
 def processes(of: int | None = None) -> list[int]:
@@ -159,7 +161,7 @@ def test_closing_early_frees_the_process_for_the_next_file(decoder: Decoder) -> 
     before = processes()
     for _ in range(5):
         found = decoder.pages(THREE, "pdf", InputOptions())
-        assert next(found).index == 0
+        assert unwrap(next(found)).index == 0
         found.close()
     assert len(pages(decoder, TINY)) == 1
     assert processes() == before
@@ -210,7 +212,7 @@ def test_threads_whose_processes_are_killed_at_random_get_pages_or_errors() -> N
         over.set()
         killer.join()
         held = [decoder.pages(THREE, "pdf", InputOptions()) for _ in range(3)]
-        assert [next(each).index for each in held] == [0, 0, 0]
+        assert [unwrap(next(each)).index for each in held] == [0, 0, 0]
         assert len(processes()) == 3
         for each in held:
             each.close()

@@ -27,6 +27,7 @@ FILES = [
     encoded(Image.new("RGBA", (9, 7)), "PNG"),
     encoded(Image.new("L", (1, 1)), "GIF"),
     encoded(Image.new("RGB", (30, 20)), "TIFF", save_all=True, append_images=[Image.new("L", (4, 4))]),
+    encoded(Image.new("L", (30, 20)), "TIFF", save_all=True, append_images=[Image.new("F", (4, 4))]),
     SIGN[:5000],
     (PAGES / "blank.png").read_bytes(),
     b"%PDF-1.7 and no more",

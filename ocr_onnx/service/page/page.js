@@ -57,6 +57,10 @@ async function readWith(local, own, signal) {
   const sent = { ...fields(), visualize: String(!own) };
   for await (const answer of ask(state.file, sent, sessionStorage.getItem(KEY), signal)) {
     if (answer.result) {
+      if (answer.result.errorCode) {
+        complain(answer.result.errorMsg);
+        continue;
+      }
       const page = await pageOf(answer.result, own ? local : null);
       signal.throwIfAborted();
       if (!page) return retry(signal);
@@ -110,8 +114,9 @@ function add(page) {
 
 /** Coordinates refer to the original image; the server's images may be smaller. */
 function resize(info) {
+  const sizes = info.pages?.filter(({ width }) => width); // without the pages that could not be read
   state.views.forEach((view, at) => {
-    const { width, height } = info.pages?.[at] ?? info;
+    const { width, height } = sizes?.[at] ?? info;
     view.resize(...turnedSize(width, height, view.page.turn));
   });
 }

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from ocr_onnx.errors import OCRError
+from ocr_onnx.runtime.workers import Workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,7 +33,7 @@ def prefetch(
     this generator cancels prefetching: the thread finishes the current item, closes `items` and ends; close() does not wait for
     it. Raises OCRError when it is used in a forked process.
     """
-    reader = ThreadPoolExecutor(1, thread_name_prefix="ocr-onnx-reader")
+    reader = Workers(1, "ocr-onnx-reader")
     process = os.getpid()
     pending: Future[Any] = Future()
     try:
@@ -48,9 +48,8 @@ def prefetch(
     finally:
         if os.getpid() == process:
             pending.cancel()
-            with suppress(RuntimeError):  # When Python exits, executors accept no more tasks, and none is needed.
-                reader.submit(items.close)
-            reader.shutdown(wait=False)
+            reader.submit(items.close)
+            reader.close()
 
 
 def map_on_workers(
@@ -61,8 +60,8 @@ def map_on_workers(
     One more item than there are workers is prefetched. An exception of `items` or of a worker is raised in the place of its
     item. Closing and forking are as for `prefetch`.
     """
-    reader = ThreadPoolExecutor(1, thread_name_prefix="ocr-onnx-reader")
-    threads = ThreadPoolExecutor(len(workers), thread_name_prefix="ocr-onnx-reader-device")
+    reader = Workers(1, "ocr-onnx-reader")
+    threads = Workers(len(workers), "ocr-onnx-reader-device")
     process = os.getpid()
     idle: SimpleQueue[Callable[[Item], Result]] = SimpleQueue()
     for worker in workers:
@@ -82,12 +81,12 @@ def map_on_workers(
                 raise OCRError(FORKED)
     finally:
         if os.getpid() == process:
-            for item, _ in pending:
+            for item, result in pending:
                 item.cancel()
-            with suppress(RuntimeError):
-                reader.submit(items.close)
-            reader.shutdown(wait=False)
-            threads.shutdown(wait=False, cancel_futures=True)
+                result.cancel()
+            reader.submit(items.close)
+            reader.close()
+            threads.close()
 
 
 def _process(pending: Future[Any], idle: SimpleQueue[Callable[[Any], Any]]) -> Any:

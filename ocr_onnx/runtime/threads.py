@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ocr_onnx.declarations import check_number
+from ocr_onnx.runtime.workers import Workers
 
 Result = TypeVar("Result")
 
@@ -79,8 +79,8 @@ def quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
-    """Return the thread pool of parallel_map: one for all engines of the process."""
+def _pool() -> Workers:
+    """Return the threads of parallel_map: for all engines of the process."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_pool.cache_clear)
-    return ThreadPoolExecutor(cpu_count(), thread_name_prefix="ocr-onnx")
+    return Workers(cpu_count(), "ocr-onnx")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from ocr_onnx import __version__
-from ocr_onnx.errors import ModelError, OnnxRuntimeError, OptionError
+from ocr_onnx.errors import ModelError, ModelNotFoundError, OnnxRuntimeError, OptionError
 from ocr_onnx.models import store
 from ocr_onnx.outputs import fonts
 from ocr_onnx.runtime import libraries, plugins, session, threads
@@ -244,16 +244,21 @@ def _service() -> Iterator[Fact]:
             yield Fact("service", name, "restricts decoders")
 
 
-def _paths(variables: Mapping[str, str]) -> Iterator[Fact]:
-    home = store.home()
+def _home() -> Fact:
+    """Check the folder for models."""
+    try:
+        home = store.home()
+    except ModelNotFoundError as error:
+        return Fact("paths", "models", "none", "warning", str(error))
     nearest = next(folder for folder in (home, *home.parents) if folder.exists())
     if os.access(nearest, os.W_OK):
-        yield Fact("paths", "models", str(home))
-    else:
-        remedy = (
-            f"{nearest} is not writable, so no model can be downloaded: set {store.HOME_VARIABLE} to another folder"
-        )
-        yield Fact("paths", "models", str(home), "warning", remedy)
+        return Fact("paths", "models", str(home))
+    remedy = f"{nearest} is not writable, so no model can be downloaded: set {store.HOME_VARIABLE} to another folder"
+    return Fact("paths", "models", str(home), "warning", remedy)
+
+
+def _paths(variables: Mapping[str, str]) -> Iterator[Fact]:
+    yield _home()
     for name in VARIABLES:
         if name in variables:
             yield Fact("paths", name, variables[name])

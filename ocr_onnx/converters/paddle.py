@@ -81,10 +81,7 @@ class PaddleModel:
         """The characters of the dictionary, as strings: YAML would parse `y` as a boolean and `1` as a number."""
         if self.dictionary is not None:
             # Some dictionaries have CR LF line ends, and a line with only an ideographic space.
-            return tuple(
-                line.rstrip("\r")
-                for line in self.dictionary.read_bytes().decode("utf-8-sig").rstrip("\r\n").split("\n")
-            )
+            return tuple(line.rstrip("\r") for line in _text(self.dictionary).rstrip("\r\n").split("\n"))
         return tuple((self._load("BaseLoader").get("PostProcess") or {}).get("character_dict", ()))
 
     def _load(self, loader: Literal["SafeLoader", "BaseLoader"]) -> Any:
@@ -152,6 +149,18 @@ def is_installed(name: str) -> bool:
     """Return whether a package can be imported. A folder of this name without __init__.py, on the path, is not the package."""
     spec = find_spec(name)
     return spec is not None and spec.origin is not None
+
+
+def _text(file: Path) -> str:
+    """Return the content of a dictionary. Raises ConversionError if it cannot be read or is not UTF-8."""
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConversionError(
+            f"{file} is not a text in UTF-8 ({error.reason}): save it with the encoding UTF-8"
+        ) from error
+    except OSError as error:
+        raise ConversionError(f"{file} cannot be read: {error.strerror}; check the path and its permissions") from error
 
 
 def installed_versions() -> dict[str, str]:

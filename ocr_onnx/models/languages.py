@@ -74,6 +74,8 @@ def _models_of_version(ocr_version: str, lang: str) -> tuple[str, str]:
 
 def canonical(lang: str) -> str:
     """Return PaddleOCR's name of a language; raise OptionError if there is none."""
+    if not isinstance(lang, str):
+        raise OptionError(f"lang is {lang!r}: it must be a string, such as 'en'; ocr-onnx models langs lists them")
     tag = lang.lower().replace("_", "-")
     subtags = tag.split("-")
     tags = ["-".join(subtags[:length]) for length in range(len(subtags), 0, -1)]

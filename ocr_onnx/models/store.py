@@ -56,13 +56,16 @@ class Receipt:
 
 
 def home() -> Path:
-    """Return the folder for models that are not embedded."""
-    chosen = os.environ.get(HOME_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
+    """Return the folder for models that are not embedded. Raises ModelNotFoundError for a user without a home directory."""
     import platformdirs
 
-    return platformdirs.user_cache_path("ocr-onnx", appauthor=False)
+    chosen = os.environ.get(HOME_VARIABLE)
+    try:
+        return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("ocr-onnx", appauthor=False)
+    except RuntimeError as error:
+        raise ModelNotFoundError(
+            f"there is no folder for models, because this user has no home directory: set {HOME_VARIABLE} to an absolute path"
+        ) from error
 
 
 def path_of(name: str) -> Path:
@@ -114,7 +117,11 @@ def receipt(name: str) -> Receipt | None:
 def installed() -> list[str]:
     """Return the names of all models on this machine."""
     embedded = [spec.name for spec in zoo.models().values() if spec.path.is_file()]
-    return [*embedded, *sorted(path.stem for path in home().glob("*.onnx") if not path.name.startswith("."))]
+    try:
+        folder = home()
+    except ModelNotFoundError:
+        return embedded
+    return [*embedded, *sorted(path.stem for path in folder.glob("*.onnx") if not path.name.startswith("."))]
 
 
 def verify(name: str) -> str:

@@ -484,6 +484,14 @@ def test_an_old_recognizer_needs_its_dictionary(legacy: Path) -> None:
     assert found.source["keys.txt"] == sha256(dictionary)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "gb18030"])
+def test_a_dictionary_that_is_not_utf_8_is_refused(legacy: Path, encoding: str) -> None:
+    dictionary = legacy / "keys.txt"
+    dictionary.write_bytes("a\né\n".encode(encoding))
+    with pytest.raises(ConversionError, match=r"keys\.txt is not a text in UTF-8 .*save it with the encoding UTF-8"):
+        describe.describe(PaddleModel.at(legacy, dictionary), 3, "rec")
+
+
 def test_a_missing_dictionary_is_named(legacy: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"nokeys\.txt does not exist"):
         PaddleModel.at(legacy, legacy / "nokeys.txt")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ocr_onnx.errors import OptionError
@@ -111,3 +113,9 @@ def test_every_language_has_a_version() -> None:
     assert languages()["ka"] == ["PP-OCRv3"]
     assert languages()["en"] == ["PP-OCRv6", "PP-OCRv5", "PP-OCRv4", "PP-OCRv3"]
     assert all(versions for versions in languages().values())
+
+
+@pytest.mark.parametrize("lang", [1, ["en"], b"en", True])
+def test_a_language_of_a_wrong_type_is_refused(lang: Any) -> None:
+    with pytest.raises(OptionError, match=r"lang is .*must be a string"):
+        canonical(lang)

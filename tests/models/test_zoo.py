@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from ocr_onnx import OCR, Models
+from ocr_onnx.cli import diagnosis
 from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.models import store, zoo
 from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
@@ -108,3 +110,19 @@ def test_a_record_says_nothing_of_later_fields_it_does_not_need() -> None:
 def test_a_record_survives_its_journey_through_a_file() -> None:
     before = ModelMetadata("x", "text_recognition", "BGR", 1.0, (0.5,), (0.5,), (3, 48, 320), charset=("é", "登", " "))
     assert ModelMetadata.from_properties({PROPERTY: before.to_json()}, "x") == before
+
+
+@pytest.mark.parametrize("chosen", [None, "~nobody-has-this-name/models"])
+def test_a_user_without_a_home_has_the_embedded_models(chosen: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("could not determine the home directory for '~/.cache'")
+
+    monkeypatch.delenv(store.HOME_VARIABLE, raising=False)
+    if chosen is not None:
+        monkeypatch.setenv(store.HOME_VARIABLE, chosen)
+    monkeypatch.setattr(platformdirs, "user_cache_path", refuse)
+    with pytest.raises(ModelNotFoundError, match=f"no home directory: set {store.HOME_VARIABLE}"):
+        store.home()
+    assert "PP-OCRv5_mobile_rec" in store.installed()
+    fact = diagnosis._home()
+    assert (fact.value, fact.state) == ("none", "warning")

@@ -138,9 +138,27 @@ def test_a_page_of_a_pdf_is_named_with_its_number(result: OCRResult, tmp_path: P
     ]
 
 
-def test_an_array_is_named_after_the_time(result: OCRResult, tmp_path: Path) -> None:
+def test_the_files_of_an_array_have_one_stem(result: OCRResult, tmp_path: Path) -> None:
     nameless = replace(result, source=Page(result.source.image))
-    assert re.fullmatch(r"\d{14}_[0-9a-f]{4}_res\.json", nameless.save_to_json(tmp_path).name)
+    names = [file.name for file in (nameless.save_to_json(tmp_path), *nameless.save_to_img(tmp_path))]
+    (stem,) = {re.match(r"array_[0-9a-f]{16}(?=_)", name)[0] for name in names}  # type: ignore[index]
+    other = replace(result, source=Page(result.source.image + 1))
+    assert not other.save_to_json(tmp_path).name.startswith(stem)
+
+
+@pytest.mark.parametrize("letter", ["a", "长"])
+def test_an_input_with_a_long_name_is_saved(result: OCRResult, tmp_path: Path, letter: str) -> None:
+    long = letter * (251 // len(letter.encode()))
+    pages = [Page(result.source.image, f"{long}{end}.png", index=3, count=9) for end in ("", "b")]
+    files = [replace(result, source=page).save_to_json(tmp_path) for page in pages]
+    assert len(set(files)) == 2
+    assert all(file.name.startswith(letter) and file.name.endswith("_3_res.json") for file in files)
+    assert all(file.exists() for page in pages for file in replace(result, source=page).save_to_img(tmp_path))
+
+
+def test_a_suffix_in_capitals_is_that_of_a_file(result: OCRResult, tmp_path: Path) -> None:
+    assert result.save_to_json(tmp_path / "x.JSON") == tmp_path / "x.JSON"
+    assert (tmp_path / "x.JSON").is_file()
 
 
 @pytest.mark.parametrize("name", ["icon.ico", "page.h5", "page.xbm", "scan.pdf", "photo.heic"])

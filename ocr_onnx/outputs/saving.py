@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import hashlib
 import json
 import os
 import sys
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from ocr_onnx.types import Page
+
+MAX_STEM = 200
+"""Bytes. File systems allow 255 for a name; the page's number and the suffixes follow."""
+
+DIGEST_BYTES = 8
 
 LONGEST_SIDE = {".png": 2**31, ".bmp": 2**31, ".tif": 2**31, ".tiff": 2**31} | {
     ".jpg": 65_500,
@@ -40,7 +45,7 @@ def print_result(content: Mapping[str, Any], indent: int, *, formatted: bool, en
 
 def save_json(content: Mapping[str, Any], page: Page, target: Path, indent: int, *, ensure_ascii: bool) -> Path:
     """Write `content` to a .json file, or to `<stem>_res.json` in a folder; return its path. Raises OutputError."""
-    file = target if target.suffix == ".json" else target / f"{file_stem(page)}_res.json"
+    file = target if target.suffix.lower() == ".json" else target / f"{file_stem(page)}_res.json"
     text = json.dumps(content, indent=indent, ensure_ascii=ensure_ascii)
     with output_errors(file):
         file.write_text(text, "utf-8")
@@ -67,11 +72,21 @@ def save_images(pictures: Mapping[str, PIL.Image.Image], page: Page, target: Pat
 
 
 def file_stem(page: Page) -> str:
-    """Return the beginning of a page's file names: the input's stem and the page index; for an array, the time and a random part."""
+    """Return the beginning of a page's file names: the input's stem and the page index; for an array, a hash of its pixels.
+
+    A long stem is cut, and gets a hash of the whole name.
+    """
     if page.path is None:
-        return f"{dt.datetime.now(dt.UTC):%Y%m%d%H%M%S}_{os.urandom(2).hex()}"
+        return f"array_{_digest(page.image.tobytes())}"
     name = _input_path(page.path).stem
+    if len(os.fsencode(name)) > MAX_STEM:
+        begin = os.fsencode(name)[: MAX_STEM - 2 * DIGEST_BYTES].decode("utf-8", "ignore")
+        name = f"{begin}_{_digest(os.fsencode(name))}"
     return name if page.index is None else f"{name}_{page.index}"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _input_path(path: str) -> Path:

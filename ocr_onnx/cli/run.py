@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ocr_onnx.pipeline import OCR
     from ocr_onnx.results import OCRResult
 
+STANDARD_INPUT = "-"
+
 INPUTS = tuple(str(setting.name) for setting in input_settings())
 
 
@@ -49,7 +51,7 @@ INPUTS = tuple(str(setting.name) for setting in input_settings())
 def run(
     inputs: tuple[str, ...], more: tuple[str, ...], format_name: str, save_path: Path | None, **settings: Any
 ) -> None:
-    """Recognize the text of images, PDFs, folders, file patterns and http(s) URLs.
+    """Recognize the text of images, PDFs, folders, file patterns and http(s) URLs; - is standard input.
 
     An input that cannot be read is reported on standard error; the other inputs are still read, and the exit code is
     1. Option names may also be written with dashes: --save-path is --save_path. PaddleOCR's deprecated option names
@@ -195,15 +197,22 @@ def _read_inputs(engine: OCR, options: OCROptions, inputs: Sequence[str]) -> Ite
     """Yield the result of every page of every input, or the error of an input, and show progress on a terminal."""
     from ocr_onnx.inputs import sources
 
+    given: list[sources.Source] = []
     paths: list[str] = []
     for name in inputs:
         try:
-            paths += sources.expand_path(name)
+            found = ["stdin"] if name == STANDARD_INPUT else sources.expand_path(name)
         except InputError as error:
             yield error
+            continue
+        if name == STANDARD_INPUT:
+            given.append(("stdin", sys.stdin.buffer.read()))
+        else:
+            given += found
+        paths += found
     begin = 0
     _show_progress(f"1 of {len(paths)}: {paths[0]}" if len(paths) > 1 else "")
-    for outcome in engine.predict_iter(paths, options, return_exceptions=True):
+    for outcome in engine.predict_iter(given, options, return_exceptions=True):
         _show_progress("")
         yield outcome
         if isinstance(outcome, InputError):

@@ -10,11 +10,23 @@ import PIL.Image
 from ocr_onnx.errors import InputError, UnreadableImageError
 from ocr_onnx.inputs import pdf, tiff
 from ocr_onnx.inputs.decoder_errors import decoder_errors
-from ocr_onnx.inputs.images import FORMATS, check_complete, check_size, decode
+from ocr_onnx.inputs.images import FORMATS, check_complete, check_size, decode, square_pixels
 from ocr_onnx.options import InputOptions
 from ocr_onnx.types import Page
 
 PDF_SIGNATURE = b"%PDF-"
+
+BRANDS = {(b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"): "HEIC", (b"avif", b"avis"): "AVIF"}
+"""Formats by the brands of their container."""
+
+OTHER_SIGNATURES = {
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    b"8BPS": "Photoshop",
+    b"%!PS": "PostScript",
+}
 
 PDF_SIGNATURE_WINDOW = 1024
 """Bytes at the beginning of a file in which PDF readers look for the signature."""
@@ -38,14 +50,23 @@ def read_file(data: bytes, path: str | None, options: InputOptions) -> Iterator[
     if picture is not None:
         with picture:
             check_size(*picture.size, name, options.max_pixels)
-            yield Page(decode(picture, data, name), path)
+            yield Page(square_pixels(decode(picture, data, name), picture, options.max_pixels), path)
     elif PDF_SIGNATURE in data[:PDF_SIGNATURE_WINDOW]:
         yield from pdf.read_pages(data, path, name, options)
+    elif (other := _other_format(data)) is not None:
+        raise UnreadableImageError(f"{name} is a {other} image, which is not supported: convert it to JPEG or PNG")
     else:
         raise UnreadableImageError(
             f"{name} is neither a PDF nor an image of a supported format ({', '.join(FORMATS)}), or its header is damaged: "
             "convert it to one of these formats"
         )
+
+
+def _other_format(data: bytes) -> str | None:
+    """Return the name of a known format that is not supported."""
+    if data[4:8] == b"ftyp":
+        return next((name for brands, name in BRANDS.items() if data[8:12] in brands), None)
+    return next((name for signature, name in OTHER_SIGNATURES.items() if data.startswith(signature)), None)
 
 
 def _open(data: bytes, name: str) -> PIL.Image.Image | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import cv2
 import numpy as np
+import PIL.ExifTags
+import PIL.features
 import PIL.Image
 import PIL.ImageCms
 import PIL.ImageOps
@@ -21,13 +25,35 @@ from ocr_onnx.types import Image
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "SUN", "TIFF", "WEBP")
+FORMATS = (
+    *(("AVIF",) if PIL.features.check("avif") else ()),
+    *("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "SUN", "TIFF", "WEBP"),
+)
 """The supported formats, by Pillow's names. JPEG 2000 is excluded because crafted files crash OpenCV's decoder."""
 
 UNPREMULTIPLIED_MODES = {"La": "LA", "RGBa": "RGBA"}
 """Pillow's modes with premultiplied alpha, and the modes without it to which Pillow converts them."""
 
 OPAQUE_ALPHA = 255
+
+ROTATED_BY_OPENCV = frozenset({"JPEG", "MPO"})
+
+TRANSPOSITIONS: dict[int, Callable[[Image], Image]] = {
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
+"""How an image becomes upright, by its EXIF orientation."""
+
+RESOLUTION_KEYS = ("dpi", "resolution", "aspect")
+"""Of Pillow's `info`: pixels in x and y per unit of length."""
+
+STRETCHED = (1.5, 3.0)
+"""Ratios of the resolutions in x and y. Fax has 2.08 or 1.04, of which the latter is left; larger ratios are wrong metadata."""
 
 OPENCV_BYTES, PILLOW_BYTES = 6, 11
 """Bytes per pixel that decoding takes: the image and its rotated copy; Pillow's image, its RGB copy, its bytes and our copy."""
@@ -74,9 +100,7 @@ def from_pillow(picture: PIL.Image.Image, name: str, max_pixels: int = MAX_PIXEL
     check_size(*picture.size, name, max_pixels)
     if not picture.width or not picture.height:
         raise _empty(*picture.size)
-    with decoder_errors(name):
-        upright = PIL.ImageOps.exif_transpose(picture)
-    return decode_with_pillow(upright, name)
+    return _decode_upright(picture, name)
 
 
 @timed("decode")
@@ -91,15 +115,15 @@ def decode(picture: PIL.Image.Image, data: bytes, name: str) -> Image:
     # The frames of an MPO are one photograph and its previews, not an animation.
     if frames > 1 and picture.format != "MPO":
         logger.warning("%s is an animation of %d frames; only the first frame is read", name, frames)
-        return decode_with_pillow(picture, name)
+        return _decode_upright(picture, name)
     size = size_for_opencv(data, picture.format)
     if size is None:
-        return decode_with_pillow(picture, name)
+        return _decode_upright(picture, name)
     _check_sizes_equal(size, picture.size, name)
     require_memory(size[0] * size[1], OPENCV_BYTES, name)
-    image = _decode_with_opencv(data, name)
+    image = _decode_with_opencv(picture, data, name)
     if image is None:
-        return decode_with_pillow(picture, name)
+        return _decode_upright(picture, name)
     height, width = image.shape[:2]
     # EXIF data may rotate it by 90°.
     _check_sizes_equal((width, height) if (width, height) == picture.size else (height, width), picture.size, name)
@@ -107,13 +131,53 @@ def decode(picture: PIL.Image.Image, data: bytes, name: str) -> Image:
     return image
 
 
-def _decode_with_opencv(data: bytes, name: str) -> Image | None:
-    """Return the image, or None if Pillow should try: OpenCV does not say why it fails."""
+def _decode_with_opencv(picture: PIL.Image.Image, data: bytes, name: str) -> Image | None:
+    """Return the image, or None if Pillow should try: OpenCV does not say why it fails.
+
+    OpenCV rotates a JPEG according to its EXIF data. Whether it does so for other formats depends on its version.
+    """
+    orientation = None if picture.format in ROTATED_BY_OPENCV else _exif_orientation(picture, name)
+    flags = cv2.IMREAD_COLOR if orientation is None else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     with decoder_errors(name), suppress(cv2.error):
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        if image is None:
+            return None
         # OpenCV 4.10 gives a gray PFM two axes.
-        return None if image is None else from_array(np.asarray(image))
+        turned = TRANSPOSITIONS.get(orientation or 1, np.asarray)(from_array(np.asarray(image)))
+        return np.ascontiguousarray(turned)
     return None
+
+
+def _exif_orientation(picture: PIL.Image.Image, name: str) -> int:
+    """Return the orientation in the EXIF data of an image, 1 to 8."""
+    with decoder_errors(name):
+        # Pillow would decode a PNG to look for EXIF data after the pixels.
+        return int(picture.getexif().get(PIL.ExifTags.Base.Orientation, 1)) if "exif" in picture.info else 1
+
+
+def _decode_upright(picture: PIL.Image.Image, name: str) -> Image:
+    """Decode the current frame of a Pillow image, rotated according to its EXIF data."""
+    require_memory(picture.width * picture.height, PILLOW_BYTES, name)
+    with decoder_errors(name):
+        upright = PIL.ImageOps.exif_transpose(picture)
+    return decode_with_pillow(upright, name)
+
+
+def square_pixels(image: Image, picture: PIL.Image.Image, max_pixels: int) -> Image:
+    """Stretch an image with different resolutions in x and y, such as a fax of 204 x 98 dots per inch, to equal ones.
+
+    `picture` has the resolutions. Other images, and those that would exceed `max_pixels`, are returned as they are.
+    """
+    resolution = next((picture.info[key] for key in RESOLUTION_KEYS if key in picture.info), None)
+    try:
+        ratio = float(resolution[0]) / float(resolution[1])  # type: ignore[index]
+    except (TypeError, ValueError, ArithmeticError, IndexError):
+        return image
+    if not any(low <= ratio <= high for low, high in (STRETCHED, (1 / STRETCHED[1], 1 / STRETCHED[0]))):
+        return image
+    height, width = image.shape[:2]
+    size = (width, round(height * ratio)) if ratio > 1 else (round(width / ratio), height)
+    return image if size[0] * size[1] > max_pixels else np.asarray(cv2.resize(image, size), np.uint8)
 
 
 def _check_sizes_equal(size: tuple[int, int], opened: tuple[int, int], name: str) -> None:

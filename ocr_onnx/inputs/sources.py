@@ -11,7 +11,7 @@ import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, runtime_checkable
 
 import numpy as np
 import PIL.Image
@@ -35,11 +35,11 @@ class Readable(Protocol):
 
 
 # One string, because type checkers do not accept concatenated strings as an annotation.
-Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | NDArray[Any] | PIL.Image.Image | Iterable[Source]"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | NDArray[Any] | PIL.Image.Image | tuple[str, bytes] | Iterable[Source]"
 """A supported input, or an iterable of inputs of any kind:
 
 - the path of an image, a PDF or a folder; a pattern such as `scans/**/*.png`; an http or https URL;
-- the bytes of a file, or a file object opened in binary mode;
+- the bytes of a file, or a file object opened in binary mode; a tuple (name, bytes) gives the bytes a name for results;
 - an image: an array (height, width[, 1, 3 or 4]) of uint8 or uint16 in BGR or BGRA order, or a Pillow image.
 """
 
@@ -49,10 +49,35 @@ SINGLE_INPUTS = (bytes, bytearray, memoryview, str, os.PathLike, np.ndarray, PIL
 Value = TypeVar("Value")
 
 SUFFIXES = frozenset(
-    {".bmp", ".dib", ".gif", ".jpeg", ".jpg", ".pbm", ".pdf", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr"}
+    {
+        ".avif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".jfif",
+        ".jif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pdf",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".ras",
+        ".sr",
+    }
     | {".tif", ".tiff", ".webp"}
 )
-"""The suffixes of files that a folder or a pattern contributes. The format of a file given by its path follows from its content."""
+"""The suffixes of files that a folder or a pattern contributes; HEIC is not supported, and an error says so. The format of a file given by its path follows from its content."""
+
+MAX_SHOWN = 100
+"""Characters of an unusable path in a message."""
+
+THUMBNAILS = "@eaDir"
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -78,7 +103,7 @@ def read_pages_or_errors(
     `error.source` and `error.page` say which it is.
     """
     chosen = InputOptions() if options is None else options
-    if isinstance(source, Iterable) and not isinstance(source, (*SINGLE_INPUTS, Mapping)):
+    if isinstance(source, Iterable) and not isinstance(source, (*SINGLE_INPUTS, Mapping)) and not _is_named(source):
         for each in source:
             yield from read_pages_or_errors(each, chosen)
         return
@@ -96,10 +121,22 @@ def read_pages_or_errors(
             yield error
 
 
+def _is_named(source: object) -> TypeGuard[tuple[str, bytes]]:
+    """Return whether an input is a pair of a name and the content of a file."""
+    return (
+        isinstance(source, tuple)
+        and len(source) == len(("name", "content"))
+        and isinstance(source[0], str)
+        and isinstance(source[1], bytes | bytearray | memoryview)
+    )
+
+
 def _name(source: object) -> str | None:
     """Return the path or URL of an input; None if it has none."""
     if isinstance(source, str | os.PathLike):
         return os.fsdecode(source)
+    if _is_named(source):
+        return source[0]
     return _text_attribute(source, "filename") or _text_attribute(source, "name")
 
 
@@ -107,6 +144,8 @@ def _read_input(source: Any, options: InputOptions) -> Iterator[Page | InputErro
     """Yield the pages of one input that is neither a folder nor a pattern."""
     if isinstance(source, bytes | bytearray | memoryview):
         yield from read_file(bytes(source), None, options)
+    elif _is_named(source):
+        yield from read_file(bytes(source[1]), source[0], options)
     elif isinstance(source, str):
         yield from read_file(_read_path_or_url(source, options), source, options)
     elif isinstance(source, np.ndarray):
@@ -141,7 +180,7 @@ def is_materialized(source: Source) -> bool:
 
 
 def expand_path(name: str | os.PathLike[str]) -> list[str]:
-    """Return the images and PDFs in a folder and its subfolders, or that match a pattern; a URL or file returns itself.
+    """Return the images and PDFs in a folder and its subfolders, except hidden ones, or those that match a pattern; a URL or file returns itself.
 
     Numbers in names are sorted by value: page 2 precedes page 10. A name is a pattern (`*`, `?`, `[...]`, `**` for subfolders)
     unless a file of this name exists. Raises InputNotFoundError if nothing is found.
@@ -154,7 +193,7 @@ def expand_path(name: str | os.PathLike[str]) -> list[str]:
     path = Path(text)
     with _file_errors(path):
         if path.is_dir():
-            candidates: Iterable[Path] = path.rglob("*")
+            candidates: Iterable[Path] = (f for f in path.rglob("*") if not _is_hidden(f.relative_to(path)))
         elif glob.has_magic(text) and not path.exists():
             candidates = map(Path, glob.iglob(text, recursive=True))  # noqa: PTH207 Path.glob takes no absolute pattern
         else:
@@ -167,6 +206,11 @@ def expand_path(name: str | os.PathLike[str]) -> list[str]:
             "the file itself"
         )
     return [str(file) for file in sorted(found, key=_natural_key)]
+
+
+def _is_hidden(path: Path) -> bool:
+    """Return whether a path in a folder is hidden, as macOS's `._name`, or a thumbnail of a Synology NAS (`@eaDir`)."""
+    return any(part.startswith(".") or part == THUMBNAILS for part in path.parts)
 
 
 def _checked_path(text: str) -> str:
@@ -219,6 +263,11 @@ def _read_path(path: Path) -> bytes:
         return path.read_bytes()
 
 
+def shortened(text: str) -> str:
+    """Return a text for a message, cut after MAX_SHOWN characters: it may be a whole file in Base64."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
 @contextmanager
 def _file_errors(path: Path) -> Iterator[None]:
     """Convert errors of the file system to InputErrors that name the path."""
@@ -231,7 +280,7 @@ def _file_errors(path: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UnreadableImageError(
-            f"{str(path)!r} cannot be read: {reason}; check the path and its permissions"
+            f"{shortened(str(path))!r} cannot be read: {reason}; check the path and its permissions"
         ) from error
 
 

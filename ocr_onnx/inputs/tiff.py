@@ -15,7 +15,7 @@ import PIL.Image
 
 from ocr_onnx.errors import InputError, UnreadableImageError
 from ocr_onnx.inputs.decoder_errors import decode_pages, decoder_errors
-from ocr_onnx.inputs.images import check_size, decode_with_pillow
+from ocr_onnx.inputs.images import check_size, decode_with_pillow, square_pixels
 from ocr_onnx.options import InputOptions
 from ocr_onnx.types import Image, Page
 
@@ -79,7 +79,8 @@ def _decode(data: bytes, offset: int | None, name: str, options: InputOptions) -
             stream.seek(0)
     with decoder_errors(name), _open(stream, name) as picture:
         check_size(*picture.size, name, options.max_pixels)
-        return decode_with_pillow(picture, name)
+        image = decode_with_pillow(picture, name)
+        return square_pixels(image, picture, options.max_pixels)
 
 
 def _open(stream: io.BytesIO, name: str) -> PIL.Image.Image:

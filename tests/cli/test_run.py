@@ -269,3 +269,17 @@ def test_a_page_that_cannot_be_read_is_named_and_the_other_pages_are_printed(tmp
     assert result.exit_code == 1
     assert result.stdout.count("FERRY TERMINAL") == 3
     assert f"Error: page 2 of {tmp_path / 'three.tif'} has 32-bit" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["sign.png", "two pages"])
+def test_a_dash_reads_standard_input(name: str, tmp_path: Path) -> None:
+    data = pdf((50, 40), (60, 40)) if name == "two pages" else (PAGES / name).read_bytes()
+    arguments = ["run", "-", str(PAGES / "sign.png"), "--save_path", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments, input=data)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.count("FERRY TERMINAL") == (1 if name == "two pages" else 2)
+    stem = "stdin_1" if name == "two pages" else "stdin"
+    assert (tmp_path / "out" / f"{stem}_res.json").is_file()
+    empty = CliRunner().invoke(main, ["run", "-"], input=b"")
+    assert (empty.exit_code, empty.stdout) == (1, "")
+    assert "stdin is empty" in empty.stderr

@@ -12,8 +12,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.features
 import PIL.Image
 import PIL.ImageCms
+import PIL.ImageOps
 import pytest
 from conftest import PAGES, RGB, encoded, near, only, pdf
 
@@ -138,8 +140,74 @@ def test_pixels_of_32_bits_are_refused() -> None:
 
 @pytest.mark.parametrize("form", ["JPEG2000", "EPS", "ICO", "PCX"])
 def test_other_formats_are_refused_by_name(form: str) -> None:
-    with pytest.raises(UnreadableImageError, match="nor an image of a supported format"):
+    with pytest.raises(UnreadableImageError, match="convert it to"):
         only(encoded(RGB, form))
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\0\0\0\x1cftypmif1", "HEIC"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\xff\x0a\0", "JPEG XL"),
+        (b"\xff\x4f\xff\x51", "JPEG 2000"),
+        (b"8BPS\0\1", "Photoshop"),
+    ],
+)
+def test_a_known_format_that_is_not_supported_is_named(start: bytes, name: str) -> None:
+    with pytest.raises(UnreadableImageError, match=f"is a {name} image, which is not supported: convert it"):
+        only(start + bytes(100))
+
+
+@pytest.mark.skipif(not PIL.features.check("avif"), reason="this Pillow cannot decode AVIF")
+def test_avif_is_read() -> None:
+    assert near(only(encoded(RGB, "AVIF", quality=95)), RGB, 4)
+
+
+def oriented(form: str, orientation: int) -> bytes:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    picture = RGB.crop((0, 0, 300, 200))
+    return encoded(picture, form, exif=exif, lossless=True) if form == "WEBP" else encoded(picture, form, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["WEBP", "PNG", "TIFF", "AVIF", "JPEG", "MPO"])
+def test_exif_data_turns_an_image_of_every_format(form: str, orientation: int) -> None:
+    if form == "AVIF" and not PIL.features.check("avif"):
+        pytest.skip("this Pillow cannot decode AVIF")
+    data = oriented(form, orientation)
+    expected = PIL.ImageOps.exif_transpose(PIL.Image.open(io.BytesIO(data)))
+    assert near(only(data), expected, 4)
+
+
+def test_a_jpeg_that_pillow_decodes_is_turned_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
+    assert only(oriented("JPEG", 6)).shape == (300, 200, 3)
+
+
+@pytest.mark.parametrize(
+    ("form", "dpi", "shape"),
+    [
+        ("TIFF", (204, 98), (416, 300)),
+        ("TIFF", (98, 204), (200, 624)),
+        ("PNG", (200, 100), (400, 300)),
+        ("JPEG", (200, 100), (400, 300)),
+        ("TIFF", (204, 196), (200, 300)),
+        ("PNG", (300, 300), (200, 300)),
+        ("JPEG", (1, 72), (200, 300)),
+    ],
+)
+def test_pixels_are_made_square(form: str, dpi: tuple[int, int], shape: tuple[int, int]) -> None:
+    found = only(encoded(RGB.crop((0, 0, 300, 200)), form, dpi=dpi)).shape[:2]
+    assert np.abs(np.subtract(found, shape)).max() <= 1
+
+
+def test_pixels_are_not_made_square_beyond_the_limit() -> None:
+    data = encoded(RGB.crop((0, 0, 300, 200)), "TIFF", dpi=(204, 98))
+    (page,) = sources.read_pages(data, InputOptions(max_megapixels=0.07))
+    assert page.image.shape == (200, 300, 3)
 
 
 def test_a_jpeg_cut_off_after_its_thumbnail_is_noticed() -> None:

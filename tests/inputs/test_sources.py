@@ -237,3 +237,32 @@ def test_a_folder_is_opened_file_by_file(scans: Path) -> None:
     found: list[str | None] = []
     with pytest.raises(UnreadableImageError, match=r"page10\.png"):
         found.extend(page.path for page in pages)
+
+
+def test_hidden_files_and_thumbnails_of_a_folder_are_not_read(tmp_path: Path) -> None:
+    scans = tmp_path / ".hidden parent" / "scans"
+    names = ["a.png", "b.jfif", "c.JPE", "._a.png", ".trash/d.png", "@eaDir/a.png/SYNOPHOTO_THUMB_M.png", "in/e.png"]
+    for name in names:
+        (scans / name).parent.mkdir(parents=True, exist_ok=True)
+        (scans / name).write_bytes((PAGES / "tiny.png").read_bytes())
+    found = [Path(str(page.path)).relative_to(scans).as_posix() for page in sources.read_pages(scans)]
+    assert found == ["a.png", "b.jfif", "c.JPE", "in/e.png"]
+    (named,) = sources.read_pages(scans / "._a.png")
+    assert named.path == str(scans / "._a.png")
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bytes_can_be_given_with_a_name(kind: Any) -> None:
+    data = kind((PAGES / "tiny.png").read_bytes())
+    first, second = sources.read_pages([("upload.png", data), (PAGES / "tiny.png")])
+    assert (first.path, second.path) == ("upload.png", str(PAGES / "tiny.png"))
+    (error,) = sources.read_pages_or_errors(("upload.png", b"broken"))
+    assert isinstance(error, UnreadableImageError)
+    assert error.source == "upload.png"
+    assert "upload.png is neither" in str(error)
+
+
+def test_a_whole_file_given_as_a_path_is_not_repeated_in_the_error() -> None:
+    (error,) = sources.read_pages_or_errors("iVBORw0KGgo" * 100_000)
+    assert isinstance(error, UnreadableImageError)
+    assert len(str(error)) < 300

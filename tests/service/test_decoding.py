@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Literal
 
 import numpy as np
+import PIL.features
 import PIL.Image
 import pytest
 from bombs import document, drawing, form, gif, nested_forms, png, resident, slow, tiff
@@ -52,6 +53,12 @@ def tight() -> Iterator[Decoder]:
 def pages(decoder: Decoder, data: bytes, kind: Kind = "image", options: InputOptions | None = None) -> list[Page]:
     with closing(decoder.pages(data, kind, InputOptions() if options is None else options)) as found:
         return list(map(unwrap, found))
+
+
+@pytest.mark.skipif(not PIL.features.check("avif"), reason="this Pillow cannot decode AVIF")
+def test_avif_is_decoded(decoder: Decoder) -> None:
+    data = encoded(RGB, "AVIF")
+    assert np.array_equal(pages(decoder, data)[0].image, only(data))
 
 
 @pytest.mark.parametrize("name", ["tiny.png", "noisy.jpg"])

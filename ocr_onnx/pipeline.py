@@ -33,6 +33,7 @@ from ocr_onnx.stages.loading import Stages, WrapRun, load_stages
 from ocr_onnx.stages.orientation import LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer
 from ocr_onnx.stages.tasks import TASKS
+from ocr_onnx.stages.tiling import detect_in_tiles
 from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.stages.word_boxes import find_words
 from ocr_onnx.types import Block, Columns, Image, Orientation, Page, TextBox, TextLine
@@ -264,7 +265,7 @@ class OCR:
         orientation, image = self._upright(page.image, options)
         if options.use_doc_unwarping and self.unwarp is not None:
             image = self.unwarp(image)
-        boxes = geometry.reading_order(self.detect(image, options.detection))
+        boxes = geometry.reading_order(detect_in_tiles(self.detect, image, options.detection))
         memory.require(
             geometry.total_area(boxes) * CROP_BYTES,
             f"cropping {len(boxes)} boxes",

@@ -1,0 +1,83 @@
+"""Detect the text of very long images, such as screenshots of whole web pages, in overlapping tiles.
+
+Such an image is reduced to DetectionOptions.max_side_limit as a whole, which makes its text too small to be found.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocr_onnx.options import DetectionOptions
+from ocr_onnx.stages.detection import largest_side
+from ocr_onnx.types import Image, TextBox
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+TILES_FROM = 2
+"""An image is divided if it is longer than this number of tiles; PaddleOCR reads shorter ones well enough when it reduces them."""
+
+OVERLAP = 0.1
+"""Share of a tile's length that the next tile repeats: a line must fit."""
+
+SAME_TEXT = 0.5
+"""Two boxes of different tiles are the same text if they share this part of the smaller one."""
+
+
+def detect_in_tiles(
+    detect: Callable[[Image, DetectionOptions], list[TextBox]], image: Image, options: DetectionOptions
+) -> list[TextBox]:
+    """Return the boxes of `detect`, which gets an image of usual proportions whole, and a very long one in tiles."""
+    height, width = image.shape[:2]
+    length = max(largest_side(options), min(height, width))
+    if options.input_shape is not None or max(height, width) <= TILES_FROM * length:
+        return detect(image, options)
+    starts = tile_starts(max(height, width), length)
+    logger.info("text of %d x %d pixels is detected in %d tiles", width, height, len(starts))
+    found: list[TextBox] = []
+    for start in starts:
+        tile = image[start : start + length] if height > width else image[:, start : start + length]
+        offset = np.array((0, start) if height > width else (start, 0), np.int32)
+        boxes = [replace(box, quad=box.quad + offset) for box in detect(np.ascontiguousarray(tile), options)]
+        found = _merged(found, boxes)
+    return found
+
+
+def tile_starts(total: int, length: int) -> list[int]:
+    """Return where tiles of `length` begin that cover `total` pixels and overlap by at least OVERLAP."""
+    count = math.ceil((total - length) / (length * (1 - OVERLAP))) + 1
+    return [round(number * (total - length) / (count - 1)) for number in range(count)]
+
+
+def _merged(first: list[TextBox], second: list[TextBox]) -> list[TextBox]:
+    """Return the boxes of two tiles; of two boxes of the same text, the larger, because a tile cuts lines at its edge."""
+    if not first or not second:
+        return first + second
+    rectangles, others = _rectangles(first), _rectangles(second)
+    sizes, other_sizes = _areas(rectangles), _areas(others)
+    low, high = (
+        np.maximum(rectangles[:, None, :2], others[None, :, :2]),
+        np.minimum(rectangles[:, None, 2:], others[None, :, 2:]),
+    )
+    shared = np.prod(np.maximum(high - low, 0), axis=2)
+    same = shared >= SAME_TEXT * np.minimum(sizes[:, None], other_sizes)
+    smaller = sizes[:, None] < other_sizes
+    dropped, other_dropped = (same & smaller).any(axis=1), (same & ~smaller).any(axis=0)
+    return [box for box, drop in zip(first, dropped, strict=True) if not drop] + [
+        box for box, drop in zip(second, other_dropped, strict=True) if not drop
+    ]
+
+
+def _rectangles(boxes: list[TextBox]) -> NDArray[np.float64]:
+    """Return left, top, right and bottom of each box."""
+    return np.array([(*box.quad.min(axis=0), *box.quad.max(axis=0)) for box in boxes], np.float64)
+
+
+def _areas(rectangles: NDArray[np.float64]) -> NDArray[np.float64]:
+    areas: NDArray[np.float64] = np.prod(np.maximum(rectangles[:, 2:] - rectangles[:, :2], 1), axis=1)
+    return areas

@@ -1,0 +1,77 @@
+"""Very long images are read in overlapping tiles, each line once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ocr_onnx.options import DetectionOptions
+from ocr_onnx.stages.tiling import OVERLAP, detect_in_tiles, tile_starts
+from ocr_onnx.types import Image, TextBox
+
+OPTIONS = DetectionOptions(max_side_limit=960)
+
+
+def rows(image: Image, _: DetectionOptions) -> list[TextBox]:
+    """A box around each white bar, which fills the width."""
+    white = np.concatenate([[False], image[:, 5, 0] > 0, [False]]).astype(np.int8)
+    begins, ends = np.flatnonzero(np.diff(white) == 1), np.flatnonzero(np.diff(white) == -1)
+    right = image.shape[1] - 1
+    return [
+        TextBox(np.array([[0, top], [right, top], [right, bottom], [0, bottom]], np.int32), 0.9)
+        for top, bottom in zip(begins, ends, strict=True)
+    ]
+
+
+def columns(image: Image, options: DetectionOptions) -> list[TextBox]:
+    return [TextBox(box.quad[:, ::-1], box.score) for box in rows(image.swapaxes(0, 1), options)]
+
+
+def page(count: int, pitch: int = 30, width: int = 200) -> Image:
+    """An image of so many bars."""
+    image = np.zeros((count * pitch, width, 3), np.uint8)
+    for number in range(count):
+        image[number * pitch + 7 : number * pitch + 27] = 255
+    return image
+
+
+@pytest.mark.parametrize("count", [65, 97, 200, 431])
+@pytest.mark.parametrize("detect", [rows, columns])
+def test_each_line_is_found_once_and_whole(detect: object, count: int) -> None:
+    image = page(count) if detect is rows else np.ascontiguousarray(page(count).swapaxes(0, 1))
+    axis = 1 if detect is rows else 0
+    boxes = detect_in_tiles(detect, image, OPTIONS)  # type: ignore[arg-type]
+    spans = sorted((int(box.quad[:, axis].min()), int(box.quad[:, axis].max())) for box in boxes)
+    assert spans == [(number * 30 + 7, number * 30 + 27) for number in range(count)]
+
+
+def test_no_tile_exceeds_the_limit() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def note(image: Image, options: DetectionOptions) -> list[TextBox]:
+        seen.append(image.shape)
+        return rows(image, options)
+
+    detect_in_tiles(note, page(400), OPTIONS)
+    assert set(seen) == {(960, 200, 3)}
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((1900, 200), OPTIONS),
+        ((3000, 1600), OPTIONS),
+        ((9000, 200), DetectionOptions(input_shape=(3, 640, 640))),
+    ],
+)
+def test_an_image_of_usual_proportions_is_read_whole(shape: tuple[int, int], options: DetectionOptions) -> None:
+    seen: list[tuple[int, ...]] = []
+    detect_in_tiles(lambda image, _: seen.append(image.shape) or [], np.zeros((*shape, 3), np.uint8), options)  # type: ignore[func-returns-value]
+    assert seen == [(*shape, 3)]
+
+
+@pytest.mark.parametrize("total", range(1921, 20_000, 487))
+def test_tiles_cover_the_image_and_overlap(total: int) -> None:
+    starts = tile_starts(total, 960)
+    assert (starts[0], starts[-1]) == (0, total - 960)
+    assert max(np.diff(starts)) <= round(960 * (1 - OVERLAP)) + 1

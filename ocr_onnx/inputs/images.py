@@ -34,6 +34,8 @@ FORMATS = (
 UNPREMULTIPLIED_MODES = {"La": "LA", "RGBa": "RGBA"}
 """Pillow's modes with premultiplied alpha, and the modes without it to which Pillow converts them."""
 
+MAX_STRETCHED_BITS = 14
+
 OPAQUE_ALPHA = 255
 
 ROTATED_BY_OPENCV = frozenset({"JPEG", "MPO"})
@@ -65,11 +67,11 @@ PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 def from_array(array: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> Image:
     """Convert an array (height, width[, 1, 3 or 4]) in BGR or BGRA order to an image.
 
-    The dtype is uint8, or uint16, of which the high byte is used. Alpha is ignored, with a warning if it is not opaque. Raises
+    The dtype is uint8, or uint16, of which the high byte is used, or the highest bits if it has at most 14. Alpha is ignored, with a warning if it is not opaque. Raises
     UnsupportedInputError and ImageTooLargeError.
     """
     if array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
+        array = _eight_bits(array)
     if array.dtype != np.uint8:
         raise UnsupportedInputError(
             f"an array of dtype {array.dtype} is not supported: scale it to 0..255 and convert it with .astype(numpy.uint8)"
@@ -89,6 +91,12 @@ def from_array(array: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> Image:
     elif channels == 4:
         _warn_if_transparent(array[:, :, 3], "the array")
     return np.ascontiguousarray(array[:, :, :3])
+
+
+def _eight_bits(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Reduce 16 bits to 8. If all values fit in 14 bits, as those of cameras and scanners do, their highest bits are used."""
+    bits = int(array.max(initial=0)).bit_length()
+    return (array >> (max(bits, 8) - 8 if bits <= MAX_STRETCHED_BITS else 8)).astype(np.uint8)
 
 
 def from_pillow(picture: PIL.Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> Image:
@@ -137,7 +145,9 @@ def _decode_with_opencv(picture: PIL.Image.Image, data: bytes, name: str) -> Ima
     OpenCV rotates a JPEG according to its EXIF data. Whether it does so for other formats depends on its version.
     """
     orientation = None if picture.format in ROTATED_BY_OPENCV else _exif_orientation(picture, name)
-    flags = cv2.IMREAD_COLOR if orientation is None else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    if orientation is not None:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
     with decoder_errors(name), suppress(cv2.error):
         image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         if image is None:

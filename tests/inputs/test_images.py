@@ -61,6 +61,20 @@ def test_sixteen_bits_are_cut_to_eight_and_not_clipped(suffix: str) -> None:
     assert np.abs(found[:, :, 0].astype(int) - wide // 256).max() <= 1
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM", "array", "Pillow", "color PNG"])
+def test_few_bits_in_sixteen_are_stretched(bits: int, kind: str) -> None:
+    wide = np.linspace(0, 2**bits - 1, 100 * 60).astype(np.uint16).reshape(60, 100)
+    sources: dict[str, Any] = {
+        "array": lambda: wide,
+        "Pillow": lambda: PIL.Image.fromarray(wide),
+        "PPM": lambda: b"P5 100 60 65535 " + wide.astype(">u2").tobytes(),
+        "color PNG": cv2.imencode(".png", np.repeat(wide[..., np.newaxis], 3, 2))[1].tobytes,
+    }
+    found = only(sources.get(kind, lambda: encoded(PIL.Image.fromarray(wide), kind))())
+    assert np.abs(found[:, :, 0].astype(int) - (wide >> (bits - 8))).max() <= 1
+
+
 def test_sixteen_bit_arrays_are_cut_to_eight() -> None:
     assert (only(np.full((4, 5), 0x8FFF, np.uint16)) == 0x8F).all()
 

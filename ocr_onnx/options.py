@@ -185,6 +185,12 @@ class DetectionOptions(OptionRecord):
         name="text_det_use_dilation",
         default=None,
     )
+    tiles: bool = option(
+        "Detect the text of images that are much longer than text_det_max_side_limit in overlapping tiles. PaddleOCR reduces "
+        "them instead, which loses small text.",
+        name="text_det_tiles",
+        default=True,
+    )
     box_type: Literal["quad", "poly"] | None = option(
         "quad: boxes are rectangles, possibly rotated; poly: polygons. If not given, as the model says, else quad.",
         name="text_det_box_type",
@@ -280,7 +286,7 @@ class OCROptions(OptionRecord):
         """The defaults of PaddleOCR 3.7, except that unwarping is off: the text is the same as PaddleOCR's."""
         return cls(
             page_orientation=PageOrientationOptions(score_thresh=0),
-            detection=DetectionOptions(thresh=0.3, box_thresh=0.6, unclip_ratio=1.5),
+            detection=DetectionOptions(thresh=0.3, box_thresh=0.6, unclip_ratio=1.5, tiles=False),
             line_orientation=LineOrientationOptions(batch_size=6, score_thresh=0),
             reading_order="paddle",
         )

@@ -91,7 +91,7 @@ PADDLEX_DEFAULTS = replace(
     OCROptions.paddleocr(),
     use_doc_orientation_classify=False,
     use_textline_orientation=False,
-    detection=DetectionOptions(960, "max", thresh=0.3, box_thresh=0.6, unclip_ratio=2.0),
+    detection=DetectionOptions(960, "max", thresh=0.3, box_thresh=0.6, unclip_ratio=2.0, tiles=False),
     line_orientation=LineOrientationOptions(batch_size=1, score_thresh=0),
     recognition=RecognitionOptions(batch_size=1),
 )

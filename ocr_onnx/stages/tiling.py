@@ -35,7 +35,7 @@ def detect_in_tiles(
     """Return the boxes of `detect`, which gets an image of usual proportions whole, and a very long one in tiles."""
     height, width = image.shape[:2]
     length = max(largest_side(options), min(height, width))
-    if options.input_shape is not None or max(height, width) <= TILES_FROM * length:
+    if not options.tiles or options.input_shape is not None or max(height, width) <= TILES_FROM * length:
         return detect(image, options)
     starts = tile_starts(max(height, width), length)
     logger.info("text of %d x %d pixels is detected in %d tiles", width, height, len(starts))

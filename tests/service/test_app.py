@@ -147,7 +147,7 @@ def test_an_internal_error_is_reported_without_details(error: Exception, status:
 def test_the_last_line_of_an_interrupted_response_has_the_error() -> None:
     def read_first(page: Any, options: Any, check: Any) -> OCRResult:
         if page.index:
-            raise NotEnoughMemoryError("no")
+            raise OptionError("no")
         return read(page, options, check)
 
     from conftest import pdf

@@ -43,8 +43,9 @@ class PaddleOCR:
 
     `enable_hpi` selects high-performance mode, `OCROptions.high_performance()`; the size limits of a pipeline file take
     precedence. Six parameters do not exist in PaddleOCR: `text_rec_padding` is `RecognitionOptions.padding`, `reading_order` is
-    `OCROptions.reading_order`, `providers` is the parameter of OCR, `build_missing` allows the constructor to build missing TensorRT engines, which takes minutes, and
-    `doc_orientation_classify_score_thresh` and `textline_orientation_score_thresh` are the least scores for a rotation.
+    `OCROptions.reading_order`, `providers` is the parameter of OCR, `build_missing` allows the constructor to build missing
+    TensorRT engines, which takes minutes, and `doc_orientation_classify_score_thresh` and `textline_orientation_score_thresh` are
+    the least scores for a rotation.
 
     All defaults are PaddleOCR's, so the same models read the same text; `OCR` has the defaults with the best accuracy.
 

@@ -171,7 +171,7 @@ def test_pages_that_are_no_pages_are_one_line() -> None:
 
 
 def test_the_help_shows_the_actual_defaults() -> None:
-    defaults = {place.declaration.name: place.default for place in places() if place.default is not None}
+    defaults = {place.declaration.name: place.default for place in places() if place.default not in (None, ())}
     stated = {s.name: found[1] for s in SHOWN if (found := re.search(r"Default: (.+)\.$", s.help or ""))}
     models = {name: choice.name for name, choice in pipeline_yaml.default_choices().items()}
     for task, role in PARAMETER_PREFIXES.items():

@@ -520,7 +520,7 @@ def test_without_onnx_an_official_export_is_used_unchanged(caplog: pytest.LogCap
     assert path.read_bytes().startswith(MODEL)
     onnx.checker.check_model(onnx.load(path))
     metadata = ModelMetadata.from_properties(Session(path).properties, NAME)
-    assert (metadata.name, list(metadata.source)) == (NAME, ["inference.onnx"])
+    assert (metadata.name, list(metadata.source)) == (NAME, ["inference.onnx", "inference.yml"])
     assert "models are used without optimization, which is slower: '" in caplog.text
 
 

@@ -130,5 +130,5 @@ def test_the_command_prints_the_table_and_writes_the_trace(tmp_path: Path) -> No
     done = CliRunner().invoke(main.main, ["run", str(PAGES / "sign.png"), "--profile", str(trace)])
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("FERRY TERMINAL\n")
-    assert "PP-OCRv5_mobile_det: session" in done.stderr
+    assert "PP-OCRv6_small_det: session" in done.stderr
     assert json.loads(trace.read_text())["traceEvents"]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ocr_onnx.declarations import Declaration, OptionRecord, Shape, check, declared_fields, option
 from ocr_onnx.errors import OptionError
@@ -26,6 +26,8 @@ PDF_SCALES = (0.1, 40)
 
 PAGE_SCORE, LINE_SCORE = 0.8, 1.0
 """The least scores of the two orientation classifiers for a rotation without comparison; docs/defaults.md has the measurement."""
+
+Transparency: TypeAlias = Literal["flatten", "ignore"]
 
 PAGE_RANGE = re.compile(r"\s*(\d{1,9})\s*(?:(-)\s*(\d{1,9})?\s*)?")
 
@@ -60,6 +62,11 @@ class InputOptions(OptionRecord):
         default=MAX_PIXELS / 1e6,
         minimum=1e-6,
         maximum=MAX_PIXELS / 1e6,
+    )
+    transparency: Transparency = option(
+        "flatten: put a partly transparent image on white, or on black if its text is white; ignore: use its colors as they are, as "
+        "PaddleOCR does.",
+        default="flatten",
     )
     max_bytes: int = option(
         "Largest download or file object to read, in bytes. Files on disk have no limit.", default=2**28, minimum=1

@@ -50,7 +50,9 @@ def read_file(data: bytes, path: str | None, options: InputOptions) -> Iterator[
     if picture is not None:
         with picture:
             check_size(*picture.size, name, options.max_pixels)
-            yield Page(square_pixels(decode(picture, data, name), picture, options.max_pixels), path)
+            yield Page(
+                square_pixels(decode(picture, data, name, options.transparency), picture, options.max_pixels), path
+            )
     elif PDF_SIGNATURE in data[:PDF_SIGNATURE_WINDOW]:
         yield from pdf.read_pages(data, path, name, options)
     elif (other := _other_format(data)) is not None:

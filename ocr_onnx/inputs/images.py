@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ocr_onnx.errors import ImageTooLargeError, UnreadableImageError, UnsupportedInputError
 from ocr_onnx.inputs.decoder_errors import decoder_errors, require_memory
 from ocr_onnx.inputs.headers import jpeg_scan_offset, size_for_opencv
-from ocr_onnx.options import MAX_PIXELS
+from ocr_onnx.options import MAX_PIXELS, Transparency
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.types import Image
 
@@ -37,6 +37,9 @@ UNPREMULTIPLIED_MODES = {"La": "LA", "RGBa": "RGBA"}
 MAX_STRETCHED_BITS = 14
 
 OPAQUE_ALPHA = 255
+
+BACKGROUND_CONTRAST = 0.2
+"""A transparent image is put on black if its contrast on white is less than this share of that on black: its text is white."""
 
 ROTATED_BY_OPENCV = frozenset({"JPEG", "MPO"})
 
@@ -64,7 +67,7 @@ JPEG_SIGNATURE, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 
-def from_array(array: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> Image:
+def from_array(array: NDArray[np.uint8], max_pixels: int = MAX_PIXELS, transparency: Transparency = "ignore") -> Image:
     """Convert an array (height, width[, 1, 3 or 4]) in BGR or BGRA order to an image.
 
     The dtype is uint8, or uint16, of which the high byte is used, or the highest bits if it has at most 14. Alpha is ignored, with a warning if it is not opaque. Raises
@@ -89,7 +92,7 @@ def from_array(array: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> Image:
     if channels == 1:
         array = np.repeat(array, 3, axis=2)
     elif channels == 4:
-        _warn_if_transparent(array[:, :, 3], "the array")
+        return _with_alpha(np.ascontiguousarray(array[:, :, :3]), array[:, :, 3], "the array", transparency)
     return np.ascontiguousarray(array[:, :, :3])
 
 
@@ -99,7 +102,9 @@ def _eight_bits(array: NDArray[Any]) -> NDArray[np.uint8]:
     return (array >> (max(bits, 8) - 8 if bits <= MAX_STRETCHED_BITS else 8)).astype(np.uint8)
 
 
-def from_pillow(picture: PIL.Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> Image:
+def from_pillow(
+    picture: PIL.Image.Image, name: str, max_pixels: int = MAX_PIXELS, transparency: Transparency = "ignore"
+) -> Image:
     """Convert the current frame of a Pillow image, rotated according to its EXIF data.
 
     `name` is its name in error messages. All modes are supported except I and F, whose value range is unknown: they raise
@@ -108,11 +113,11 @@ def from_pillow(picture: PIL.Image.Image, name: str, max_pixels: int = MAX_PIXEL
     check_size(*picture.size, name, max_pixels)
     if not picture.width or not picture.height:
         raise _empty(*picture.size)
-    return _decode_upright(picture, name)
+    return _decode_upright(picture, name, transparency)
 
 
 @timed("decode")
-def decode(picture: PIL.Image.Image, data: bytes, name: str) -> Image:
+def decode(picture: PIL.Image.Image, data: bytes, name: str, transparency: Transparency = "ignore") -> Image:
     """Decode one image file with content `data`; the size that Pillow read, `picture.size`, is within the limit.
 
     OpenCV decodes it, as in PaddleX, and applies the EXIF rotation. Pillow decodes formats that OpenCV does not support, and
@@ -123,20 +128,19 @@ def decode(picture: PIL.Image.Image, data: bytes, name: str) -> Image:
     # The frames of an MPO are one photograph and its previews, not an animation.
     if frames > 1 and picture.format != "MPO":
         logger.warning("%s is an animation of %d frames; only the first frame is read", name, frames)
-        return _decode_upright(picture, name)
+        return _decode_upright(picture, name, transparency)
     size = size_for_opencv(data, picture.format)
     if size is None:
-        return _decode_upright(picture, name)
+        return _decode_upright(picture, name, transparency)
     _check_sizes_equal(size, picture.size, name)
     require_memory(size[0] * size[1], OPENCV_BYTES, name)
     image = _decode_with_opencv(picture, data, name)
     if image is None:
-        return _decode_upright(picture, name)
+        return _decode_upright(picture, name, transparency)
     height, width = image.shape[:2]
     # EXIF data may rotate it by 90°.
     _check_sizes_equal((width, height) if (width, height) == picture.size else (height, width), picture.size, name)
-    _check_transparency(picture, name)
-    return image
+    return _with_transparency(picture, image, name, transparency)
 
 
 def _decode_with_opencv(picture: PIL.Image.Image, data: bytes, name: str) -> Image | None:
@@ -165,12 +169,12 @@ def _exif_orientation(picture: PIL.Image.Image, name: str) -> int:
         return int(picture.getexif().get(PIL.ExifTags.Base.Orientation, 1)) if "exif" in picture.info else 1
 
 
-def _decode_upright(picture: PIL.Image.Image, name: str) -> Image:
+def _decode_upright(picture: PIL.Image.Image, name: str, transparency: Transparency) -> Image:
     """Decode the current frame of a Pillow image, rotated according to its EXIF data."""
     require_memory(picture.width * picture.height, PILLOW_BYTES, name)
     with decoder_errors(name):
         upright = PIL.ImageOps.exif_transpose(picture)
-    return decode_with_pillow(upright, name)
+    return decode_with_pillow(upright, name, transparency)
 
 
 def square_pixels(image: Image, picture: PIL.Image.Image, max_pixels: int) -> Image:
@@ -199,19 +203,19 @@ def _check_sizes_equal(size: tuple[int, int], opened: tuple[int, int], name: str
         )
 
 
-def decode_with_pillow(picture: PIL.Image.Image, name: str) -> Image:
+def decode_with_pillow(picture: PIL.Image.Image, name: str, transparency: Transparency = "ignore") -> Image:
     """Decode the current frame of a Pillow image; of 16-bit values the high byte is used. Raises UnreadableImageError."""
     require_memory(picture.width * picture.height, PILLOW_BYTES, name)
     if picture.mode in UNPREMULTIPLIED_MODES:
         with decoder_errors(name):
             picture = picture.convert(UNPREMULTIPLIED_MODES[picture.mode])
-    _check_transparency(picture, name)
     with decoder_errors(name):
         if picture.mode.startswith("I;16"):
             return from_array(np.asarray(picture, np.uint16))
         if picture.mode in {"I", "F"}:
             raise UnreadableImageError(f"{name} has 32-bit pixels of unknown range: save it with 8 bits per channel")
-        return np.ascontiguousarray(np.asarray(_rgb(picture), np.uint8)[:, :, ::-1])
+        image = np.ascontiguousarray(np.asarray(_rgb(picture), np.uint8)[:, :, ::-1])
+    return _with_transparency(picture, image, name, transparency)
 
 
 def _rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
@@ -242,15 +246,34 @@ def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
         )
 
 
-def _check_transparency(picture: PIL.Image.Image, name: str) -> None:
-    if picture.has_transparency_data:
-        with decoder_errors(name):
-            _warn_if_transparent(np.asarray(picture.convert("RGBA").getchannel("A"), np.uint8), name)
+def _with_transparency(picture: PIL.Image.Image, image: Image, name: str, transparency: Transparency) -> Image:
+    """Return the decoded `image` of a Pillow image, flattened if that has transparent pixels and `transparency` says so."""
+    if not picture.has_transparency_data:
+        return image
+    with decoder_errors(name):
+        alpha = np.asarray(picture.convert("RGBA").getchannel("A"), np.uint8)
+    alpha = TRANSPOSITIONS.get(_exif_orientation(picture, name), np.asarray)(alpha)
+    return _with_alpha(image, alpha, name, transparency)
 
 
-def _warn_if_transparent(alpha: NDArray[np.uint8], name: str) -> None:
-    if (alpha < OPAQUE_ALPHA).any():
-        logger.warning(
-            "%s is partly transparent; transparency is ignored, as in PaddleOCR: flatten the image if text is missing",
-            name,
-        )
+def _with_alpha(image: Image, alpha: NDArray[np.uint8], name: str, transparency: Transparency) -> Image:
+    if not (alpha < OPAQUE_ALPHA).any():
+        return image
+    if transparency == "ignore":
+        logger.warning("%s is partly transparent; transparency is ignored: flatten the image if text is missing", name)
+        return image
+    on_white = _flattened(image, alpha, 255)
+    on_black = _flattened(image, alpha, 0)
+    return on_white if _contrast(on_white) >= BACKGROUND_CONTRAST * _contrast(on_black) else on_black
+
+
+def _contrast(image: Image) -> float:
+    """Return the standard deviation of the pixels."""
+    return float(cv2.meanStdDev(image)[1].max())
+
+
+def _flattened(image: Image, alpha: NDArray[np.uint8], background: int) -> Image:
+    """Return the image on a background of one gray value."""
+    weight = alpha[:, :, np.newaxis].astype(np.uint16)
+    mixed = image * weight + background * (OPAQUE_ALPHA - weight) + OPAQUE_ALPHA // 2
+    return (mixed // OPAQUE_ALPHA).astype(np.uint8)

@@ -149,12 +149,12 @@ def _read_input(source: Any, options: InputOptions) -> Iterator[Page | InputErro
     elif isinstance(source, str):
         yield from read_file(_read_path_or_url(source, options), source, options)
     elif isinstance(source, np.ndarray):
-        image = from_array(np.asarray(source), options.max_pixels)
+        image = from_array(np.asarray(source), options.max_pixels, options.transparency)
         # A generator of video frames may reuse the array for the next frame, which is prefetched while this one is in use.
         yield Page(image.copy() if np.may_share_memory(image, source) else image)
     elif isinstance(source, PIL.Image.Image):
         path = _text_attribute(source, "filename")
-        yield Page(from_pillow(source, path or "the image", options.max_pixels), path)
+        yield Page(from_pillow(source, path or "the image", options.max_pixels, options.transparency), path)
     elif isinstance(source, Readable):
         path = _text_attribute(source, "name")
         yield from read_file(_read_stream(source, path or "the file object", options.max_bytes), path, options)

@@ -79,7 +79,7 @@ def _decode(data: bytes, offset: int | None, name: str, options: InputOptions) -
             stream.seek(0)
     with decoder_errors(name), _open(stream, name) as picture:
         check_size(*picture.size, name, options.max_pixels)
-        image = decode_with_pillow(picture, name)
+        image = decode_with_pillow(picture, name, options.transparency)
         return square_pixels(image, picture, options.max_pixels)
 
 

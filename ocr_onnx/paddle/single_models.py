@@ -20,7 +20,7 @@ from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import ModelError, OptionError
 from ocr_onnx.inputs import sources
 from ocr_onnx.models.metadata import ModelMetadata, Task
-from ocr_onnx.options import DetectionOptions, RecognitionOptions
+from ocr_onnx.options import DetectionOptions, InputOptions, RecognitionOptions
 from ocr_onnx.outputs import paddle as paddle_format
 from ocr_onnx.paddle.parameters import plain, refuse, take_tensorrt, take_without_effect
 from ocr_onnx.paddle.results import PaddleResult
@@ -152,7 +152,7 @@ class Module(ABC):
         size = 1 if batch_size is None else plain(batch_size)
         check_number("batch_size", size, 1, whole=True)
         given = {name: value for name, value in overrides.items() if value is not None}
-        for pages in _batches(sources.read_pages(input), size):
+        for pages in _batches(sources.read_pages(input, InputOptions(transparency="ignore")), size):
             yield from self._read(pages, given)
 
     def close(self) -> None:  # noqa: B027

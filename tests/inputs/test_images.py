@@ -92,12 +92,16 @@ def test_views_are_read_as_they_look() -> None:
     np.testing.assert_array_equal(only(array[::-1, ::2]), array[::-1, ::2])
 
 
-def test_transparency_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+IGNORED = InputOptions(transparency="ignore")
+
+
+def test_transparency_can_be_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     picture = RGB.convert("RGBA")
     picture.putalpha(PIL.Image.new("L", picture.size, 10))
-    assert near(only(encoded(picture, "PNG")), RGB, 1e-9)
-    assert near(only(np.asarray(picture)[:, :, [2, 1, 0, 3]]), RGB, 1e-9)
-    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    for source in (encoded(picture, "PNG"), np.asarray(picture)[:, :, [2, 1, 0, 3]], picture):
+        (page,) = sources.read_pages(source, IGNORED)
+        assert near(page.image, RGB, 1e-9)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 3
     assert "partly transparent" in caplog.text
 
 
@@ -105,8 +109,39 @@ def test_transparency_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixture
 def test_transparency_causes_a_warning_in_every_format(form: str, caplog: pytest.LogCaptureFixture) -> None:
     picture = RGB.convert("RGBA")
     picture.paste((0, 0, 0, 0), (0, 0, 50, 50))
-    only(encoded(picture, form))
+    list(sources.read_pages(encoded(picture, form), IGNORED))
     assert "partly transparent" in caplog.text
+
+
+@pytest.mark.parametrize(("text", "background"), [(0, 255), (255, 0), (90, 255), (200, 255)])
+@pytest.mark.parametrize("hidden", [0, 255])
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP", "array", "Pillow", "LA"])
+def test_a_transparent_image_is_put_on_a_background_that_shows_its_text(
+    form: str, hidden: int, text: int, background: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture = PIL.Image.new("RGBA", (90, 52), (hidden, hidden, hidden, 0))
+    picture.paste((text, text, text, 255), (20, 10, 50, 30))
+    made: dict[str, Any] = {
+        "array": lambda: np.asarray(picture),
+        "Pillow": lambda: picture,
+        "LA": lambda: encoded(picture.convert("LA"), "PNG"),
+        "WEBP": lambda: encoded(picture, "WEBP", lossless=True),
+    }
+    found = only(made.get(form, lambda: encoded(picture, form))())
+    assert (found[0, 0], found[15, 30]) == (pytest.approx([background] * 3), pytest.approx([text] * 3))
+    assert not caplog.records
+
+
+def test_transparency_is_turned_with_its_image() -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    picture = PIL.Image.new("RGBA", (90, 52), (0, 0, 0, 0))
+    picture.paste((0, 0, 0, 255), (0, 0, 20, 10))
+    for form in ("PNG", "WEBP"):
+        found = only(encoded(picture, form, exif=exif))
+        assert found.shape == (90, 52, 3)
+        assert found[0, -1].max() < 9
+        assert found[0, 0].min() > 246
 
 
 def test_an_opaque_alpha_channel_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -338,3 +338,7 @@ def test_the_scores_for_rotations_are_parameters() -> None:
     ocr = PaddleOCR(textline_orientation_score_thresh=0.9, doc_orientation_classify_score_thresh=0.7)
     assert ocr.options.line_orientation.score_thresh == 0.9
     assert ocr.options.page_orientation.score_thresh == 0.7
+
+
+def test_transparency_is_ignored_as_in_paddleocr() -> None:
+    assert PaddleOCR().options.input.transparency == "ignore"

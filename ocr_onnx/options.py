@@ -296,6 +296,7 @@ class OCROptions(OptionRecord):
             detection=DetectionOptions(thresh=0.3, box_thresh=0.6, unclip_ratio=1.5, tiles=False),
             line_orientation=LineOrientationOptions(batch_size=6, score_thresh=0),
             reading_order="paddle",
+            input=InputOptions(transparency="ignore"),
         )
 
     @classmethod

@@ -100,7 +100,6 @@ class PaddleOCR:
         **others: Any,
     ) -> None:
         given = {name: value for name, value in locals().items() if name in PARAMETERS}
-        given["transparency"] = "ignore"  # As PaddleOCR reads images.
         take_deprecated(given, others)
         take_without_effect(others)
         tensorrt = take_tensorrt(others, device)

@@ -1,4 +1,4 @@
-"""Detect the text of very long images, such as screenshots of whole web pages, in overlapping tiles.
+"""Detect the text of very high images, such as screenshots of whole web pages, in overlapping tiles.
 
 Such an image is reduced to DetectionOptions.max_side_limit as a whole, which makes its text too small to be found.
 """
@@ -32,18 +32,24 @@ SAME_TEXT = 0.5
 def detect_in_tiles(
     detect: Callable[[Image, DetectionOptions], list[TextBox]], image: Image, options: DetectionOptions
 ) -> list[TextBox]:
-    """Return the boxes of `detect`, which gets an image of usual proportions whole, and a very long one in tiles."""
+    """Return the boxes of `detect`, which gets an image of usual proportions whole, and a very high one in tiles.
+
+    A very wide image is not divided, because the edges of tiles would cut its lines.
+    """
     height, width = image.shape[:2]
-    length = max(largest_side(options), min(height, width))
-    if not options.tiles or options.input_shape is not None or max(height, width) <= TILES_FROM * length:
+    length = max(largest_side(options), width)
+    if not options.tiles or options.input_shape is not None or height <= TILES_FROM * length:
         return detect(image, options)
-    starts = tile_starts(max(height, width), length)
+    whole = detect(image, options)
+    if any(np.ptp(box.quad[:, 1]) > OVERLAP * length for box in whole):
+        # Tiles would cut large or vertical text.
+        return whole
+    starts = tile_starts(height, length)
     logger.info("text of %d x %d pixels is detected in %d tiles", width, height, len(starts))
     found: list[TextBox] = []
     for start in starts:
-        tile = image[start : start + length] if height > width else image[:, start : start + length]
-        offset = np.array((0, start) if height > width else (start, 0), np.int32)
-        boxes = [replace(box, quad=box.quad + offset) for box in detect(np.ascontiguousarray(tile), options)]
+        offset = np.array((0, start), np.int32)
+        boxes = [replace(box, quad=box.quad + offset) for box in detect(image[start : start + length], options)]
         found = _merged(found, boxes)
     return found
 

@@ -74,7 +74,7 @@ def test_an_unreadable_input_is_one_error_line_and_the_others_are_read(tmp_path:
     assert result.stdout == PARAGRAPHS
     assert result.stderr == (
         f"Error: {tmp_path}/nowhere.png does not exist: check the path\n"
-        f"Error: {tmp_path}/fake.png is neither a PDF nor an image of a supported format (BMP, DIB, GIF, JPEG, PNG, PPM, SUN, TIFF, WEBP), or its header is damaged: convert it to one of these formats\n"
+        f"Error: {tmp_path}/fake.png is neither a PDF nor an image of a supported format (AVIF, BMP, DIB, GIF, JPEG, PNG, PPM, SUN, TIFF, WEBP), or its header is damaged: convert it to one of these formats\n"
     )
 
 

@@ -375,7 +375,9 @@ def test_an_environment_that_cannot_be_created_leaves_no_files(
     forged = tmp_path / "forged.lock"
     forged.write_text(lock.read_text().partition("sha256:")[0] + "sha256:" + "0" * 64)
     monkeypatch.setattr(environment, "LOCK", forged)
-    with pytest.raises(ConversionError, match=r"could be made; (.|\n)*THESE PACKAGES DO NOT MATCH THE HASHES"):
+    with pytest.raises(
+        ConversionError, match=r"failed, check the network(.|\n)*THESE PACKAGES DO NOT MATCH THE HASHES"
+    ):
         environment.ensure("a test", "", agree)
     assert not list(environment._tools().iterdir())
 

@@ -80,7 +80,8 @@ def test_the_embedded_models_have_none_and_are_not_searched() -> None:
             if model_for_device(contents) is not contents:
                 replaced.add(spec.name)
     # Of these some nodes are replaced on a CPU.
-    assert replaced == {"PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"}
+    families = ("PP-OCRv5_mobile", "PP-OCRv6_small", "PP-OCRv6_tiny")
+    assert replaced == {f"{family}_{task}" for family in families for task in ("det", "rec")}
 
 
 @pytest.mark.parametrize("producer", ["", "paddle2onnx", f"{PRODUCER}-like"])

@@ -151,7 +151,7 @@ def test_without_an_engine_cuda_runs_the_model_and_the_log_names_the_command(
         ocr = OCR(LINES, providers=[TENSORRT_PROVIDER], mode="high-performance")
     assert machine.taken() == {CUDA_PROVIDER}
     assert caplog.messages[0] == (
-        "TensorrtExecutionProvider has no engine for PP-OCRv5_mobile_det, which runs on CUDAExecutionProvider; to build "
+        "TensorrtExecutionProvider has no engine for PP-OCRv6_small_det, which runs on CUDAExecutionProvider; to build "
         "it: ocr-onnx build --provider TensorrtExecutionProvider --mode high-performance"
     )
     assert not store.engines_folder().exists()
@@ -324,8 +324,8 @@ def test_build_makes_the_engines_of_a_pipeline_and_says_what_was_written(machine
     )
     assert sorted(outcomes) == [
         "PP-LCNet_x1_0_textline_ori: 0 of 16 decisions differ from the CPU's",
-        "PP-OCRv5_mobile_det: 0 of 440920 decisions differ from the CPU's",
-        "PP-OCRv5_mobile_rec: 0 of 8 decisions differ from the CPU's",
+        "PP-OCRv6_small_det: 0 of 477221 decisions differ from the CPU's",
+        "PP-OCRv6_small_rec: 0 of 8 decisions differ from the CPU's",
     ]
     machine.made.clear()
     on_it = ["TensorrtExecutionProvider:device_id=1", "CUDAExecutionProvider:device_id=1"]

@@ -74,15 +74,16 @@ def test_a_task_runs_in_the_callers_thread_if_no_thread_can_be_started(monkeypat
 
 
 READS = f"""
-import atexit, threading, time
+import atexit, concurrent.futures.thread, threading, time
 from concurrent.futures import ThreadPoolExecutor
 {{before}}
 from ocr_onnx import OCR
 ocr = OCR()
 pages = [{str(PAGES / "sign.png")!r}] * 2
 def read(name):
-    if threading.current_thread() is not threading.main_thread():
-        threading.main_thread().join()
+    # At the end of the main thread, Python waits for its pools first, so a thread of a pool cannot wait for the main thread.
+    while threading.current_thread() is not threading.main_thread() and not concurrent.futures.thread._shutdown:
+        time.sleep(0.01)
     print(name, sum("FERRY" in result.text for result in ocr.predict_iter(pages)), flush=True)
 {{how}}
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ CLICK_ATTRIBUTES: dict[str, dict[str, Any]] = {
 }
 """Attributes of click options that have no counterpart in their declarations."""
 
-DEFAULT_MODELS = {
+DEFAULT_MODELS: Mapping[str, object] = {
     "text_detection": Models().text_detection,
     "text_recognition": Models().text_recognition,
     "textline_orientation": Models().textline_orientation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import PIL.Image
 
@@ -16,7 +16,10 @@ from ocr_onnx.types import Page
 
 PDF_SIGNATURE = b"%PDF-"
 
-BRANDS = {(b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"): "HEIC", (b"avif", b"avis"): "AVIF"}
+BRANDS: Mapping[tuple[bytes, ...], str] = {
+    (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"): "HEIC",
+    (b"avif", b"avis"): "AVIF",
+}
 """Formats by the brands of their container."""
 
 OTHER_SIGNATURES = {

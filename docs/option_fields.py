@@ -1,4 +1,4 @@
-"""A griffe extension for the API reference: shows a field declared by `ocr_onnx.declarations.option` with its default and help."""
+"""A griffe extension for the API reference: shows a field declared as an option with its default and help."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 
 import griffe
 
+LIMITS: dict[str, dict[str, Any]] = {"option": {}, "_share": {"minimum": 0, "maximum": 1}}
+"""The functions that declare an option, and the limits that they set."""
+
 
 class OptionFields(griffe.Extension):
     """Replaces the call of `option(…)` by its default, and puts its help in front of the field's docstring."""
@@ -14,12 +17,12 @@ class OptionFields(griffe.Extension):
     def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
         """Change one field."""
         call = attr.value
-        if not isinstance(call, griffe.ExprCall) or str(call.function) != "option":
+        if not isinstance(call, griffe.ExprCall) or str(call.function) not in LIMITS:
             return
-        named = {each.name: each.value for each in call.arguments if isinstance(each, griffe.ExprKeyword)}
+        given = {each.name: each.value for each in call.arguments if isinstance(each, griffe.ExprKeyword)}
+        named = {**LIMITS[str(call.function)], **given}
         attr.value = named["default"]
-        # The arguments before the default are the kind, the name outside Python, and the help.
-        parts = [ast.literal_eval(str(call.arguments[2]))]
+        parts = [ast.literal_eval(str(call.arguments[0]))]
         if limits := [f"{word} {named[word]}" for word in ("minimum", "maximum") if word in named]:
             parts[0] += f" ({', '.join(limits)})"
         if attr.docstring is not None:

@@ -114,7 +114,7 @@ def rows(model: str, changes: Mapping[str, str]) -> dict[str, Any]:
             "x".join(map(str, shape)): measure(opened, tensor_of(shape), graph)
             for shape, graph in zip(MODELS[model], graphs, strict=True)
         }
-    except Exception as error:  # noqa: BLE001 ONNX Runtime's exceptions have no common base class
+    except session.exceptions(session.onnxruntime()) as error:
         return {"error": str(error)}
 
 

@@ -14,10 +14,8 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import SimpleQueue
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -25,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr_onnx.runtime.device_pixels import FILE, PixelInput, Pixels
+from ocr_onnx.runtime.workers import Workers
 from ocr_onnx.types import Tensor
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -56,6 +55,8 @@ class _Model:
     """A model, and the GPU that it runs on."""
 
     ort: ModuleType
+    exceptions: tuple[type[Exception], ...]
+    """Those of `ort`, which have no common base class."""
     open_session: OpenSession
     device: int
 
@@ -72,8 +73,10 @@ class _Model:
 class RecordedRuns:
     """Runs a model with one session for each input shape. One instance may be used by many threads."""
 
-    def __init__(self, ort: ModuleType, open_session: OpenSession, device: int) -> None:
-        self._model = _Model(ort, open_session, device)
+    def __init__(
+        self, ort: ModuleType, exceptions: tuple[type[Exception], ...], open_session: OpenSession, device: int
+    ) -> None:
+        self._model = _Model(ort, exceptions, open_session, device)
         self._recorders: OrderedDict[Shape, _Recorder] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -98,15 +101,24 @@ class _Recorder:
     def __init__(self, model: _Model, shape: Shape) -> None:
         self.size = math.prod(shape)
         """The number of values of a tensor."""
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        # The thread must not keep this object, or it would never end.
-        threading.Thread(target=_work, args=(self._tasks, model, shape), name="CUDA runs", daemon=True).start()
-        weakref.finalize(self, self._tasks.put, None)
+        self._model, self._shape = model, shape
+        self._recording: _Recording | None = None
+        self._thread = Workers(1, "CUDA runs")
+        weakref.finalize(self, self._thread.close)
 
     def __call__(self, source: Tensor | Pixels) -> Outputs:
-        future: Future[Outputs] = Future()
-        self._tasks.put((future, source))
-        return future.result()
+        outputs: Outputs = self._thread.submit(self._run, source).result()
+        return outputs
+
+    def _run(self, source: Tensor | Pixels) -> Outputs:
+        if self._recording is None:
+            with TURNS.together():
+                recording = _Recording(self._model, self._shape)
+            with TURNS.alone():
+                recording.record()
+            self._recording = recording
+        with TURNS.together():
+            return self._recording.run(source)
 
 
 class _Recording:
@@ -147,7 +159,7 @@ class _Recording:
         """Return whether the session records its runs, and the session."""
         try:
             return True, self._model.open_session(RECORDING)
-        except Exception as error:  # noqa: BLE001 ONNX Runtime's exceptions have no common base class
+        except self._model.exceptions as error:
             # A node runs on the CPU, or the provider is too old.
             logger.info("runs are not recorded: %s", error)
             return False, self._model.open_session(ORDINARY)
@@ -196,30 +208,3 @@ class _Turns:
 
 TURNS = _Turns()
 """While one thread records, no other may allocate memory or copy it: ONNX Runtime records with cudaStreamCaptureModeGlobal."""
-
-
-_Task: TypeAlias = tuple["Future[Outputs]", Tensor | Pixels]
-
-
-def _work(tasks: SimpleQueue[_Task | None], model: _Model, shape: Shape) -> None:
-    """Run the model on the tensors of tasks until None comes."""
-    recording: _Recording | None = None
-    while (task := tasks.get()) is not None:
-        future, source = task
-        try:
-            recording = recording or _recorded(model, shape)
-            with TURNS.together():
-                future.set_result(recording.run(source))
-        except BaseException as error:  # noqa: BLE001 it is raised in the thread that waits
-            future.set_exception(error)
-        # The thread must keep no tensor while it waits.
-        del task, future, source
-
-
-def _recorded(model: _Model, shape: Shape) -> _Recording:
-    """Make a recording of a model's run on this shape."""
-    with TURNS.together():
-        recording = _Recording(model, shape)
-    with TURNS.alone():
-        recording.record()
-    return recording

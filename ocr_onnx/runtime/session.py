@@ -127,7 +127,7 @@ class Session:
                 if self._recorded is not None:
                     return tuple(self._recorded(source))
                 outputs = self._session.run(None, {self._input: source}, options)
-        except _errors(onnxruntime()) as error:
+        except exceptions(onnxruntime()) as error:
             raise ModelError(
                 f"the model cannot be run on a tensor of shape {'x'.join(map(str, shape))}: {error}; if input_shape "
                 "is given, choose one that the model accepts: for detection, multiples of 32"
@@ -140,7 +140,7 @@ def _load(path: Path, contents: bytes, placement: Placement, threads: int) -> An
     ort = onnxruntime()
     try:
         session = _open(contents, placement.providers, threads)
-    except _errors(ort) as error:
+    except exceptions(ort) as error:
         if not placement.on_cpu and _loads_on_cpu(contents):
             names = ", ".join(provider.name for provider in placement.providers)
             raise DeviceUnavailableError(
@@ -191,14 +191,16 @@ def _recorded(contents: bytes, placement: Placement, threads: int) -> RecordedRu
         )
         return _open(given, (Provider(first.name, options), *rest), threads)
 
-    return RecordedRuns(onnxruntime(), open_session, int(first.options.get("device_id", "0")))
+    return RecordedRuns(
+        onnxruntime(), exceptions(onnxruntime()), open_session, int(first.options.get("device_id", "0"))
+    )
 
 
 def _loads_on_cpu(contents: bytes) -> bool:
     """Whether the model can be loaded on the CPU: if so, the provider is the cause of a failure."""
     try:
         _open(contents, CPU.providers, 1)
-    except _errors(onnxruntime()):
+    except exceptions(onnxruntime()):
         return False
     return True
 
@@ -241,7 +243,7 @@ def register_plugin(name: str, library: str) -> None:
         )
     try:
         ort.register_execution_provider_library(name, library)
-    except _errors(ort) as error:
+    except exceptions(ort) as error:
         raise DeviceUnavailableError(
             f"the library of the plug-in {name} cannot be loaded: {error}; install the package again"
         ) from error
@@ -274,11 +276,13 @@ def _share_memory(ort: ModuleType) -> None:
     fragments that larger pages cannot use.
     """
     arena = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    with suppress(*_errors(ort)):  # Another library in this process may have created one already, which serves as well.
+    with suppress(
+        *exceptions(ort)
+    ):  # Another library in this process may have created one already, which serves as well.
         ort.create_and_register_allocator(arena, ort.OrtArenaCfg(0, -1, -1, -1))
 
 
-def _errors(ort: ModuleType) -> tuple[type[Exception], ...]:
+def exceptions(ort: ModuleType) -> tuple[type[Exception], ...]:
     """Return the exceptions that ONNX Runtime raises: they have no common base class, and some are Python's."""
     names = vars(ort.capi.onnxruntime_pybind11_state).values()
     return (RuntimeError, *(thing for thing in names if isinstance(thing, type) and issubclass(thing, Exception)))

@@ -50,7 +50,7 @@ class Sessions:
 def runs() -> Callable[[Sessions], RecordedRuns]:
     backend = ModuleType("onnxruntime")
     vars(backend).update(OrtValue=backends.DeviceTensor, RunOptions=onnxruntime.RunOptions)
-    return lambda sessions: RecordedRuns(backend, sessions, 1)
+    return lambda sessions: RecordedRuns(backend, session.exceptions(onnxruntime), sessions, 1)
 
 
 def lines(count: int, seed: int = 0) -> Tensor:

@@ -31,7 +31,7 @@ from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
 from benchmarks.runners.process import Peer, Runner
 from benchmarks.runners.protocol import Settings
-from ocr_onnx import OCR, DetectionOptions, Models, OCROptions
+from ocr_onnx import OCR, DetectionOptions, OCROptions
 from ocr_onnx.models import store
 from ocr_onnx.runtime import libraries, profiling
 from ocr_onnx.runtime.provider_specs import Mode
@@ -40,15 +40,9 @@ from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.types import Page
 
 FAMILIES = {
-    "PP-OCRv6 small": Models("PP-OCRv6_small_det", "PP-OCRv6_small_rec"),
-    "PP-OCRv5 mobile": Models("PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"),
-    "PP-OCRv6 tiny": Models("PP-OCRv6_tiny_det", "PP-OCRv6_tiny_rec"),
-}
-
-RECORDINGS = {
-    "PP-OCRv6 small": ("v6_small_docimgs", "v6_small_icdar2015", "v6_small_zh", "v6_small_sroie"),
-    "PP-OCRv5 mobile": ("v5_mobile_docimgs", "v5_mobile_icdar2015", "v5_mobile_zh"),
-    "PP-OCRv6 tiny": ("v6_tiny_icdar2015",),
+    "PP-OCRv6 small": fidelity.VERSIONS["v6_small"],
+    "PP-OCRv5 mobile": fidelity.VERSIONS["v5_mobile"],
+    "PP-OCRv6 tiny": fidelity.VERSIONS["v6_tiny"],
 }
 
 
@@ -176,23 +170,15 @@ def accuracy(ocr: OCR, data: Path) -> dict[str, float]:
 
 
 def equal_texts(ocr: OCR, family: str, reference: Path) -> dict[str, dict[str, int]]:
-    """Return the equal texts and all texts of each of PaddleOCR's recordings with these models, at the recorded sizes."""
+    """Return the equal texts and all texts of each of PaddleOCR's recordings with these models, with the recorded options."""
     rows = {}
-    documents = reference / "data" / "paddleocr_docimgs" / "doc"
-    folders = [reference / "data" / name for name in ("boarding_pass", "icdar2015", "zh_pdf_pages", "sroie")]
-    for name in RECORDINGS[family]:
-        file = reference / "golden" / f"{name}.jsonl"
-        if file.is_file():
-            images = (*folders, documents / "imgs_en", documents / "imgs")
-            tally = fidelity.compare(fidelity.Recording(file, images), _at_recorded_sizes(ocr))
-            rows[name] = {"texts": tally.texts, "equal": tally.texts_equal}
+    for recording in fidelity.recordings(reference, None):
+        if recording.models == FAMILIES[family] and recording.options == without_orientation(recording.options):
+            alike = ocr.with_stages()
+            alike.options = recording.options
+            tally = fidelity.compare(recording, alike)
+            rows[recording.file.stem] = {"texts": tally.texts, "equal": tally.texts_equal}
     return rows
-
-
-def _at_recorded_sizes(ocr: OCR) -> OCR:
-    same = ocr.with_stages()
-    same.options = without_orientation(OCROptions())
-    return same
 
 
 def rapidocr(environment: Path, paths: Sequence[Path], seconds: float) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from benchmarks import (
     charts,
     cold,
     cuda_options,
+    fidelity,
     gpu,
     growth,
     latency,
@@ -344,6 +346,26 @@ def test_the_benchmark_of_a_gpu_measures_and_writes_its_tables(monkeypatch: pyte
     assert all(row["one"] > 0 and row["together"] > 0 for row in result["speed"].values())
     assert [found["sizes"] for found in result["stalls"].values()] == [1, 1]
     assert "no GPU" in result["gpu"]
+
+
+def test_texts_on_a_gpu_are_compared_with_the_options_of_their_recording(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compared: list[tuple[str, OCROptions]] = []
+
+    def compare(recording: fidelity.Recording, ocr: OCR) -> fidelity.Tally:
+        compared.append((recording.file.stem, ocr.options))
+        return fidelity.Tally(texts=3, texts_equal=2)
+
+    monkeypatch.setattr(fidelity, "compare", compare)
+    (tmp_path / "golden").mkdir()
+    for name in ("v5_mobile_zh", "v6_tiny_zh"):
+        (tmp_path / "golden" / f"{name}.jsonl").touch()
+    ocr = OCR(gpu.options("standard"), models=gpu.FAMILIES["PP-OCRv6 tiny"])
+    assert gpu.equal_texts(ocr, "PP-OCRv6 tiny", tmp_path) == {"v6_tiny_zh": {"texts": 3, "equal": 2}}
+    off = replace(OCROptions.paddleocr(), use_doc_orientation_classify=False, use_textline_orientation=False)
+    assert compared == [("v6_tiny_zh", off)]
+    assert ocr.options == gpu.options("standard")
 
 
 def test_a_step_of_the_benchmark_of_a_gpu_that_does_not_fit_is_left_out(

@@ -28,7 +28,7 @@ from ocr_onnx.runtime.providers import CPU
 from ocr_onnx.runtime.threads import cores
 from ocr_onnx.stages import geometry, loading
 from ocr_onnx.stages.recognition import TextRecognizer
-from ocr_onnx.stages.recognizer_chain import CERTAIN, calibrated, threshold
+from ocr_onnx.stages.recognizer_chain import CERTAIN, better, goes_on
 from ocr_onnx.types import Image, Text
 
 TARGET = Path(__file__).parents[1] / "docs" / "chains.md"
@@ -150,11 +150,9 @@ def chained(models: Sequence[str], readings: Mapping[str, Sequence[Text]], line:
     """The text that a chain returns for a line, from the readings of its models."""
     best = readings[models[0]][line]._replace(model=models[0])
     for step, name in enumerate(models[1:]):
-        if calibrated(best.score, best.model) >= threshold(RecognitionOptions(), step):
+        if not goes_on(best, RecognitionOptions(), step):
             break
-        other = readings[name][line]._replace(model=name)
-        if calibrated(other.score, name) > calibrated(best.score, best.model):
-            best = other
+        best = better(best, readings[name][line]._replace(model=name))
     return best
 
 

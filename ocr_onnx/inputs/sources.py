@@ -123,12 +123,10 @@ def read_pages_or_errors(
 
 def _is_named(source: object) -> TypeGuard[tuple[str, bytes]]:
     """Return whether an input is a pair of a name and the content of a file."""
-    return (
-        isinstance(source, tuple)
-        and len(source) == len(("name", "content"))
-        and isinstance(source[0], str)
-        and isinstance(source[1], bytes | bytearray | memoryview)
-    )
+    match source:
+        case tuple((str(), bytes() | bytearray() | memoryview())):
+            return True
+    return False
 
 
 def _name(source: object) -> str | None:

@@ -70,15 +70,16 @@ def preset(name: str) -> Preset:
 
 def table() -> str:
     """Return the presets with their models, options and measurements, as lines of text."""
-    lines = [f"{'':<10} {'models':<45} {' '.join(f'{name:>9}' for name in measured()['sets'])}  options"]
+    figures = measured()
+    lines = [f"{'':<10} {'models':<45} {' '.join(f'{name:>9}' for name in figures['sets'])}  options"]
     for each in PRESETS.values():
-        found = measured()["presets"].get(each.name, {})
-        scores = " ".join(f"{_figure(found.get(name)):>9}" for name in measured()["sets"])
+        found = figures["presets"].get(each.name, {})
+        scores = " ".join(f"{_figure(found.get(name)):>9}" for name in figures["sets"])
         values = ", ".join(f"{name} {value}" for name, value in each.values.items())
         lines.append(
             f"{each.name:<10} {each.text_detection + ' ' + each.text_recognition:<45} {scores}  {values}".rstrip()
         )
-    return "\n".join([*lines, "", *measured()["notes"]])
+    return "\n".join([*lines, "", *figures["notes"]])
 
 
 def measured() -> dict[str, Any]:

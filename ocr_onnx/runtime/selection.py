@@ -16,7 +16,7 @@ from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
 from ocr_onnx.models import store
 from ocr_onnx.runtime import libraries, plugins, provider_errors, session
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
-from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, TENSORRT_PROVIDER, Mode
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, TENSORRT_PROVIDER, Mode, compilers
 from ocr_onnx.runtime.providers import CPU, Device, Placement, Provider, ProviderLike, provider
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -58,21 +58,20 @@ def choose_placement(
     if providers:
         if device is not None:
             raise OptionError("device and providers are both given: give one of them")
-        named = _of(tuple(map(provider, providers)), "asked for by name", mode)
-        return replace(named, build_missing=build_missing)
+        return _of(tuple(map(provider, providers)), "asked for by name", mode, build_missing=build_missing)
     wanted = Device.parse("cpu" if device is None else device)
     if wanted.kind == "auto":
         return _automatic(mode)
     reason = "the default" if device is None else f"device {device}"
     compiled = wanted.kind == "gpu" and mode == "high-performance" and _tensorrt_is_ready(build_missing)
     each = (_gpu_providers(index, compiled) if wanted.kind == "gpu" else wanted.providers() for index in wanted.indices)
-    first, *others = (replace(_of(providers, reason, mode), build_missing=build_missing) for providers in each)
+    first, *others = (_of(providers, reason, mode, build_missing=build_missing) for providers in each)
     return replace(first, others=tuple(others))
 
 
 def _tensorrt_is_ready(build_missing: bool) -> bool:
     """Return whether TensorRT works and an engine is built, or may be."""
-    if not build_missing and not any(store.engines_folder().rglob("*.engine")):
+    if not build_missing and not any(store.engines_folder().rglob(compilers()[TENSORRT_PROVIDER].files)):
         return False
     try:
         require(TENSORRT_PROVIDER)
@@ -120,7 +119,7 @@ def _automatic(mode: Mode) -> Placement:
     return replace(gpu, reason="device auto: a model runs on the GPU")
 
 
-def _of(wanted: Sequence[Provider], reason: str, mode: Mode) -> Placement:
+def _of(wanted: Sequence[Provider], reason: str, mode: Mode, *, build_missing: bool) -> Placement:
     """Return a placement of these providers with their options; raise DeviceUnavailableError if one is not available."""
     names = [each.name for each in wanted]
     if len(set(names)) < len(names):
@@ -128,7 +127,8 @@ def _of(wanted: Sequence[Provider], reason: str, mode: Mode) -> Placement:
     for name in names:
         if name != CPU_PROVIDER:
             require(name)
-    return Placement(tuple(each.complete(mode, session.version()) for each in wanted), reason, mode)
+    completed = tuple(each.complete(mode, session.version()) for each in wanted)
+    return Placement(completed, reason, mode, build_missing)
 
 
 def require(name: str) -> None:

@@ -121,9 +121,7 @@ def _supported(found: Iterable[Gutter], lines: Sequence[Piece], height: float) -
 
 def _extent(gutter: Gutter, lines: Sequence[Piece], height: float) -> float:
     """Return the height along which a rectangle has text on both sides; 0 if it is no gutter."""
-    beside = lines[gutter.first : gutter.last + 1]
-    left = [line for line in beside if line.x < gutter.middle]
-    right = [line for line in beside if line.x >= gutter.middle]
+    left, right = beside(gutter, lines)
     if not left or not right:
         return 0.0
     top, bottom = max(left[0].top, right[0].top), min(left[-1].bottom, right[-1].bottom)

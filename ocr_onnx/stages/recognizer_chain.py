@@ -35,14 +35,21 @@ class RecognizerChain(TextRecognizer):
         name = self.metadata.name
         texts = [text._replace(model=name) for text in TextRecognizer.__call__(self, crops, options)]
         for step, recognizer in enumerate(self.following):
-            thresh = threshold(options, step)
-            low = [i for i, text in enumerate(texts) if calibrated(text.score, text.model) < thresh]
+            low = [i for i, text in enumerate(texts) if goes_on(text, options, step)]
             again = recognizer([crops[i] for i in low], options)
             for i, text in zip(low, again, strict=True):
-                other = text._replace(model=recognizer.metadata.name)
-                if calibrated(other.score, other.model) > calibrated(texts[i].score, texts[i].model):
-                    texts[i] = other
+                texts[i] = better(texts[i], text._replace(model=recognizer.metadata.name))
         return texts
+
+
+def goes_on(text: Text, options: RecognitionOptions, step: int) -> bool:
+    """Return whether a line is read again after this step, counted from 0."""
+    return calibrated(text.score, text.model) < threshold(options, step)
+
+
+def better(text: Text, other: Text) -> Text:
+    """Return the reading of a line with the higher calibrated score; `text` if both are equal."""
+    return other if calibrated(other.score, other.model) > calibrated(text.score, text.model) else text
 
 
 def threshold(options: RecognitionOptions, step: int) -> float:

@@ -27,6 +27,9 @@ OPENCV ?= $(addprefix opencv-python-headless==,4.10.0.84 4.11.0.86 4.12.0.88 4.1
 # What `make pythons` tests.
 PYTHONS ?= 3.12 3.13 3.14
 
+# The tests of a file share engines and servers: one process runs them all.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 # Models for `make bench`, besides the embedded ones.
 BENCHED ?= .cache/models
 
@@ -41,10 +44,10 @@ run: .venv/installed  ## Read the sample page.
 	$(BIN)/ocr-onnx run ocr_onnx/sample.png
 
 test: .venv/developed  ## Run the tests, except those marked slow.
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-all: .venv/developed  ## Run all tests, and measure which lines of ocr_onnx they run.
-	$(BIN)/python -m pytest --hypothesis-profile=many --cov --cov-report=term
+	$(BIN)/python -m pytest $(PARALLEL) --hypothesis-profile=many --cov --cov-report=term
 
 check: .venv/developed  ## Lint, type-check, and check the workflow files.
 	$(BIN)/ruff check .
@@ -222,7 +225,7 @@ pythons: $(addprefix python-,$(PYTHONS))  ## Run the tests under other versions 
 	@echo "Passed on Python $(PYTHONS)"
 
 python-%:
-	tests/python.sh $* -m "not slow"
+	tests/python.sh $* $(PARALLEL) -m "not slow"
 
 # For scripts: the value of a variable.
 print-%:

@@ -233,7 +233,8 @@ class OCR:
         downloaded and decoded, each in its own thread; the latter also advances a generator given as `source`. Detection
         of the first page runs in the caller's thread, unless the page comes from a generator. An error is raised at the
         page that it belongs to; with `return_exceptions`, the error of an input or page that cannot be read is returned in its
-        place, and reading continues: its `source` and `page` say which it is. Closing the iterator ends the threads after the pages that are in progress.
+        place, and reading continues: its `source` and `page` say which it is. Closing the iterator ends the threads after the
+        pages that are in progress.
 
         On GPUs, four pages (PAGES_PER_GPU) are read in parallel on each, by whichever is free, and one more is in memory.
         Results are in the order of the pages.
@@ -365,13 +366,15 @@ def _map(function: Callable[[Item], Result], items: Generator[Item, None, None])
 def _in_reading_order(
     lines: list[tuple[TextLine, Columns]], page: Page, options: OCROptions
 ) -> tuple[tuple[TextLine, ...], tuple[Block, ...]]:
-    """Return the lines in the order of the options, and the blocks of the page."""
+    """Return the lines in the order of the options, and the blocks of the page, if that order has blocks."""
     found = [line for line, _ in lines]
+    if options.reading_order == "paddle":
+        return tuple(found), ()
     # In an upside-down line, positions are counted from the other end.
     columns = [Columns() if line.box.upside_down else columns for line, columns in lines]
     height, width = page.image.shape[:2]
     blocks, order = find_blocks(found, (width, height), columns)
-    return tuple(found if options.reading_order == "paddle" else [found[i] for i in order]), blocks
+    return tuple(found[i] for i in order), blocks
 
 
 def _chosen(models: Models | None, preset: str | None, lang: str | None) -> Models:

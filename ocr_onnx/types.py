@@ -155,7 +155,7 @@ class RecognizedPage:
     """The recognized lines, without those below score_thresh, in the order of `options.reading_order`."""
     options: OCROptions
     blocks: tuple[Block, ...] = ()
-    """The paragraphs, headings, lists and tables in reading order, column by column."""
+    """The paragraphs, headings, lists and tables in reading order, column by column; none in PaddleOCR's order."""
 
     @property
     def angle(self) -> int | None:

@@ -68,6 +68,16 @@ def bars() -> np.ndarray:
     return page
 
 
+def test_blocks_are_made_in_the_order_of_reading_alone(toy: OCR) -> None:
+    page = np.full((80, 200, 3), 255, np.uint8)
+    page[30:50, 20:180] = 0
+    columns, paddle = replace(toy.options, reading_order="columns"), replace(toy.options, reading_order="paddle")
+    for options, count in ((columns, 1), (paddle, 0)):
+        (result,) = toy.predict(page, options)
+        assert len(result.lines) == 1
+        assert len(result.blocks) == count
+
+
 def test_lines_come_from_top_to_bottom(toy: OCR, bars: np.ndarray) -> None:
     (result,) = toy.predict(bars)
     assert [line.text for line in result.lines] == ["abc"] * 3

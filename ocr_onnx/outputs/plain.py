@@ -17,10 +17,8 @@ EMPTY_LINE_GAP = 1.0
 
 
 def page_text(page: RecognizedPage) -> str:
-    """Return paragraphs in reading order, with an empty line between them; lines in PaddleOCR's order if that is requested."""
-    if page.options.reading_order == "paddle" or not page.blocks:
-        return lines_text(page)
-    return text_of(page.blocks, page.lines)
+    """Return paragraphs in reading order, with an empty line between them; the lines of a page without blocks."""
+    return text_of(page.blocks, page.lines) if page.blocks else lines_text(page)
 
 
 def lines_text(page: RecognizedPage) -> str:

@@ -51,7 +51,7 @@ def test_lines_are_printed_one_by_one() -> None:
 
 
 def test_paddleocrs_order_is_lines_without_paragraphs() -> None:
-    result = result_of(two_columns(1), OCROptions(reading_order="paddle"))
+    result = replace(result_of(two_columns(1), OCROptions(reading_order="paddle")), blocks=())
     assert result.text == plain.lines_text(result)
 
 

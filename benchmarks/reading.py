@@ -3,7 +3,8 @@
     python -m benchmarks.reading --data FOLDER --cache FOLDER
 
 - olmOCR-bench: assertions about the text of pages, rendered at 200 dpi. Each page is recognized once with each pair of models, and
-  its lines are ordered as PaddleOCR does and column by column. Tesseract, if it is installed, reads the same images.
+  its lines are ordered as PaddleOCR does and column by column. Tesseract and RapidOCR, if they are installed, read the same
+  images with their default settings.
 - DocLayNet: the text cells of PDF pages in random order. The order of the cells in the PDF, which is mostly that of reading, is
   the reference; the measure is the share of cells that follow the cell that they follow there.
 - The time of ordering pages of 100, 1,000 and 5,000 lines.
@@ -19,12 +20,12 @@ import random
 import shutil
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import click
 import numpy as np
@@ -32,9 +33,12 @@ import PIL.Image
 
 from benchmarks import olmocr, records
 from benchmarks.machine import circumstances
+from benchmarks.runners.process import ROOT, Peer, Runner
+from benchmarks.runners.protocol import Settings
 from ocr_onnx import OCR, InputOptions, Models, OCROptions, TextBox, TextLine
 from ocr_onnx.inputs import sources
 from ocr_onnx.models import store
+from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.stages import geometry
 from ocr_onnx.stages.blocks import find_blocks, text_of
 from ocr_onnx.types import Columns
@@ -120,7 +124,9 @@ def is_complete(pages: Sequence[olmocr.Page], cache: Path, suffix: str = ".json"
     return all((cache / f"{page.path.parent.name}__{page.path.stem}{suffix}").is_file() for page in pages)
 
 
-def olmocr_scores(data: Path, cache: Path, *, only_cached: bool) -> dict[str, dict[str, list[int]]]:
+def olmocr_scores(
+    data: Path, cache: Path, others: OtherReaders, *, only_cached: bool
+) -> dict[str, dict[str, list[int]]]:
     """Assertions that hold, and all, by way of reading and split."""
     scores: dict[str, dict[str, list[int]]] = {}
     for split in olmocr.SPLITS:
@@ -135,9 +141,10 @@ def olmocr_scores(data: Path, cache: Path, *, only_cached: bool) -> dict[str, di
             for page, found in zip(pages, read_all([p.path for p in pages], models, cache / name), strict=True):
                 for order, text in (("columns", found.in_columns()), ("paddle", found.as_paddle())):
                     _add(scores, f"{name}, {order}", split, page, text)
-        if shutil.which("tesseract") and (not only_cached or is_complete(pages, cache / "tesseract", ".txt")):
-            for page in pages:
-                _add(scores, "Tesseract", split, page, tesseract(page.path, cache / "tesseract"))
+        for name in others.names():
+            if not only_cached or is_complete(pages, cache / name, ".txt"):
+                for page in pages:
+                    _add(scores, name, split, page, others.text(name, page.path))
         click.echo(f"{split}: done", err=True)
     return scores
 
@@ -148,18 +155,58 @@ def _add(scores: dict[str, dict[str, list[int]]], way: str, split: str, page: ol
     score[1] += len(page.assertions)
 
 
-def tesseract(path: Path, cache: Path) -> str:
-    """The text of a page by Tesseract, with its own page segmentation."""
-    file = cache / f"{path.parent.name}__{path.stem}.txt"
+def rendered(path: Path, cache: Path) -> Path:
+    """The image of a page, as a file."""
+    file = cache / "images" / f"{path.parent.name}__{path.stem}.png"
     if not file.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         (page,) = sources.read_pages(path, InputOptions(pdf_scale=DPI / 72))
-        with tempfile.NamedTemporaryFile(suffix=".png") as image:
-            PIL.Image.fromarray(page.image[..., ::-1]).save(image.name, dpi=(DPI, DPI))
-            command = ["tesseract", image.name, "-", "--dpi", str(DPI)]
-            done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "OMP_THREAD_LIMIT": "1"})
-        file.write_bytes(done.stdout)
-    return file.read_text("utf-8")
+        PIL.Image.fromarray(page.image[..., ::-1]).save(file, dpi=(DPI, DPI))
+    return file
+
+
+def tesseract(image: Path) -> str:
+    """The text of a page by Tesseract, with its own page segmentation."""
+    command = ["tesseract", str(image), "-", "--dpi", str(DPI)]
+    environment = {**os.environ, "OMP_THREAD_LIMIT": "1"}
+    return subprocess.run(command, capture_output=True, check=True, env=environment).stdout.decode("utf-8")
+
+
+class OtherReaders:
+    """Tesseract, and the libraries of `make bench-peers`, each started when it has to read; to be used in a `with`."""
+
+    def __init__(self, home: Path, cache: Path) -> None:
+        self._cache = cache
+        self._peers = {"RapidOCR": Peer("RapidOCR", home / "rapidocr", "rapidocr", "onnxruntime")}
+        self._runners: dict[str, Runner] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def names(self) -> list[str]:
+        """The readers that are installed."""
+        installed = [name for name, peer in self._peers.items() if peer.python.is_file()]
+        return installed + ["Tesseract"] * bool(shutil.which("tesseract"))
+
+    def text(self, name: str, path: Path) -> str:
+        """The text of a page; it is kept, and read once."""
+        file = self._cache / name / f"{path.parent.name}__{path.stem}.txt"
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            image = rendered(path, self._cache)
+            file.write_text(tesseract(image) if name == "Tesseract" else self._ask(name, image), "utf-8")
+        return file.read_text("utf-8")
+
+    def _ask(self, name: str, image: Path) -> str:
+        if name not in self._runners:
+            settings = Settings(detection="", recognition="", threads=cpu_count(), side=0)
+            runner = Runner(self._peers[name], settings, self._cache / f"{name}.log")
+            self._runners[name] = self._stack.enter_context(runner)
+        return "\n".join(line["text"] for line in self._runners[name].ask(image)["lines"])
 
 
 def doclaynet_pairs(folder: Path) -> dict[str, float]:
@@ -243,13 +290,18 @@ def markdown(result: Mapping[str, Any]) -> str:
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with olmocr and doclaynet.")
 @click.option("--cache", type=click.Path(path_type=Path), required=True, help="The folder for recognized pages.")
+@click.option(
+    "--peers", type=click.Path(path_type=Path), default=ROOT / ".cache" / "peers", help="RapidOCR's environment."
+)
 @click.option("--only-cached", is_flag=True, help="Leave out what would have to be recognized.")
 @click.option("--write/--no-write", default=True, help="Write benchmarks/results.")
-def main(data: Path, cache: Path, *, only_cached: bool, write: bool) -> None:
+def main(data: Path, cache: Path, peers: Path, *, only_cached: bool, write: bool) -> None:
     """Measure, and write the result."""
+    with OtherReaders(peers, cache) as others:
+        scores = olmocr_scores(data, cache, others, only_cached=only_cached)
     result = {
         "circumstances": circumstances(),
-        "olmocr": olmocr_scores(data, cache, only_cached=only_cached),
+        "olmocr": scores,
         "doclaynet": doclaynet_pairs(data / "doclaynet"),
         "milliseconds": times(),
         "attribution": ATTRIBUTION,

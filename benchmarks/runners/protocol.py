@@ -23,7 +23,7 @@ class Settings:
     """Folders of Paddle's files, inference.onnx and characters.txt."""
     threads: int
     side: int
-    """The longest side that detection gets, in pixels."""
+    """The longest side that detection gets, in pixels; 0: the library's default."""
     variant: str = ""
     """The engine or precision, if the library has several."""
 

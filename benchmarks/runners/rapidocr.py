@@ -21,13 +21,12 @@ def prepare(settings: Settings) -> Reader:
             "Global.use_cls": False,
             "Global.log_level": "error",
             "Det.engine_type": engine,
-            "Det.limit_side_len": settings.side,
-            "Det.limit_type": "max",
             "Rec.engine_type": engine,
             "EngineConfig.onnxruntime.intra_op_num_threads": settings.threads,
             "EngineConfig.onnxruntime.use_cuda": settings.variant == "onnxruntime-cuda",
             "EngineConfig.openvino.inference_num_threads": settings.threads,
         }
+        | ({"Det.limit_side_len": settings.side, "Det.limit_type": "max"} if settings.side else {})
         | _models(settings)
     )
 

@@ -142,10 +142,15 @@ class Server(uvicorn.Server):
         self.scheduler = scheduler
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen. asyncio uses one backlog for accepting and for the kernel's queue, so the latter is set afterwards."""
+        """Listen, and log it: from then on, a signal starts the graceful shutdown.
+
+        asyncio uses one backlog for accepting and for the kernel's queue, so the latter is set afterwards.
+        """
         await super().startup(sockets)
         for listener in sockets or []:
             listener.listen(BACKLOG)
+            host, port = listener.getsockname()[:2]
+            logs.event("listening", host=host, port=port, process=os.getpid())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Start the shutdown; a second Ctrl-C ends immediately."""
@@ -187,10 +192,7 @@ def run(settings: Settings, make_engine: MakeEngine, listener: socket.socket) ->
     """Serve in this process until a signal."""
     sandbox.protect_this_process()
     logs.configure()
-    server = make_server(settings, make_engine())
-    host, port = listener.getsockname()[:2]
-    logs.event("listening", host=host, port=port, process=os.getpid())
-    server.run([listener])
+    make_server(settings, make_engine()).run([listener])
     logs.event("ended", process=os.getpid())
 
 

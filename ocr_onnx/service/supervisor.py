@@ -58,7 +58,7 @@ class Supervisor:
         self._crashes = CrashCounter()
 
     def run(self) -> int:
-        """Run the workers until SIGINT or SIGTERM; return the exit code, 0 if all workers exited with 0."""
+        """Run the workers until SIGINT or SIGTERM; return the exit code, 0 if all workers ended as they were told."""
         with tempfile.TemporaryDirectory(prefix="ocr-onnx-metrics-") as directory:
             os.environ[DIRECTORY] = directory
             return self._run()
@@ -78,7 +78,9 @@ class Supervisor:
             process.terminate()
         for process in running:
             process.join()
-        return max(int(failed), *(abs(process.exitcode or 0) for process in running))
+        # A worker that SIGTERM kills had not begun to serve.
+        codes = [process.exitcode or 0 for process in running]
+        return max([int(failed), *(abs(code) for code in codes if code != -signal.SIGTERM)])
 
     def _replace(self, running: list[SpawnProcess]) -> None:
         for number, process in enumerate(running):

@@ -161,7 +161,9 @@ def test_processing_ends_if_the_client_disconnects_during_a_streamed_response() 
         content = {"file": base64_of(pdf(*[(50, 60)] * 3)), "visualize": False}
         headers = {"Accept": "application/x-ndjson"}
         with httpx.stream("POST", f"{server.url}/ocr", json=content, headers=headers, timeout=PATIENCE) as answer:
-            assert json.loads(next(answer.iter_lines()))["page"] == 0
+            # An iterator without a name would be closed at once, and the connection with it.
+            lines = answer.iter_lines()
+            assert json.loads(next(lines))["page"] == 0
             # A client that leaves before the second page begins ends the work without the gate.
             assert gate.at_work.acquire(timeout=PATIENCE)
         assert gate.left.wait(PATIENCE)
@@ -356,15 +358,24 @@ def test_only_frequent_crashes_of_workers_end_the_server() -> None:
     assert not deaths.too_many(last + CRASH_WINDOW)
 
 
-def test_workers_that_crash_repeatedly_end_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def supervised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process whose logging and signal handlers a supervisor does not change for good."""
     monkeypatch.setattr(logs, "configure", lambda: None)
-    handlers = [signal.getsignal(sig) for sig in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        assert Supervisor(partial(os._exit, 3), 2).run() != 0
-    finally:
-        os.environ.pop(DIRECTORY, None)
-        for sig, handler in zip((signal.SIGINT, signal.SIGTERM), handlers, strict=True):
-            signal.signal(sig, handler)
+    handlers = {sig: signal.getsignal(sig) for sig in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    os.environ.pop(DIRECTORY, None)
+    for sig, handler in handlers.items():
+        signal.signal(sig, handler)
+
+
+def test_workers_that_crash_repeatedly_end_the_server(supervised: None) -> None:
+    assert Supervisor(partial(os._exit, 3), 2).run() != 0
+
+
+def test_workers_that_are_ended_before_they_serve_are_no_failure(supervised: None) -> None:
+    end = f"import os, signal, time; os.kill({os.getpid()}, signal.SIGTERM); time.sleep({PATIENCE})"
+    assert Supervisor(partial(exec, end), 2).run() == 0
 
 
 def test_several_gpus_read_the_pages_in_turn() -> None:

@@ -86,7 +86,8 @@ def _closed(before: str, after: str, words: frozenset[str]) -> str | None:
     first, second = part.lower(), tail[0].lower()
     if first + second in words:
         return stem + after
-    if compound or first in COMPOUNDING or f"{first}-{second}" in words or (first in words and second in words):
+    known = (first in words) + (second in words)
+    if first in COMPOUNDING or f"{first}-{second}" in words or compound.count("-") + known >= 2:
         return before + after
     return stem + after
 

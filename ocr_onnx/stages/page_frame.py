@@ -30,6 +30,41 @@ RIGHT_TO_LEFT = frozenset({"R", "AL"})
 WIDE_GAP = 0.8
 """The gap between two characters of a line, relative to its height, from which it may be the space between two columns."""
 
+NARROW_GAP = 0.3
+"""The least such gap that may be a gutter, if near lines have it at the same place."""
+
+NEAR_LINES = 24
+"""The number of lines before and after a line, by height on the page, among which near lines are."""
+
+NEAR = 8.0
+"""The largest distance of near lines, relative to the line height."""
+
+BEGINNING = 0.35
+"""The largest distance between the beginnings of near lines of a column, relative to the line height."""
+
+COLUMN_WIDTH = 6.0
+"""The least width of a column, relative to the line height: no list's marks."""
+
+COLUMN_LINES = 3
+"""The least number of near lines of a column."""
+
+CROSSING_LINES = 5
+"""The least number of near lines with a gap at a gutter, if detection took most lines of two columns for one."""
+
+CROSSING_SHARE = 0.8
+"""The least share of near lines across a gutter that have a gap there."""
+
+
+class Gap(NamedTuple):
+    """A gap between two characters of a line."""
+
+    left: float
+    right: float
+    begin: int
+    """The index of the first character behind it in the line's text."""
+    span: tuple[float, float]
+    """Its ends, as shares of the line's length."""
+
 
 class Piece(NamedTuple):
     """A line, or a part of a line between two wide gaps."""
@@ -85,8 +120,8 @@ class Sides(NamedTuple):
 def pieces(lines: Sequence[tuple[Quad, str]], size: tuple[int, int], columns: Sequence[Columns] = ()) -> list[Piece]:
     """Return the lines (box, text) in the frame, from top to bottom, without those that have no text.
 
-    They are divided at wide gaps between characters if their `columns` are given. `size` is (width, height) of the page in
-    pixels.
+    They are divided at wide gaps between characters if their `columns` are given, and at narrower gaps between two columns.
+    `size` is (width, height) of the page in pixels.
     """
     kept = [i for i, (_, text) in enumerate(lines) if text.strip()]
     if not kept:
@@ -101,9 +136,14 @@ def pieces(lines: Sequence[tuple[Quad, str]], size: tuple[int, int], columns: Se
         x, columns = -x, ()
     bounds = np.stack((x - width / 2, y - height / 2, x + width / 2, y + height / 2), axis=1).tolist()
     found = [Piece(a, b, c, d, i, 0, text) for (a, b, c, d), i, text in zip(bounds, kept, texts, strict=True)]
+    found.sort(key=_place)
     if columns:
-        found = [piece for line in found for piece in split(line, columns[line.line])]
-    return sorted(found, key=lambda piece: (piece.y, piece.x, piece.line))
+        return sorted(_divide(found, columns), key=_place)
+    return found
+
+
+def _place(piece: Piece) -> tuple[float, float, int]:
+    return piece.y, piece.x, piece.line
 
 
 def _sides(quads: Sequence[Quad]) -> Sides:
@@ -144,27 +184,75 @@ def is_right_to_left(texts: Sequence[str]) -> bool:
     return sum(each in RIGHT_TO_LEFT for each in classes) > classes.count("L")
 
 
-def split(line: Piece, columns: Columns) -> Iterator[Piece]:
-    """Divide a line at gaps that are wider than the usual spaces between words; `columns` are the positions of its characters."""
+def _divide(lines: Sequence[Piece], columns: Sequence[Columns]) -> Iterator[Piece]:
+    """Yield the parts of sorted lines: between gaps wider than the usual spaces between words, and between columns."""
+    found = [list(gaps(line, columns[line.line])) for line in lines]
+    pairs = list(zip(lines, found, strict=True))
+    for i, (line, own) in enumerate(pairs):
+        dividing = [gap for gap in own if _is_wide(gap, line)]
+        if own and not dividing:
+            near = (*pairs[max(0, i - NEAR_LINES) : i], *pairs[i + 1 : i + 1 + NEAR_LINES])
+            others = [pair for pair in near if abs(pair[0].y - line.y) < NEAR * line.height]
+            dividing = [gap for gap in own if _is_gutter(gap, line, others)]
+        yield from _divided(line, dividing)
+
+
+def _divided(line: Piece, found: Sequence[Gap]) -> list[Piece]:
+    """Return the parts of a line between gaps."""
+    begins = [0, *(gap.begin for gap in found), len(line.text)]
+    starts = [0.0, *(gap.span[1] for gap in found)]
+    ends = [*(gap.span[0] for gap in found), 1.0]
+    spans = zip(starts, ends, strict=True)
+    return [_part(line, *each) for each in zip(pairwise(begins), spans, strict=True)] if found else [line]
+
+
+def gaps(line: Piece, columns: Columns) -> Iterator[Gap]:
+    """Yield the gaps of a line that are not narrower than NARROW_GAP; `columns` are the positions of its characters."""
     shown = [i for i, character in enumerate(columns.characters) if not character.isspace()]
     if len(shown) < 2 or "".join(columns.characters) != line.text:
-        yield line
         return
     at = [columns.positions[i] + 0.5 for i in shown]
     steps = sorted(b - a for (i, a), (j, b) in pairwise(zip(shown, at, strict=True)) if j == i + 1)
     pitch = steps[len(steps) // 2] if steps else 0.0
-    cell, last = line.width / columns.total, 0
-    begin, start = 0, 0.0
-    for this, following in pairwise(range(len(shown))):
-        if (at[following] - at[this] - pitch) * cell >= WIDE_GAP * line.height:
-            end = (at[this] + pitch / 2) / columns.total
-            yield _part(line, begin, shown[following], (start, end))
-            begin, start = shown[following], (at[following] - pitch / 2) / columns.total
-            last = following
-    yield _part(line, begin, len(line.text), (start, 1.0)) if last else line
+    cell = line.width / columns.total
+    for i, (a, b) in enumerate(pairwise(at), 1):
+        if (b - a - pitch) * cell >= NARROW_GAP * line.height:
+            left, right = a + pitch / 2, b - pitch / 2
+            yield Gap(
+                line.left + left * cell,
+                line.left + right * cell,
+                shown[i],
+                (left / columns.total, right / columns.total),
+            )
 
 
-def _part(line: Piece, begin: int, end: int, span: tuple[float, float]) -> Piece:
+def _is_wide(gap: Gap, line: Piece) -> bool:
+    return gap.right - gap.left >= WIDE_GAP * line.height
+
+
+def _is_gutter(gap: Gap, line: Piece, others: Sequence[tuple[Piece, Sequence[Gap]]]) -> bool:
+    """Return whether near lines begin behind a gap, or have a gap there, and hardly any crosses it; `others` have their gaps."""
+    if min(gap.left - line.left, line.right - gap.right) < COLUMN_WIDTH * line.height:
+        return False
+    edge = BEGINNING * line.height
+    beginning = aligned = closed = 0
+    for other, found in others:
+        if abs(other.left - gap.right) < edge:
+            beginning += 1
+        elif other.left + line.height < gap.left and gap.right < other.right - line.height:
+            if any(abs(each.right - gap.right) < edge for each in found):
+                aligned += 1
+            else:
+                closed += 1
+                if closed > (1 - CROSSING_SHARE) * len(others):
+                    return False
+    if closed > (1 - CROSSING_SHARE) * (aligned + closed):
+        return False
+    return beginning >= COLUMN_LINES or beginning + aligned >= CROSSING_LINES
+
+
+def _part(line: Piece, characters: tuple[int, int], span: tuple[float, float]) -> Piece:
+    begin, end = characters
     left, right = (line.left + share * line.width for share in span)
     return line._replace(left=left, right=right, begin=begin, text=line.text[begin:end].rstrip(), span=span)
 

@@ -46,6 +46,9 @@ ALIGNED = 0.25
 ALIGNED_SHARE = 0.75
 """The share of lines with a line at the same height in the other column, from which two columns may be a table."""
 
+SPARSE = 0.15
+"""The share of rows with a cell in a column below which it is no column of a table, but marks or a note beside the page."""
+
 PROSE_CHARACTERS = 18
 """The least median length of the lines of prose, in characters of Latin width."""
 
@@ -240,6 +243,9 @@ def is_tabular(left: Sequence[Piece], right: Sequence[Piece], height: float) -> 
     """Return whether two columns are read in rows: their lines are aligned, and one of them is not prose."""
     sides = sorted((rows(left), rows(right)), key=len)
     centers = [row[0].y for row in sides[1]]
+    within = bisect.bisect(centers, sides[0][-1][0].bottom) - bisect.bisect(centers, sides[0][0][0].top)
+    if len(sides[0]) < SPARSE * within:
+        return False
     aligned = sum(_distance(row[0].y, centers) < ALIGNED * height for row in sides[0])
     if aligned < ALIGNED_SHARE * len(sides[0]):
         return False

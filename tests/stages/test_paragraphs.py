@@ -49,6 +49,12 @@ def test_the_words_of_the_page_decide_about_a_hyphen() -> None:
     assert join("the re-", "written text", words) == "the rewritten text"
 
 
+def test_the_last_part_of_a_compound_can_be_divided() -> None:
+    words = vocabulary(["it is an art of a kind"])
+    assert join("the state-of-the-", "art boat", words) == "the state-of-the-art boat"
+    assert join("all IB-vacci-", "nations were", words) == "all IB-vaccinations were"
+
+
 def test_words_at_the_ends_of_lines_are_no_evidence() -> None:
     assert vocabulary(["mentally it was in-", "crementally done"]) == {"it", "was"}
 

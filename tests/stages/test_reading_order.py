@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from layouts import (
+    HEIGHT,
     LAYOUTS,
     PITCH,
     SIZE,
@@ -122,6 +123,45 @@ def test_a_box_across_the_gutter_is_divided_between_its_columns() -> None:
     assert [block.text.count("left") for block in blocks] == [12, 0]
     assert order == tuple(range(12))
     assert blocks[0].box[:, 0].max() < blocks[1].box[:, 0].min()
+
+
+def of_equal_width(line: TextLine) -> Columns:
+    """The positions of characters that have the same width."""
+    return Columns(tuple(line.text), tuple(range(len(line.text))), len(line.text))
+
+
+@pytest.mark.parametrize("whole", [set(), {0, 1, 2, 3}, {3, 7}, set(range(12)) - {11}])
+def test_a_box_across_a_narrow_gutter_is_divided_where_other_lines_end_or_have_a_gap(whole: set[int]) -> None:
+    page = Layout()
+    for i in range(12):
+        left, right = (f"{side} {page.sentence(800)}"[:35].rstrip().ljust(35, "s") for side in ("Left", "right"))
+        if i in whole:
+            page.line(100, 100 + i * PITCH, 35 * 20, left)
+            page.line(100 + 36 * 20, 100 + i * PITCH, 35 * 20, right)
+        else:
+            page.line(100, 100 + i * PITCH, 71 * 20, f"{left} {right}")
+    columns = [of_equal_width(line) for line in page.lines]
+    text = " ".join(block.text for block in find_blocks(page.lines, SIZE, columns)[0])
+    assert (text.count("Left"), text.count("right")) == (12, 12)
+    assert text.rindex("Left") < text.index("right")
+
+
+def test_marks_of_list_items_are_no_column() -> None:
+    page = Layout()
+    for i in range(12):
+        page.line(100, 100 + i * PITCH, 700, f"• {page.sentence(700)}")
+    blocks = find_blocks(page.lines, SIZE, [of_equal_width(line) for line in page.lines])[0]
+    assert [block.text.count("• ") for block in blocks] == [12]
+
+
+@pytest.mark.parametrize(("rows", "height"), [((1, 20, 38), HEIGHT), ((20,), 900)])
+def test_marks_at_the_side_of_a_page_make_no_table_of_it(rows: tuple[int, ...], height: int) -> None:
+    page = two_columns(2)
+    count, first = len(page.lines), page.lines[0].box.quad[0, 1]
+    for row in rows:
+        page.line(1560, first + row * PITCH + (HEIGHT - height) / 2, 30, "C", height)
+    order = [i for i in order_of(page.lines) if i < count]
+    assert pairs_kept(order) >= LEAST_PAIRS
 
 
 def test_running_heads_come_first_and_page_numbers_last() -> None:

@@ -58,6 +58,11 @@ class Page:
         content = normalized(text)
         return sum(holds(each, content) for each in self.assertions)
 
+    def attainable(self, text: str) -> int:
+        """The number of assertions whose texts are in a text in any order, or not in it if they must not; spaces are ignored."""
+        content = "".join(normalized(text).split())
+        return sum(_is_attainable(each, content) for each in self.assertions)
+
 
 def pages(folder: Path) -> list[Page]:
     """The pages of a split, by name."""
@@ -78,6 +83,13 @@ def holds(assertion: Mapping[str, Any], content: str) -> bool:
         )
         return bool(before) and bool(after) and min(before) < max(after)
     return _is_present(assertion, content, most) is bool(assertion["type"] == "present")
+
+
+def _is_attainable(assertion: Mapping[str, Any], content: str) -> bool:
+    texts = [assertion[key] for key in ("before", "after", "text") if key in assertion]
+    most = assertion.get("max_diffs") or 0
+    found = all(find_near_matches("".join(normalized(text).split()), content, max_l_dist=most) for text in texts)
+    return found is (assertion["type"] != "absent")
 
 
 def _is_present(assertion: Mapping[str, Any], content: str, most: int) -> bool:

@@ -5,6 +5,8 @@
 - olmOCR-bench: assertions about the text of pages, rendered at 200 dpi. Each page is recognized once with each pair of models, and
   its lines are ordered as PaddleOCR does and column by column. Tesseract and RapidOCR, if they are installed, read the same
   images with their default settings.
+  A label can differ from the page: the assertions whose texts are in the PDF's own text, in any order, are about all that can
+  hold for the pages that have one.
 - DocLayNet: the text cells of PDF pages in random order. The order of the cells in the PDF, which is mostly that of reading, is
   the reference; the measure is the share of cells that follow the cell that they follow there.
 - The time of ordering pages of 100, 1,000 and 5,000 lines.
@@ -17,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -30,6 +33,7 @@ from typing import Any, NamedTuple, Self
 import click
 import numpy as np
 import PIL.Image
+import pypdfium2
 
 from benchmarks import olmocr, records
 from benchmarks.machine import circumstances
@@ -49,6 +53,9 @@ PAIRS = {
     "PP-OCRv6 small": Models("PP-OCRv6_small_det", "PP-OCRv6_small_rec"),
     "PP-OCRv5 mobile": Models("PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"),
 }
+
+LEAST_LAYER = 200
+"""The least number of characters of a page's own text; scans have a stamp or nothing."""
 
 COUNTS = (100, 1000, 5000)
 """Lines of the pages whose ordering is timed."""
@@ -145,14 +152,31 @@ def olmocr_scores(
             if not only_cached or is_complete(pages, cache / name, ".txt"):
                 for page in pages:
                     _add(scores, name, split, page, others.text(name, page.path))
+        _add_own_text(scores, split, pages)
         click.echo(f"{split}: done", err=True)
     return scores
 
 
+def _add_own_text(scores: dict[str, dict[str, list[int]]], split: str, pages: Sequence[olmocr.Page]) -> None:
+    for page in pages:
+        if layer := text_layer(page.path):
+            _count(scores, "the PDF's own text, in any order", split, page.attainable(layer), len(page.assertions))
+
+
+def text_layer(path: Path) -> str:
+    """The text of a PDF's page with words divided at line ends joined; empty if it is an image."""
+    text = pypdfium2.PdfDocument(path)[0].get_textpage().get_text_bounded()
+    return "" if len(text) < LEAST_LAYER else re.sub("[-\ufffe\x02]\r\n", "", text)
+
+
 def _add(scores: dict[str, dict[str, list[int]]], way: str, split: str, page: olmocr.Page, text: str) -> None:
+    _count(scores, way, split, page.passed(text), len(page.assertions))
+
+
+def _count(scores: dict[str, dict[str, list[int]]], way: str, split: str, passed: int, total: int) -> None:
     score = scores.setdefault(way, {}).setdefault(split, [0, 0])
-    score[0] += page.passed(text)
-    score[1] += len(page.assertions)
+    score[0] += passed
+    score[1] += total
 
 
 def rendered(path: Path, cache: Path) -> Path:

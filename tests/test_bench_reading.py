@@ -32,6 +32,14 @@ def test_an_assertion_holds_by_the_rules_of_the_benchmark(assertion: dict[str, A
     assert olmocr.holds(assertion, TEXT) is holds
 
 
+def test_what_a_text_can_pass_does_not_depend_on_its_order_or_its_spaces() -> None:
+    order = {"type": "order", "before": "the end", "after": "a begin", "max_diffs": 0}
+    present, absent = {"type": "present", "text": "zebra"}, {"type": "absent", "text": "zebra"}
+    page = olmocr.Page(Path("page.pdf"), (order, present, absent))
+    assert (page.attainable("a be gin and the end"), page.passed("a begin and the end")) == (2, 1)
+    assert page.attainable("zebra") == 1
+
+
 def test_pages_are_read_with_their_assertions(tmp_path: Path) -> None:
     assertions = [{"pdf": "b.pdf", "type": "present", "text": text, "max_diffs": 0} for text in ("Gate", "Door")]
     (tmp_path / "tests.jsonl").write_text("\n".join(map(json.dumps, assertions)), "utf-8")

@@ -96,8 +96,7 @@ def pipeline_request(given: Mapping[str, Any]) -> Request:
     if mode is not None and hpi is not None:
         raise click.UsageError("--mode and --enable_hpi are the same option: use --mode only.")
     take_without_effect({name: values.pop(name) for name in values.keys() & WITHOUT_EFFECT.keys()})
-    if tensorrt := take_tensorrt(values, values.get("device")):
-        values = {**values, "device": None, "provider": values.get("provider") or tensorrt}
+    values["device"], values["provider"] = take_tensorrt(values, values.get("device"), values.get("provider") or ())
     downloads = _policy(values)
     options = {name: values.pop(name) for name in values.keys() & PARAMETERS}
     config = values.pop("paddlex_config", None)

@@ -102,15 +102,15 @@ class PaddleOCR:
         given = {name: value for name, value in locals().items() if name in PARAMETERS}
         take_deprecated(given, others)
         take_without_effect(others)
-        tensorrt = take_tensorrt(others, device)
+        device, providers = take_tensorrt(others, device, providers)
         refuse(others)
         self._assembly = assemble(
             Request(
                 given,
                 None if paddlex_config is None else pipeline_yaml.load(paddlex_config),
                 high_performance=plain(enable_hpi),
-                device=None if tensorrt else device,
-                providers=providers or tensorrt,
+                device=device,
+                providers=providers,
                 build_missing=build_missing,
                 cpu_threads=cpu_threads,
                 lang=lang,

@@ -6,15 +6,18 @@ import functools
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import OptionError
 from ocr_onnx.runtime.provider_specs import TENSORRT_PROVIDER
-from ocr_onnx.runtime.providers import Device, Provider
+from ocr_onnx.runtime.providers import Device, Provider, ProviderLike
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+Where: TypeAlias = tuple[str | None, Sequence[ProviderLike]]
+"""A device and execution providers, at most one of which is given."""
 
 DEPRECATED: Mapping[str, str] = {
     "det_model_dir": "text_detection_model_dir",
@@ -70,11 +73,12 @@ def take_without_effect(others: dict[str, Any]) -> None:
             _say_without_effect(name, why)
 
 
-def take_tensorrt(others: dict[str, Any], device: str | None) -> tuple[Provider, ...]:
-    """Remove the parameters in TENSORRT from `others`; return the execution providers that they choose on a GPU.
+def take_tensorrt(others: dict[str, Any], device: str | None, providers: Sequence[ProviderLike] = ()) -> Where:
+    """Remove the parameters in TENSORRT from `others`; return the device and the execution providers.
 
-    Without use_tensorrt, or without a GPU, there are none, and a warning is logged once for each parameter without effect. Raises
-    OptionError for a value out of range, and for several GPUs.
+    Those are `device` and `providers`, unless the parameters choose TensorRT on a GPU: then there is no device. Without
+    use_tensorrt, or without a GPU, a warning is logged once for each parameter without effect. Raises OptionError for a value
+    out of range, for several GPUs, and if both use_tensorrt and `providers` are given.
     """
     given = {name: others.pop(name) for name in others.keys() & TENSORRT.keys()}
     given = {name: value for name, value in given.items() if value not in (None, TENSORRT[name][0])}
@@ -85,14 +89,16 @@ def take_tensorrt(others: dict[str, Any], device: str | None) -> tuple[Provider,
     if not given.get("use_tensorrt") or wanted.kind != "gpu":
         for name in given:
             _say_without_effect(name, TENSORRT[name][1].format(device=device or "cpu"))
-        return ()
+        return device, providers
+    if providers:
+        raise OptionError("use_tensorrt and providers are both given: give one of them")
     if len(wanted.indices) > 1:
         raise OptionError(f"device is {device!r}: with use_tensorrt, give one GPU, for example gpu:1")
     number = {"device_id": str(wanted.indices[0])}
     chosen = {"trt_fp16_enable": str(int(precision == "fp16"))}
     if "min_subgraph_size" in given:
         chosen["trt_min_subgraph_size"] = str(size)
-    return (Provider(TENSORRT_PROVIDER, number | chosen), *wanted.providers())
+    return None, (Provider(TENSORRT_PROVIDER, number | chosen), *wanted.providers())
 
 
 def plain(value: Any) -> Any:

@@ -112,11 +112,10 @@ class Module(ABC):
     def __init__(self, **common: Unpack[Common]) -> None:
         refuse(common.keys() - Common.__annotations__.keys())
         take_without_effect(dict(common))
-        tensorrt = take_tensorrt(dict(common), common.get("device"))
+        device, providers = take_tensorrt(dict(common), common.get("device"), common.get("providers", ()))
         self.threads: int = cores(plain(common.get("cpu_threads")))
         name, folder = common.get("model_name"), common.get("model_dir")
-        device = None if tensorrt else common.get("device")
-        placement = choose_placement(device, common.get("providers", tensorrt))
+        placement = choose_placement(device, providers)
         if placement.others:
             raise OptionError(
                 f"device is {common.get('device')!r}: a single model runs on one GPU only; use for example gpu:1"

@@ -136,12 +136,12 @@ def test_what_means_nothing_here_is_said_once(caplog: pytest.LogCaptureFixture) 
 
 def test_tensorrt_is_chosen_on_a_gpu_with_its_options() -> None:
     given = {"use_tensorrt": True, "precision": "fp16", "min_subgraph_size": 5, "other": 1}
-    assert parameters.take_tensorrt(given, "gpu:1") == (
-        Provider(TENSORRT_PROVIDER, {"device_id": "1", "trt_fp16_enable": "1", "trt_min_subgraph_size": "5"}),
-        *Device.parse("gpu:1").providers(),
-    )
+    tensorrt = Provider(TENSORRT_PROVIDER, {"device_id": "1", "trt_fp16_enable": "1", "trt_min_subgraph_size": "5"})
+    assert parameters.take_tensorrt(given, "gpu:1") == (None, (tensorrt, *Device.parse("gpu:1").providers()))
     assert given == {"other": 1}
-    assert parameters.take_tensorrt({"use_tensorrt": False, "precision": "fp32"}, "gpu") == ()
+    assert parameters.take_tensorrt({"use_tensorrt": False, "precision": "fp32"}, "gpu") == ("gpu", ())
+    with pytest.raises(OptionError, match="use_tensorrt and providers are both given"):
+        parameters.take_tensorrt({"use_tensorrt": True}, "gpu", ["CUDAExecutionProvider"])
     with pytest.raises(OptionError, match="give one GPU"):
         parameters.take_tensorrt({"use_tensorrt": True}, "gpu:0,1")
     with pytest.raises(OptionError, match="min_subgraph_size"):

@@ -242,6 +242,12 @@ class RecognitionOptions(OptionRecord):
         default="batch",
     )
     """docs/performance.md has the cost of `own` in accuracy."""
+    cut_wide_lines: bool = option(
+        "Cut line crops that are wider than the largest input of recognition at their spaces, and join the texts. PaddleOCR squeezes "
+        "them instead, which loses text.",
+        name="text_rec_cut_wide_lines",
+        default=True,
+    )
     score_thresh: float = _share(
         "Drop texts whose score is below this; 0 keeps all, empty texts too.",
         name="text_rec_score_thresh",
@@ -295,6 +301,7 @@ class OCROptions(OptionRecord):
             page_orientation=PageOrientationOptions(score_thresh=0),
             detection=DetectionOptions(thresh=0.3, box_thresh=0.6, unclip_ratio=1.5, tiles=False),
             line_orientation=LineOrientationOptions(batch_size=6, score_thresh=0),
+            recognition=RecognitionOptions(cut_wide_lines=False),
             reading_order="paddle",
             input=InputOptions(transparency="ignore"),
         )

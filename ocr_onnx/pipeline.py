@@ -31,9 +31,9 @@ from ocr_onnx.stages.detection import TextDetector, largest_side, with_model_def
 from ocr_onnx.stages.line_reading import read_oriented
 from ocr_onnx.stages.loading import Stages, WrapRun, load_stages
 from ocr_onnx.stages.orientation import LineClassifier, PageClassifier
-from ocr_onnx.stages.recognition import TextRecognizer
+from ocr_onnx.stages.recognition import TextRecognizer, squeezing_warning
 from ocr_onnx.stages.tasks import TASKS
-from ocr_onnx.stages.tiling import detect_in_tiles
+from ocr_onnx.stages.tiling import detect_in_tiles, reduction_warning
 from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.stages.word_boxes import find_words
 from ocr_onnx.types import Block, Columns, Image, Orientation, Page, TextBox, TextLine
@@ -64,6 +64,8 @@ class DetectedPage:
     """The page that was given to detection: rotated upright and unwarped if those stages are on."""
     crops: list[tuple[TextBox, Image]]
     """The boxes in PaddleOCR's order, with their crops."""
+    warnings: tuple[str, ...] = ()
+    """Those of the source, and of detection."""
 
 
 class OCR:
@@ -275,7 +277,10 @@ class OCR:
         cut = geometry.crop_all(image, [box.quad for box in boxes])
         # A box on a page that was enlarged for detection can be less than one pixel high.
         crops = [(box, crop) for box, crop in zip(boxes, cut, strict=True) if crop.size]
-        return DetectedPage(page, orientation, replace(page, image=image), crops)
+        reduced = reduction_warning(image, options.detection)
+        return DetectedPage(
+            page, orientation, replace(page, image=image), crops, _with_warning(page, page.warnings, reduced)
+        )
 
     @timed("page: read lines, without the steps")
     def recognize_page(self, detected: DetectedPage, options: OCROptions) -> OCRResult:
@@ -295,6 +300,10 @@ class OCR:
         if isinstance(self.detect, TextDetector):
             # The result says which values were used.
             options = replace(options, detection=with_model_defaults(options.detection, self.detect.metadata))
+        warnings = detected.warnings
+        if isinstance(self.recognize, TextRecognizer):
+            squeezed = squeezing_warning(crops, options.recognition, self.recognize.metadata)
+            warnings = _with_warning(detected.source, warnings, squeezed)
         logger.info("%s: %s, %d lines", detected.source.path, detected.orientation, len(texts))
         kept = [
             (
@@ -311,7 +320,16 @@ class OCR:
             if read.score >= options.recognition.score_thresh
         ]
         lines, blocks = _in_reading_order(kept, detected.page, options)
-        return OCRResult(detected.source, detected.page, detected.orientation, tuple(boxes), lines, options, blocks)
+        return OCRResult(
+            detected.source,
+            detected.page,
+            detected.orientation,
+            tuple(boxes),
+            lines,
+            options,
+            blocks,
+            warnings,
+        )
 
     def _upright(self, image: Image, options: OCROptions) -> tuple[Orientation | None, Image]:
         """Return the page's orientation, or None if that stage is off, and the upright page."""
@@ -354,6 +372,14 @@ def _of_page(error: InputError, item: object) -> InputError:
     if isinstance(page, Page):
         error.source, error.page = page.path, None if page.index is None else page.index + 1
     return error
+
+
+def _with_warning(page: Page, warnings: tuple[str, ...], further: str | None) -> tuple[str, ...]:
+    """The warnings of a page, with a further one, which is logged."""
+    if further is None:
+        return warnings
+    logger.warning("%s: %s", page.path or "the image", further)
+    return (*warnings, further)
 
 
 def _map(function: Callable[[Item], Result], items: Generator[Item, None, None]) -> Generator[Result, None, None]:

@@ -137,6 +137,8 @@ class Page:
     """The page number in a PDF or TIFF, counted from 0; None for a single image."""
     count: int | None = None
     """The number of pages in that file."""
+    warnings: tuple[str, ...] = ()
+    """What may be missing in the image, such as text in a font that is not installed, in sentences."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,6 +158,8 @@ class RecognizedPage:
     options: OCROptions
     blocks: tuple[Block, ...] = ()
     """The paragraphs, headings, lists and tables in reading order, column by column; none in PaddleOCR's order."""
+    warnings: tuple[str, ...] = ()
+    """What may be missing in the text, in sentences; empty for most pages."""
 
     @property
     def angle(self) -> int | None:

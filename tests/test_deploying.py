@@ -24,8 +24,8 @@ from served import running
 from ocr_onnx.cli.main import main
 from ocr_onnx.cli.serve import serve
 from ocr_onnx.errors import OptionError
+from ocr_onnx.inputs.fonts import PACKAGES
 from ocr_onnx.models.store import HOME_VARIABLE
-from ocr_onnx.outputs.fonts import PACKAGES
 from ocr_onnx.service import keys
 from ocr_onnx.service.settings import Settings
 

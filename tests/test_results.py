@@ -187,3 +187,9 @@ def test_a_file_that_cannot_be_written_is_named(result: OCRResult, tmp_path: Pat
 def test_a_file_name_is_taken_as_it_is(result: OCRResult, tmp_path: Path) -> None:
     assert result.save_to_json(tmp_path / "mine.json", indent=2) == tmp_path / "mine.json"
     assert set(result.save_to_img(tmp_path / "mine.png")) == {tmp_path / "mine.png"}
+
+
+def test_warnings_are_part_of_both_dictionaries(result: OCRResult) -> None:
+    warned = replace(result, warnings=("the font is missing",))
+    assert (warned.to_dict()["warnings"], warned.json["res"]["warnings"]) == (["the font is missing"],) * 2
+    assert (result.to_dict()["warnings"], result.json["res"].get("warnings")) == ([], None)

@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 from ocr_onnx import __version__
 from ocr_onnx.errors import ModelError, ModelNotFoundError, OnnxRuntimeError, OptionError
+from ocr_onnx.inputs import fonts
 from ocr_onnx.models import store
-from ocr_onnx.outputs import fonts
 from ocr_onnx.runtime import libraries, plugins, session, threads
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER

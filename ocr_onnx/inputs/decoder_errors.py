@@ -12,6 +12,7 @@ import cv2
 import PIL.Image
 
 from ocr_onnx.errors import ImageTooLargeError, InputError, NotEnoughMemoryError, OCRError, UnreadableImageError
+from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.runtime import memory
 from ocr_onnx.types import Image, Page
 
@@ -83,7 +84,7 @@ def decode_pages(
 
 def _page_or_error(decode: Callable[[], Image], path: str | None, index: int, count: int) -> Page | InputError:
     try:
-        return Page(decode(), path, index, count)
+        return decode_page(decode, path, index, count)
     except InputError as error:
         error.source, error.page = path, index + 1
         return error

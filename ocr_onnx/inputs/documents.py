@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import PIL.Image
 
@@ -11,8 +12,9 @@ from ocr_onnx.errors import InputError, UnreadableImageError
 from ocr_onnx.inputs import pdf, tiff
 from ocr_onnx.inputs.decoder_errors import decoder_errors
 from ocr_onnx.inputs.images import FORMATS, check_complete, check_size, decode, square_pixels
+from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.options import InputOptions
-from ocr_onnx.types import Page
+from ocr_onnx.types import Image, Page
 
 PDF_SIGNATURE = b"%PDF-"
 
@@ -53,9 +55,7 @@ def read_file(data: bytes, path: str | None, options: InputOptions) -> Iterator[
     if picture is not None:
         with picture:
             check_size(*picture.size, name, options.max_pixels)
-            yield Page(
-                square_pixels(decode(picture, data, name, options.transparency), picture, options.max_pixels), path
-            )
+            yield decode_page(partial(_decode, picture, data, name, options), path)
     elif PDF_SIGNATURE in data[:PDF_SIGNATURE_WINDOW]:
         yield from pdf.read_pages(data, path, name, options)
     elif (other := _other_format(data)) is not None:
@@ -72,6 +72,11 @@ def _other_format(data: bytes) -> str | None:
     if data[4:8] == b"ftyp":
         return next((name for brands, name in BRANDS.items() if data[8:12] in brands), None)
     return next((name for signature, name in OTHER_SIGNATURES.items() if data.startswith(signature)), None)
+
+
+def _decode(picture: PIL.Image.Image, data: bytes, name: str, options: InputOptions) -> Image:
+    """Decode an image file that is open, to square pixels."""
+    return square_pixels(decode(picture, data, name, options.transparency), picture, options.max_pixels)
 
 
 def _open(data: bytes, name: str) -> PIL.Image.Image | None:

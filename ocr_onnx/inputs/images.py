@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -19,11 +18,10 @@ from numpy.typing import NDArray
 from ocr_onnx.errors import ImageTooLargeError, UnreadableImageError, UnsupportedInputError
 from ocr_onnx.inputs.decoder_errors import decoder_errors, require_memory
 from ocr_onnx.inputs.headers import jpeg_scan_offset, size_for_opencv
+from ocr_onnx.inputs.page_warnings import warn
 from ocr_onnx.options import MAX_PIXELS, Transparency
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.types import Image
-
-logger: logging.Logger = logging.getLogger(__name__)
 
 FORMATS = (
     *(("AVIF",) if PIL.features.check("avif") else ()),
@@ -62,6 +60,7 @@ STRETCHED = (1.5, 3.0)
 
 OPENCV_BYTES, PILLOW_BYTES = 6, 11
 """Bytes per pixel that decoding takes: the image and its rotated copy; Pillow's image, its RGB copy, its bytes and our copy."""
+
 
 JPEG_SIGNATURE, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
@@ -127,7 +126,7 @@ def decode(picture: PIL.Image.Image, data: bytes, name: str, transparency: Trans
         frames = getattr(picture, "n_frames", 1)
     # The frames of an MPO are one photograph and its previews, not an animation.
     if frames > 1 and picture.format != "MPO":
-        logger.warning("%s is an animation of %d frames; only the first frame is read", name, frames)
+        warn(f"{name} is an animation of {frames} frames; only the first frame is read")
         return _decode_upright(picture, name, transparency)
     size = size_for_opencv(data, picture.format)
     if size is None:
@@ -260,7 +259,7 @@ def _with_alpha(image: Image, alpha: NDArray[np.uint8], name: str, transparency:
     if not (alpha < OPAQUE_ALPHA).any():
         return image
     if transparency == "ignore":
-        logger.warning("%s is partly transparent; transparency is ignored: flatten the image if text is missing", name)
+        warn(f"{name} is partly transparent; transparency is ignored: flatten the image if text is missing")
         return image
     on_white = _flattened(image, alpha, 255)
     on_black = _flattened(image, alpha, 0)

@@ -57,7 +57,10 @@ def read_pages(data: bytes, path: str | None, name: str, options: InputOptions) 
 def _open(data: bytes, name: str, password: str | None) -> pypdfium2.PdfDocument:
     import pypdfium2
 
+    from ocr_onnx.inputs.pdf_fonts import installed_fonts
+
     with _lock, decoder_errors(name):
+        installed_fonts()
         try:
             document = pypdfium2.PdfDocument(data, password)
             document.init_forms()
@@ -74,6 +77,8 @@ def _render(document: pypdfium2.PdfDocument, options: InputOptions, index: int, 
     """Render one page at `pdf_scale`, or at the largest scale that `max_megapixels` allows."""
     import pypdfium2
 
+    from ocr_onnx.inputs.pdf_fonts import warn_of_missing
+
     limit = options.max_pixels
     with _lock, decoder_errors(name):
         try:
@@ -85,9 +90,12 @@ def _render(document: pypdfium2.PdfDocument, options: InputOptions, index: int, 
             scale = min(options.pdf_scale, (limit / max(width * height, 1)) ** 0.5 * 0.999)
             check_size(math.ceil(width * scale), math.ceil(height * scale), name, limit)
             require_memory(math.ceil(width * scale) * math.ceil(height * scale), RENDER_BYTES, name)
-            return from_array(np.array(page.render(scale=scale).to_numpy(), np.uint8))
+            image = from_array(np.array(page.render(scale=scale).to_numpy(), np.uint8))
+            warn_of_missing(page, name)
         except pypdfium2.PdfiumError as error:
             raise UnreadableImageError(f"{name} cannot be rendered: {error}; print the PDF to a new PDF") from error
+        else:
+            return image
         finally:
             page.close()
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, runtime_checkable
 
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from ocr_onnx.errors import InputError, InputNotFoundError, UnreadableImageError, UnsupportedInputError
 from ocr_onnx.inputs.documents import read_file
 from ocr_onnx.inputs.images import from_array, from_pillow
+from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.options import InputOptions
-from ocr_onnx.types import Page
+from ocr_onnx.types import Image, Page
 
 
 @runtime_checkable
@@ -147,12 +149,11 @@ def _read_input(source: Any, options: InputOptions) -> Iterator[Page | InputErro
     elif isinstance(source, str):
         yield from read_file(_read_path_or_url(source, options), source, options)
     elif isinstance(source, np.ndarray):
-        image = from_array(np.asarray(source), options.max_pixels, options.transparency)
-        # A generator of video frames may reuse the array for the next frame, which is prefetched while this one is in use.
-        yield Page(image.copy() if np.may_share_memory(image, source) else image)
+        yield decode_page(partial(_from_array, source, options), None)
     elif isinstance(source, PIL.Image.Image):
         path = _text_attribute(source, "filename")
-        yield Page(from_pillow(source, path or "the image", options.max_pixels, options.transparency), path)
+        name = path or "the image"
+        yield decode_page(partial(from_pillow, source, name, options.max_pixels, options.transparency), path)
     elif isinstance(source, Readable):
         path = _text_attribute(source, "name")
         yield from read_file(_read_stream(source, path or "the file object", options.max_bytes), path, options)
@@ -161,6 +162,12 @@ def _read_input(source: Any, options: InputOptions) -> Iterator[Page | InputErro
             f"an input of type {type(source).__name__} is not supported: give a path, a URL, bytes, a binary file object, "
             "a NumPy array, a Pillow image, or a list of these"
         )
+
+
+def _from_array(array: NDArray[Any], options: InputOptions) -> Image:
+    image = from_array(np.asarray(array), options.max_pixels, options.transparency)
+    # A generator of video frames may reuse the array for the next frame, which is prefetched while this one is in use.
+    return image.copy() if np.may_share_memory(image, array) else image
 
 
 def unwrap(outcome: Value | InputError) -> Value:

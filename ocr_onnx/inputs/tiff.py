@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import PIL.Image
@@ -16,6 +17,7 @@ import PIL.Image
 from ocr_onnx.errors import InputError, UnreadableImageError
 from ocr_onnx.inputs.decoder_errors import decode_pages, decoder_errors
 from ocr_onnx.inputs.images import check_size, decode_with_pillow, square_pixels
+from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.options import InputOptions
 from ocr_onnx.types import Image, Page
 
@@ -58,7 +60,7 @@ def read_pages(data: bytes, path: str | None, name: str, options: InputOptions) 
     directories = [offset for offset, is_page in found if is_page] or [offset for offset, _ in found]
     if len(directories) <= 1:
         offset = directories[0] if directories else None
-        yield Page(_decode(data, offset, name, options), path)
+        yield decode_page(partial(_decode, data, offset, name, options), path)
         return
 
     def decode(index: int, page_name: str) -> Image:

@@ -16,7 +16,7 @@ import PIL.ImageDraw
 from bidi import get_display
 from numpy.typing import NDArray
 
-from ocr_onnx.outputs import fonts
+from ocr_onnx.inputs import fonts
 from ocr_onnx.runtime import memory
 from ocr_onnx.stages.geometry import MAX_WARP_SIDE, rectangle
 from ocr_onnx.types import Image, Quad, RecognizedPage

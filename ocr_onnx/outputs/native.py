@@ -24,6 +24,7 @@ def to_dict(result: RecognizedPage) -> dict[str, Any]:
         "text": page_text(result),
         "lines": [_line(line) for line in result.lines],
         "blocks": [_block(block) for block in result.blocks],
+        "warnings": list(result.warnings),
     }
 
 

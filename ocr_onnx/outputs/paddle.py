@@ -17,7 +17,7 @@ OFF = -1
 
 
 def to_dict(result: RecognizedPage) -> dict[str, Any]:
-    """Return PaddleOCR's dictionary for a page, in JSON types and in the order of `in_order`, plus `dt_scores`, which its documentation describes."""
+    """Return PaddleOCR's dictionary for a page, in JSON types and in the order of `in_order`, plus `dt_scores`, which its documentation describes, and `warnings` if there are any."""
     options, (boxes, lines) = result.options, in_order(result)
     preprocessed = options.use_doc_orientation_classify or options.use_doc_unwarping
     preprocessor = {
@@ -49,6 +49,7 @@ def to_dict(result: RecognizedPage) -> dict[str, Any]:
         "rec_polys": [line.box.quad.tolist() for line in lines],
         "rec_boxes": [bounding_box(line.box.quad) for line in lines],
         **(_words(lines) if options.return_word_box else {}),
+        **({"warnings": list(result.warnings)} if result.warnings else {}),
     }
 
 

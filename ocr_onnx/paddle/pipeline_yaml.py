@@ -93,7 +93,7 @@ PADDLEX_DEFAULTS = replace(
     use_textline_orientation=False,
     detection=DetectionOptions(960, "max", thresh=0.3, box_thresh=0.6, unclip_ratio=2.0, tiles=False),
     line_orientation=LineOrientationOptions(batch_size=1, score_thresh=0),
-    recognition=RecognitionOptions(batch_size=1),
+    recognition=RecognitionOptions(batch_size=1, cut_wide_lines=False),
 )
 """The values that PaddleX 3.7 uses for keys that a file lacks. The values in its own file differ."""
 

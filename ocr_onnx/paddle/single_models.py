@@ -201,7 +201,9 @@ class TextRecognition(Module):
 
     def __init__(self, *, input_shape: tuple[int, int, int] | None = None, **common: Unpack[Common]) -> None:
         super().__init__(**common)
-        self.options: RecognitionOptions = _replaced(RecognitionOptions(), {"input_shape": input_shape})
+        self.options: RecognitionOptions = _replaced(
+            RecognitionOptions(cut_wide_lines=False), {"input_shape": input_shape}
+        )
 
     def _read(self, pages: list[Page], overrides: Mapping[str, Any]) -> Iterator[ModuleResult]:
         from ocr_onnx.outputs import drawing

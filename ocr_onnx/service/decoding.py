@@ -335,4 +335,5 @@ def _page(reply: dict[str, Any], file: int, max_pixels: int) -> Page:
         pixels = mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     finally:
         os.close(file)
-    return Page(np.frombuffer(pixels, np.uint8).reshape(height, width, 3), None, reply["index"], reply["count"])
+    image = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+    return Page(image, None, reply["index"], reply["count"], tuple(map(str, reply["warnings"])))

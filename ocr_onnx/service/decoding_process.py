@@ -4,7 +4,7 @@ Standard input is a socket with JSON packets; each may carry an anonymous file:
 
 to the process    {"open": kind, "options": ..., "max_pages": ...} with the contents of a file; {"next": true}; {"stop": true}
 from the process  once {"ready": true, "missing": [sandbox features that the kernel lacks]}; to "open" and "next"
-                  {"shape": [height, width], "index": ..., "count": ...} with the pixels of a page, {"end": true}, or
+                  {"shape": [height, width], "index": ..., "count": ..., "warnings": [...]} with the pixels of a page, {"end": true}, or
                   {"error": name, "text": ...}, with "page" if further pages follow; {"crash": traceback} before it exits
                   because of a bug
 """
@@ -34,6 +34,7 @@ import cv2
 import PIL.Image
 
 from ocr_onnx.errors import InputError, NotEnoughMemoryError, OCRError, UnreadableImageError
+from ocr_onnx.inputs import fonts
 from ocr_onnx.inputs.documents import PDF_SIGNATURE, read_file
 from ocr_onnx.options import InputOptions
 from ocr_onnx.service import sandbox
@@ -44,6 +45,9 @@ MAX_PACKET = 2**16
 
 MAX_TEXT = 4000
 """Characters of an error message or traceback."""
+
+MAX_WARNINGS, MAX_WARNING = 8, 500
+"""Warnings of a page, and characters of each."""
 
 OPEN_FILES = 64
 """Decoders open no files, but deferred imports do."""
@@ -130,7 +134,8 @@ def _send_page(wire: socket.socket, page: Page | InputError) -> None:
     if isinstance(page, InputError):
         send(wire, _described(page) | {"page": page.page})
     else:
-        described = {"shape": page.image.shape[:2], "index": page.index, "count": page.count}
+        warnings = [text[:MAX_WARNING] for text in page.warnings[:MAX_WARNINGS]]
+        described = {"shape": page.image.shape[:2], "index": page.index, "count": page.count, "warnings": warnings}
         send(wire, described, in_memory(page.image))
 
 
@@ -198,20 +203,21 @@ def _statm() -> int:
 
 def _load() -> None:
     """Ignore signals that are meant for the server, and load all decoders."""
-    import pypdfium2  # noqa: F401 documents.py would load it with the first PDF, within the limits
+    from ocr_onnx.inputs import pdf_fonts  # pdf.py would load it and PDFium with the first PDF, within the limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(1)
     PIL.Image.init()
     _statm()
+    pdf_fonts.find_installed()
 
 
 def _readable() -> list[str]:
     """The folders that stay readable: fonts, Python's standard library, and loaded packages."""
     standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
     packages = [path for module in tuple(sys.modules.values()) for path in getattr(module, "__path__", ())]
-    return list(dict.fromkeys([*FONTS, *standard, *packages]))
+    return list(dict.fromkeys([*FONTS, *map(str, fonts.package_folders()), *standard, *packages]))
 
 
 def _set_hard_limits(memory: int) -> None:

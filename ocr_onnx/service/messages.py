@@ -128,6 +128,7 @@ class PrunedResult(BaseModel):
     rec_boxes: list[BOX] = Field(description="Left, top, right and bottom of each text.")
     text_word: list[list[str]] | None = None
     text_word_boxes: list[list[BOX]] | None = None
+    warnings: list[str] | None = Field(None, description="What may be missing in the text; absent if there is nothing.")
 
 
 class EmptyResult(BaseModel):

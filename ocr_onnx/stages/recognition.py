@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -16,11 +17,12 @@ from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import RecognitionOptions
 from ocr_onnx.runtime.batching import CPU_SHAPES, PADDING_CLASS, Batch, Shapes
 from ocr_onnx.runtime.profiling import timed
+from ocr_onnx.stages import wide_lines
 from ocr_onnx.stages.normalization import VALUES, look_up
 from ocr_onnx.types import Columns, Image, Run, Tensor, Text
 
 MAX_WIDTH = 3200
-"""Wider crops are squeezed to this width, in pixels at the model's height."""
+"""Wider crops are cut (RecognitionOptions.cut_wide_lines) or squeezed to this width, in pixels at the model's height."""
 
 ARABIC_PREFIX = "arabic_"
 """The start of the names of Arabic models."""
@@ -58,6 +60,18 @@ class TextRecognizer:
 
         Raises OptionError if the height in options.input_shape is not the model's.
         """
+        if not options.cut_wide_lines or options.input_shape is not None:
+            return [self._in_reading_direction(text) for text in self._read(crops, options)]
+        lines = [wide_lines.cut(crop, MAX_WIDTH / self.metadata.input_shape[1]) for crop in crops]
+        texts = iter(self._read([part for line in lines for part, _ in line], options))
+        joined = (wide_lines.join(list(islice(texts, len(line))), [space for _, space in line]) for line in lines)
+        return [self._in_reading_direction(text) for text in joined]
+
+    def _in_reading_direction(self, text: Text) -> Text:
+        return reorder_bidirectional(text) if self.metadata.name.startswith(ARABIC_PREFIX) else text
+
+    def _read(self, crops: Sequence[Image], options: RecognitionOptions) -> list[Text]:
+        """Return the text of each crop, from left to right."""
         widths, shares = input_widths(crops, options, self.metadata)
 
         def read(batch: Batch) -> list[Text]:
@@ -80,8 +94,21 @@ class TextRecognizer:
         """Decode one line, of which `share` is not padding."""
         if self.shapes.masked:
             index, probability = without_padding(index, probability)
-        text = ctc_decode(index, probability, self.metadata.charset, share)
-        return reorder_bidirectional(text) if self.metadata.name.startswith(ARABIC_PREFIX) else text
+        return ctc_decode(index, probability, self.metadata.charset, share)
+
+
+def squeezing_warning(crops: Sequence[Image], options: RecognitionOptions, metadata: ModelMetadata) -> str | None:
+    """Return a warning if crops are squeezed because they are wider than the largest input; None otherwise."""
+    if options.cut_wide_lines or options.input_shape is not None:
+        return None
+    longest = MAX_WIDTH / metadata.input_shape[1]
+    count = sum(crop.shape[1] > longest * crop.shape[0] for crop in crops)
+    if not count:
+        return None
+    return (
+        f"{count} lines are longer than {longest:.0f} times their height and squeezed for recognition, so text may be missing: set "
+        "text_rec_cut_wide_lines"
+    )
 
 
 def input_widths(

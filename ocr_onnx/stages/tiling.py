@@ -36,10 +36,10 @@ def detect_in_tiles(
 
     A very wide image is not divided, because the edges of tiles would cut its lines.
     """
+    if not _is_divided(image, options):
+        return detect(image, options)
     height, width = image.shape[:2]
     length = max(largest_side(options), width)
-    if not options.tiles or options.input_shape is not None or height <= TILES_FROM * length:
-        return detect(image, options)
     whole = detect(image, options)
     if any(np.ptp(box.quad[:, 1]) > OVERLAP * length for box in whole):
         # Tiles would cut large or vertical text.
@@ -52,6 +52,22 @@ def detect_in_tiles(
         boxes = [replace(box, quad=box.quad + offset) for box in detect(image[start : start + length], options)]
         found = _merged(found, boxes)
     return found
+
+
+def _is_divided(image: Image, options: DetectionOptions) -> bool:
+    height, width = image.shape[:2]
+    return options.tiles and options.input_shape is None and height > TILES_FROM * max(largest_side(options), width)
+
+
+def reduction_warning(image: Image, options: DetectionOptions) -> str | None:
+    """Return a warning if detection reduces a very long image as a whole; None for other images."""
+    longest, limit = max(image.shape[:2]), options.max_side_limit
+    if options.input_shape is not None or longest <= TILES_FROM * limit or _is_divided(image, options):
+        return None
+    return (
+        f"the longest side of {longest} pixels is reduced to {limit} for detection, so small text may be missing: divide the image, "
+        "raise text_det_max_side_limit, or set text_det_tiles for a high image"
+    )
 
 
 def tile_starts(total: int, length: int) -> list[int]:

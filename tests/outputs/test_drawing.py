@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ocr_onnx import OCR, OCROptions, OCRResult, Page, TextBox, TextLine
 from ocr_onnx.errors import NotEnoughMemoryError
-from ocr_onnx.outputs import drawing, fonts
+from ocr_onnx.inputs import fonts
+from ocr_onnx.outputs import drawing
 from ocr_onnx.runtime import memory
 
 HEIGHT, WIDTH = 200, 400

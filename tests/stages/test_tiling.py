@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ocr_onnx.options import DetectionOptions
-from ocr_onnx.stages.tiling import OVERLAP, detect_in_tiles, tile_starts
+from ocr_onnx.stages.tiling import OVERLAP, detect_in_tiles, reduction_warning, tile_starts
 from ocr_onnx.types import Image, TextBox
 
 OPTIONS = DetectionOptions(max_side_limit=960)
@@ -75,3 +75,13 @@ def test_tiles_cover_the_image_and_overlap(total: int) -> None:
     starts = tile_starts(total, 960)
     assert (starts[0], starts[-1]) == (0, total - 960)
     assert max(np.diff(starts)) <= round(960 * (1 - OVERLAP)) + 1
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "tiles", "warned"),
+    [(3000, 200, True, False), (3000, 200, False, True), (200, 3000, True, True), (1900, 200, False, False)],
+)
+def test_an_image_that_is_reduced_as_a_whole_is_a_warning(height: int, width: int, tiles: bool, warned: bool) -> None:
+    image = np.zeros((height, width, 3), np.uint8)
+    warning = reduction_warning(image, DetectionOptions(max_side_limit=960, tiles=tiles))
+    assert (warning is not None) == warned

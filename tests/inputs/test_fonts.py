@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ocr_onnx.errors import OptionError
-from ocr_onnx.outputs import fonts
+from ocr_onnx.inputs import fonts
 
 CACHES = (fonts._all_fonts, fonts._candidates, fonts._font_or_fallback, fonts._warn_missing)
 

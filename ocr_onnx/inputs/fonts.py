@@ -1,4 +1,4 @@
-"""Choose fonts that have the glyphs of a text, from the system's fonts and from font packages of the package index.
+"""Choose fonts that have the glyphs of a text, for pictures of results and for PDFs, from the system's fonts and from font packages of the package index.
 
 Whether a font has a glyph is tested by rendering it with Pillow rather than by reading the font's cmap with fontTools: 0.5 ms instead
 of 340 ms for the first character of Noto Sans CJK, and no dependency of 30 MB.
@@ -125,7 +125,7 @@ def load(path: Path | None, points: int, language: str = "") -> Font:
         default = PIL.ImageFont.load_default(points)
         assert isinstance(default, Font)  # noqa: S101  no font can be loaded if Pillow lacks FreeType
         return default
-    font = PIL.ImageFont.truetype(path, points, index=_faces(path).get(language, 0))
+    font = PIL.ImageFont.truetype(path, points, index=face_index(path, language))
     if "[" in path.stem or path.stem.endswith("-VF"):
         font.set_variation_by_name("Regular")
     return font
@@ -163,14 +163,15 @@ def _candidates(name: str) -> tuple[Path, ...]:
 @functools.cache
 def _all_fonts() -> tuple[Path, ...]:
     """Return all fonts of this machine, those with many glyphs first."""
-    folders = [Path(folder).expanduser() for folder in FOLDERS.get(sys.platform, FOLDERS["linux"])]
-    found = {path.stem: path for path in _font_files([*folders, *_package_folders()])}
+    names = FOLDERS.get(sys.platform, FOLDERS["linux"])
+    folders = [Path(os.path.expanduser(name)) for name in names]  # noqa: PTH111 Path raises an exception without a home
+    found = {path.stem: path for path in _font_files([*folders, *package_folders()])}
     wide = [found[name] for name in PREFERRED if name in found]
     others = [path for name, path in found.items() if name not in PREFERRED and ("Regular" in name or "[" in name)]
     return (*wide, *sorted(others, key=lambda path: (not path.stem.startswith("NotoSans"), path.stem)))
 
 
-def _package_folders() -> list[Path]:
+def package_folders() -> list[Path]:
     """Return the folders of the installed font packages."""
     specs = (importlib.util.find_spec(package.replace("-", "_")) for package in dict.fromkeys(PACKAGES.values()))
     return [Path(folder) for spec in specs if spec is not None for folder in spec.submodule_search_locations or ()]
@@ -208,6 +209,11 @@ def _is_font(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def face_index(path: Path, language: str) -> int:
+    """Return the index of the face of a CJK font collection for `language` (JP, KR, SC or TC); 0 if it has none."""
+    return _faces(path).get(language, 0)
 
 
 @functools.cache

@@ -16,7 +16,10 @@ from ocr_onnx.declarations import Declaration, OptionRecord, Shape, check, decla
 from ocr_onnx.errors import OptionError
 
 MAX_PIXELS = 178_956_970
-"""The largest image that is read, in pixels; PDF pages are rendered smaller instead. Pillow and PaddleOCR have this limit."""
+"""The largest image that is read by default, in pixels; PDF pages are rendered smaller instead. Pillow and PaddleOCR have this limit."""
+
+LARGEST_MAX_PIXELS = 2**30
+"""The largest value of the limit: OpenCV's."""
 
 MAX_SIDE = 4000
 """The longest side of an image for detection, in pixels, as in PaddleOCR."""
@@ -61,7 +64,7 @@ class InputOptions(OptionRecord):
         "Largest image to read, in millions of pixels. Larger images are refused; PDF pages are rendered smaller.",
         default=MAX_PIXELS / 1e6,
         minimum=1e-6,
-        maximum=MAX_PIXELS / 1e6,
+        maximum=LARGEST_MAX_PIXELS / 1e6,
     )
     transparency: Transparency = option(
         "flatten: put a partly transparent image on white, or on black if its text is white; ignore: use its colors as they are, as "

@@ -9,9 +9,9 @@ from functools import partial
 import PIL.Image
 
 from ocr_onnx.errors import InputError, UnreadableImageError
-from ocr_onnx.inputs import pdf, tiff
+from ocr_onnx.inputs import image_files, pdf, tiff
 from ocr_onnx.inputs.decoder_errors import decoder_errors
-from ocr_onnx.inputs.images import FORMATS, check_complete, check_size, decode, square_pixels
+from ocr_onnx.inputs.images import FORMATS, allow_pixels, check_size, decode, square_pixels
 from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.options import InputOptions
 from ocr_onnx.types import Image, Page
@@ -47,15 +47,17 @@ def read_file(data: bytes, path: str | None, options: InputOptions) -> Iterator[
     name = path if path is not None else "the input"
     if not data:
         raise UnreadableImageError(f"{name} is empty (0 bytes): check the program that wrote it, or download it again")
+    allow_pixels(options.max_pixels)
     if data.startswith(tiff.SIGNATURES):
         yield from tiff.read_pages(data, path, name, options)
         return
-    check_complete(data, name)
     picture = _open(data, name)
     if picture is not None:
         with picture:
             check_size(*picture.size, name, options.max_pixels)
             yield decode_page(partial(_decode, picture, data, name, options), path)
+    elif image_files.lacks_end(data):
+        raise image_files.truncated(name)
     elif PDF_SIGNATURE in data[:PDF_SIGNATURE_WINDOW]:
         yield from pdf.read_pages(data, path, name, options)
     elif (other := _other_format(data)) is not None:
@@ -76,6 +78,10 @@ def _other_format(data: bytes) -> str | None:
 
 def _decode(picture: PIL.Image.Image, data: bytes, name: str, options: InputOptions) -> Image:
     """Decode an image file that is open, to square pixels."""
+    if image_files.lacks_end(data):
+        data = image_files.with_end(data, picture.size, name)
+        with _open(data, name) or picture as whole:
+            return square_pixels(decode(whole, data, name, options.transparency), whole, options.max_pixels)
     return square_pixels(decode(picture, data, name, options.transparency), picture, options.max_pixels)
 
 
@@ -83,6 +89,6 @@ def _open(data: bytes, name: str) -> PIL.Image.Image | None:
     """Open an image; return None for an unknown format."""
     with decoder_errors(name):
         try:
-            return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+            return PIL.Image.open(io.BytesIO(image_files.without_metadata(data)), formats=FORMATS)
         except PIL.UnidentifiedImageError:
             return None

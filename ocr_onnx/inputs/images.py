@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ocr_onnx.errors import ImageTooLargeError, UnreadableImageError, UnsupportedInputError
 from ocr_onnx.inputs.decoder_errors import decoder_errors, require_memory
-from ocr_onnx.inputs.headers import jpeg_scan_offset, size_for_opencv
+from ocr_onnx.inputs.headers import size_for_opencv
 from ocr_onnx.inputs.page_warnings import warn
 from ocr_onnx.options import MAX_PIXELS, Transparency
 from ocr_onnx.runtime.profiling import timed
@@ -58,12 +58,11 @@ RESOLUTION_KEYS = ("dpi", "resolution", "aspect")
 STRETCHED = (1.5, 3.0)
 """Ratios of the resolutions in x and y. Fax has 2.08 or 1.04, of which the latter is left; larger ratios are wrong metadata."""
 
+PILLOW_LIMIT_FACTOR = 2
+"""Pillow refuses images of more pixels than this times its limit."""
+
 OPENCV_BYTES, PILLOW_BYTES = 6, 11
 """Bytes per pixel that decoding takes: the image and its rotated copy; Pillow's image, its RGB copy, its bytes and our copy."""
-
-
-JPEG_SIGNATURE, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 
 def from_array(array: NDArray[np.uint8], max_pixels: int = MAX_PIXELS, transparency: Transparency = "ignore") -> Image:
@@ -228,13 +227,11 @@ def _empty(width: int, height: int) -> UnsupportedInputError:
     return UnsupportedInputError(f"an image of {width} x {height} pixels is empty: give at least one pixel")
 
 
-def check_complete(data: bytes, name: str) -> None:
-    """Raise UnreadableImageError for a truncated JPEG or PNG: decoders fill the rest with gray, and text would be missing."""
-    truncated = (data.startswith(JPEG_SIGNATURE) and JPEG_END not in data[jpeg_scan_offset(data) :]) or (
-        data.startswith(PNG_SIGNATURE) and PNG_END not in data
-    )
-    if truncated:
-        raise UnreadableImageError(f"{name} is truncated: its end marker is missing; download or copy it again")
+def allow_pixels(max_pixels: int) -> None:
+    """Raise Pillow's own limit, which holds for the whole process, if `max_pixels` exceeds it."""
+    limit = PIL.Image.MAX_IMAGE_PIXELS
+    if limit is not None and max_pixels > PILLOW_LIMIT_FACTOR * limit:
+        PIL.Image.MAX_IMAGE_PIXELS = max_pixels
 
 
 def check_size(width: int, height: int, name: str, max_pixels: int) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 from ocr_onnx import errors, python_process
 from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import InputError, OCRError, UnreadableImageError
-from ocr_onnx.options import MAX_PIXELS, InputOptions
+from ocr_onnx.options import LARGEST_MAX_PIXELS, MAX_PIXELS, InputOptions
 from ocr_onnx.service.decoding_process import in_memory, receive, send
 from ocr_onnx.types import Page
 
@@ -87,7 +87,7 @@ class DecodeLimits:
         check_number("memory", self.memory, 2**24, whole=True)
         check_number("cpu_seconds", self.cpu_seconds, 1, 86_400, whole=True)
         check_number("wall_seconds", self.wall_seconds, 0.001, 86_400)
-        check_number("max_pixels", self.max_pixels, 1, MAX_PIXELS, whole=True)
+        check_number("max_pixels", self.max_pixels, 1, LARGEST_MAX_PIXELS, whole=True)
         check_number("pdf_files", self.pdf_files, 1, whole=True)
         if self.max_pages is not None:
             check_number("max_pages", self.max_pages, 1, whole=True)

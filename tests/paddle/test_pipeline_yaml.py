@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,3 +190,15 @@ def test_a_value_out_of_range_is_refused() -> None:
     tree["SubModules"]["TextDetection"]["thresh"] = 7
     with pytest.raises(OptionError, match="thresh is 7"):
         pipeline_yaml.options(pipeline_yaml.load(tree))
+
+
+def test_null_means_the_default_of_any_option() -> None:
+    def with_nulls(node: dict[str, Any]) -> dict[str, Any]:
+        return {
+            key: with_nulls(value) if isinstance(value, dict) else value if isinstance(value, str) else None
+            for key, value in node.items()
+        }
+
+    read = pipeline_yaml.options(pipeline_yaml.load(with_nulls(pipeline_yaml.default())))
+    assert read.detection.limit_side_len == pipeline_yaml.PADDLEX_DEFAULTS.detection.limit_side_len
+    assert read.recognition == pipeline_yaml.PADDLEX_DEFAULTS.recognition

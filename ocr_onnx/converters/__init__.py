@@ -45,32 +45,31 @@ def convert(
 def take_in(source: Path, target: Path, *, name: str | None = None, dictionary: Path | None = None) -> None:
     """Make a model file from an ONNX export, described by the inference.yml beside it, else by the zoo's record of `name`.
 
-    The characters of a recognizer come from inference.yml, from `dictionary` or from the file's metadata. Raises
+    The characters of a recognizer come from `dictionary`, else from inference.yml or from the file's metadata. Raises
     ConversionError if there are none, ModelNotFoundError if the zoo has no such model.
     """
     from ocr_onnx.converters import toolchain
-    from ocr_onnx.converters.describe import charset_of_export, describe_yml, usual
-    from ocr_onnx.converters.paddle import PaddleModel
+    from ocr_onnx.converters.describe import describe_yml, usual
+    from ocr_onnx.converters.paddle import PaddleModel, characters
     from ocr_onnx.models import zoo
     from ocr_onnx.runtime.session import Session
     from ocr_onnx.stages.tasks import TASKS
 
     yml = source.with_name("inference.yml")
     if yml.is_file():
-        metadata = describe_yml(yml, name)
+        metadata = describe_yml(yml, name, dictionary)
     else:
         spec = zoo.spec(name or source.stem)
         metadata = usual(spec.name, spec.task)
     if TASKS[metadata.task].output == "steps" and not metadata.charset:
-        session = Session(source)
-        classes = session.output_shape[-1]
         if dictionary is not None:
-            charset = (*PaddleModel(source, source, None, dictionary).charset, " ")
-        elif "character" in session.properties and isinstance(classes, int):
-            charset = charset_of_export(session.properties["character"], classes)
+            charset = PaddleModel(source, source, None, dictionary).charset
+        elif (text := Session(source).properties.get("character")) is not None:
+            # Other projects write the dictionary into the file, some with the space.
+            charset = characters(text)
         else:
             raise ConversionError(
                 f"{source} has no dictionary: put its inference.yml beside it, or give --dict FILE (one character a line) to ocr-onnx models import"
             )
-        metadata = replace(metadata, charset=charset)
+        metadata = replace(metadata, charset=(*charset, " "))
     toolchain.finish(source, target, metadata)

@@ -174,15 +174,6 @@ def _charset(model: PaddleModel) -> tuple[str, ...]:
     return (*model.charset, " ")
 
 
-def charset_of_export(property_text: str, classes: int) -> tuple[str, ...]:
-    """Parse the `character` metadata that other projects write into ONNX files, with or without the space."""
-    characters = property_text.split("\n")
-    if characters[-1] == "":
-        characters.pop()
-    missing = classes - 1 - len(characters)
-    return (*characters, *([" "] if missing == 1 else []))
-
-
 def task_of(name: str, config: Mapping[str, Any]) -> Task:
     """Return a model's task, from its postprocessing, its name or its labels."""
     post = config.get("PostProcess") or {}
@@ -227,9 +218,10 @@ def describe_export(name: str, task: Task, yml: Path) -> ModelMetadata:
     return describe_yml(yml, name) if yml.is_file() else usual(name, task)
 
 
-def describe_yml(yml: Path, name: str | None = None) -> ModelMetadata:
-    """Return the metadata of an ONNX model from its inference.yml; `name` overrides the one there."""
-    return replace(describe(PaddleModel(graph=yml, params=yml, yml=yml), 0, name), source={yml.name: sha256(yml)})
+def describe_yml(yml: Path, name: str | None = None, dictionary: Path | None = None) -> ModelMetadata:
+    """Return the metadata of an ONNX model from its inference.yml; `name` and `dictionary` override those there."""
+    model = PaddleModel(graph=yml, params=yml, yml=yml, dictionary=dictionary)
+    return replace(describe(model, 0, name), source={yml.name: sha256(yml)})
 
 
 def sources_with(export: Path, metadata: ModelMetadata) -> dict[str, str]:

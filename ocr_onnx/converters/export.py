@@ -12,8 +12,8 @@ import onnx
 
 from ocr_onnx.converters.describe import describe, sources_with
 from ocr_onnx.converters.export_options import ExportOptions
-from ocr_onnx.converters.legacy import check_classes
-from ocr_onnx.converters.optimize import optimize
+from ocr_onnx.converters.legacy import with_classes
+from ocr_onnx.converters.optimize import free_size, optimize
 from ocr_onnx.converters.paddle import PaddleModel, installed_versions
 from ocr_onnx.converters.passes.blank_bound import find_classifier, prove_blank_steps, sample_blank_features
 from ocr_onnx.converters.passes.pad_columns import skip_padding_columns
@@ -32,7 +32,7 @@ from ocr_onnx.converters.verify import (
     run_onnx,
     sample_inputs,
 )
-from ocr_onnx.models.metadata import HEIGHT, PROPERTY, ModelMetadata
+from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.models.store import move_into_place
 from ocr_onnx.runtime.model_file import PRODUCER, model_for_device
 from ocr_onnx.stages.tasks import TASKS
@@ -89,7 +89,13 @@ def import_onnx(source: Path, target: Path, metadata: ModelMetadata) -> Report:
         source=sources_with(source, metadata),
         converter={**metadata.converter, **installed_versions()},
     )
-    return _finish(onnx.load(source), target, metadata, lambda inputs: run_onnx(source, inputs))
+    exported = onnx.load(source)
+    with tempfile.TemporaryDirectory() as scratch:
+        if _has_fixed_size(exported, metadata):
+            free_size(exported)
+            source = Path(scratch, "source.onnx")
+            onnx.save(exported, source)
+        return _finish(exported, target, metadata, lambda inputs: run_onnx(source, inputs))
 
 
 def _finish(
@@ -102,10 +108,11 @@ def _finish(
     """Optimize, set denormal weights to 0, add metadata, compare with `reference`, move into place."""
     before = len(exported.graph.node)
     classes = exported.graph.output[0].type.tensor_type.shape.dim
-    check_classes(metadata, classes[-1].dim_value or None if classes else None)
-    free_size = HEIGHT in metadata.layout.padded_axes and _has_fixed_size(exported)
+    metadata = with_classes(metadata, classes[-1].dim_value or None if classes else None)
     steps = TASKS[metadata.task].output == "steps"
-    model = optimize(exported, reduce_classes=steps, free_size=free_size, options=options)
+    if _has_fixed_size(exported, metadata):
+        free_size(exported)
+    model = optimize(exported, reduce_classes=steps, options=options)
     model.producer_name = PRODUCER
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {PROPERTY: metadata.to_json()})
@@ -155,5 +162,7 @@ def _for_gpu(model: onnx.ModelProto, metadata: ModelMetadata) -> Replacement | N
     return found
 
 
-def _has_fixed_size(model: onnx.ModelProto) -> bool:
-    return any(side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim[2:])
+def _has_fixed_size(model: onnx.ModelProto, metadata: ModelMetadata) -> bool:
+    """Return whether a model declares one size of its input although the sizes of its task vary."""
+    sides = model.graph.input[0].type.tensor_type.shape.dim
+    return any(sides[axis].dim_value for axis in metadata.layout.padded_axes)

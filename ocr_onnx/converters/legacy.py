@@ -42,7 +42,9 @@ OPSET = "17"
 
 def stamp(raw: Path, target: Path, metadata: ModelMetadata) -> None:
     """Add metadata to an ONNX model. Raises ConversionError if the number of classes differs."""
-    check_classes(metadata, Session(raw).output_shape[-1])
+    session = Session(raw)
+    metadata = with_classes(metadata, session.output_shape[-1])
+    check_free_size(metadata, session.input_shape)
     metadata = replace(metadata, source=sources_with(raw, metadata))
     target.write_bytes(stamped(raw.read_bytes(), metadata))
 
@@ -74,14 +76,31 @@ def core() -> Path:
         return made.replace(folder / made.name)
 
 
-def check_classes(metadata: ModelMetadata, classes: int | str | None) -> None:
-    """Raise ConversionError if the dictionary or the labels do not match the number of classes."""
+def with_classes(metadata: ModelMetadata, classes: int | str | None) -> ModelMetadata:
+    """Return the metadata without the space that PaddleOCR appends to each dictionary, if the model has no class for it.
+
+    Raises ConversionError if the dictionary or the labels do not match the number of classes.
+    """
+    if metadata.charset[-1:] == (" ",) and classes == len(metadata.charset):
+        return replace(metadata, charset=metadata.charset[:-1])
     named = metadata.labels or ("blank", *metadata.charset)
     if TASKS[metadata.task].output == "map" or not isinstance(classes, int):
-        return
+        return metadata
     if classes != len(named):
         counted = " (the blank and the space counted)" if metadata.charset else ""
         raise ConversionError(
             f"{metadata.name} has {classes} classes and its dictionary or inference.yml names {len(named)}{counted}: "
             "they belong to different models"
+        )
+    return metadata
+
+
+def check_free_size(metadata: ModelMetadata, declared: list[int | str | None]) -> None:
+    """Raise ConversionError if a model accepts images of one size only, but the sizes of its task vary."""
+    stretched = metadata.layout.static_usable and metadata.input_shape[1:] == tuple(declared[2:])
+    if not stretched and any(isinstance(declared[axis], int) for axis in metadata.layout.padded_axes):
+        size = "x".join(map(str, declared[2:]))
+        raise ConversionError(
+            f"{metadata.name} accepts only images of {size} pixels: export it with dynamic height and width, or pip install onnx "
+            "onnxslim, which make them dynamic if the graph allows it"
         )

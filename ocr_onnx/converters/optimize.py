@@ -14,21 +14,16 @@ from ocr_onnx.converters.passes.db_neck import rewrite_db_neck
 from ocr_onnx.errors import ConversionError
 
 
-def optimize(
-    model: onnx.ModelProto, *, reduce_classes: bool, free_size: bool = False, options: ExportOptions | None = None
-) -> onnx.ModelProto:
+def optimize(model: onnx.ModelProto, *, reduce_classes: bool, options: ExportOptions | None = None) -> onnx.ModelProto:
     """Run onnxslim and the passes for all devices; a recognizer (`reduce_classes`) then returns the best class only.
 
-    `free_size` makes height and width dynamic: some detectors declare the size of their training, which Paddle ignores. An
-    opset higher than the one in `options` stays: the converter of versions cannot lower it.
+    An opset higher than the one in `options` stays: the converter of versions cannot lower it.
     """
     options = ExportOptions() if options is None else options
     if model.opset_import[0].version < options.opset:
         model = onnx.version_converter.convert_version(model, options.opset)
     # PP-OCRv4_server_det has a second output, which PaddleOCR does not read.
     del model.graph.output[1:]
-    if free_size:
-        _free_size(model)
     if options.static:
         _fix_size(model, options.static)
     model = onnxslim.slim(model)
@@ -44,14 +39,19 @@ def optimize(
     return graph.model()
 
 
-def _free_size(model: onnx.ModelProto) -> None:
-    """Make height and width dynamic, and remove the inferred shapes."""
+def free_size(model: onnx.ModelProto) -> None:
+    """Make batch, height and width dynamic, and remove the inferred shapes.
+
+    Some detectors declare the size of their training, which Paddle ignores, and static exports the size of their sample.
+    """
     for dimension, name in zip(model.graph.input[0].type.tensor_type.shape.dim, AXES, strict=True):
         if name != "channel":
             dimension.dim_param = name
-    for dimension, name in zip(model.graph.output[0].type.tensor_type.shape.dim, AXES, strict=True):
-        if name != "channel":
-            dimension.dim_param = f"output_{name}"
+    output = model.graph.output[0].type.tensor_type.shape.dim
+    kept = 1 if len(output) == len(AXES) else len(output) - 1  # A map's channel; the classes of each step.
+    for axis, dimension in enumerate(output):
+        if axis != kept:
+            dimension.dim_param = f"output_{axis}"
     del model.graph.value_info[:]
 
 

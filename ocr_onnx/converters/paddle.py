@@ -80,8 +80,7 @@ class PaddleModel:
     def charset(self) -> tuple[str, ...]:
         """The characters of the dictionary, as strings: YAML would parse `y` as a boolean and `1` as a number."""
         if self.dictionary is not None:
-            # Some dictionaries have CR LF line ends, and a line with only an ideographic space.
-            return tuple(line.rstrip("\r") for line in _text(self.dictionary).rstrip("\r\n").split("\n"))
+            return characters(_text(self.dictionary))
         return tuple((self._load("BaseLoader").get("PostProcess") or {}).get("character_dict", ()))
 
     def _load(self, loader: Literal["SafeLoader", "BaseLoader"]) -> Any:
@@ -145,6 +144,11 @@ def in_single_precision(text: str) -> str:
         ) from error
 
 
+def characters(text: str) -> tuple[str, ...]:
+    """Parse a dictionary: one character a line, which may be a space. Lines may end with CR LF, and a byte order mark is ignored."""
+    return tuple(line.rstrip("\r") for line in text.removeprefix("\ufeff").rstrip("\r\n").split("\n"))
+
+
 def is_installed(name: str) -> bool:
     """Return whether a package can be imported. A folder of this name without __init__.py, on the path, is not the package."""
     spec = find_spec(name)
@@ -154,7 +158,7 @@ def is_installed(name: str) -> bool:
 def _text(file: Path) -> str:
     """Return the content of a dictionary. Raises ConversionError if it cannot be read or is not UTF-8."""
     try:
-        return file.read_bytes().decode("utf-8-sig")
+        return file.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConversionError(
             f"{file} is not a text in UTF-8 ({error.reason}): save it with the encoding UTF-8"

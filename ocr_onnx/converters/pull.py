@@ -32,6 +32,9 @@ HOST_VARIABLE = "OCR_ONNX_HOST"
 
 PADDLE_FILES = ("inference.json", "inference.pdiparams", "inference.yml")
 ONNX_FILES = ("inference.onnx", "inference.yml")
+EXPORT_NAMES = ("inference.onnx", "model.onnx")
+"""Names of ONNX exports in a folder: PaddleOCR's, and that of other tools."""
+
 ARCHIVE = ".tar"
 
 Fetch = Callable[[Path, "download.Progress | None"], None]
@@ -136,8 +139,8 @@ def from_directory(place: Path, name: str | None = None) -> Path:
     """
     if not place.exists():
         raise ModelNotFoundError(f"{place} does not exist: give a Paddle directory or an .onnx file")
-    export = place / "inference.onnx" if place.is_dir() else place
-    if place.is_dir() and not export.is_file():
+    export = _export_in(place) if place.is_dir() else place
+    if export is None:
         named = (place / "inference.yml").is_file()
         return cached(place, name=None if named else name)
     if export.suffix != ".onnx":
@@ -162,6 +165,9 @@ def import_file(
     An ONNX file without metadata is described by the inference.yml beside it or the zoo's record of `name`; a recognizer also needs
     `dictionary` or the characters in its own metadata. `confirm` is as in `pull`. Raises a kind of OCRError.
     """
+    export = _export_in(source) if source.is_dir() else None
+    if export is not None:
+        return import_file(export, name=name, dictionary=dictionary, confirm=confirm)
     if source.is_dir():
         given = [
             part for option, value in (("--name", name), ("--dict", dictionary)) if value for part in (option, value)
@@ -181,6 +187,11 @@ def import_file(
         converters.take_in(source, made, name=name, dictionary=dictionary)
         metadata = ModelMetadata.from_properties(Session(made).properties, str(made))
         return [_place(made, name or metadata.name, source)]
+
+
+def _export_in(folder: Path) -> Path | None:
+    """Return the ONNX export in a folder; None if it has none, or Paddle's files."""
+    return next((file for name in EXPORT_NAMES if (file := folder / name).is_file()), None)
 
 
 def _place(made: Path, name: str, source: Path) -> Path:

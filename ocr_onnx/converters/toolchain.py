@@ -14,7 +14,7 @@ from ocr_onnx import python_process
 from ocr_onnx.converters import environment
 from ocr_onnx.converters.legacy import stamp
 from ocr_onnx.converters.paddle import is_installed
-from ocr_onnx.errors import ConversionError, DownloadError, OCRError
+from ocr_onnx.errors import ConversionError, DownloadError, ModelError, OCRError
 from ocr_onnx.models import download, store
 from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
 
@@ -60,7 +60,7 @@ def finish(source: Path, target: Path, metadata: ModelMetadata) -> None:
                 import_onnx(source, target, metadata)
             else:
                 _run(source, target, metadata)
-        except ConversionError as error:
+        except (ConversionError, ModelError) as error:
             logger.warning("%s is used without optimization, which is slower: %s", metadata.name, error)
         else:
             return

@@ -97,6 +97,7 @@ class Session:
         self.outputs: list[Any] = self._session.get_outputs()
         """The graph's outputs, in its order: each has a name, a type and a shape, in which a free axis is a name or None."""
         self._input = self.inputs[0].name
+        self.input_shape: list[int | str | None] = self.inputs[0].shape
         self.output_shape: list[int | str | None] = self.outputs[0].shape
         self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         """The metadata of the model file."""

@@ -30,7 +30,8 @@ def interpreter() -> str:
     if getattr(sys, "frozen", False) or INTERPRETER.fullmatch(Path(sys.executable or "").name) is None:
         raise OCRError(
             f"this program ({sys.executable or 'without a path'}) embeds Python and cannot start a Python process: "
-            "run ocr-onnx with the interpreter of its environment"
+            "run ocr-onnx with the interpreter of its environment, for a missing model 'ocr-onnx models pull', and give this program the "
+            "same OCR_ONNX_HOME"
         )
     return sys.executable
 

@@ -78,7 +78,7 @@ def pull(
         raise ModelNotFoundError(f"{name} belongs to this package and is missing: reinstall ocr-onnx")
     if download.offline():
         raise DownloadError(_by_hand(spec, target))
-    with store.locked(name):
+    with store.locked(name), download.patience():
         if target.is_file():
             return target
         return _pull(spec, accept_new=accept_new, progress=progress, confirm=confirm)
@@ -100,11 +100,12 @@ def obtain_all(names: Iterable[str], policy: Policy | None = None) -> None:
     if missing and policy != "never":
         download.announce(f"Downloading {_listed(missing)}")
     problems: dict[str, str] = {}
-    for name in missing:
-        try:
-            _obtain_one(name, policy)
-        except DownloadError as error:
-            problems[name] = str(error)
+    with download.patience():
+        for name in missing:
+            try:
+                _obtain_one(name, policy)
+            except DownloadError as error:
+                problems[name] = str(error)
     if problems:
         together = f"\nall of them: {' '.join(problems)}" if len(problems) > 1 else ""
         raise DownloadError("\n".join(problems.values()) + together)
@@ -219,6 +220,7 @@ def _pull(spec: ModelSpec, *, accept_new: bool, progress: download.Progress | No
             problems.append(f"{origin.where}: {error}")
         except DownloadError as error:
             problems.append(f"{origin.where}: {error}")
+            download.announce(f"{spec.name}: {origin.where.partition(':')[0]} failed ({error.__cause__ or error})")
         else:
             command = f"ocr-onnx models pull {spec.name} --yes{' --accept-new' if accept_new else ''}"
             made = _make(spec, origin, folder, confirm=confirm, command=command)

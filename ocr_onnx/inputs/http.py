@@ -21,7 +21,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from ocr_onnx.errors import InputDownloadError, InputError
 from ocr_onnx.inputs.urls import is_url
-from ocr_onnx.models.download import CHUNK, OFFLINE_VARIABLE, offline
+from ocr_onnx.models.download import CHUNK, OFFLINE_VARIABLE, network_cure, offline
 from ocr_onnx.options import InputOptions
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -46,7 +46,7 @@ def fetch(url: str, options: InputOptions) -> bytes:
             raise InputDownloadError(
                 f"{url} took longer than {options.download_timeout:g} seconds: try again, or raise download_timeout"
             ) from error
-        raise InputDownloadError(f"{url} cannot be downloaded: {error}; check the URL and HTTPS_PROXY") from error
+        raise InputDownloadError(f"{url} cannot be downloaded: {error}; {network_cure(error)}") from error
 
 
 def fetch_with_redirects(

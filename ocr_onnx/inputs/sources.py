@@ -6,13 +6,14 @@ Inputs are opened lazily, one at a time.
 from __future__ import annotations
 
 import glob
+import inspect
 import os
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 import PIL.Image
@@ -27,7 +28,6 @@ from ocr_onnx.options import InputOptions
 from ocr_onnx.types import Image, Page
 
 
-@runtime_checkable
 class Readable(Protocol):
     """A binary file object. It is read from its current position, and not closed."""
 
@@ -45,8 +45,8 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | R
 - an image: an array (height, width[, 1, 3 or 4]) of uint8 or uint16 in BGR or BGRA order, or a Pillow image.
 """
 
-SINGLE_INPUTS = (bytes, bytearray, memoryview, str, os.PathLike, np.ndarray, PIL.Image.Image, Readable)
-"""Types that are one input, although some of them are iterable."""
+SINGLE_INPUTS = (bytes, bytearray, memoryview, str, os.PathLike, np.ndarray, PIL.Image.Image)
+"""Types that are one input, although some of them are iterable; file objects are further ones."""
 
 Value = TypeVar("Value")
 
@@ -105,7 +105,9 @@ def read_pages_or_errors(
     `error.source` and `error.page` say which it is.
     """
     chosen = InputOptions() if options is None else options
-    if isinstance(source, Iterable) and not isinstance(source, (*SINGLE_INPUTS, Mapping)) and not _is_named(source):
+    if _is_array_of_paths(source):
+        source = source.ravel().tolist()
+    if isinstance(source, Iterable) and not isinstance(source, (*SINGLE_INPUTS, Mapping)) and not _is_one(source):
         for each in source:
             yield from read_pages_or_errors(each, chosen)
         return
@@ -121,6 +123,23 @@ def read_pages_or_errors(
         except InputError as error:
             error.source = error.source or _name(each)
             yield error
+
+
+def _is_array_of_paths(source: object) -> TypeGuard[NDArray[Any]]:
+    """Return whether an input is an array of strings or of paths, as a column of a table gives them."""
+    if not isinstance(source, np.ndarray) or source.dtype.kind not in "UO":
+        return False
+    return all(isinstance(each, str | os.PathLike) for each in source.flat)
+
+
+def _is_readable(source: object) -> TypeGuard[Readable]:
+    """Return whether an input is a file object. Those of tempfile and of Flask find `read` in __getattr__, which isinstance ignores."""
+    return callable(getattr(source, "read", None))
+
+
+def _is_one(source: object) -> bool:
+    """Return whether an iterable is a file object, or a file with a name."""
+    return _is_readable(source) or _is_named(source)
 
 
 def _is_named(source: object) -> TypeGuard[tuple[str, bytes]]:
@@ -154,7 +173,7 @@ def _read_input(source: Any, options: InputOptions) -> Iterator[Page | InputErro
         path = _text_attribute(source, "filename")
         name = path or "the image"
         yield decode_page(partial(from_pillow, source, name, options.max_pixels, options.transparency), path)
-    elif isinstance(source, Readable):
+    elif _is_readable(source):
         path = _text_attribute(source, "name")
         yield from read_file(_read_stream(source, path or "the file object", options.max_bytes), path, options)
     else:
@@ -181,7 +200,7 @@ def is_materialized(source: Source) -> bool:
     """Return whether all inputs exist already. Others, such as a generator, run code of the caller, which may need one thread."""
     if isinstance(source, list | tuple):
         return all(map(is_materialized, source))
-    return isinstance(source, SINGLE_INPUTS)
+    return isinstance(source, SINGLE_INPUTS) or _is_readable(source)
 
 
 def expand_path(name: str | os.PathLike[str]) -> list[str]:
@@ -241,6 +260,11 @@ def _read_stream(file: Readable, name: str, limit: int) -> bytes:
             block: object = file.read(CHUNK)
         except Exception as error:  # A file object is code of another library.
             raise UnreadableImageError(f"{name} cannot be read: {error}; open it again") from error
+        if inspect.iscoroutine(block):
+            block.close()
+            raise UnsupportedInputError(
+                f"{name} has an asynchronous read(): give the bytes, await x.read(), or the file of an UploadFile, x.file"
+            )
         if not isinstance(block, bytes):
             raise UnsupportedInputError(
                 f"{name} returns {type(block).__name__} instead of bytes: open it with mode 'rb'"

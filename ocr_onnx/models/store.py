@@ -24,6 +24,9 @@ HOME_VARIABLE = "OCR_ONNX_HOME"
 UNKNOWN = "unknown"
 """The value in a receipt if no checksum is published."""
 
+LFS_POINTER = b"version https://git-lfs"
+"""The begin of a pointer of Git LFS."""
+
 MAX_BYTES = 2**30
 """The maximum size of a model, in bytes."""
 
@@ -99,6 +102,16 @@ def find(name: str | os.PathLike[str]) -> Path:
         return path
     zoo.spec(text)
     raise ModelNotFoundError(f"{text} is not on this machine ({path}): run 'ocr-onnx models pull {text}'")
+
+
+def refuse_lfs_pointer(file: Path) -> None:
+    """Raise ModelError if a file is a pointer of Git LFS, which a clone without LFS contains in place of the model."""
+    with file.open("rb") as stream:
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise ModelError(
+                f"{file} is a pointer of Git LFS in place of the model: run 'git lfs install' and 'git lfs pull' in its folder, or "
+                "download the file itself"
+            )
 
 
 def receipt(name: str) -> Receipt | None:

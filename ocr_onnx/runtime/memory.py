@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ocr_onnx.errors import NotEnoughMemoryError
+from ocr_onnx.runtime.cgroups import GROUPS, PROCESS, groups_of, read
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -20,6 +21,12 @@ CHECK_THRESHOLD = 2**27
 
 UNLIMITED = 2**60
 """A cgroup v1 without a limit reports a number near 2**63, in bytes."""
+
+FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
+"""By the version of a cgroup: the files of limit and usage, and the key of the file cache in memory.stat."""
 
 
 def require(needed: int, what: str, cure: str) -> None:
@@ -45,7 +52,7 @@ def require(needed: int, what: str, cure: str) -> None:
         )
 
 
-def remaining(proc: Path = Path("/proc/self"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
+def remaining(proc: Path = PROCESS, groups: Path = GROUPS) -> int | None:
     """Return the bytes that this process may still allocate (limit of address space or cgroup); None: no limit."""
     known = [limit for limit in (_address_space_left(proc), _cgroup_left(proc, groups)) if limit is not None]
     return max(min(known), 0) if known else None
@@ -53,7 +60,7 @@ def remaining(proc: Path = Path("/proc/self"), groups: Path = Path("/sys/fs/cgro
 
 def available(file: Path = Path("/proc/meminfo")) -> int | None:
     """Return the bytes that the machine can provide without swapping; None if unknown."""
-    found = re.search(r"MemAvailable:\s+(\d+) kB", _read(file))
+    found = re.search(r"MemAvailable:\s+(\d+) kB", read(file))
     return int(found[1]) * 1024 if found else None
 
 
@@ -71,35 +78,17 @@ def _address_space_left(proc: Path) -> int | None:
     import resource
 
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    pages = _read(proc / "statm").split()
+    pages = read(proc / "statm").split()
     return None if limit == resource.RLIM_INFINITY or not pages else limit - int(pages[0]) * resource.getpagesize()
 
 
 def _cgroup_left(proc: Path, groups: Path) -> int | None:
-    """Return the bytes that the cgroup's limit leaves; the kernel's file cache does not count. None: no limit."""
-    for folder, limit, usage, file_key in _cgroup_files(proc, groups):
-        allowed = _read(folder / limit).strip()
+    """Return the bytes that the limits of the cgroups leave; the kernel's file cache does not count. None: no limit."""
+    left = []
+    for group in groups_of("memory", proc, groups):
+        limit, usage, file_key = FILES[group.version]
+        allowed = read(group.folder / limit).strip()
         if allowed.isdecimal() and int(allowed) < UNLIMITED:
-            kept = re.search(rf"^{file_key} (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
-            return int(allowed) - int(_read(folder / usage) or 0) + int(kept[1] if kept else 0)
-    return None
-
-
-def _cgroup_files(proc: Path, groups: Path) -> list[tuple[Path, str, str, str]]:
-    """Return (folder, limit file, usage file, file cache key) of this process's cgroups, versions 2 and 1."""
-    newer = ("memory.max", "memory.current", "inactive_file")
-    older = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-    places = []
-    for number, controllers, path in re.findall(r"^(\d+):([^:]*):(.*)$", _read(proc / "cgroup"), re.MULTILINE):
-        if number == "0" and not controllers:
-            places += [(groups / path.lstrip("/"), *newer), (groups, *newer)]
-        elif "memory" in controllers.split(","):
-            places += [(groups / "memory" / path.lstrip("/"), *older), (groups / "memory", *older)]
-    return places
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except OSError:
-        return ""
+            kept = re.search(rf"^{file_key} (\d+)$", read(group.folder / "memory.stat"), re.MULTILINE)
+            left.append(int(allowed) - int(read(group.folder / usage) or 0) + int(kept[1] if kept else 0))
+    return min(left, default=None)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from ocr_onnx.errors import (
     OnnxRuntimeMissingError,
     OptionError,
 )
+from ocr_onnx.models.store import refuse_lfs_pointer
 from ocr_onnx.runtime.cuda_graphs import GRAPH_OPTION, ORDINARY, RecordedRuns
 from ocr_onnx.runtime.device_pixels import Pixels
 from ocr_onnx.runtime.model_file import has_padding_mask, model_for_device
@@ -75,6 +76,7 @@ class Session:
     """
 
     def __init__(self, path: Path, placement: Placement = CPU, threads: int = 1, *, masked: bool | None = None) -> None:
+        refuse_lfs_pointer(path)
         model = path.read_bytes()
         self.masked: bool = (placement.on_gpu if masked is None else masked) and has_padding_mask(model)
         """Whether the loaded graph masks padding."""
@@ -101,6 +103,13 @@ class Session:
         self.output_shape: list[int | str | None] = self.outputs[0].shape
         self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         """The metadata of the model file."""
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: ONNX Runtime cannot send a loaded model to another process."""
+        raise OnnxRuntimeError(
+            "a loaded model cannot be copied or sent to another process: create OCR() in each process that uses it, for example in "
+            "the initializer of a pool; threads can share one"
+        )
 
     @property
     def reads_pixels(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ocr_onnx.declarations import check_number
+from ocr_onnx.runtime.cgroups import GROUPS, PROCESS, groups_of, read
 from ocr_onnx.runtime.workers import Workers
 
 Result = TypeVar("Result")
@@ -66,16 +67,15 @@ def cpu_count() -> int:
     return available if limit is None else max(1, min(available, int(limit)))
 
 
-def quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Return the number of cores of the cgroup's quota; None if there is no quota."""
-    try:
-        if (limits := root / "cpu.max").exists():
-            time, period = limits.read_text().split()
-        else:
-            time, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-    except OSError:
-        return None
-    return None if time == "max" or int(time) < 0 else int(time) / int(period)
+def quota(groups: Path = GROUPS, process: Path = PROCESS) -> float | None:
+    """Return the number of cores of the smallest quota of the process's cgroups; None if there is no quota."""
+    quotas = []
+    for folder, version in groups_of("cpu", process, groups):
+        names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        values = " ".join(read(folder / name) for name in names).split()
+        if len(values) == 2 and values[0].isdecimal():
+            quotas.append(int(values[0]) / int(values[1]))
+    return min(quotas, default=None)
 
 
 @functools.cache

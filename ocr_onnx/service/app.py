@@ -185,11 +185,14 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         """Read the text of an image, or of the pages of a document."""
         return await service.ocr(request)
 
+    # Probes of load balancers and monitors send HEAD.
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", response_class=Response, responses=enveloped)
     async def health(request: Request) -> Response:
         """Report that the server runs."""
         return responses.success(log_entry(request.scope).log_id, "Healthy")
 
+    @app.head("/ready", include_in_schema=False)
     @app.get("/ready", response_class=Response, responses=enveloped | openapi.error_responses(503))
     async def ready(request: Request) -> Response:
         """Report whether the server accepts requests; 503 during shutdown."""

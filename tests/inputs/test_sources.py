@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import PAGES, only, pdf
+from conftest import PAGES, RGB, encoded, only, pdf
 
 from ocr_onnx import InputOptions, Page
 from ocr_onnx.errors import (
@@ -266,3 +267,48 @@ def test_a_whole_file_given_as_a_path_is_not_repeated_in_the_error() -> None:
     (error,) = sources.read_pages_or_errors("iVBORw0KGgo" * 100_000)
     assert isinstance(error, UnreadableImageError)
     assert len(str(error)) < 300
+
+
+class Proxy:
+    """A file object whose methods are found by __getattr__, as those of tempfile and of Flask's uploads."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __iter__(self) -> Any:
+        return iter(self._file)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF"])
+def test_a_file_object_behind_a_proxy_is_one_input(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(RGB, form)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        for each in (file, Proxy(io.BytesIO(data)), [Proxy(io.BytesIO(data))]):
+            assert np.array_equal(only(each), only(data))
+    # Since Python 3.12, isinstance does not find what __getattr__ would give.
+    assert not hasattr(type(Proxy(None)), "read")
+    assert sources.is_materialized(Proxy(io.BytesIO(data)))
+
+
+def test_an_upload_that_is_read_asynchronously_is_refused_with_the_remedy() -> None:
+    class Upload:
+        file = io.BytesIO(encoded(RGB, "PNG"))
+
+        async def read(self, size: int = -1) -> bytes:
+            return self.file.read(size)
+
+    with pytest.raises(UnsupportedInputError, match=r"asynchronous read\(\).*x\.file"):
+        only(Upload())
+    assert only(Upload().file).shape[2] == 3
+
+
+@pytest.mark.parametrize("kind", [str, object])
+def test_an_array_of_paths_is_a_list_of_paths(kind: Any) -> None:
+    paths = [str(PAGES / "tiny.png"), str(PAGES / "letter.png")]
+    pages = list(sources.read_pages(np.array([paths], kind)))
+    assert [page.path for page in pages] == paths

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
+import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import backends
 import numpy as np
@@ -15,7 +19,8 @@ import pytest
 from conftest import PAGES
 
 from ocr_onnx import OCR
-from ocr_onnx.errors import ModelError
+from ocr_onnx.converters import pull
+from ocr_onnx.errors import ModelError, OCRError
 from ocr_onnx.models import store
 from ocr_onnx.runtime import session as session_module
 from ocr_onnx.runtime.session import Session
@@ -45,7 +50,9 @@ def test_sessions_share_their_memory() -> None:
     # The second model's run finds what the first has left.
     script = """
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 import numpy as np
 from ocr_onnx.models import store
 from ocr_onnx.runtime.session import Session
@@ -89,7 +96,9 @@ def test_a_large_input_is_answered_as_any_other(monkeypatch: pytest.MonkeyPatch)
 def test_memory_goes_back_after_a_large_input_and_only_then() -> None:
     script = """
 import re, sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 import numpy as np
 from ocr_onnx.models import store
 from ocr_onnx.runtime import session as runtime
@@ -210,3 +219,19 @@ def test_one_engine_serves_many_threads(ocr: OCR) -> None:
     for thread in threads:
         thread.join()
     assert [found[i] for i in range(16)] == alone * 4
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy])
+def test_an_engine_that_is_copied_or_pickled_is_refused_with_the_remedy(ocr: OCR, copied: Callable[[Any], Any]) -> None:
+    for engine in (ocr, ocr.detect, ocr.recognize):
+        with pytest.raises(OCRError, match="create OCR\\(\\) in each process"):
+            copied(engine)
+
+
+@pytest.mark.parametrize("name", ["inference.onnx", "inference.pdiparams", "inference.json"])
+def test_a_pointer_of_git_lfs_in_place_of_a_model_is_named(tmp_path: Path, name: str) -> None:
+    for each in {"inference.json", "inference.pdiparams", "inference.yml", name}:
+        (tmp_path / each).write_bytes(b"{}")
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9000000\n")
+    with pytest.raises(ModelError, match=rf"{name} is a pointer of Git LFS .*git lfs pull"):
+        pull.from_directory(tmp_path)

@@ -100,6 +100,30 @@ def test_a_containers_quota_is_known(tmp_path: Path, files: dict[str, str], core
     assert threads.quota(tmp_path) == cores
 
 
+@pytest.mark.parametrize(
+    ("cgroup", "files", "cores"),
+    [
+        ("0::/user/app\n", {"user/app/cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/user/app\n", {"user/app/cpu.max": "max 100000\n", "user/cpu.max": "50000 100000\n"}, 0.5),
+        ("0::/user/app\n", {"user/app/cpu.max": "300000 100000\n", "cpu.max": "200000 100000\n"}, 2.0),
+        ("0::/not/mounted\n", {"cpu.max": "200000 100000\n"}, 2.0),
+        (
+            "4:cpu,cpuacct:/docker/1\n1:memory:/docker/1\n",
+            {"cpu/docker/1/cpu.cfs_quota_us": "250000\n", "cpu/docker/1/cpu.cfs_period_us": "100000\n"},
+            2.5,
+        ),
+    ],
+    ids=["own group", "group above", "smallest", "container", "version 1"],
+)
+def test_the_quota_of_each_of_the_processs_groups_holds(
+    tmp_path: Path, cgroup: str, files: dict[str, str], cores: float
+) -> None:
+    for name, text in {"self/cgroup": cgroup, **files}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    assert threads.quota(tmp_path, tmp_path / "self") == cores
+
+
 def test_a_process_bound_to_one_core_counts_one() -> None:
     script = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); import ocr_onnx.runtime.threads as t; print(t.cpu_count())"
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "1"

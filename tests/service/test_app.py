@@ -32,6 +32,8 @@ def server() -> Iterator[Running]:
 def test_probes_answer(server: Running, path: str, text: str) -> None:
     answer = server.get(path)
     assert (answer.status_code, answer.json()["errorCode"], answer.json()["errorMsg"]) == (200, 0, text)
+    head = server.send("HEAD", path)
+    assert (head.status_code, head.content) == (200, b"")
 
 
 @pytest.mark.parametrize(

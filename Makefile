@@ -37,7 +37,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel pythons resolve clean bench-reading defaults calibration
+.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel pythons resolve clean bench-reading bench-words defaults calibration
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -101,6 +101,9 @@ bench-passes: .venv/developed  ## Measure the time that each graph pass saves: b
 
 bench-reading: .venv/developed  ## Measure the text in reading order: benchmarks/results/reading.md.
 	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.reading --data $(REFERENCE)/data --cache .cache/reading
+
+bench-words: .venv/developed  ## Measure the boxes of words against those of PDFs: benchmarks/results/words.md.
+	$(BIN)/python -m benchmarks.words --data $(REFERENCE)/data
 
 bench-gpu: .venv/developed  ## Measure speed and equality of texts on a GPU: benchmarks/results/gpu.md; DEVICE=gpu:1, or cpu.
 	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.gpu --device $(DEVICE) --reference $(REFERENCE) \

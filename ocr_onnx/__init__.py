@@ -47,6 +47,7 @@ __version__ = "0.2.0"
 __all__ = [
     "OCR",
     "Block",
+    "Character",
     "DetectionOptions",
     "DocImgOrientationClassification",
     "InputOptions",
@@ -91,7 +92,7 @@ _NAMES = {
     "pipeline": ("OCR",),
     "errors": ("OCRError",),
     "results": ("OCRResult",),
-    "types": ("Block", "Orientation", "Page", "Text", "TextBox", "TextLine", "Word"),
+    "types": ("Block", "Character", "Orientation", "Page", "Text", "TextBox", "TextLine", "Word"),
     "paddle.paddleocr": ("PaddleOCR",),
 }
 """The public names by the module of ocr_onnx that defines them."""

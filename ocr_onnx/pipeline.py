@@ -35,7 +35,7 @@ from ocr_onnx.stages.recognition import TextRecognizer, squeezing_warning
 from ocr_onnx.stages.tasks import TASKS
 from ocr_onnx.stages.tiling import detect_in_tiles, reduction_warning
 from ocr_onnx.stages.unwarping import TextImageUnwarper
-from ocr_onnx.stages.word_boxes import find_words
+from ocr_onnx.stages.words import with_words
 from ocr_onnx.types import Block, Columns, Image, Orientation, Page, TextBox, TextLine
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -306,19 +306,12 @@ class OCR:
             warnings = _with_warning(detected.source, warnings, squeezed)
         logger.info("%s: %s, %d lines", detected.source.path, detected.orientation, len(texts))
         kept = [
-            (
-                TextLine(
-                    read.text,
-                    read.score,
-                    box,
-                    find_words(read.columns, box.quad) if options.return_word_box else None,
-                    read.model or None,
-                ),
-                read.columns,
-            )
+            TextLine(read.text, read.score, box, model=read.model or None, columns=read.columns)
             for box, read in zip(boxes, texts, strict=True)
             if read.score >= options.recognition.score_thresh
         ]
+        if options.return_word_box:
+            kept = [with_words(line) for line in kept]
         lines, blocks = _in_reading_order(kept, detected.page, options)
         return OCRResult(
             detected.source,
@@ -390,14 +383,13 @@ def _map(function: Callable[[Item], Result], items: Generator[Item, None, None])
 
 
 def _in_reading_order(
-    lines: list[tuple[TextLine, Columns]], page: Page, options: OCROptions
+    found: list[TextLine], page: Page, options: OCROptions
 ) -> tuple[tuple[TextLine, ...], tuple[Block, ...]]:
     """Return the lines in the order of the options, and the blocks of the page, if that order has blocks."""
-    found = [line for line, _ in lines]
     if options.reading_order == "paddle":
         return tuple(found), ()
     # In an upside-down line, positions are counted from the other end.
-    columns = [Columns() if line.box.upside_down else columns for line, columns in lines]
+    columns = [Columns() if line.box.upside_down else line.columns for line in found]
     height, width = page.image.shape[:2]
     blocks, order = find_blocks(found, (width, height), columns)
     return tuple(found[i] for i in order), blocks

@@ -20,6 +20,9 @@ Quad: TypeAlias = NDArray[np.int32]
 Tensor: TypeAlias = NDArray[np.float32]
 """A model's input: (batch, channel, height, width)."""
 
+POINTS_PER_INCH = 72
+"""The unit of lengths in a PDF."""
+
 Run: TypeAlias = Callable[[Tensor], "tuple[NDArray[Any], ...]"]
 """A model: takes one tensor, returns its outputs in the graph's order. A session, a recording, or one line in a test."""
 
@@ -51,10 +54,15 @@ class Columns(NamedTuple):
 
     characters: tuple[str, ...] = ()
     """The characters from left to right."""
-    positions: tuple[int, ...] = ()
+    positions: tuple[float, ...] = ()
     """The column of each character, counted from 0."""
     total: float = 1.0
     """The number of columns that the crop fills."""
+    probabilities: tuple[float, ...] = ()
+    """The probability of each character, 0 to 1."""
+
+
+NO_COLUMNS = Columns()
 
 
 class Text(NamedTuple):
@@ -63,18 +71,35 @@ class Text(NamedTuple):
     text: str
     score: float
     """The mean probability of the recognized characters, 0 to 1; 0 if there are none."""
-    columns: Columns = Columns()
+    columns: Columns = NO_COLUMNS
     model: str = ""
     """The name of the model that read it, if there are several; else empty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Word:
-    """A word of a line: a run of letters and digits, a Chinese character, or a run of other characters."""
+class Character:
+    """A character of a word."""
 
     text: str
     box: Quad
-    """An axis-aligned box, even if the line is tilted."""
+    """Clockwise from the top left corner of the text, which is the lower right corner if it is upside down."""
+    score: float
+    """Its probability, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Word:
+    """A word of a line: the text between two spaces, or a Chinese or Japanese character."""
+
+    text: str
+    box: Quad
+    """Clockwise from the top left corner of the text, which is the lower right corner if it is upside down."""
+    score: float = 0.0
+    """The mean probability of its characters, 0 to 1."""
+    characters: tuple[Character, ...] = ()
+    """The characters in the order of the text."""
+    space_after: bool = False
+    """Whether white space follows in the line."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,9 +123,11 @@ class TextLine:
     score: float
     box: TextBox
     words: tuple[Word, ...] | None = None
-    """The words from left to right, or from top to bottom; None if they were not requested."""
+    """The words in the order of the text; None if they were not requested."""
     model: str | None = None
     """The name of the model that read it if there are several; else None."""
+    columns: Columns = NO_COLUMNS
+    """The positions of its characters, from which words are computed."""
 
 
 BlockKind: TypeAlias = Literal["paragraph", "heading", "list", "table"]
@@ -139,6 +166,10 @@ class Page:
     """The number of pages in that file."""
     warnings: tuple[str, ...] = ()
     """What may be missing in the image, such as text in a font that is not installed, in sentences."""
+    resolution: float | None = None
+    """Pixels per inch, at which a PDF was rendered or which the image's metadata have; None if they have none."""
+    scale: float = 1.0
+    """Pixels of `image` per unit of the input: per point of a PDF, else 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,7 +23,7 @@ from ocr_onnx.service.scheduling import Scheduler
 from ocr_onnx.service.server import Server, make_server
 from ocr_onnx.service.settings import Settings
 from ocr_onnx.stages.detection import with_model_defaults
-from ocr_onnx.types import Image, Page, TextBox, TextLine, Word
+from ocr_onnx.types import Columns, Image, Page, TextBox, TextLine
 
 SIGN = (PAGES / "sign.png").read_bytes()
 
@@ -43,8 +43,8 @@ def read(page: Page, options: OCROptions, check: Check = lambda: None) -> OCRRes
     check()
     quad = np.array([[1, 2], [9, 2], [9, 6], [1, 6]], np.int32)
     box = TextBox(quad, 0.9)
-    words = (Word("page", quad),) if options.return_word_box else None
-    line = TextLine(f"page {page.index}", 0.8, box, words)
+    text = f"page {page.index}"
+    line = TextLine(text, 0.8, box, columns=Columns(tuple(text), tuple(range(len(text))), len(text)))
     used = replace(options, detection=with_model_defaults(options.detection, DETECTION))
     return OCRResult(page, page, None, (box,), (line,), used)
 

@@ -15,10 +15,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ocr_onnx import OCROptions, OCRResult, Page, TextBox, TextLine, Word
+from ocr_onnx import OCROptions, OCRResult, Page, TextBox, TextLine
 from ocr_onnx.errors import OutputError
 from ocr_onnx.outputs import drawing
-from ocr_onnx.types import Orientation
+from ocr_onnx.types import Columns, Orientation
 
 QUAD = np.array([[10, 20], [110, 20], [110, 50], [10, 50]], np.int32)
 TALL = np.array([[150, 10], [170, 10], [170, 150], [150, 150]], np.int32)
@@ -67,12 +67,12 @@ def test_the_dictionary_has_paddleocrs_shape(result: OCRResult) -> None:
 
 
 def test_words_are_returned_if_requested(result: OCRResult) -> None:
-    words = (Word("Gate", QUAD), Word(" ", QUAD), Word("7", QUAD))
-    lines = (replace(result.lines[0], words=words), replace(result.lines[1], words=()))
+    columns = Columns(tuple("Gate 7"), tuple(range(6)), 10)
+    lines = (replace(result.lines[0], columns=columns), result.lines[1])
     found = replace(result, lines=lines, options=OCROptions(return_word_box=True)).json["res"]
     assert found["return_word_box"]
     assert found["text_word"] == [["Gate", " ", "7"], []]
-    assert found["text_word_boxes"] == [[[10, 20, 110, 50]] * 3, []]
+    assert found["text_word_boxes"] == [[[10, 20, 50, 50], [50, 20, 60, 50], [60, 20, 70, 50]], []]
 
 
 def test_text_in_a_polygon_is_written_into_the_rectangle_around_it(result: OCRResult) -> None:

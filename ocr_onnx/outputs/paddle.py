@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ocr_onnx.outputs.paddle_words import PaddleWord, find_words
+
 if TYPE_CHECKING:
     from ocr_onnx.types import Page, Quad, RecognizedPage, TextBox, TextLine
 
@@ -65,10 +67,16 @@ def in_order(result: RecognizedPage) -> tuple[Sequence[TextBox], Sequence[TextLi
 
 def _words(lines: Sequence[TextLine]) -> dict[str, Any]:
     """Return the text and the bounding box of each word, by line."""
+    words = words_of(lines)
     return {
-        "text_word_boxes": [[bounding_box(word.box) for word in line.words or ()] for line in lines],
-        "text_word": [[word.text for word in line.words or ()] for line in lines],
+        "text_word_boxes": [[bounding_box(word.box) for word in of_line] for of_line in words],
+        "text_word": [[word.text for word in of_line] for of_line in words],
     }
+
+
+def words_of(lines: Sequence[TextLine]) -> list[tuple[PaddleWord, ...]]:
+    """Return PaddleOCR's words of each line."""
+    return [find_words(line.columns, line.box.quad) for line in lines]
 
 
 def bounding_box(quad: Quad) -> list[int]:

@@ -205,7 +205,7 @@ def in_memory_dict(record: OCRResult) -> dict[str, Any]:
     boxes, lines = paddle_format.in_order(record)
     quads = [line.box.quad for line in lines]
     if record.options.return_word_box:
-        content["text_word_region"] = [[word.box.tolist() for word in line.words or ()] for line in lines]
+        content["text_word_region"] = [[word.box.tolist() for word in words] for words in paddle_format.words_of(lines)]
     return content | {
         "doc_preprocessor_res": content.get("doc_preprocessor_res", {}) | pictures,
         "dt_polys": [_as_int16(box.quad) for box in boxes],

@@ -13,6 +13,7 @@ from ocr_onnx.stages import geometry, page_frame, paragraphs, reading_order
 from ocr_onnx.stages.joining import join, vocabulary
 from ocr_onnx.stages.page_frame import Piece
 from ocr_onnx.stages.reading_order import SENTENCE_END
+from ocr_onnx.stages.words import with_words
 from ocr_onnx.types import Block, Columns, Quad, TextLine
 
 WHOLE = (0.0, 1.0)
@@ -31,7 +32,7 @@ def find_blocks(
     regions, words = reading_order.regions(pieces), vocabulary(line.text for line in lines)
     height = statistics.median(piece.height for piece in pieces) if pieces else 0.0
     blocks = [
-        Block(part.kind, _bounds(rows), rows, part.text)
+        Block(part.kind, bounds(rows), rows, part.text)
         for region in regions
         for part in paragraphs.divide(region, words, height)
         for rows in [tuple(tuple(_line(piece, lines) for piece in row) for row in part.rows)]
@@ -45,9 +46,28 @@ def _line(piece: Piece, lines: Sequence[TextLine]) -> TextLine:
     line = lines[piece.line]
     if piece.span == WHOLE:
         return line
-    quad = part_of(line.box.quad, piece.span)
-    words = line.words and tuple(word for word in line.words if _has(piece.span, line.box.quad, word.box))
-    return replace(line, text=piece.text, box=replace(line.box, quad=quad), words=words)
+    part = replace(
+        line,
+        text=piece.text,
+        box=replace(line.box, quad=part_of(line.box.quad, piece.span)),
+        words=None,
+        columns=_columns_of(line.columns, piece.span),
+    )
+    return part if line.words is None else with_words(part)
+
+
+def _columns_of(columns: Columns, span: tuple[float, float]) -> Columns:
+    """Return the columns of a part of a line, without white space at its end."""
+    start, end = (share * columns.total for share in span)
+    inside = [i for i, position in enumerate(columns.positions) if start <= position + 0.5 < end]
+    while inside and columns.characters[inside[-1]].isspace():
+        inside.pop()
+    return Columns(
+        tuple(columns.characters[i] for i in inside),
+        tuple(columns.positions[i] - start for i in inside),
+        end - start,
+        tuple(columns.probabilities[i] for i in inside) if columns.probabilities else (),
+    )
 
 
 def _corners(quad: Quad) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -70,15 +90,7 @@ def part_of(quad: Quad, span: tuple[float, float]) -> Quad:
     return np.rint(part).astype(np.int32)
 
 
-def _has(span: tuple[float, float], quad: Quad, inner: Quad) -> bool:
-    """Return whether the middle of a box is in a part of a line's box."""
-    corners = _corners(quad)
-    side = corners[3 if _is_vertical(corners) else 1] - corners[0]
-    share = float((inner.mean(axis=0) - corners[0]) @ side / (side @ side))
-    return span[0] <= share < span[1] or (span[1] == 1.0 and share >= 1)
-
-
-def _bounds(rows: Iterable[Iterable[TextLine]]) -> Quad:
+def bounds(rows: Iterable[Iterable[TextLine]]) -> Quad:
     """Return the bounding box of the lines."""
     points = np.concatenate([line.box.quad for row in rows for line in row])
     (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()

@@ -94,6 +94,17 @@ def _surroundings(image: Image, corners: NDArray[np.float32]) -> tuple[Image, ND
     return image[top:bottom, left:right], corners - np.array([left, top], np.float32)
 
 
+def text_corners(quad: Quad, *, upside_down: bool = False) -> NDArray[np.float64]:
+    """Return the corners of a line's box, (4, 2), clockwise from the top left corner of the text as it is cropped and read.
+
+    Vertical text is read from top to bottom, with its top at the right.
+    """
+    corners = smallest_rectangles([np.asarray(quad, np.int32)])[0][0]
+    width, height = length(corners[1] - corners[0]), length(corners[3] - corners[0])
+    turns = (1 if height >= VERTICAL_RATIO * width else 0) + (2 if upside_down else 0)
+    return np.asarray(np.roll(corners, -turns, axis=0), np.float64)
+
+
 def length(side: NDArray[np.float32]) -> np.float32:
     """Return the length of a side, in float32: it is truncated to whole pixels, so its last bit can matter."""
     return np.float32(np.linalg.norm(side))

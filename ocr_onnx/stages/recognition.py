@@ -250,5 +250,6 @@ def ctc_decode(
     kept[1:] &= index[1:] != index[:-1]
     positions = np.flatnonzero(kept)
     characters = tuple(charset[k - 1] for k in index[positions].tolist())
-    columns = Columns(characters, tuple(positions.tolist()), len(index) * share)
-    return Text("".join(characters), float(np.mean(probability[positions])) if characters else 0.0, columns)
+    found = probability[positions]
+    columns = Columns(characters, tuple(positions.tolist()), len(index) * share, tuple(found.tolist()))
+    return Text("".join(characters), float(np.mean(found)) if characters else 0.0, columns)

@@ -100,7 +100,7 @@ def test_a_response_contains_the_text_of_the_page(server: Running) -> None:
     (page,) = content["result"]["ocrResults"]
     assert list(page) == ["prunedResult"]
     pruned = page["prunedResult"]
-    assert (pruned["rec_texts"], pruned["text_word"]) == (["page None"], [["page"]])
+    assert (pruned["rec_texts"], pruned["text_word"]) == (["page None"], [["page", " ", "None"]])
     assert not {"input_path", "page_index"} & {*pruned, *pruned["doc_preprocessor_res"]}
 
 

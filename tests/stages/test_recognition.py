@@ -25,7 +25,7 @@ from ocr_onnx.stages.recognition import (
     preprocess,
     tight_widths,
 )
-from ocr_onnx.types import Image, Tensor
+from ocr_onnx.types import Columns, Image, Tensor
 
 SHAPE = (3, 48, 320)
 shapes = st.tuples(st.integers(1, 80), st.integers(1, 6000))
@@ -101,8 +101,9 @@ def test_crops_are_padded_to_the_widest_of_their_group(sizes: list[tuple[int, in
 
 
 def test_the_columns_are_those_of_the_characters_kept() -> None:
-    text = ctc_decode(np.array([0, 1, 1, 0, 1, 2]), np.ones(6, np.float32), "ab", share=0.5)
-    assert text.columns == (("a", "a", "b"), (1, 4, 5), 3.0)
+    probability = np.array([0, 0.5, 1, 0, 0.25, 0.75], np.float32)
+    text = ctc_decode(np.array([0, 1, 1, 0, 1, 2]), probability, "ab", share=0.5)
+    assert text.columns == Columns(("a", "a", "b"), (1, 4, 5), 3.0, (0.5, 0.25, 0.75))
 
 
 def test_a_crop_fills_its_share_of_the_width() -> None:

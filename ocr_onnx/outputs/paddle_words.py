@@ -1,15 +1,15 @@
-"""Word boxes, computed from the columns in which recognition found the characters of a line."""
+"""PaddleOCR's words of a line, computed from the columns in which recognition found its characters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ocr_onnx.stages.geometry import CORNERS, rectangle
-from ocr_onnx.types import Columns, Quad, Word
+from ocr_onnx.types import Columns, Quad
 
 VERTICAL_RATIO = 1.5
 """A line with a height / width above this is vertical: its words follow each other from top to bottom."""
@@ -23,7 +23,15 @@ Group: TypeAlias = tuple[Kind, tuple[str, ...], tuple[int, ...]]
 """A run of characters of one kind: the kind, the characters, and their columns."""
 
 
-def find_words(columns: Columns, quad: Quad) -> tuple[Word, ...]:
+class PaddleWord(NamedTuple):
+    """A run of ASCII letters and digits, a Chinese character, or a run of other characters."""
+
+    text: str
+    box: Quad
+    """An axis-aligned box, even if the line is tilted."""
+
+
+def find_words(columns: Columns, quad: Quad) -> tuple[PaddleWord, ...]:
     """Return the words of a line in the box `quad`, each with its own box, in the order of their columns.
 
     This follows PaddleX 3.7.2, except that PaddleX sorts the boxes again, but not the words.
@@ -43,8 +51,8 @@ def find_words(columns: Columns, quad: Quad) -> tuple[Word, ...]:
     return tuple(words)
 
 
-def _word(text: str, corners: tuple[tuple[int, int], ...]) -> Word:
-    return Word(text, np.array(corners, np.int32))
+def _word(text: str, corners: tuple[tuple[int, int], ...]) -> PaddleWord:
+    return PaddleWord(text, np.array(corners, np.int32))
 
 
 def _spans(columns: Columns, length: int) -> Iterator[tuple[str, int, int]]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_onnx.outputs.paddle import bounding_box
-from ocr_onnx.stages.word_boxes import find_words
+from ocr_onnx.outputs.paddle_words import find_words
 from ocr_onnx.types import Columns
 
 LINE = np.array([[100, 20], [300, 20], [300, 50], [100, 50]], np.int32)

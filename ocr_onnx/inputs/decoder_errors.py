@@ -14,7 +14,7 @@ import PIL.Image
 from ocr_onnx.errors import ImageTooLargeError, InputError, NotEnoughMemoryError, OCRError, UnreadableImageError
 from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.runtime import memory
-from ocr_onnx.types import Image, Page
+from ocr_onnx.types import Page
 
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, IndexError, RuntimeError, struct.error, Warning)
 """The exceptions of Pillow's decoders for damaged files; Warning is one if the application turns warnings into errors."""
@@ -63,11 +63,12 @@ def require_memory(pixels: int, bytes_per_pixel: int, name: str) -> None:
 
 
 def decode_pages(
-    decode: Callable[[int, str], Image], indices: Sequence[int], count: int, path: str | None, name: str
+    decode: Callable[[int, str], Page], indices: Sequence[int], count: int, path: str | None, name: str
 ) -> Iterator[Page | InputError]:
     """Yield the pages with these indices, counted from 0, of a file with `count` pages; for a page that cannot be decoded, its error.
 
-    `decode` gets the index of a page and its name in messages. Raises UnreadableImageError after MAX_FAILURES errors in succession.
+    `decode` gets the index of a page and its name in messages, and returns the page without path and index. Raises
+    UnreadableImageError after MAX_FAILURES errors in succession.
     """
     failures = 0
     for index in indices:
@@ -82,7 +83,7 @@ def decode_pages(
             )
 
 
-def _page_or_error(decode: Callable[[], Image], path: str | None, index: int, count: int) -> Page | InputError:
+def _page_or_error(decode: Callable[[], Page], path: str | None, index: int, count: int) -> Page | InputError:
     try:
         return decode_page(decode, path, index, count)
     except InputError as error:

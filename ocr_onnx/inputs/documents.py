@@ -14,7 +14,7 @@ from ocr_onnx.inputs.decoder_errors import decoder_errors
 from ocr_onnx.inputs.images import FORMATS, allow_pixels, check_size, decode, square_pixels
 from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.options import InputOptions
-from ocr_onnx.types import Image, Page
+from ocr_onnx.types import Page
 
 PDF_SIGNATURE = b"%PDF-"
 
@@ -76,7 +76,7 @@ def _other_format(data: bytes) -> str | None:
     return next((name for signature, name in OTHER_SIGNATURES.items() if data.startswith(signature)), None)
 
 
-def _decode(picture: PIL.Image.Image, data: bytes, name: str, options: InputOptions) -> Image:
+def _decode(picture: PIL.Image.Image, data: bytes, name: str, options: InputOptions) -> Page:
     """Decode an image file that is open, to square pixels."""
     if image_files.lacks_end(data):
         data = image_files.with_end(data, picture.size, name)

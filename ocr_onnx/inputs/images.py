@@ -21,7 +21,7 @@ from ocr_onnx.inputs.headers import size_for_opencv
 from ocr_onnx.inputs.page_warnings import warn
 from ocr_onnx.options import MAX_PIXELS, Transparency
 from ocr_onnx.runtime.profiling import timed
-from ocr_onnx.types import Image
+from ocr_onnx.types import Image, Page
 
 FORMATS = (
     *(("AVIF",) if PIL.features.check("avif") else ()),
@@ -60,6 +60,9 @@ STRETCHED = (1.5, 3.0)
 
 PILLOW_LIMIT_FACTOR = 2
 """Pillow refuses images of more pixels than this times its limit."""
+
+RESOLUTIONS = 20.0, 10_000.0
+"""Pixels per inch; values outside are wrong metadata."""
 
 OPENCV_BYTES, PILLOW_BYTES = 6, 11
 """Bytes per pixel that decoding takes: the image and its rotated copy; Pillow's image, its RGB copy, its bytes and our copy."""
@@ -175,11 +178,24 @@ def _decode_upright(picture: PIL.Image.Image, name: str, transparency: Transpare
     return decode_with_pillow(upright, name, transparency)
 
 
-def square_pixels(image: Image, picture: PIL.Image.Image, max_pixels: int) -> Image:
-    """Stretch an image with different resolutions in x and y, such as a fax of 204 x 98 dots per inch, to equal ones.
+def square_pixels(image: Image, picture: PIL.Image.Image, max_pixels: int) -> Page:
+    """Return the page of an image; different resolutions in x and y, such as 204 x 98 dots per inch of a fax, are made equal.
 
-    `picture` has the resolutions. Other images, and those that would exceed `max_pixels`, are returned as they are.
+    `picture` has the resolutions. Other images, and those that would exceed `max_pixels`, are not stretched.
     """
+    return Page(_stretched(image, picture, max_pixels), resolution=resolution_of(picture))
+
+
+def resolution_of(picture: PIL.Image.Image) -> float | None:
+    """Return the pixels per inch in an image's metadata, the larger of x and y; None if they are missing or not plausible."""
+    try:
+        found = max(map(float, picture.info["dpi"]))
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        return None
+    return found if RESOLUTIONS[0] <= found <= RESOLUTIONS[1] else None
+
+
+def _stretched(image: Image, picture: PIL.Image.Image, max_pixels: int) -> Image:
     resolution = next((picture.info[key] for key in RESOLUTION_KEYS if key in picture.info), None)
     try:
         ratio = float(resolution[0]) / float(resolution[1])  # type: ignore[index]

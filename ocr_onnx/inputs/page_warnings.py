@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import replace
 
-from ocr_onnx.types import Image, Page
+from ocr_onnx.types import Page
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -22,12 +23,12 @@ def warn(message: str) -> None:
 
 
 def decode_page(
-    decode: Callable[[], Image], path: str | None, index: int | None = None, count: int | None = None
+    decode: Callable[[], Page], path: str | None, index: int | None = None, count: int | None = None
 ) -> Page:
-    """Return the page that `decode` returns, with the warnings of decoding it."""
+    """Return the page that `decode` returns, with its origin and the warnings of decoding it."""
     found: list[str] = []
     token = _found.set(found)
     try:
-        return Page(decode(), path, index, count, tuple(found))
+        return replace(decode(), path=path, index=index, count=count, warnings=tuple(found))
     finally:
         _found.reset(token)

@@ -16,7 +16,7 @@ from ocr_onnx.inputs.decoder_errors import decode_pages, decoder_errors, require
 from ocr_onnx.inputs.images import check_size, from_array
 from ocr_onnx.options import InputOptions
 from ocr_onnx.runtime.profiling import timed
-from ocr_onnx.types import Image, Page
+from ocr_onnx.types import POINTS_PER_INCH, Page
 
 if TYPE_CHECKING:
     import pypdfium2
@@ -73,7 +73,7 @@ def _open(data: bytes, name: str, password: str | None) -> pypdfium2.PdfDocument
 
 
 @timed("decode")
-def _render(document: pypdfium2.PdfDocument, options: InputOptions, index: int, name: str) -> Image:
+def _render(document: pypdfium2.PdfDocument, options: InputOptions, index: int, name: str) -> Page:
     """Render one page at `pdf_scale`, or at the largest scale that `max_megapixels` allows."""
     import pypdfium2
 
@@ -95,7 +95,7 @@ def _render(document: pypdfium2.PdfDocument, options: InputOptions, index: int, 
         except pypdfium2.PdfiumError as error:
             raise UnreadableImageError(f"{name} cannot be rendered: {error}; print the PDF to a new PDF") from error
         else:
-            return image
+            return Page(image, resolution=scale * POINTS_PER_INCH, scale=scale)
         finally:
             page.close()
 

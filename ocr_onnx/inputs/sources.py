@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from ocr_onnx.errors import InputError, InputNotFoundError, UnreadableImageError, UnsupportedInputError
 from ocr_onnx.inputs.documents import read_file
-from ocr_onnx.inputs.images import from_array, from_pillow
+from ocr_onnx.inputs.images import from_array, from_pillow, resolution_of
 from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.options import InputOptions
-from ocr_onnx.types import Image, Page
+from ocr_onnx.types import Page
 
 
 class Readable(Protocol):
@@ -171,8 +171,7 @@ def _read_input(source: Any, options: InputOptions) -> Iterator[Page | InputErro
         yield decode_page(partial(_from_array, source, options), None)
     elif isinstance(source, PIL.Image.Image):
         path = _text_attribute(source, "filename")
-        name = path or "the image"
-        yield decode_page(partial(from_pillow, source, name, options.max_pixels, options.transparency), path)
+        yield decode_page(partial(_from_pillow, source, path or "the image", options), path)
     elif _is_readable(source):
         path = _text_attribute(source, "name")
         yield from read_file(_read_stream(source, path or "the file object", options.max_bytes), path, options)
@@ -183,10 +182,15 @@ def _read_input(source: Any, options: InputOptions) -> Iterator[Page | InputErro
         )
 
 
-def _from_array(array: NDArray[Any], options: InputOptions) -> Image:
+def _from_pillow(picture: PIL.Image.Image, name: str, options: InputOptions) -> Page:
+    image = from_pillow(picture, name, options.max_pixels, options.transparency)
+    return Page(image, resolution=resolution_of(picture))
+
+
+def _from_array(array: NDArray[Any], options: InputOptions) -> Page:
     image = from_array(np.asarray(array), options.max_pixels, options.transparency)
     # A generator of video frames may reuse the array for the next frame, which is prefetched while this one is in use.
-    return image.copy() if np.may_share_memory(image, array) else image
+    return Page(image.copy() if np.may_share_memory(image, array) else image)
 
 
 def unwrap(outcome: Value | InputError) -> Value:

@@ -19,7 +19,7 @@ from ocr_onnx.inputs.decoder_errors import decode_pages, decoder_errors
 from ocr_onnx.inputs.images import check_size, decode_with_pillow, square_pixels
 from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.options import InputOptions
-from ocr_onnx.types import Image, Page
+from ocr_onnx.types import Page
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"MM*\0", b"II\0*", b"MM\0+", b"II+\0")
 """As Pillow accepts them; `+` marks a BigTIFF."""
@@ -63,13 +63,13 @@ def read_pages(data: bytes, path: str | None, name: str, options: InputOptions) 
         yield decode_page(partial(_decode, data, offset, name, options), path)
         return
 
-    def decode(index: int, page_name: str) -> Image:
+    def decode(index: int, page_name: str) -> Page:
         return _decode(data, directories[index], page_name, options)
 
     yield from decode_pages(decode, range(len(directories)), len(directories), path, name)
 
 
-def _decode(data: bytes, offset: int | None, name: str, options: InputOptions) -> Image:
+def _decode(data: bytes, offset: int | None, name: str, options: InputOptions) -> Page:
     """Decode the page whose directory is at `offset`; the first of the file if that is None."""
     stream = io.BytesIO(data)
     if offset is not None:

@@ -20,6 +20,8 @@ def to_dict(result: RecognizedPage) -> dict[str, Any]:
         "pages": result.source.count,
         "width": width,
         "height": height,
+        "resolution": result.source.resolution,
+        "scale": result.source.scale,
         "angle": result.angle,
         "text": page_text(result),
         "lines": [_line(line) for line in result.lines],
@@ -45,4 +47,4 @@ def _line(line: TextLine) -> dict[str, Any]:
 
 
 def _words(words: Sequence[Word]) -> list[dict[str, Any]]:
-    return [{"text": word.text, "quad": word.box.tolist()} for word in words]
+    return [{"text": word.text, "score": word.score, "quad": word.box.tolist()} for word in words]

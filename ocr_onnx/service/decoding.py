@@ -336,4 +336,5 @@ def _page(reply: dict[str, Any], file: int, max_pixels: int) -> Page:
     finally:
         os.close(file)
     image = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
-    return Page(image, None, reply["index"], reply["count"], tuple(map(str, reply["warnings"])))
+    warnings = tuple(map(str, reply["warnings"]))
+    return Page(image, None, reply["index"], reply["count"], warnings, reply["resolution"], reply["scale"])

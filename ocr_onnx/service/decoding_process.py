@@ -4,7 +4,7 @@ Standard input is a socket with JSON packets; each may carry an anonymous file:
 
 to the process    {"open": kind, "options": ..., "max_pages": ...} with the contents of a file; {"next": true}; {"stop": true}
 from the process  once {"ready": true, "missing": [sandbox features that the kernel lacks]}; to "open" and "next"
-                  {"shape": [height, width], "index": ..., "count": ..., "warnings": [...]} with the pixels of a page, {"end": true}, or
+                  {"shape": [height, width], "warnings": [...], ...} (DESCRIBED) with the pixels of a page, {"end": true}, or
                   {"error": name, "text": ...}, with "page" if further pages follow; {"crash": traceback} before it exits
                   because of a bug
 """
@@ -42,6 +42,9 @@ from ocr_onnx.types import Page
 
 MAX_PACKET = 2**16
 """Bytes."""
+
+DESCRIBED = ("index", "count", "resolution", "scale")
+"""The fields of a page that are sent in its packet."""
 
 MAX_TEXT = 4000
 """Characters of an error message or traceback."""
@@ -134,8 +137,8 @@ def _send_page(wire: socket.socket, page: Page | InputError) -> None:
     if isinstance(page, InputError):
         send(wire, _described(page) | {"page": page.page})
     else:
-        warnings = [text[:MAX_WARNING] for text in page.warnings[:MAX_WARNINGS]]
-        described = {"shape": page.image.shape[:2], "index": page.index, "count": page.count, "warnings": warnings}
+        described = {name: getattr(page, name) for name in DESCRIBED} | {"shape": page.image.shape[:2]}
+        described["warnings"] = [text[:MAX_WARNING] for text in page.warnings[:MAX_WARNINGS]]
         send(wire, described, in_memory(page.image))
 
 

@@ -39,6 +39,11 @@ def test_every_page_of_a_pdf_is_rendered_at_twice_its_points() -> None:
     assert [(p.index, p.count, p.image.shape) for p in pages] == [(0, 2, (100, 200, 3)), (1, 2, (80, 60, 3))]
 
 
+def test_the_resolution_of_a_pdf_page_is_that_of_rendering() -> None:
+    (page,) = sources.read_pages(pdf((10, 10)), InputOptions(pdf_scale=3))
+    assert (page.resolution, page.scale) == (216, 3)
+
+
 def test_a_pdf_page_of_many_square_meters_is_rendered_smaller() -> None:
     image = only(pdf((14000, 14000)))
     assert 0.9 * MAX_PIXELS < image.shape[0] * image.shape[1] <= MAX_PIXELS

@@ -253,6 +253,24 @@ def test_pixels_are_made_square(form: str, dpi: tuple[int, int], shape: tuple[in
     assert np.abs(np.subtract(found, shape)).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("form", "dpi", "expected"),
+    [
+        ("PNG", (300, 300), 300),
+        ("JPEG", (150, 150), 150),
+        ("TIFF", (204, 98), 204),
+        ("PNG", None, None),
+        ("TIFF", (1e6, 1e6), None),
+        ("JPEG", (1, 1), None),
+    ],
+)
+def test_the_resolution_is_that_of_the_metadata(form: str, dpi: tuple[int, int] | None, expected: int | None) -> None:
+    data = encoded(RGB, form, **({} if dpi is None else {"dpi": dpi}))
+    (page,) = sources.read_pages(data)
+    assert page.resolution == (None if expected is None else pytest.approx(expected, abs=0.5))
+    assert page.scale == 1
+
+
 def test_pixels_are_not_made_square_beyond_the_limit() -> None:
     data = encoded(RGB.crop((0, 0, 300, 200)), "TIFF", dpi=(204, 98))
     (page,) = sources.read_pages(data, InputOptions(max_megapixels=0.07))

@@ -14,7 +14,8 @@ import click
 
 from ocr_onnx.cli.options import PipelineCommand, input_settings, pipeline_settings, save_path_setting
 from ocr_onnx.errors import InputError, OutputError
-from ocr_onnx.outputs.formats import FORMATS
+from ocr_onnx.outputs.formats import FORMATS, find
+from ocr_onnx.outputs.saving import output_errors
 from ocr_onnx.paddle.parameters import DEPRECATED, WITHOUT_EFFECT
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from ocr_onnx.pipeline import OCR
     from ocr_onnx.results import OCRResult
 
-STANDARD_INPUT = "-"
+STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "stdin"
+
+DEFAULT_FORMAT = "text"
 
 INPUTS = tuple(str(setting.name) for setting in input_settings())
 
@@ -38,8 +41,14 @@ INPUTS = tuple(str(setting.name) for setting in input_settings())
     "--format",
     "format_name",
     type=click.Choice(list(FORMATS)),
-    default="text",
-    help=f"{'; '.join(f'{writer.name}: {writer.help}' for writer in FORMATS.values())}. Default: text.",
+    help=f"{'; '.join(f'{writer.name}: {writer.help}' for writer in FORMATS.values())}. Default: that of --output, else text.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the text of all inputs to this file instead of standard output; its suffix chooses the format: "
+    f"{', '.join(dict.fromkeys(writer.suffix for writer in FORMATS.values()))}.",
 )
 @click.option("--lines", "format_name", flag_value="lines", help="Same as --format lines.")
 @click.option("--layout", "format_name", flag_value="layout", help="Same as --format layout.")
@@ -49,7 +58,12 @@ INPUTS = tuple(str(setting.name) for setting in input_settings())
     help="Print the time of each step to standard error, and write a trace (JSON) for chrome://tracing or Perfetto.",
 )
 def run(
-    inputs: tuple[str, ...], more: tuple[str, ...], format_name: str, save_path: Path | None, **settings: Any
+    inputs: tuple[str, ...],
+    more: tuple[str, ...],
+    format_name: str | None,
+    output: Path | None,
+    save_path: Path | None,
+    **settings: Any,
 ) -> None:
     """Recognize the text of images, PDFs, folders, file patterns and http(s) URLs; - is standard input.
 
@@ -61,6 +75,7 @@ def run(
     Examples:
       ocr-onnx run page.png
       ocr-onnx run scans/ invoice.pdf --format jsonl > pages.jsonl
+      ocr-onnx run report.pdf -o report.hocr
       ocr-onnx run report.pdf --pdf_pages 1-3,7 --save_path output
       ocr-onnx run -i page.png --use_textline_orientation False --preset fast
     """
@@ -70,15 +85,17 @@ def run(
 
     if not inputs and not more:
         raise click.UsageError("Missing INPUT: give an image, a PDF or a folder.")
+    writer = FORMATS[format_name or DEFAULT_FORMAT] if output is None else find(format_name, output)
     input_values = {name: settings.pop(name) for name in INPUTS}
     trace = settings.pop("profile")
     assembly = assemble(pipeline_request(settings))
     options = with_values(assembly.options, input_values)
     failures: list[InputError] = []
     with _profile(trace):
-        results = _without_failures(_read_inputs(assembly.engine, options, (*inputs, *more)), failures)
-        for piece in FORMATS[format_name].write(_save_each(results, save_path)):
-            _print(piece)
+        files, missing = _expanded((*inputs, *more))
+        outcomes = itertools.chain(missing, _read_inputs(assembly.engine, options, files))
+        pages = _save_each(_without_failures(outcomes, failures), save_path)
+        _write(writer.write(pages, several_files=len(files) > 1), output)
     sys.exit(int(bool(failures)))
 
 
@@ -142,6 +159,16 @@ def _profile(trace: Path | None) -> Iterator[None]:
     click.echo(profile.table(), err=True)
 
 
+def _write(parts: Iterable[str], file: Path | None) -> None:
+    """Write the parts of the output as they are made. Raises OutputError."""
+    if file is None:
+        for part in parts:
+            _print(part)
+        return
+    with output_errors(file), file.open("w", encoding="utf-8", newline="") as opened:
+        opened.writelines(parts)
+
+
 def _print(text: str) -> None:
     """Print to standard output. Raises OutputError if the disk is full; click handles a closed pipe."""
     try:
@@ -192,23 +219,24 @@ def _save_page(result: OCRResult, folder: Path, taken: dict[Path, str]) -> None:
     result.save_to_img(place)
 
 
-def _read_inputs(engine: OCR, options: OCROptions, inputs: Sequence[str]) -> Iterator[OCRResult | InputError]:
-    """Yield the result of every page of every input, or the error of an input, and show progress on a terminal."""
+def _expanded(inputs: Sequence[str]) -> tuple[list[str], list[InputError]]:
+    """Return the files and URLs of the inputs, and the errors of those that have none."""
     from ocr_onnx.inputs import sources
 
-    given: list[sources.Source] = []
-    paths: list[str] = []
+    files: list[str] = []
+    errors: list[InputError] = []
     for name in inputs:
         try:
-            found = ["stdin"] if name == STANDARD_INPUT else sources.expand_path(name)
+            files += [name] if name == STANDARD_INPUT else sources.expand_path(name)
         except InputError as error:
-            yield error
-            continue
-        if name == STANDARD_INPUT:
-            given.append(("stdin", sys.stdin.buffer.read()))
-        else:
-            given += found
-        paths += found
+            errors.append(error)
+    return files, errors
+
+
+def _read_inputs(engine: OCR, options: OCROptions, files: Sequence[str]) -> Iterator[OCRResult | InputError]:
+    """Yield the result of every page of every file, or the error of a file, and show progress on a terminal."""
+    paths = [STANDARD_INPUT_NAME if name == STANDARD_INPUT else name for name in files]
+    given = [(STANDARD_INPUT_NAME, sys.stdin.buffer.read()) if name == STANDARD_INPUT else name for name in files]
     begin = 0
     _show_progress(f"1 of {len(paths)}: {paths[0]}" if len(paths) > 1 else "")
     for outcome in engine.predict_iter(given, options, return_exceptions=True):

@@ -1,4 +1,4 @@
-"""The output formats. To add one, add a Writer to FORMATS, which the command line and `OCRResult.save` read."""
+"""The output formats. To add one, add a Writer to FORMATS, which the command line, `OCRResult.save` and the service read."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 from ocr_onnx.errors import OptionError
-from ocr_onnx.outputs import native, paddle, plain
+from ocr_onnx.outputs import alto, hocr, markdown, native, paddle, plain, tsv
 from ocr_onnx.outputs.saving import output_errors
 
 if TYPE_CHECKING:
     from ocr_onnx.types import RecognizedPage
+
+FORM_FEED = "\f"
+"""Separates the pages of a document in plain text, as in the output of pdftotext."""
+
+
+def _nothing(_: RecognizedPage) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,56 +32,134 @@ class Writer:
     help: str
     suffix: str
     media_type: str
-    write: Callable[[Iterable[RecognizedPage]], Iterator[str]]
-    """Converts pages to parts of the output, lazily; each part ends with a line break."""
+    page: Callable[[RecognizedPage, int], str]
+    """Converts a page; its number, counted from 1, is its place in the output. The text ends with a line break."""
+    head: Callable[[RecognizedPage], str] = _nothing
+    """Makes the text before the first page, which is given."""
+    between: str = ""
+    """The text between two pages; in a titled format, of one document."""
+    tail: str = ""
+    """The text after the last page."""
+    empty: str = ""
+    """The output without pages."""
+    titled: bool = False
+    """Whether the name of a file precedes its pages, if there are several files."""
+
+    def write(self, pages: Iterable[RecognizedPage], *, several_files: bool = False) -> Iterator[str]:
+        """Convert pages to parts of the output, lazily."""
+        number, path = 0, None
+        for number, page in enumerate(pages, 1):
+            is_new_file = page.source.index is None or page.source.path != path
+            path = page.source.path
+            if self.titled and several_files and is_new_file:
+                yield (
+                    "\n" * (number > 1)
+                    + f"==> {paddle.printable_path(page.source) or ''} <==\n{self.page(page, number)}"
+                )
+            else:
+                yield self.part(page, number)
+        yield self.tail if number else self.empty
+
+    def part(self, page: RecognizedPage, number: int) -> str:
+        """Return a page with the text that precedes it in the output."""
+        before = self.between if number > 1 else self.head(page)
+        return before + self.page(page, number)
 
 
-def text(pages: Iterable[RecognizedPage]) -> Iterator[str]:
-    """Yield the text of each page in reading order."""
-    return (f"{plain.page_text(page)}\n" for page in pages)
+def _text(page: RecognizedPage, _: int) -> str:
+    return f"{plain.page_text(page)}\n"
 
 
-def lines(pages: Iterable[RecognizedPage]) -> Iterator[str]:
-    """Yield the text of each page, one line per text line."""
-    return (f"{plain.lines_text(page)}\n" for page in pages)
+def _lines(page: RecognizedPage, _: int) -> str:
+    return f"{plain.lines_text(page)}\n"
 
 
-def layout(pages: Iterable[RecognizedPage]) -> Iterator[str]:
-    """Yield the rows of each page, aligned with spaces."""
-    return (f"{plain.layout_text(page)}\n" for page in pages)
+def _layout(page: RecognizedPage, _: int) -> str:
+    return f"{plain.layout_text(page)}\n"
 
 
-def json_list(pages: Iterable[RecognizedPage]) -> Iterator[str]:
-    """Yield one JSON list with PaddleOCR's dictionary of each page."""
-    yield json.dumps([paddle.to_dict(page) for page in pages], ensure_ascii=False, indent=4) + "\n"
+def _json(page: RecognizedPage, _: int) -> str:
+    return indent(json.dumps(paddle.to_dict(page), ensure_ascii=False, indent=4), " " * 4)
 
 
-def json_lines(pages: Iterable[RecognizedPage]) -> Iterator[str]:
-    """Yield PaddleOCR's dictionary of each page as one line of JSON."""
-    return (json.dumps(paddle.to_dict(page), ensure_ascii=False) + "\n" for page in pages)
+def _json_line(page: RecognizedPage, _: int) -> str:
+    return json.dumps(paddle.to_dict(page), ensure_ascii=False) + "\n"
 
 
-def native_lines(pages: Iterable[RecognizedPage]) -> Iterator[str]:
-    """Yield the native dictionary of each page as one line of JSON."""
-    return (json.dumps(native.to_dict(page), ensure_ascii=False) + "\n" for page in pages)
+def _native_line(page: RecognizedPage, _: int) -> str:
+    return json.dumps(native.to_dict(page), ensure_ascii=False) + "\n"
 
 
 FORMATS = {
     writer.name: writer
     for writer in (
-        Writer("text", "paragraphs in reading order", ".txt", "text/plain", text),
-        Writer("lines", "plain text, one line per text line", ".txt", "text/plain", lines),
-        Writer("layout", "plain text, aligned with spaces as on the page", ".txt", "text/plain", layout),
-        Writer("json", "one JSON list of all pages, with PaddleOCR's keys", ".json", "application/json", json_list),
+        Writer("text", "paragraphs in reading order", ".txt", "text/plain", _text, between=FORM_FEED, titled=True),
+        Writer(
+            "lines", "plain text, one line per text line", ".txt", "text/plain", _lines, between=FORM_FEED, titled=True
+        ),
+        Writer(
+            "layout",
+            "plain text, aligned with spaces as on the page",
+            ".txt",
+            "text/plain",
+            _layout,
+            between=FORM_FEED,
+            titled=True,
+        ),
+        Writer(
+            "markdown",
+            "headings, paragraphs, lists and tables in reading order",
+            ".md",
+            "text/markdown",
+            markdown.page,
+            between=markdown.BETWEEN,
+        ),
+        Writer(
+            "json",
+            "one JSON list of all pages, with PaddleOCR's keys",
+            ".json",
+            "application/json",
+            _json,
+            head=lambda _: "[\n",
+            between=",\n",
+            tail="\n]\n",
+            empty="[]\n",
+        ),
         Writer(
             "jsonl",
             "one JSON object per page, written as soon as the page is done",
             ".jsonl",
             "application/x-ndjson",
-            json_lines,
+            _json_line,
         ),
         Writer(
-            "native", "like jsonl, with ocr-onnx's own keys", ".ndjson", "application/vnd.ocr-onnx+ndjson", native_lines
+            "native", "like jsonl, with ocr-onnx's own keys", ".ndjson", "application/vnd.ocr-onnx+ndjson", _native_line
+        ),
+        Writer(
+            "tsv",
+            "a table of words with their boxes, with Tesseract's columns",
+            ".tsv",
+            "text/tab-separated-values",
+            tsv.page,
+            head=tsv.head,
+        ),
+        Writer(
+            "hocr",
+            "hOCR: HTML with the boxes of blocks, lines and words",
+            ".hocr",
+            "text/vnd.hocr+html",
+            hocr.page,
+            head=hocr.head,
+            tail=hocr.TAIL,
+        ),
+        Writer(
+            "alto",
+            "ALTO 4: XML with the boxes of blocks, lines and words",
+            ".xml",
+            "application/alto+xml",
+            alto.page,
+            head=alto.head,
+            tail=alto.TAIL,
         ),
     )
 }

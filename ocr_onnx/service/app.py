@@ -81,7 +81,7 @@ class Service:
             if writer is None:
                 parts, media_type = responses.json_parts(entry.log_id, found, kind), responses.JSON
             else:
-                parts, media_type = (page.body for page in found), writer.media_type
+                parts, media_type = responses.document_parts(writer, found), writer.media_type
             return CompleteResponse(stack.pop_all(), memory, parts, media_type)
 
     async def _start(

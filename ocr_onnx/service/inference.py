@@ -52,12 +52,13 @@ class Inference:
         """
         options = options_of(fields, self.engine.options, self.settings)
         visualize = self.settings.visualize if fields.visualize is None else fields.visualize
-        encode = partial(encode_page, visualize=visualize, max_size=self.settings.max_output_size, writer=writer)
+        encoded = partial(encode_page, visualize=visualize, max_size=self.settings.max_output_size, writer=writer)
         input_options = InputOptions(pdf_scale=self.settings.pdf_scale, max_megapixels=self.settings.max_megapixels)
         failure: InputError | None = None
         some_read = False
         with closing(self.decode(data, kind_of(data, fields.file_type), input_options)) as pages:
-            for page in pages:
+            for number, page in enumerate(pages, 1):
+                encode = partial(encoded, number=number)
                 outcome = page if isinstance(page, InputError) else self._read(page, options, token, encode)
                 del page
                 if isinstance(outcome, EncodedPage):

@@ -48,13 +48,13 @@ class EncodedPage:
 
 
 def encode_page(
-    result: OCRResult, *, visualize: bool, max_size: tuple[int, int], writer: Writer | None = None
+    result: OCRResult, *, visualize: bool, max_size: tuple[int, int], writer: Writer | None = None, number: int = 1
 ) -> EncodedPage:
     """Encode a page with `writer`, else as an element of PaddleX's `ocrResults`; with its text if columns are requested.
 
-    Images, which only PaddleX's JSON has, are reduced to `max_size` (height, width) before they are drawn.
+    `number`, counted from 1, is the place of the page in the answer. Images, which only PaddleX's JSON has, are reduced to `max_size` (height, width) before they are drawn.
     """
-    body = _paddlex_json(result, max_size, visualize=visualize) if writer is None else "".join(writer.write([result]))
+    body = _paddlex_json(result, max_size, visualize=visualize) if writer is None else writer.part(result, number)
     height, width = result.source.image.shape[:2]
     return EncodedPage(body.encode(), (width, height), result.source.count)
 

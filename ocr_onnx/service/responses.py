@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from starlette.responses import Response
 
+from ocr_onnx.outputs.formats import Writer
 from ocr_onnx.service.page_encoding import EncodedPage
 from ocr_onnx.service.request_errors import RequestError
 
@@ -40,6 +41,12 @@ def json_parts(log_id: str, pages: Sequence[EncodedPage], kind: Literal["image",
             yield b","
         yield page.body
     yield b'], "dataInfo": ' + json.dumps(data_info(pages, kind)).encode() + b"}}"
+
+
+def document_parts(writer: Writer, pages: Sequence[EncodedPage]) -> Iterator[bytes]:
+    """The parts of a document in an output format."""
+    yield from (page.body for page in pages)
+    yield (writer.tail if pages else writer.empty).encode()
 
 
 def page_line(index: int, page: EncodedPage) -> bytes:

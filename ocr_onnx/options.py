@@ -60,6 +60,11 @@ class InputOptions(OptionRecord):
         default=None,
         secret=True,
     )
+    pdf_text: Literal["skip", "redo", "force"] = option(
+        "Pages of a PDF that have text, when a searchable PDF is written. skip: leave them as they are; redo: replace invisible text "
+        "of an earlier OCR, and leave pages with visible text; force: replace every page by an image of itself, and add text.",
+        default="skip",
+    )
     max_megapixels: float = option(
         "Largest image to read, in millions of pixels. Larger images are refused; PDF pages are rendered smaller.",
         default=MAX_PIXELS / 1e6,

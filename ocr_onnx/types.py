@@ -170,6 +170,8 @@ class Page:
     """Pixels per inch, at which a PDF was rendered or which the image's metadata have; None if they have none."""
     scale: float = 1.0
     """Pixels of `image` per unit of the input: per point of a PDF, else 1."""
+    content: bytes | None = None
+    """The content of the input's file, if the file has no path on this machine: a searchable PDF is made of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ import click
 
 from ocr_onnx.cli.options import PipelineCommand, input_settings, pipeline_settings, save_path_setting
 from ocr_onnx.errors import InputError, OutputError
-from ocr_onnx.outputs.formats import FORMATS, find
+from ocr_onnx.outputs.formats import FORMATS, Writer, find
 from ocr_onnx.outputs.saving import output_errors
 from ocr_onnx.paddle.parameters import DEPRECATED, WITHOUT_EFFECT
 
@@ -86,6 +86,8 @@ def run(
     if not inputs and not more:
         raise click.UsageError("Missing INPUT: give an image, a PDF or a folder.")
     writer = FORMATS[format_name or DEFAULT_FORMAT] if output is None else find(format_name, output)
+    if writer.document is not None and output is None and sys.stdout.isatty():
+        raise click.UsageError(f"--format {writer.name} is not text: give --output FILE.")
     input_values = {name: settings.pop(name) for name in INPUTS}
     trace = settings.pop("profile")
     assembly = assemble(pipeline_request(settings))
@@ -95,7 +97,7 @@ def run(
         files, missing = _expanded((*inputs, *more))
         outcomes = itertools.chain(missing, _read_inputs(assembly.engine, options, files))
         pages = _save_each(_without_failures(outcomes, failures), save_path)
-        _write(writer.write(pages, several_files=len(files) > 1), output)
+        _write(writer, pages, output, several_files=len(files) > 1)
     sys.exit(int(bool(failures)))
 
 
@@ -159,17 +161,18 @@ def _profile(trace: Path | None) -> Iterator[None]:
     click.echo(profile.table(), err=True)
 
 
-def _write(parts: Iterable[str], file: Path | None) -> None:
-    """Write the parts of the output as they are made. Raises OutputError."""
-    if file is None:
-        for part in parts:
-            _print(part)
+def _write(writer: Writer, pages: Iterable[OCRResult], file: Path | None, *, several_files: bool) -> None:
+    """Write the output as it is made. Raises OutputError."""
+    if file is not None:
+        with output_errors(file), file.open("wb") as opened:
+            opened.writelines(writer.encoded(pages, several_files=several_files))
         return
-    with output_errors(file), file.open("w", encoding="utf-8", newline="") as opened:
-        opened.writelines(parts)
+    write = writer.write if writer.document is None else writer.encoded
+    for part in write(pages, several_files=several_files):
+        _print(part)
 
 
-def _print(text: str) -> None:
+def _print(text: str | bytes) -> None:
     """Print to standard output. Raises OutputError if the disk is full; click handles a closed pipe."""
     try:
         click.echo(text, nl=False)

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar
@@ -162,11 +163,12 @@ def _name(source: object) -> str | None:
 def _read_input(source: Any, options: InputOptions) -> Iterator[Page | InputError]:
     """Yield the pages of one input that is neither a folder nor a pattern."""
     if isinstance(source, bytes | bytearray | memoryview):
-        yield from read_file(bytes(source), None, options)
+        yield from _read_content(bytes(source), None, options)
     elif _is_named(source):
-        yield from read_file(bytes(source[1]), source[0], options)
+        yield from _read_content(bytes(source[1]), source[0], options)
     elif isinstance(source, str):
-        yield from read_file(_read_path_or_url(source, options), source, options)
+        read = _read_content if is_url(source) else read_file
+        yield from read(_read_path_or_url(source, options), source, options)
     elif isinstance(source, np.ndarray):
         yield decode_page(partial(_from_array, source, options), None)
     elif isinstance(source, PIL.Image.Image):
@@ -174,7 +176,7 @@ def _read_input(source: Any, options: InputOptions) -> Iterator[Page | InputErro
         yield decode_page(partial(_from_pillow, source, path or "the image", options), path)
     elif _is_readable(source):
         path = _text_attribute(source, "name")
-        yield from read_file(_read_stream(source, path or "the file object", options.max_bytes), path, options)
+        yield from _read_content(_read_stream(source, path or "the file object", options.max_bytes), path, options)
     else:
         raise UnsupportedInputError(
             f"an input of type {type(source).__name__} is not supported: give a path, a URL, bytes, a binary file object, "
@@ -191,6 +193,12 @@ def _from_array(array: NDArray[Any], options: InputOptions) -> Page:
     image = from_array(np.asarray(array), options.max_pixels, options.transparency)
     # A generator of video frames may reuse the array for the next frame, which is prefetched while this one is in use.
     return Page(image.copy() if np.may_share_memory(image, array) else image)
+
+
+def _read_content(data: bytes, name: str | None, options: InputOptions) -> Iterator[Page | InputError]:
+    """Yield the pages of a file that has no path on this machine; they keep its content."""
+    for page in read_file(data, name, options):
+        yield page if isinstance(page, InputError) else replace(page, content=data)
 
 
 def unwrap(outcome: Value | InputError) -> Value:

@@ -44,9 +44,17 @@ class Writer:
     """The output without pages."""
     titled: bool = False
     """Whether the name of a file precedes its pages, if there are several files."""
+    document: Callable[[Iterable[RecognizedPage]], bytes] | None = None
+    """Converts all pages at once, if the format is not text; then `page` is not used."""
+
+    def encoded(self, pages: Iterable[RecognizedPage], *, several_files: bool = False) -> Iterator[bytes]:
+        """Convert pages to parts of a file, lazily. Text is in UTF-8."""
+        if self.document is None:
+            return (part.encode() for part in self.write(pages, several_files=several_files))
+        return iter([self.document(pages)])
 
     def write(self, pages: Iterable[RecognizedPage], *, several_files: bool = False) -> Iterator[str]:
-        """Convert pages to parts of the output, lazily."""
+        """Convert pages to parts of the text, lazily."""
         number, path = 0, None
         for number, page in enumerate(pages, 1):
             is_new_file = page.source.index is None or page.source.path != path
@@ -64,6 +72,16 @@ class Writer:
         """Return a page with the text that precedes it in the output."""
         before = self.between if number > 1 else self.head(page)
         return before + self.page(page, number)
+
+
+def _searchable_pdf(pages: Iterable[RecognizedPage]) -> bytes:
+    from ocr_onnx.outputs.pdf import searchable
+
+    return searchable(pages)
+
+
+def _no_text(_: RecognizedPage, __: int) -> str:
+    return ""
 
 
 def _text(page: RecognizedPage, _: int) -> str:
@@ -161,6 +179,14 @@ FORMATS = {
             head=alto.head,
             tail=alto.TAIL,
         ),
+        Writer(
+            "pdf",
+            "searchable PDF: the pages of the input with invisible text",
+            ".pdf",
+            "application/pdf",
+            _no_text,
+            document=_searchable_pdf,
+        ),
     )
 }
 
@@ -180,5 +206,5 @@ def save(page: RecognizedPage, path: Path, name: str | None = None) -> Path:
     """Write one page to a file and return its path. Raises OptionError or OutputError."""
     writer = find(name, path)
     with output_errors(path):
-        path.write_text("".join(writer.write([page])), "utf-8")
+        path.write_bytes(b"".join(writer.encoded([page])))
     return path

@@ -24,8 +24,13 @@ REMOVED_KEYS = frozenset({"input_path", "page_index"})
 JPEG_QUALITY = 95
 """OpenCV's default, which PaddleX uses."""
 
-PAGE_FORMATS = {name: writer for name, writer in FORMATS.items() if writer.media_type != "application/json"}
-"""The formats that a request may choose: those that encode page by page. JSON is PaddleX's."""
+PAGE_FORMATS = {
+    name: writer
+    for name, writer in FORMATS.items()
+    if writer.media_type != "application/json" and writer.document is None
+}
+"""The formats that a request may choose: those that encode page by page. JSON is PaddleX's. A searchable PDF is made of the input's file,
+which must not be parsed outside the decoding processes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,3 +283,15 @@ def test_a_dash_reads_standard_input(name: str, tmp_path: Path) -> None:
     empty = CliRunner().invoke(main, ["run", "-"], input=b"")
     assert (empty.exit_code, empty.stdout) == (1, "")
     assert "stdin is empty" in empty.stderr
+
+
+def test_output_is_written_to_a_file_whose_suffix_chooses_the_format(tmp_path: Path) -> None:
+    for name, begin in (("page.hocr", b"<?xml"), ("page.pdf", b"%PDF-"), ("page.tsv", b"level\t")):
+        done = invoke(PAGES / "tiny.png", "--output", tmp_path / name)
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert (tmp_path / name).read_bytes().startswith(begin)
+
+
+def test_several_files_are_named_in_the_text() -> None:
+    done = invoke(PAGES / "sign.png", PAGES / "blank.png")
+    assert done.stdout == f"==> {PAGES / 'sign.png'} <==\n{SIGN}\n==> {PAGES / 'blank.png'} <==\n\n"

@@ -1,0 +1,198 @@
+"""Write searchable PDFs: the pages of the input with invisible text at the places of the words."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+
+from ocr_onnx.errors import OutputError
+from ocr_onnx.inputs.documents import PDF_SIGNATURE, PDF_SIGNATURE_WINDOW
+from ocr_onnx.outputs import pdf_text
+from ocr_onnx.outputs.pdf_font import GlyphlessFont
+from ocr_onnx.outputs.pdf_layer import FONT_NAME, Frame, frame_of, layer, numbers
+from ocr_onnx.outputs.pdf_text import INVISIBLE
+
+if TYPE_CHECKING:
+    import pikepdf
+
+    from ocr_onnx.types import Page, RecognizedPage
+
+MISSING = "searchable PDFs need pikepdf and img2pdf: pip install 'ocr-onnx[pdf]'"
+
+IMAGE_NAME = "/OcrOnnxPage"
+
+DEFAULT_RESOLUTION = 96.0
+"""Pixels per inch of an image whose metadata have none, as in img2pdf."""
+
+
+JPEG_QUALITY = 90
+"""Of pages that are replaced by an image of themselves."""
+
+
+@dataclass
+class _Document:
+    """An open PDF that gets text."""
+
+    pdf: pikepdf.Pdf
+    font: GlyphlessFont
+    path: str | None
+    content: bytes | None
+    """The path of the input, and its content, if it has no path."""
+    is_pdf: bool
+    """Whether the input is a PDF, rather than an image that became one."""
+    pages: list[int] = field(default_factory=list)
+    """The indices of the pages that were read."""
+
+    def is_of(self, page: Page) -> bool:
+        """Whether a page is one of this document."""
+        return self.is_pdf and page.index is not None and self.path == page.path and self.content is page.content
+
+
+class SearchablePDF:
+    """A searchable PDF that is made page by page."""
+
+    def __init__(self) -> None:
+        try:
+            import img2pdf  # noqa: F401
+            import pikepdf  # noqa: F401
+        except ImportError as error:
+            raise OutputError(MISSING) from error
+        self._documents: list[_Document] = []
+
+    def add(self, result: RecognizedPage) -> None:
+        """Add the text of a page. Raises OutputError if the input can no longer be read."""
+        index = result.source.index or 0
+        last = self._documents[-1] if self._documents else None
+        if last is None or not last.is_of(result.source) or index in last.pages:
+            last = _opened(result.source, result.options.input.pdf_password)
+            self._documents.append(last)
+        last.pages.append(index)
+        # An image that PDF cannot contain has the one page that was decoded.
+        page = last.pdf.pages[index if index < len(last.pdf.pages) else 0]
+        _add_text(last, page, result)
+
+    def save(self) -> bytes:
+        """Return the PDF: one input with all its pages, or the pages of several inputs that were read."""
+        import pikepdf
+
+        documents = self._documents
+        for each in documents:
+            each.font.finish()
+        if not documents:
+            raise OutputError("no page could be read, so there is no PDF: see the errors above")
+        if len(documents) == 1:
+            merged = documents[0].pdf
+        else:
+            merged = pikepdf.Pdf.new()
+            for each in documents:
+                merged.pages.extend(each.pdf.pages[i] for i in (each.pages if each.is_pdf else [0]))
+        buffer = io.BytesIO()
+        merged.save(buffer)
+        return buffer.getvalue()
+
+
+def searchable(results: Iterable[RecognizedPage]) -> bytes:
+    """Return a searchable PDF of pages."""
+    document = SearchablePDF()
+    for result in results:
+        document.add(result)
+    return document.save()
+
+
+def _opened(source: Page, password: str | None) -> _Document:
+    """Open the input of a page as a PDF. Raises OutputError if it cannot be read any more."""
+    import pikepdf
+
+    data = _content(source)
+    is_pdf = data is not None and PDF_SIGNATURE in data[:PDF_SIGNATURE_WINDOW]
+    try:
+        document = pikepdf.Pdf.open(
+            io.BytesIO(data if is_pdf and data else _image_pdf(data, source)), password=password or ""
+        )
+    except pikepdf.PdfError as error:
+        raise OutputError(
+            f"{source.path} cannot be written as a searchable PDF: {error}; print it to a new PDF"
+        ) from error
+    return _Document(document, GlyphlessFont(document), source.path, source.content, is_pdf)
+
+
+def _content(source: Page) -> bytes | None:
+    """Return the content of the input's file; None if it is an array, or the file is a URL's."""
+    if source.content is not None or source.path is None:
+        return source.content
+    path = Path(source.path)
+    try:
+        return path.read_bytes() if path.is_file() else None
+    except OSError as error:
+        raise OutputError(
+            f"{source.path} cannot be read again: {error.strerror}; keep it until the PDF is written"
+        ) from error
+
+
+def _image_pdf(data: bytes | None, source: Page) -> bytes:
+    """Return a PDF with an image, whose data are kept if PDF supports its format; else with the decoded page."""
+    import img2pdf
+
+    # A TIFF can also contain previews, which img2pdf takes for pages.
+    if data is not None and source.index is None:
+        try:
+            return bytes(img2pdf.convert(data, nodate=True, first_frame_only=True))
+        except (
+            img2pdf.AlphaChannelError,
+            img2pdf.ImageOpenError,
+            img2pdf.JpegColorspaceError,
+            img2pdf.UnsupportedColorspaceError,
+            img2pdf.ExifOrientationError,
+        ):
+            pass
+    resolution = source.resolution or DEFAULT_RESOLUTION
+    layout = img2pdf.get_fixed_dpi_layout_fun((resolution, resolution))
+    _, encoded = cv2.imencode(".png", source.image)
+    return bytes(img2pdf.convert(encoded.tobytes(), nodate=True, layout_fun=layout))
+
+
+def _add_text(document: _Document, page: pikepdf.Page, result: RecognizedPage) -> None:
+    """Add the layer of text to a page, as `pdf_text` requires."""
+    import pikepdf
+
+    policy = result.options.input.pdf_text
+    if document.is_pdf and policy != "force":
+        modes = pdf_text.rendering_modes(page)
+        if modes and (policy == "skip" or modes != {INVISIBLE}):
+            return
+        if modes:
+            pdf_text.remove_invisible(page, document.pdf)
+    frame = frame_of(page)
+    if document.is_pdf and policy == "force":
+        _replace_by_image(document.pdf, page, result.source, frame)
+    page.add_resource(document.font.object, pikepdf.Name.Font, pikepdf.Name(FONT_NAME), replace_existing=True)
+    text = "\n".join(layer(result, frame, document.font))
+    page.contents_add(b"q\n", prepend=True)
+    page.contents_add(b"\nQ\n" + text.encode("ascii"))
+
+
+def _replace_by_image(document: pikepdf.Pdf, page: pikepdf.Page, source: Page, frame: Frame) -> None:
+    """Replace the content of a page by its image."""
+    from pikepdf import Dictionary, Name, Stream
+
+    height, width = source.image.shape[:2]
+    _, encoded = cv2.imencode(".jpg", source.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    image = Stream(
+        document,
+        encoded.tobytes(),
+        Type=Name.XObject,
+        Subtype=Name.Image,
+        Width=width,
+        Height=height,
+        ColorSpace=Name.DeviceRGB,
+        BitsPerComponent=8,
+        Filter=Name.DCTDecode,
+    )
+    page.obj["/Resources"] = Dictionary(XObject=Dictionary({IMAGE_NAME: document.make_indirect(image)}))
+    drawn = f"q {numbers(frame.matrix)} cm {frame.width:.2f} 0 0 {frame.height:.2f} 0 0 cm {IMAGE_NAME} Do Q"
+    page.obj["/Contents"] = document.make_indirect(Stream(document, drawn.encode("ascii")))

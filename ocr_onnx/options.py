@@ -119,7 +119,8 @@ class PageOrientationOptions(OptionRecord):
     """When pages are rotated."""
 
     score_thresh: float = _share(
-        "Rotate a page only if the classifier's score is at least this; 0 always rotates, as PaddleOCR does.",
+        "Least score of the classifier for rotating a page without comparison. Below it, the page is rotated only by 180 degrees, and "
+        "only if its largest lines then have higher scores. 0 always rotates, as PaddleOCR does.",
         name="doc_orientation_classify_score_thresh",
         default=PAGE_SCORE,
         request=True,

@@ -17,7 +17,7 @@ from ocr_onnx.inputs import sources
 from ocr_onnx.inputs.prefetch import map_on_workers, prefetch
 from ocr_onnx.models import languages, presets, store
 from ocr_onnx.models.metadata import ModelMetadata, Task
-from ocr_onnx.options import Models, OCROptions
+from ocr_onnx.options import Models, OCROptions, PageOrientationOptions
 from ocr_onnx.results import OCRResult
 from ocr_onnx.runtime import batching, memory
 from ocr_onnx.runtime.profiling import timed
@@ -28,9 +28,9 @@ from ocr_onnx.runtime.threads import cores, parallel_map
 from ocr_onnx.stages import geometry
 from ocr_onnx.stages.blocks import find_blocks
 from ocr_onnx.stages.detection import TextDetector, largest_side, with_model_defaults
-from ocr_onnx.stages.line_reading import read_oriented
+from ocr_onnx.stages.line_reading import are_upside_down, largest, read_oriented
 from ocr_onnx.stages.loading import Stages, WrapRun, load_stages
-from ocr_onnx.stages.orientation import LineClassifier, PageClassifier
+from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer, squeezing_warning
 from ocr_onnx.stages.tasks import TASKS
 from ocr_onnx.stages.tiling import detect_in_tiles, reduction_warning
@@ -52,6 +52,9 @@ CROP_BYTES = 3
 
 PAGES_PER_GPU = 4
 """Pages that are read in parallel on each GPU, so that it waits less for the CPU's work before and after each run."""
+
+
+ANY_SCORE = PageOrientationOptions(score_thresh=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -263,9 +266,24 @@ class OCR:
 
     @timed("page: find text, without the steps")
     def detect_page(self, page: Page, options: OCROptions) -> DetectedPage:
-        """Run the first half of the stages: rotate the page upright, unwarp it, detect its text and crop the lines."""
+        """Run the first half of the stages: rotate the page upright, unwarp it, detect its text and crop the lines.
+
+        If the classifier is not sure of the page's orientation, the largest lines decide whether the page is upside down.
+        """
         self._check_loaded(options)
-        orientation, image = self._upright(page.image, options)
+        if not options.use_doc_orientation_classify or self.classify_page is None:
+            return self._find_lines(page, None, options)
+        guess = self.classify_page(page.image, ANY_SCORE)
+        if guess.score >= options.page_orientation.score_thresh:
+            return self._find_lines(page, guess, options)
+        found = self._find_lines(page, Orientation(0, guess.score), options)
+        if not self._is_upside_down(found, guess, options):
+            return found
+        return self._find_lines(page, Orientation(HALF_TURN, guess.score), options)
+
+    def _find_lines(self, page: Page, orientation: Orientation | None, options: OCROptions) -> DetectedPage:
+        """Rotate the page, unwarp it, detect its text and crop the lines."""
+        image = page.image if orientation is None else geometry.rotate(page.image, orientation.angle)
         if options.use_doc_unwarping and self.unwarp is not None:
             image = self.unwarp(image)
         boxes = geometry.reading_order(detect_in_tiles(self.detect, image, options.detection))
@@ -324,12 +342,14 @@ class OCR:
             warnings,
         )
 
-    def _upright(self, image: Image, options: OCROptions) -> tuple[Orientation | None, Image]:
-        """Return the page's orientation, or None if that stage is off, and the upright page."""
-        if not options.use_doc_orientation_classify or self.classify_page is None:
-            return None, image
-        orientation = self.classify_page(image, options.page_orientation)
-        return orientation, geometry.rotate(image, orientation.angle)
+    def _is_upside_down(self, found: DetectedPage, guess: Orientation, options: OCROptions) -> bool:
+        """Return whether the largest lines of a page are upside down; they are read if a classifier suspects it."""
+        lines = largest([crop for _, crop in found.crops])
+        suspected = guess.angle == HALF_TURN
+        if not suspected and options.use_textline_orientation and self.classify_lines is not None:
+            angles = self.classify_lines(lines, options.line_orientation)
+            suspected = any(orientation.angle == HALF_TURN for orientation in angles)
+        return suspected and are_upside_down(lines, lambda images: self.recognize(images, options.recognition))
 
     def _check_loaded(self, options: OCROptions) -> None:
         """Raise StageNotLoadedError if `options` turns a stage on that was off when this OCR was created."""

@@ -31,7 +31,7 @@ from ocr_onnx.errors import (
 from ocr_onnx.inputs.sources import read_pages
 from ocr_onnx.models import zoo
 from ocr_onnx.models.metadata import ModelMetadata
-from ocr_onnx.options import DetectionOptions
+from ocr_onnx.options import DetectionOptions, PageOrientationOptions
 from ocr_onnx.pipeline import PAGES_PER_GPU
 from ocr_onnx.runtime.provider_specs import CUDA_PROVIDER
 from ocr_onnx.runtime.providers import CPU, Placement, Provider
@@ -151,6 +151,24 @@ def test_a_turned_page_is_turned_back(ocr: OCR) -> None:
     assert result.page.image.shape == (520, 900, 3)
     assert result.source.image.shape == (900, 520, 3)
     assert result.text.startswith("Harbour Office, 14 Quay Street\nDear Ms. Lindqvist,")
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6])
+@pytest.mark.parametrize(("name", "angle"), [("letter", 0), ("turned-180", 180)])
+def test_lines_decide_whether_a_page_is_upside_down_where_its_classifier_is_not_sure(
+    ocr: OCR, name: str, angle: int, share: float
+) -> None:
+    unsure = PageClassifier(lambda _: (np.array([[1 - share, share]], np.float32),), replace(PAGE, labels=("0", "180")))
+    (result,) = ocr.with_stages(classify_page=unsure).predict(PAGES / f"{name}.png", OCROptions())
+    assert result.angle == angle
+    assert result.text.startswith("Harbour Office, 14 Quay Street\nDear Ms. Lindqvist,")
+
+
+def test_a_page_is_not_compared_where_no_score_is_required(toy: OCR, bars: np.ndarray) -> None:
+    unsure = PageClassifier(lambda _: (np.array([[0.4, 0.6]], np.float32),), PAGE)
+    options = replace(OFF, use_doc_orientation_classify=True, page_orientation=PageOrientationOptions(0))
+    (result,) = toy.with_stages(classify_page=unsure).predict(bars, options)
+    assert result.angle == 90
 
 
 @pytest.mark.parametrize("name", ["turned-90", "turned-180", "turned-270"])

@@ -1,4 +1,4 @@
-"""Recognition of lines that may be upside down."""
+"""Recognition of lines and pages that may be upside down."""
 
 from __future__ import annotations
 
@@ -8,6 +8,21 @@ from dataclasses import replace
 from ocr_onnx.stages import geometry
 from ocr_onnx.stages.orientation import HALF_TURN
 from ocr_onnx.types import Image, Orientation, Text, TextBox
+
+LARGEST = 3
+"""Lines that decide whether a page is upside down; more decide no better (docs/defaults.md)."""
+
+
+def largest(crops: Sequence[Image]) -> list[Image]:
+    """Return the crops of the LARGEST lines with the most pixels, largest first."""
+    return sorted(crops, key=lambda crop: crop.shape[0] * crop.shape[1], reverse=True)[:LARGEST]
+
+
+def are_upside_down(crops: Sequence[Image], recognize: Callable[[Sequence[Image]], list[Text]]) -> bool:
+    """Return whether lines have higher scores upside down, in total."""
+    texts = recognize([*crops, *(geometry.rotate(crop, HALF_TURN) for crop in crops)])
+    scores = [text.score for text in texts]
+    return sum(scores[len(crops) :]) > sum(scores[: len(crops)])
 
 
 def read_oriented(

@@ -146,8 +146,8 @@ def test_a_part_of_a_line_has_the_words_in_it() -> None:
     text = "left side right side"
     places = tuple(range(1, 10)) + tuple(range(40, 51))
     line = TextLine(text, 0.9, TextBox(LINE, 0.5), columns=Columns(tuple(text), places, 52, (0.9,) * 20))
-    (whole,) = page_frame.pieces([(LINE, text)], (400, 400))
-    parts = [blocks._line(piece, [with_words(line)]) for piece in page_frame.split(whole, line.columns)]
+    pieces = page_frame.pieces([(LINE, text)], (400, 400), [line.columns])
+    parts = [blocks._line(piece, [with_words(line)]) for piece in pieces]
     assert [part.text for part in parts] == ["left side", "right side"]
     assert [[word.text for word in part.words or ()] for part in parts] == [["left", "side"], ["right", "side"]]
     expected = [word.box for word in with_words(line).words or ()]

@@ -20,7 +20,7 @@ from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import ModelError, OptionError
 from ocr_onnx.inputs import sources
 from ocr_onnx.models.metadata import ModelMetadata, Task
-from ocr_onnx.options import DetectionOptions, InputOptions, RecognitionOptions
+from ocr_onnx.options import DetectionOptions, InputOptions, Models, RecognitionOptions
 from ocr_onnx.outputs import paddle as paddle_format
 from ocr_onnx.paddle.parameters import plain, refuse, take_tensorrt, take_without_effect
 from ocr_onnx.paddle.results import PaddleResult
@@ -105,7 +105,7 @@ class Module(ABC):
 
     task: ClassVar[Task]
     default: ClassVar[str]
-    """The default model. It is embedded and needs no download; PaddleOCR's default is larger."""
+    """The default model, without a download if it is embedded. For text it is PP-OCRv6 small; PaddleOCR 3.7 has PP-OCRv6 medium."""
     threaded: ClassVar[bool] = True
     """Whether one run of the model may use all cores."""
 
@@ -170,7 +170,7 @@ class TextDetection(Module):
     """
 
     task: ClassVar[Task] = "text_detection"
-    default: ClassVar[str] = "PP-OCRv5_mobile_det"
+    default: ClassVar[str] = str(Models().text_detection)
 
     def __init__(self, **given: Unpack[DetectionParameters]) -> None:
         own = {name: value for name, value in given.items() if name not in Common.__annotations__}
@@ -196,7 +196,7 @@ class TextRecognition(Module):
     """Recognizes images of one text line each: results have `rec_text` and `rec_score`."""
 
     task: ClassVar[Task] = "text_recognition"
-    default: ClassVar[str] = "PP-OCRv5_mobile_rec"
+    default: ClassVar[str] = str(Models().text_recognition)
     threaded: ClassVar[bool] = False
 
     def __init__(self, *, input_shape: tuple[int, int, int] | None = None, **common: Unpack[Common]) -> None:

@@ -27,6 +27,9 @@ from ocr_onnx.runtime.providers import Placement
 from ocr_onnx.stages import loading
 from ocr_onnx.types import Tensor
 
+RECORDED_MODELS = {"TextDetection": "PP-OCRv5_mobile_det", "TextRecognition": "PP-OCRv5_mobile_rec"}
+"""The models that PaddleOCR was given by their folders."""
+
 RECORDED = [json.loads(line) for line in (PAGES / "modules.jsonl").read_text("utf-8").splitlines()]
 
 SIGN = PAGES / "sign.png"
@@ -49,7 +52,8 @@ def expected(result: dict[str, Any], number: int, batch_size: int) -> dict[str, 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=[f"{r['module']}{r['init']}{r['predict']}" for r in RECORDED])
 def test_a_module_gives_what_paddleocrs_gives(recorded: dict[str, Any], tmp_path: Path) -> None:
-    model = getattr(ocr_onnx, recorded["module"])(**recorded["init"])
+    model_name = RECORDED_MODELS.get(recorded["module"])
+    model = getattr(ocr_onnx, recorded["module"])(**{"model_name": model_name} | recorded["init"])
     results = model.predict([load(source) for source in recorded["inputs"]], **recorded["predict"])
     assert len(results) == len(recorded["results"])
     for number, (result, theirs) in enumerate(zip(results, recorded["results"], strict=True)):
@@ -138,6 +142,11 @@ def test_a_model_under_another_name_is_refused() -> None:
         TextDetection(model_name="PP-OCRv4_mobile_det", model_dir=file)
 
 
+def test_text_is_detected_and_recognized_with_pp_ocrv6_as_in_paddleocr() -> None:
+    names = [model.metadata.name for model in (TextDetection(), TextRecognition())]
+    assert names == ["PP-OCRv6_small_det", "PP-OCRv6_small_rec"]
+
+
 def test_a_model_runs_on_providers_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     named = [("CPUExecutionProvider", {"arena_extend_strategy": "kSameAsRequested"})]
     (provider,) = _made_with(monkeypatch, providers=named).providers
@@ -222,4 +231,4 @@ def test_a_folder_with_an_onnx_export_is_a_model(tmp_path: Path) -> None:
     embedded = Path(ocr_onnx.__file__).parent / "models" / "weights" / "PP-OCRv5_mobile_det.onnx"
     (tmp_path / "inference.onnx").write_bytes(embedded.read_bytes())
     found = TextDetection(model_dir=tmp_path).predict(SIGN)[0].json
-    assert found == TextDetection().predict(SIGN)[0].json
+    assert found == TextDetection(model_name="PP-OCRv5_mobile_det").predict(SIGN)[0].json

@@ -173,6 +173,7 @@ defaults: .venv/developed  ## Measure the default options against others on labe
 calibration: .venv/developed  ## Calibrate the scores of recognizers on labelled lines: docs/chains.md.
 	for model in $(REFERENCE)/models/onnx/*.onnx; do OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models import $$model || exit; done
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.calibration --data $(REFERENCE)/data
+	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.scripts --data $(REFERENCE)/data
 
 memory: .venv/developed  ## Measure the memory of one page, and over thousands: docs/benchmarks.md.
 	$(BIN)/python -m benchmarks.memory

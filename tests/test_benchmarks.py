@@ -37,6 +37,7 @@ from benchmarks import (
     providers,
     reading,
     records,
+    scripts,
     service_report,
 )
 from benchmarks.labelled import Labelled, Score, compare_boxes, compare_text, spread
@@ -47,7 +48,7 @@ from ocr_onnx import OCR, OCROptions, OCRResult
 from ocr_onnx.models import zoo
 from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.service.engine import Check
-from ocr_onnx.types import Page
+from ocr_onnx.types import Page, Text
 
 SETTINGS = Settings(detection="", recognition="", threads=1, side=960)
 SAMPLE = ROOT / "ocr_onnx" / "sample.png"
@@ -133,6 +134,20 @@ def test_files_are_chosen_by_name_and_spread(tmp_path: Path) -> None:
     for number in range(10):
         (tmp_path / f"{number}.png").touch()
     assert [path.stem for path in spread(tmp_path, {"*.png": 3})] == ["0", "3", "6"]
+
+
+def test_images_in_two_scripts_are_one_page_with_the_rows_at_which_each_ends() -> None:
+    mixed = scripts.Mixed({"one": ("sign.png", "wide.png"), "other": ("tiny.png",)}, ("model",))
+    page, ends = scripts.compose(PAGES, mixed)
+    assert page.shape == (ends[-1], scripts.WIDTH, 3)
+    assert 0 < ends[0] < ends[1]
+
+
+def test_the_best_model_has_the_highest_scores_of_some_lines() -> None:
+    singles = {
+        name: [Text("", score) for score in scores] for name, scores in {"a": (0.9, 0.1), "b": (0.8, 0.99)}.items()
+    }
+    assert (scripts.best(singles, [0]), scripts.best(singles, [0, 1])) == ("a", "b")
 
 
 def test_a_text_that_stands_twice_counts_twice() -> None:

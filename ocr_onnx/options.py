@@ -30,6 +30,9 @@ PDF_SCALES = (0.1, 40)
 PAGE_SCORE, LINE_SCORE = 0.8, 1.0
 """The least scores of the two orientation classifiers for a rotation without comparison; docs/defaults.md has the measurement."""
 
+TEXT_SCORE = 0.6
+"""The least score of a text: the highest that loses no right word of the labelled photographs and receipts (docs/defaults.md)."""
+
 Transparency: TypeAlias = Literal["flatten", "ignore"]
 
 PAGE_RANGE = re.compile(r"\s*(\d{1,9})\s*(?:(-)\s*(\d{1,9})?\s*)?")
@@ -227,7 +230,8 @@ class LineOrientationOptions(OptionRecord):
     )
     score_thresh: float = _share(
         "Least score of the classifier for rotating an upside-down line without comparison. Below it, the line is read both ways, "
-        "and the reading with the higher score is kept. 0 always rotates, as PaddleOCR does.",
+        "and the reading with the higher score is kept; so are lines whose text has a low score. 0 always rotates, without a "
+        "comparison, as PaddleOCR does.",
         name="textline_orientation_score_thresh",
         default=LINE_SCORE,
         request=True,
@@ -258,9 +262,9 @@ class RecognitionOptions(OptionRecord):
         default=True,
     )
     score_thresh: float = _share(
-        "Drop texts whose score is below this; 0 keeps all, empty texts too.",
+        "Drop texts whose score is below this; 0 keeps all, empty texts too, as PaddleOCR does.",
         name="text_rec_score_thresh",
-        default=0.0,
+        default=TEXT_SCORE,
         request=True,
     )
     chain_thresh: tuple[float, ...] = _share(
@@ -310,7 +314,7 @@ class OCROptions(OptionRecord):
             page_orientation=PageOrientationOptions(score_thresh=0),
             detection=DetectionOptions(thresh=0.3, box_thresh=0.6, unclip_ratio=1.5, tiles=False),
             line_orientation=LineOrientationOptions(batch_size=6, score_thresh=0),
-            recognition=RecognitionOptions(cut_wide_lines=False),
+            recognition=RecognitionOptions(cut_wide_lines=False, score_thresh=0),
             reading_order="paddle",
             input=InputOptions(transparency="ignore"),
         )

@@ -93,6 +93,15 @@ def test_lines_below_the_threshold_are_left_out_and_their_boxes_kept(toy: OCR, b
     assert len(result.boxes) == 3
 
 
+def test_texts_with_a_low_score_are_left_out_unless_paddleocr_s_defaults_are_given(toy: OCR, bars: np.ndarray) -> None:
+    def unsure(_: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([[1, 2, 0, 3]]), np.array([[0.5, 0.6, 0.1, 0.6]], np.float32)
+
+    doubtful = toy.with_stages(recognize=TextRecognizer(unsure, RECOGNITION))
+    compatible = replace(OCROptions.paddleocr(), use_doc_orientation_classify=False, use_textline_orientation=False)
+    assert [len(doubtful.predict(bars, options)[0].lines) for options in (OFF, compatible)] == [0, 3]
+
+
 def test_options_of_one_call_do_not_stay(toy: OCR, bars: np.ndarray) -> None:
     toy.predict(bars, replace(OFF, detection=DetectionOptions(thresh=1)))
     assert len(toy.predict(bars)[0].lines) == 3

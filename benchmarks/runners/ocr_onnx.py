@@ -15,7 +15,15 @@ def engine(settings: Settings) -> OCR:
     """With both orientation stages off, and the size for detection that all are given."""
     mode = OCROptions.high_performance() if settings.variant == "high-performance" else OCROptions()
     detection = DetectionOptions(limit_side_len=settings.side, limit_type="max")
-    off = replace(mode, use_doc_orientation_classify=False, use_textline_orientation=False, detection=detection)
+    # The others keep all texts.
+    recognition = replace(mode.recognition, score_thresh=0)
+    off = replace(
+        mode,
+        recognition=recognition,
+        use_doc_orientation_classify=False,
+        use_textline_orientation=False,
+        detection=detection,
+    )
     return OCR(off, models=VERSION_5, cpu_threads=settings.threads)
 
 

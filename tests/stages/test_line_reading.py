@@ -30,9 +30,11 @@ def recognize(images: Sequence[Image]) -> list[Text]:
         (UPRIGHT, Orientation(180, 0.95), 0.0, "jumble", True),
         (UPRIGHT[::-1], Orientation(180, 0.95), 0.95, "legible", True),
         (UPRIGHT, Orientation(0, 0.6), 1.0, "legible", False),
+        (UPRIGHT[::-1], Orientation(0, 0.95), 1.0, "legible", True),
+        (UPRIGHT[::-1], Orientation(0, 0.95), 0.0, "jumble", False),
     ],
 )
-def test_a_line_below_the_score_is_read_both_ways_and_the_better_reading_is_kept(
+def test_a_line_below_either_score_is_read_both_ways_and_the_better_reading_is_kept(
     crop: Image, orientation: Orientation, score_thresh: float, text: str, upside_down: bool
 ) -> None:
     (box,), (found,) = read_oriented([BOX], [crop], [orientation], recognize, score_thresh)

@@ -165,7 +165,7 @@ accuracy: .venv/developed $(ENGLISH) .cache/weights/en_dict.txt $(TEXTLINE)  ## 
 	for model in $(REFERENCE)/models/onnx/*.onnx $(TEXTLINE) "$(ENGLISH) --dict .cache/weights/en_dict.txt"; do \
 		OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models import $$model || exit; done
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.accuracy --data $(REFERENCE)/data
-	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.presets --data $(REFERENCE)/data
+	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.libraries --data $(REFERENCE)/data --cache .cache/readings
 
 defaults: .venv/developed  ## Measure the default options against others on labelled images: docs/defaults.md.
 	$(BIN)/python -m benchmarks.defaults --data $(REFERENCE)/data

@@ -20,11 +20,11 @@ import click
 from numpy.typing import NDArray
 
 from benchmarks import records
-from benchmarks.labelled import SETS, Labelled, Score, compare_text
+from benchmarks.labelled import SETS, Labelled, Score, compare_text, images
 from ocr_onnx import OCR, DetectionOptions, OCROptions
 from ocr_onnx.inputs import sources
 from ocr_onnx.models.metadata import ModelMetadata
-from ocr_onnx.options import LineOrientationOptions, PageOrientationOptions
+from ocr_onnx.options import LineOrientationOptions, PageOrientationOptions, RecognitionOptions
 from ocr_onnx.pipeline import DetectedPage
 from ocr_onnx.stages import geometry
 from ocr_onnx.types import Page, Run, Tensor
@@ -53,6 +53,11 @@ def boxes(thresh: float, box_thresh: float, unclip_ratio: float) -> OCROptions:
     return replace(BEST, detection=chosen)
 
 
+def texts(score_thresh: float) -> OCROptions:
+    """The defaults with another threshold of texts."""
+    return replace(BEST, recognition=RecognitionOptions(score_thresh=score_thresh))
+
+
 VARIANTS: Mapping[str, OCROptions] = {
     "the defaults": BEST,
     "PaddleOCR's defaults": OCROptions.paddleocr(),
@@ -61,10 +66,12 @@ VARIANTS: Mapping[str, OCROptions] = {
     **{f"each line, without comparison from {score}": lines(score_thresh=score) for score in (0.0, 0.9, 0.99)},
     "page orientation off": replace(BEST, use_doc_orientation_classify=False),
     "page orientation at any score": replace(BEST, page_orientation=PageOrientationOptions(0)),
+    **{f"all texts from a score of {score}": texts(score) for score in (0.0, 0.3, 0.5, 0.6, 0.7, 0.8)},
     "boxes: 0.3, 0.6, 1.5, as in PaddleOCR": boxes(0.3, 0.6, 1.5),
     "boxes: 0.2, 0.45, 1.4, as in inference.yml": boxes(0.2, 0.45, 1.4),
     "boxes: 0.2, 0.45, 1.6": boxes(0.2, 0.45, 1.6),
     "boxes: 0.2, 0.45, 2": boxes(0.2, 0.45, 2.0),
+    "sides of at least 736 pixels, as in RapidOCR": replace(BEST, detection=DetectionOptions(limit_side_len=736)),
 }
 
 
@@ -120,9 +127,9 @@ def remembered(run: Run, _: ModelMetadata) -> Run:
 
 def measure(ocr: OCR, data: Path, name: str) -> Iterator[tuple[str, Outcome]]:
     """Read a set with each variant, and in each condition with the defaults."""
-    folder, read, characters = SETS[name]
+    _, _, characters = SETS[name]
     outcomes = {way: Outcome() for way in (*VARIANTS, *CONDITIONS)}
-    for image in read(data / folder):
+    for image in images(data, name):
         (page,) = sources.read_pages(image.path)
         # The inputs of one page do not recur on another.
         fresh = ocr.with_runs(remembered)

@@ -72,12 +72,28 @@ def reports(folder: Path) -> Iterator[Labelled]:
         yield Labelled(folder / page["file"], page["page_text"])
 
 
+def layout_pages(folder: Path) -> Iterator[Labelled]:
+    """Pages of DocLayNet, with the text of their cells."""
+    for path in sorted(folder.glob("*.json")):
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        yield Labelled(path.with_suffix(".pdf"), " ".join(cell["text"] for cell in cells))
+
+
 SETS: dict[str, tuple[str, Callable[[Path], Iterator[Labelled]], bool]] = {
     "street": ("icdar2015", street, False),
     "receipts": ("sroie", receipts, False),
     "reports": ("zh_pdf_pages", reports, True),
 }
 """Folder, reader, and whether single characters are compared in place of words."""
+
+EVERY: Mapping[str, int] = {"reports": 3}
+"""Of these sets, `images` has every so many images."""
+
+
+def images(data: Path, name: str) -> list[Labelled]:
+    """Return the images of a set, in `data`; of a large one, some that are spread evenly."""
+    folder, read, _ = SETS[name]
+    return list(read(data / folder))[:: EVERY.get(name, 1)]
 
 
 def compare_text(found: str, expected: str, *, characters: bool) -> tuple[int, int, int]:

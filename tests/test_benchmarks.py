@@ -27,6 +27,7 @@ from benchmarks import (
     gpu,
     growth,
     latency,
+    libraries,
     limit,
     modes,
     operators,
@@ -70,6 +71,7 @@ def test_tables_of_results_match_their_json(file: Path) -> None:
         "gpu": gpu.markdown,
         "cuda_options": cuda_options.markdown,
         "growth": growth.markdown,
+        "libraries": libraries.markdown,
         "limit": limit.markdown,
         "modes": modes.page,
         "service": service_report.markdown,
@@ -134,6 +136,27 @@ def test_files_are_chosen_by_name_and_spread(tmp_path: Path) -> None:
     for number in range(10):
         (tmp_path / f"{number}.png").touch()
     assert [path.stem for path in spread(tmp_path, {"*.png": 3})] == ["0", "3", "6"]
+
+
+def test_a_reader_is_scored_by_set_and_its_time_is_a_multiple_of_the_default_s(tmp_path: Path) -> None:
+    peers_ = [Peer(name, tmp_path, "presets") for name in (libraries.OURS, "RapidOCR")]
+
+    def judge(text: str) -> tuple[int, int, int]:
+        return compare_text(text, "Total 5.00", characters=False)
+
+    def amounts(text: str) -> tuple[int, int, int]:
+        return libraries.compare_amounts(text, "Total 5.00")
+
+    sample = libraries.Sample("receipts", Path("1.jpg"), judge, amounts)
+    for peer, text, cpu in zip(peers_, ("Total 5.00", "Total 5.08"), (2.0, 3.0), strict=True):
+        (tmp_path / peer.name).mkdir()
+        said = {"text": text, "cpu": cpu, "peak": 102_400, "versions": {}}
+        (tmp_path / peer.name / "receipts__1.json").write_text(json.dumps(said), "utf-8")
+    expected = {"MB": "100", "versions": {}}
+    assert libraries.figures(peers_, [sample], tmp_path) == {
+        libraries.OURS: {"receipts": "1.000", "amounts": "1/1", "time": "1.00", **expected},
+        "RapidOCR": {"receipts": "0.500", "amounts": "0/1", "time": "1.50", **expected},
+    }
 
 
 def test_images_in_two_scripts_are_one_page_with_the_rows_at_which_each_ends() -> None:

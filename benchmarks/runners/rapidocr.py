@@ -1,4 +1,8 @@
-"""Read with RapidOCR: variant `onnxruntime`, `openvino` (its default precision), `openvino-float32` or `onnxruntime-cuda`."""
+"""Read with RapidOCR.
+
+Variants: `onnxruntime`, `openvino` (its default precision), `openvino-float32`, `onnxruntime-cuda`; `defaults`: ONNX Runtime and
+RapidOCR's own options.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +19,7 @@ def prepare(settings: Settings) -> Reader:
     """Its pipeline without line orientation; all thresholds are its own."""
     if settings.variant == "openvino-float32":
         _ask_for_float32()
-    engine = EngineType(settings.variant.partition("-")[0])
-    ocr = RapidOCR(
-        params={
-            "Global.use_cls": False,
-            "Global.log_level": "error",
-            "Det.engine_type": engine,
-            "Rec.engine_type": engine,
-            "EngineConfig.onnxruntime.intra_op_num_threads": settings.threads,
-            "EngineConfig.onnxruntime.use_cuda": settings.variant == "onnxruntime-cuda",
-            "EngineConfig.openvino.inference_num_threads": settings.threads,
-        }
-        | ({"Det.limit_side_len": settings.side, "Det.limit_type": "max"} if settings.side else {})
-        | _models(settings)
-    )
+    ocr = RapidOCR(params=_parameters(settings))
 
     on_cuda = settings.variant == "onnxruntime-cuda"
     if on_cuda:
@@ -46,6 +37,28 @@ def prepare(settings: Settings) -> Reader:
         return [Line(text, quad.tolist()) for text, quad in zip(page.txts, page.boxes, strict=True)]
 
     return read
+
+
+def _parameters(settings: Settings) -> dict[str, Any]:
+    """The parameters, the same for all libraries; its own with the variant `defaults`."""
+    common = {
+        "Global.log_level": "error",
+        "EngineConfig.onnxruntime.intra_op_num_threads": settings.threads,
+    }
+    if settings.variant == "defaults":
+        return common
+    engine = EngineType(settings.variant.partition("-")[0])
+    return {
+        **common,
+        "Global.use_cls": False,
+        "Det.engine_type": engine,
+        "Det.limit_side_len": settings.side,
+        "Det.limit_type": "max",
+        "Rec.engine_type": engine,
+        "EngineConfig.onnxruntime.use_cuda": settings.variant == "onnxruntime-cuda",
+        "EngineConfig.openvino.inference_num_threads": settings.threads,
+        **_models(settings),
+    }
 
 
 def _models(settings: Settings) -> dict[str, str]:

@@ -1,0 +1,251 @@
+"""Measure the accuracy of presets and of other libraries with their defaults: benchmarks/results/libraries.md.
+
+python -m benchmarks.libraries --data FOLDER --cache FOLDER
+
+Every reader reads the same images with one thread, each in its own process; readers take turns, image by image. PDFs are rendered.
+Of large sets, some pages are read, spread evenly. Each page is read once: the text is kept in the cache. A reader that is not
+installed is skipped: `make bench-peers` sets up RapidOCR. The figures of presets are also written for `ocr-onnx models presets`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import PIL.Image
+
+from benchmarks import labelled, olmocr, records
+from benchmarks.defaults import AMOUNT
+from benchmarks.labelled import SETS, Score, compare_text, layout_pages
+from benchmarks.machine import circumstances
+from benchmarks.runners.process import ROOT, Peer, Runner
+from benchmarks.runners.protocol import Settings
+from ocr_onnx import InputOptions
+from ocr_onnx.inputs import sources
+from ocr_onnx.models import presets, store
+from ocr_onnx.models.presets import PRESETS
+
+PRESET_FIGURES = Path(presets.__file__).with_name("presets.json")
+
+DPI = 200
+
+EVERY: Mapping[str, int] = {"multi_column": 10, "long_tiny_text": 5, "old_scans": 8, "doclaynet": 12}
+"""Of these sets, every so many pages are read."""
+
+OURS, THRESHOLDS = "default", "PaddleOCR's defaults"
+AMOUNTS, TIME, MEMORY = "amounts", "time", "MB"
+
+Counts = tuple[int, int, int]
+"""Right, found and expected words, characters, or assertions."""
+
+NOTES = (
+    "street, receipts, doclaynet: F1 of words on 60 photographs (ICDAR 2015), 23 receipts (SROIE) and every 12th of 60 pages",
+    "(DocLayNet); reports: F1 of characters on every 3rd of 14 pages of Chinese reports; multi_column, long_tiny_text, old_scans:",
+    "share of the assertions of olmOCR-bench on every 10th, 5th and 8th page; amounts: of the receipts, such as 12.50; time:",
+    "processor time as a multiple of the default's; MB: peak memory of the process. -: not measured; the weights of accurate and",
+    "server could not be downloaded where this was measured.",
+)
+
+ATTRIBUTION = (
+    "olmOCR-bench: Allen Institute for AI, https://huggingface.co/datasets/allenai/olmOCR-bench, ODC-BY 1.0. DocLayNet: IBM, "
+    "https://github.com/DS4SD/DocLayNet, CDLA-Permissive-1.0. SROIE: ICDAR 2019, CC BY 4.0. ICDAR 2015: incidental scene text."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image of a set, and how its text is judged."""
+
+    part: str
+    """The name of the set."""
+    path: Path
+    judge: Callable[[str], Counts]
+    amounts: Callable[[str], Counts] | None = None
+
+
+def readers(home: Path) -> list[Peer]:
+    """The readers; `home` has the environments of other libraries."""
+    own = Path(sys.prefix)
+    ours = [Peer(name, own, "presets", name) for name, preset in PRESETS.items() if _is_here(preset)]
+    others = [
+        Peer(THRESHOLDS, own, "presets", "paddleocr"),
+        Peer("RapidOCR", home / "rapidocr", "rapidocr", "defaults"),
+    ]
+    if shutil.which("tesseract"):
+        others.append(Peer("Tesseract", own, "tesseract"))
+    return [*ours, *(peer for peer in others if peer.python.is_file())]
+
+
+def _is_here(preset: presets.Preset) -> bool:
+    return not any(store.is_missing(name) for name in (preset.text_detection, preset.text_recognition))
+
+
+def samples(data: Path, cache: Path) -> Iterator[Sample]:
+    """Yield the images of all sets."""
+    for name, (_, _, characters) in SETS.items():
+        for image in labelled.images(data, name):
+            judge = partial(compare_text, expected=image.text, characters=characters)
+            amounts = partial(compare_amounts, expected=image.text) if name == "receipts" else None
+            yield Sample(name, image.path, judge, amounts)
+    for split in olmocr.SPLITS:
+        for page in olmocr.pages(data / "olmocr" / split)[:: EVERY[split]]:
+            yield Sample(split, rendered(page.path, cache), partial(assertions, page))
+    for image in list(layout_pages(data / "doclaynet"))[:: EVERY["doclaynet"]]:
+        judge = partial(compare_text, expected=image.text, characters=False)
+        yield Sample("doclaynet", rendered(image.path, cache), judge)
+
+
+def rendered(path: Path, cache: Path) -> Path:
+    """The image of a PDF with one page."""
+    file = cache / "pages" / f"{path.parent.name}__{path.stem}.png"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        (page,) = sources.read_pages(path, InputOptions(pdf_scale=DPI / 72))
+        PIL.Image.fromarray(page.image[..., ::-1]).save(file, dpi=(DPI, DPI))
+    return file
+
+
+def assertions(page: olmocr.Page, text: str) -> Counts:
+    """The assertions that hold, and all twice."""
+    return page.passed(text), len(page.assertions), len(page.assertions)
+
+
+def compare_amounts(found: str, expected: str) -> Counts:
+    """(equal, found, expected) amounts of money."""
+    parts = [Counter(AMOUNT.findall(text)) for text in (found, expected)]
+    return (parts[0] & parts[1]).total(), parts[0].total(), parts[1].total()
+
+
+def read_all(peers: Sequence[Peer], chosen: Sequence[Sample], cache: Path) -> None:
+    """Read the samples that are not in the cache, the readers taking turns."""
+    settings = Settings(detection="", recognition="", threads=1, side=0)
+    with contextlib.ExitStack() as stack:
+        runners: dict[str, Runner] = {}
+        for sample in chosen:
+            for peer in peers:
+                file = _kept(cache, peer.name, sample)
+                if file.is_file():
+                    continue
+                file.parent.mkdir(parents=True, exist_ok=True)
+                if peer.name not in runners:
+                    runner = Runner(peer, settings, cache / f"{peer.name}.log")
+                    runners[peer.name] = stack.enter_context(runner)
+                answer = runners[peer.name].ask(sample.path)
+                said = {"text": "\n".join(line["text"] for line in answer["lines"])}
+                said |= {"cpu": answer["cpu"], "peak": answer["peak"], "versions": runners[peer.name].ready["versions"]}
+                file.write_text(json.dumps(said, ensure_ascii=False), "utf-8")
+
+
+def _kept(cache: Path, reader: str, sample: Sample) -> Path:
+    return cache / reader / f"{sample.part}__{sample.path.stem}.json"
+
+
+def figures(peers: Sequence[Peer], chosen: Sequence[Sample], cache: Path) -> dict[str, dict[str, Any]]:
+    """The figures of each reader, from the cache."""
+    found: dict[str, dict[str, Any]] = {}
+    seconds: dict[str, float] = {}
+    for peer in peers:
+        scores: dict[str, Score] = {}
+        answers = [json.loads(_kept(cache, peer.name, sample).read_text("utf-8")) for sample in chosen]
+        for sample, answer in zip(chosen, answers, strict=True):
+            scores.setdefault(sample.part, Score()).add(*sample.judge(answer["text"]))
+            if sample.amounts:
+                scores.setdefault(AMOUNTS, Score()).add(*sample.amounts(answer["text"]))
+        amounts = scores.pop(AMOUNTS)
+        seconds[peer.name] = sum(answer["cpu"] for answer in answers)
+        found[peer.name] = {part: f"{score.f1:.3f}" for part, score in scores.items()}
+        found[peer.name][AMOUNTS] = f"{amounts.right}/{amounts.expected}"
+        found[peer.name][MEMORY] = str(round(max(answer["peak"] for answer in answers) / 1024))
+        found[peer.name]["versions"] = answers[-1]["versions"]
+    for name, total in seconds.items():
+        found[name][TIME] = f"{total / seconds[OURS]:.2f}"
+    return found
+
+
+def columns() -> list[str]:
+    """The figures in their order."""
+    return [*SETS, *olmocr.SPLITS, "doclaynet", AMOUNTS, TIME, MEMORY]
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """libraries.md."""
+    names = {name: f"ocr-onnx, preset {name}" for name in PRESETS} | {OURS: "ocr-onnx"}
+    names[THRESHOLDS] = "ocr-onnx --compatible paddleocr"
+    rows = [["reader", *columns()], ["---", *["--:"] * len(columns())]]
+    for reader, row in result["readers"].items():
+        rows.append([names.get(reader, reader), *(row.get(name, "-") for name in columns())])
+    versions = sorted(
+        {f"{key} {value}" for row in result["readers"].values() for key, value in row["versions"].items()}
+    )
+    return "\n".join(
+        [
+            "# Accuracy of presets and libraries",
+            "",
+            f"Written by `python -m benchmarks.libraries`. {result['circumstances']}; {', '.join(versions)}.",
+            "",
+            "Every reader has its defaults and the same images; PDFs are rendered at 200 dpi. `--compatible paddleocr` reads the",
+            "texts of PaddleOCR 3.7 with the same models ([fidelity](../../docs/fidelity.md)).",
+            "",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+            *NOTES,
+            "",
+            ATTRIBUTION,
+            "",
+        ]
+    )
+
+
+def write_presets(readers_: Mapping[str, Mapping[str, Any]], when: str) -> None:
+    """Write the figures of the presets, for `ocr-onnx models presets`."""
+    kept = {
+        name: {column: row[column] for column in columns() if column in row}
+        for name, row in readers_.items()
+        if name in PRESETS
+    }
+    notes = [*NOTES, f"Measured by `make accuracy`. {when}."]
+    content = {"sets": columns(), "presets": kept, "notes": notes}
+    PRESET_FIGURES.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+
+
+@click.command(help=__doc__)
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with the labelled sets.")
+@click.option(
+    "--cache", type=click.Path(path_type=Path), required=True, help="The folder where texts and images are kept."
+)
+@click.option(
+    "--peers",
+    "home",
+    type=click.Path(path_type=Path),
+    default=ROOT / ".cache" / "peers",
+    help="The libraries' environments.",
+)
+@click.option("--reader", "names", multiple=True, help="Only fill the cache, and only with this reader.")
+def main(data: Path, cache: Path, home: Path, names: tuple[str, ...]) -> None:
+    """Read what is not in the cache, and write the tables."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    chosen = list(samples(data, cache))
+    peers = readers(home)
+    read_all([peer for peer in peers if peer.name in (names or {each.name for each in peers})], chosen, cache)
+    if names:
+        return
+    found = figures(peers, chosen, cache)
+    when = circumstances()
+    result = {"circumstances": when, "readers": found}
+    records.keep("libraries", result, markdown(result))
+    write_presets(found, when)
+    click.echo(markdown(result))
+
+
+if __name__ == "__main__":
+    main()

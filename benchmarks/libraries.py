@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -151,25 +151,48 @@ def _kept(cache: Path, reader: str, sample: Sample) -> Path:
 
 
 def figures(peers: Sequence[Peer], chosen: Sequence[Sample], cache: Path) -> dict[str, dict[str, Any]]:
-    """The figures of each reader, from the cache."""
+    """The figures of each reader, from the cache: of the sets that it has read."""
+    parts: dict[str, list[Sample]] = {}
+    for sample in chosen:
+        parts.setdefault(sample.part, []).append(sample)
+    ours = {name: _answers(cache, OURS, members) for name, members in parts.items()}
     found: dict[str, dict[str, Any]] = {}
-    seconds: dict[str, float] = {}
     for peer in peers:
-        scores: dict[str, Score] = {}
-        answers = [json.loads(_kept(cache, peer.name, sample).read_text("utf-8")) for sample in chosen]
-        for sample, answer in zip(chosen, answers, strict=True):
-            scores.setdefault(sample.part, Score()).add(*sample.judge(answer["text"]))
-            if sample.amounts:
-                scores.setdefault(AMOUNTS, Score()).add(*sample.amounts(answer["text"]))
-        amounts = scores.pop(AMOUNTS)
-        seconds[peer.name] = sum(answer["cpu"] for answer in answers)
-        found[peer.name] = {part: f"{score.f1:.3f}" for part, score in scores.items()}
-        found[peer.name][AMOUNTS] = f"{amounts.right}/{amounts.expected}"
-        found[peer.name][MEMORY] = str(round(max(answer["peak"] for answer in answers) / 1024))
-        found[peer.name]["versions"] = answers[-1]["versions"]
-    for name, total in seconds.items():
-        found[name][TIME] = f"{total / seconds[OURS]:.2f}"
+        read = {name: answers for name in parts if (answers := _answers(cache, peer.name, parts[name]))}
+        if not read:
+            continue
+        row: dict[str, Any] = {}
+        for name, answers in read.items():
+            judges = [(sample.judge, answer) for sample, answer in zip(parts[name], answers, strict=True)]
+            row[name] = f"{_score(judges).f1:.3f}"
+            money = [(each.amounts, answer) for each, answer in zip(parts[name], answers, strict=True) if each.amounts]
+            if money:
+                amounts = _score(money)
+                row[AMOUNTS] = f"{amounts.right}/{amounts.expected}"
+        of_both = [name for name in read if ours[name]]
+        row[TIME] = f"{_seconds(read, of_both) / _seconds(ours, of_both):.2f}" if of_both else None
+        row[MEMORY] = str(round(max(answer["peak"] for answers in read.values() for answer in answers) / 1024))
+        row["versions"] = next(iter(read.values()))[0]["versions"]
+        found[peer.name] = row
     return found
+
+
+def _answers(cache: Path, reader: str, members: Sequence[Sample]) -> list[dict[str, Any]]:
+    """What a reader said of the samples; empty if it has not read all of them."""
+    files = [_kept(cache, reader, sample) for sample in members]
+    return [json.loads(file.read_text("utf-8")) for file in files] if all(file.is_file() for file in files) else []
+
+
+def _score(judged: Iterable[tuple[Callable[[str], Counts], Mapping[str, Any]]]) -> Score:
+    score = Score()
+    for judge, answer in judged:
+        score.add(*judge(answer["text"]))
+    return score
+
+
+def _seconds(answers: Mapping[str, Sequence[Mapping[str, Any]]], names: Iterable[str]) -> float:
+    """The processor time for some sets."""
+    return sum(float(answer["cpu"]) for name in names for answer in answers[name])
 
 
 def columns() -> list[str]:
@@ -183,7 +206,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     names[THRESHOLDS] = "ocr-onnx --compatible paddleocr"
     rows = [["reader", *columns()], ["---", *["--:"] * len(columns())]]
     for reader, row in result["readers"].items():
-        rows.append([names.get(reader, reader), *(row.get(name, "-") for name in columns())])
+        rows.append([names.get(reader, reader), *(row.get(name) or "-" for name in columns())])
     versions = sorted(
         {f"{key} {value}" for row in result["readers"].values() for key, value in row["versions"].items()}
     )

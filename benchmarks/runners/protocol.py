@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -72,20 +73,26 @@ def serve(prepare: Callable[[Settings], Reader], packages: tuple[str, ...], cloc
     _say(answers, {"loaded": time.perf_counter() - begun, "versions": {name: version(name) for name in packages}})
     for request in sys.stdin:
         path = json.loads(request)["path"]
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), _cpu_seconds()
         lines = read(path)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
         stages = {} if clock is None else clock.take()
         said = {"wall": wall, "cpu": cpu, "lines": [asdict(line) for line in lines], "stages": stages, "peak": peak()}
         _say(answers, said)
 
 
+def _cpu_seconds() -> float:
+    """The processor time of this process, and of its child processes that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
 def peak() -> int:
-    """The highest memory this process has had, in KiB (VmHWM)."""
+    """The highest memory that this process (VmHWM), or a child process that has ended, has had, in KiB."""
     found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text("ascii"))
     if found is None:
         raise RuntimeError("/proc/self/status has no VmHWM: this is measured on Linux")
-    return int(found[1])
+    return max(int(found[1]), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def _own_pipe() -> TextIO:

@@ -1,4 +1,4 @@
-"""Read with Tesseract's command and its own page segmentation; its processor time is not measured."""
+"""Read with Tesseract's command and its own page segmentation."""
 
 from __future__ import annotations
 

@@ -219,6 +219,25 @@ def test_a_value_with_several_readers_is_not_folded() -> None:
     assert [n.op_type for n in graph.nodes] == ["Conv", "Mul", "Sub"]
 
 
+@pytest.mark.parametrize("half_first", [False, True])
+def test_a_gelu_stays_whole_so_that_onnx_runtime_finds_it(half_first: bool) -> None:
+    halves = [helper.make_node("Mul", ["x", "half"], ["h"])] if half_first else []
+    nodes = [
+        helper.make_node("Div", ["x", "root"], ["d"]),
+        helper.make_node("Erf", ["d"], ["e"]),
+        helper.make_node("Add", ["e", "one"], ["a"]),
+        *halves,
+        helper.make_node("Mul", ["h" if half_first else "x", "a"], ["m"]),
+        *([] if half_first else [helper.make_node("Mul", ["m", "half"], ["g"])]),
+        helper.make_node("Conv", ["m" if half_first else "g", "w"], ["y"], kernel_shape=[1, 1]),
+    ]
+    weights = np.random.default_rng(0).normal(0, 1, (2, 3, 1, 1))
+    constants: dict[str, object] = {"root": 2**0.5, "one": 1.0, "half": 0.5, "w": weights}
+    graph = Graph(model(nodes, constants, ("y", ["n", 2, "h", "w"])))
+    fold_affine(graph)
+    assert graph.nodes == nodes
+
+
 def test_recognition_returns_the_best_class_and_its_probability(tmp_path: Path) -> None:
     x = np.random.default_rng(1).normal(0, 1, (2, 3, 48, 70)).astype(np.float32)
     (table,) = run(ctc(7), tmp_path, x)

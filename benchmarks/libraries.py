@@ -37,6 +37,8 @@ from ocr_onnx.models.presets import PRESETS
 
 PRESET_FIGURES = Path(presets.__file__).with_name("presets.json")
 
+OWN = Path(sys.prefix)
+
 DPI = 200
 
 EVERY: Mapping[str, int] = {"multi_column": 10, "long_tiny_text": 5, "old_scans": 8, "doclaynet": 12}
@@ -75,15 +77,16 @@ class Sample:
 
 def readers(home: Path) -> list[Peer]:
     """The readers; `home` has the environments of other libraries."""
-    own = Path(sys.prefix)
-    ours = [Peer(name, own, "presets", name) for name, preset in PRESETS.items() if _is_here(preset)]
-    others = [
-        Peer(THRESHOLDS, own, "presets", "paddleocr"),
-        Peer("RapidOCR", home / "rapidocr", "rapidocr", "defaults"),
-    ]
+    ours = [Peer(name, OWN, "presets", name) for name, preset in PRESETS.items() if _is_here(preset)]
+    return [*ours, *others(home).values()]
+
+
+def others(home: Path) -> dict[str, Peer]:
+    """The installed readers with other defaults than ours, by name: PaddleOCR's texts are those of its defaults here."""
+    peers = [Peer(THRESHOLDS, OWN, "presets", "paddleocr"), Peer("RapidOCR", home / "rapidocr", "rapidocr", "defaults")]
     if shutil.which("tesseract"):
-        others.append(Peer("Tesseract", own, "tesseract"))
-    return [*ours, *(peer for peer in others if peer.python.is_file())]
+        peers.append(Peer("Tesseract", OWN, "tesseract"))
+    return {peer.name: peer for peer in peers if peer.python.is_file()}
 
 
 def _is_here(preset: presets.Preset) -> bool:

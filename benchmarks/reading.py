@@ -17,12 +17,9 @@ Line orientation is off: rendered pages have no upside-down lines.
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
-import shutil
 import statistics
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -32,12 +29,11 @@ from typing import Any, NamedTuple, Self
 
 import click
 import numpy as np
-import PIL.Image
 import pypdfium2
 
-from benchmarks import olmocr, records
+from benchmarks import libraries, olmocr, records
 from benchmarks.machine import circumstances
-from benchmarks.runners.process import ROOT, Peer, Runner
+from benchmarks.runners.process import ROOT, Runner
 from benchmarks.runners.protocol import Settings
 from ocr_onnx import OCR, InputOptions, Models, OCROptions, TextBox, TextLine
 from ocr_onnx.inputs import sources
@@ -46,8 +42,6 @@ from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.stages import geometry
 from ocr_onnx.stages.blocks import find_blocks, text_of
 from ocr_onnx.types import Columns
-
-DPI = 200
 
 PAIRS = {
     "PP-OCRv6 small": Models("PP-OCRv6_small_det", "PP-OCRv6_small_rec"),
@@ -120,7 +114,7 @@ def read_all(paths: Sequence[Path], models: Models, cache: Path) -> Iterator[Rec
     for path in paths:
         file = cache / f"{path.parent.name}__{path.stem}.json"
         if not file.is_file():
-            options = OCROptions(use_textline_orientation=False, input=InputOptions(pdf_scale=DPI / 72))
+            options = OCROptions(use_textline_orientation=False, input=InputOptions(pdf_scale=libraries.DPI / 72))
             ocr = ocr or OCR(options, models=models)
             file.write_text(json.dumps(recognize(ocr, path), ensure_ascii=False), "utf-8")
         yield recognized(json.loads(file.read_text("utf-8")))
@@ -179,29 +173,12 @@ def _count(scores: dict[str, dict[str, list[int]]], way: str, split: str, passed
     score[1] += total
 
 
-def rendered(path: Path, cache: Path) -> Path:
-    """The image of a page, as a file."""
-    file = cache / "images" / f"{path.parent.name}__{path.stem}.png"
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        (page,) = sources.read_pages(path, InputOptions(pdf_scale=DPI / 72))
-        PIL.Image.fromarray(page.image[..., ::-1]).save(file, dpi=(DPI, DPI))
-    return file
-
-
-def tesseract(image: Path) -> str:
-    """The text of a page by Tesseract, with its own page segmentation."""
-    command = ["tesseract", str(image), "-", "--dpi", str(DPI)]
-    environment = {**os.environ, "OMP_THREAD_LIMIT": "1"}
-    return subprocess.run(command, capture_output=True, check=True, env=environment).stdout.decode("utf-8")
-
-
 class OtherReaders:
-    """Tesseract, and the libraries of `make bench-peers`, each started when it has to read; to be used in a `with`."""
+    """Tesseract and RapidOCR with their default settings, each started when it has to read; to be used in a `with`."""
 
     def __init__(self, home: Path, cache: Path) -> None:
         self._cache = cache
-        self._peers = {"RapidOCR": Peer("RapidOCR", home / "rapidocr", "rapidocr", "onnxruntime")}
+        self._peers = libraries.others(home)
         self._runners: dict[str, Runner] = {}
         self._stack = ExitStack()
 
@@ -213,19 +190,17 @@ class OtherReaders:
 
     def names(self) -> list[str]:
         """The readers that are installed."""
-        installed = [name for name, peer in self._peers.items() if peer.python.is_file()]
-        return installed + ["Tesseract"] * bool(shutil.which("tesseract"))
+        return list(self._peers)
 
     def text(self, name: str, path: Path) -> str:
         """The text of a page; it is kept, and read once."""
         file = self._cache / name / f"{path.parent.name}__{path.stem}.txt"
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
-            image = rendered(path, self._cache)
-            file.write_text(tesseract(image) if name == "Tesseract" else self._ask(name, image), "utf-8")
+            file.write_text(self._read(name, libraries.rendered(path, self._cache)), "utf-8")
         return file.read_text("utf-8")
 
-    def _ask(self, name: str, image: Path) -> str:
+    def _read(self, name: str, image: Path) -> str:
         if name not in self._runners:
             settings = Settings(detection="", recognition="", threads=cpu_count(), side=0)
             runner = Runner(self._peers[name], settings, self._cache / f"{name}.log")
@@ -240,7 +215,7 @@ def doclaynet_pairs(folder: Path) -> dict[str, float]:
     for file in sorted(folder.glob("*.json")):
         content = json.loads(file.read_text("utf-8"))
         metadata = content["metadata"]
-        scale = np.array([metadata["original_width"], metadata["original_height"]]) / 1025 * DPI / 72
+        scale = np.array([metadata["original_width"], metadata["original_height"]]) / 1025 * libraries.DPI / 72
         cells = [_line(cell, scale) for cell in content["cells"] if cell["text"].strip()]
         numbers = list(range(len(cells)))
         random.Random(0).shuffle(numbers)  # noqa: S311 no secret
@@ -297,7 +272,7 @@ def markdown(result: Mapping[str, Any]) -> str:
             "",
             f"Written by `python -m benchmarks.reading`. {result['circumstances']}.",
             "",
-            f"Assertions of olmOCR-bench that hold, pages rendered at {DPI} dpi:",
+            f"Assertions of olmOCR-bench that hold, pages rendered at {libraries.DPI} dpi:",
             "",
             *(f"| {' | '.join(row)} |" for row in [heads, ["---", *["--:"] * len(olmocr.SPLITS)], *rows]),
             "",

@@ -66,12 +66,13 @@ class Recognized(NamedTuple):
     """The lines of a page."""
 
     lines: list[TextLine]
-    columns: list[Columns]
     size: tuple[int, int]
 
     def in_columns(self) -> str:
-        """The text column by column."""
-        return text_of(find_blocks(self.lines, self.size, self.columns)[0], self.lines)
+        """The text column by column, without texts that have a low score."""
+        least = OCROptions().recognition.score_thresh
+        lines = [line for line in self.lines if line.score >= least]
+        return text_of(find_blocks(lines, self.size, [line.columns for line in lines])[0], lines)
 
     def as_paddle(self) -> str:
         """The text in PaddleOCR's order."""
@@ -87,6 +88,7 @@ def recognize(ocr: OCR, path: Path) -> dict[str, Any]:
     lines = [
         {
             "text": read.text,
+            "score": read.score,
             "quad": box.quad.tolist(),
             "chars": read.columns.characters,
             "pos": read.columns.positions,
@@ -99,12 +101,12 @@ def recognize(ocr: OCR, path: Path) -> dict[str, Any]:
 
 def recognized(content: Mapping[str, Any]) -> Recognized:
     """A page from its JSON types."""
-    lines = content["lines"]
-    return Recognized(
-        [TextLine(line["text"], 1.0, TextBox(np.array(line["quad"], np.int32), 1.0)) for line in lines],
-        [Columns(tuple(line["chars"]), tuple(line["pos"]), line["total"]) for line in lines],
-        (content["w"], content["h"]),
-    )
+    return Recognized([_recognized_line(line) for line in content["lines"]], (content["w"], content["h"]))
+
+
+def _recognized_line(line: Mapping[str, Any]) -> TextLine:
+    columns = Columns(tuple(line["chars"]), tuple(line["pos"]), line["total"])
+    return TextLine(line["text"], line["score"], TextBox(np.array(line["quad"], np.int32), 1.0), columns=columns)
 
 
 def read_all(paths: Sequence[Path], models: Models, cache: Path) -> Iterator[Recognized]:

@@ -61,13 +61,14 @@ def test_cells_of_doclaynet_are_compared_with_their_order_in_the_file(tmp_path: 
 def test_recognized_pages_survive_the_cache() -> None:
     line = {
         "text": "Gate",
+        "score": 0.9,
         "quad": [[1, 1], [9, 1], [9, 5], [1, 5]],
         "chars": list("Gate"),
         "pos": [1, 3, 5, 7],
         "total": 8.0,
     }
     page = reading.recognized({"w": 20, "h": 10, "lines": [line]})
-    assert (page.in_columns(), page.as_paddle(), page.columns[0].positions) == ("Gate", "Gate", (1, 3, 5, 7))
+    assert (page.in_columns(), page.as_paddle(), page.lines[0].columns.positions) == ("Gate", "Gate", (1, 3, 5, 7))
 
 
 def test_a_split_that_was_not_read_is_said_to_be_missing() -> None:

@@ -37,7 +37,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel pythons resolve clean bench-reading bench-words defaults calibration
+.PHONY: all integrations run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel pythons resolve clean bench-reading bench-words defaults calibration
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -214,6 +214,15 @@ $(TEXTLINE): | .venv-convert/installed
 wheel: .venv/developed  ## Build dist/.
 	rm -rf dist
 	$(BIN)/hatchling build
+
+integrations: .venv-ocrmypdf/installed  ## Test the plug-ins with the programs for which they are; OCRmyPDF needs Tesseract.
+	.venv-ocrmypdf/bin/python -m pytest tests/integrations
+
+.venv-ocrmypdf/installed: pyproject.toml
+	rm -rf .venv-ocrmypdf
+	$(PYTHON) -m venv .venv-ocrmypdf
+	.venv-ocrmypdf/bin/python -m pip install --quiet --editable '.[cpu,ocrmypdf]' hypothesis onnx pytest
+	touch $@
 
 check-wheel: wheel  ## Read a page with the wheel alone, without a network.
 	tests/wheel.sh $(PYTHON) dist/*.whl dist/*.tar.gz

@@ -146,6 +146,15 @@ def _place(piece: Piece) -> tuple[float, float, int]:
     return piece.y, piece.x, piece.line
 
 
+def skew(quads: Sequence[Quad]) -> float:
+    """Return the angle in radians by which the lines of a page are turned clockwise; 0 if none is long enough to tell."""
+    if not quads:
+        return 0.0
+    sides = _sides(quads)
+    width, height = sides.sizes
+    return _skew(sides, height > width * VERTICAL_RATIO)
+
+
 def _sides(quads: Sequence[Quad]) -> Sides:
     rectangles = [quad if len(quad) == geometry.CORNERS else geometry.rectangle(quad)[0] for quad in quads]
     a, b, c, d = np.asarray(rectangles, np.float64).transpose(1, 0, 2)

@@ -3,7 +3,8 @@
     python -m benchmarks.glyphless
 
 Its only glyph is as wide as the font is high, because a reader of PDFs places characters by the widths of their glyphs. Its outline is
-a line from one corner to the other, which has no area: PDFium leaves out characters whose outline has no extent.
+a line, which has no area: PDFium leaves out characters whose outline has no extent, and joins two lines whose outlines overlap. The outline
+is therefore lower than the font, as that of most letters.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from ocr_onnx.outputs.pdf_font import ASCENT, DESCENT, FONT_FILE, UNITS
 
+BOTTOM, TOP = -50, 650
+"""Of the outline: 70 % of the height of the font, in its middle."""
+
 EPOCH = 2082844800
 """1970-01-01 in seconds since 1904, the dates in the font: the file must not depend on the day."""
 
@@ -23,8 +27,8 @@ EPOCH = 2082844800
 def make() -> bytes:
     """Return the font."""
     pen = TTGlyphPen(None)
-    pen.moveTo((0, DESCENT))
-    pen.lineTo((UNITS, ASCENT))
+    pen.moveTo((0, BOTTOM))
+    pen.lineTo((UNITS, TOP))
     pen.closePath()
     builder: Any = FontBuilder(UNITS, isTTF=True)
     builder.setupGlyphOrder([".notdef"])

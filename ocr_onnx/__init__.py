@@ -31,9 +31,10 @@ if TYPE_CHECKING:
         TextRecognition,
     )
     from ocr_onnx.pipeline import OCR
-    from ocr_onnx.results import OCRResult
+    from ocr_onnx.results import OCRResult, save
     from ocr_onnx.types import (
         Block,
+        Character,
         Orientation,
         Page,
         Text,
@@ -70,6 +71,7 @@ __all__ = [
     "TextRecognition",
     "Word",
     "__version__",
+    "save",
 ]
 
 _NAMES = {
@@ -91,7 +93,7 @@ _NAMES = {
     ),
     "pipeline": ("OCR",),
     "errors": ("OCRError",),
-    "results": ("OCRResult",),
+    "results": ("OCRResult", "save"),
     "types": ("Block", "Character", "Orientation", "Page", "Text", "TextBox", "TextLine", "Word"),
     "paddle.paddleocr": ("PaddleOCR",),
 }

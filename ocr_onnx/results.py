@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,16 @@ from ocr_onnx.types import Quad, RecognizedPage
 
 if TYPE_CHECKING:
     import PIL.Image
+
+
+def save(results: Iterable[OCRResult], path: str | Path, format: str | None = None) -> Path:  # noqa: A002 the command line's word
+    """Write the pages of a document to one file and return its path; the format follows from the suffix if not given.
+
+    Raises OptionError for an unknown format or suffix, and OutputError if the file cannot be written.
+    """
+    from ocr_onnx.outputs import formats
+
+    return formats.save(results, Path(path), format)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +80,15 @@ class OCRResult(RecognizedPage):
         print_result(self.json, indent, formatted=format_json, ensure_ascii=ensure_ascii)
 
     def save(self, path: str | Path, format: str | None = None) -> Path:  # noqa: A002 the command line's word
-        """Write the result to a file and return its path; the format follows from the suffix if not given.
+        """Write the page to a file and return its path; the format follows from the suffix if not given.
+
+        `ocr_onnx.save` writes several pages.
 
         Raises OptionError for an unknown format or suffix, and OutputError if the file cannot be written.
         """
         from ocr_onnx.outputs import formats
 
-        return formats.save(self, Path(path), format)
+        return formats.save([self], Path(path), format)
 
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> Path:
         """Write `json` to a .json file, or to `<input's stem>_res.json` in a folder; return the file's path."""

@@ -28,6 +28,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with PIL.Image.open(PAGES / "sign.png") as picture:
         for name in ("scan.pdf", "paper.pdf", "page-1.jpg", "page-2.jpg"):
             picture.convert("RGB").save(tmp_path / name, resolution=150)
+    (tmp_path / "searchable").mkdir()
+    (tmp_path / "scans").mkdir()
+    shutil.copy(tmp_path / "scan.pdf", tmp_path / "scans" / "searchable.pdf")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -47,6 +50,8 @@ def test_a_command_works(folder: Path, page: str, command: str) -> None:
         assert "FERRY TERMINAL" in done.stdout
         return
     file = folder / arguments[arguments.index("-o") + 1]
+    if file.is_dir():
+        file /= "searchable.pdf"
     if file.suffix == ".pdf":
         assert all("FERRY TERMINAL" in each.get_textpage().get_text_range() for each in pypdfium2.PdfDocument(file))
     else:

@@ -32,6 +32,7 @@ from ocr_onnx import (
     TextLineOrientationClassification,
     TextRecognition,
     Word,
+    save,
 )
 
 options = OCROptions(
@@ -62,6 +63,7 @@ for result in engine.predict_iter("scan.pdf"):
     assert_type(result.lines, tuple[TextLine, ...])
     assert_type(result.img["ocr_res_img"], PIL.Image.Image)
     assert_type(result.save("page.txt"), Path)
+    assert_type(save([result], "page.pdf"), Path)
     assert_type(result.save_to_json("output"), Path)
     assert_type(result.save_to_img("output"), list[Path])
     for line in result.lines:

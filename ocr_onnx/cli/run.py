@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import click
 from ocr_onnx.cli.options import PipelineCommand, input_settings, pipeline_settings, save_path_setting
 from ocr_onnx.errors import InputError, OutputError
 from ocr_onnx.outputs.formats import FORMATS, Writer, find
-from ocr_onnx.outputs.saving import output_errors
+from ocr_onnx.outputs.saving import save_parts
 from ocr_onnx.paddle.parameters import DEPRECATED, WITHOUT_EFFECT
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ INPUTS = tuple(str(setting.name) for setting in input_settings())
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the text of all inputs to this file instead of standard output; its suffix chooses the format: "
+    type=click.Path(path_type=Path),
+    help="Write the text of all inputs to this file instead of standard output, or a file for each input to this folder, if it exists. "
+    "The suffix of the file chooses the format: "
     f"{', '.join(dict.fromkeys(writer.suffix for writer in FORMATS.values()))}.",
 )
 @click.option("--lines", "format_name", flag_value="lines", help="Same as --format lines.")
@@ -85,9 +87,7 @@ def run(
 
     if not inputs and not more:
         raise click.UsageError("Missing INPUT: give an image, a PDF or a folder.")
-    writer = FORMATS[format_name or DEFAULT_FORMAT] if output is None else find(format_name, output)
-    if writer.document is not None and output is None and sys.stdout.isatty():
-        raise click.UsageError(f"--format {writer.name} is not text: give --output FILE.")
+    writer = _writer(format_name, output)
     input_values = {name: settings.pop(name) for name in INPUTS}
     trace = settings.pop("profile")
     assembly = assemble(pipeline_request(settings))
@@ -161,15 +161,40 @@ def _profile(trace: Path | None) -> Iterator[None]:
     click.echo(profile.table(), err=True)
 
 
-def _write(writer: Writer, pages: Iterable[OCRResult], file: Path | None, *, several_files: bool) -> None:
-    """Write the output as it is made. Raises OutputError."""
-    if file is not None:
-        with output_errors(file), file.open("wb") as opened:
-            opened.writelines(writer.encoded(pages, several_files=several_files))
-        return
-    write = writer.write if writer.document is None else writer.encoded
-    for part in write(pages, several_files=several_files):
-        _print(part)
+def _writer(format_name: str | None, output: Path | None) -> Writer:
+    """Return the format of the output. Raises UsageError or OptionError."""
+    if output is not None and format_name is None and output.is_dir():
+        raise click.UsageError(f"--output {output} is a folder: give --format too.")
+    writer = FORMATS[format_name or DEFAULT_FORMAT] if output is None else find(format_name, output)
+    if writer.document is not None and output is None and sys.stdout.isatty():
+        raise click.UsageError(f"--format {writer.name} is not text: give --output FILE.")
+    return writer
+
+
+def _write(writer: Writer, pages: Iterable[OCRResult], output: Path | None, *, several_files: bool) -> None:
+    """Write the output as it is made: to standard output, to a file, or to a file in a folder for each input. Raises OutputError."""
+    if output is None:
+        write = writer.write if writer.document is None else writer.encoded
+        for part in write(pages, several_files=several_files):
+            _print(part)
+    elif output.is_dir():
+        _write_each(writer, pages, output)
+    else:
+        save_parts(writer.encoded(pages, several_files=several_files), output)
+
+
+def _write_each(writer: Writer, pages: Iterable[OCRResult], folder: Path) -> None:
+    """Write a file for each input, named after it."""
+    from ocr_onnx.outputs.saving import file_stem
+
+    taken: set[str] = set()
+    for _, of_input in itertools.groupby(pages, key=lambda result: result.source.path):
+        first = next(of_input)
+        stem = file_stem(replace(first.source, index=None))
+        names = (f"{stem}_{n}{writer.suffix}" if n > 1 else f"{stem}{writer.suffix}" for n in itertools.count(1))
+        name = next(name for name in names if name not in taken)
+        taken.add(name)
+        save_parts(writer.encoded(itertools.chain([first], of_input)), folder / name)  # noqa: B031 once for each input
 
 
 def _print(text: str | bytes) -> None:

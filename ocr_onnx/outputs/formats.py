@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ocr_onnx.errors import OptionError
 from ocr_onnx.outputs import alto, hocr, markdown, native, paddle, plain, tsv
-from ocr_onnx.outputs.saving import output_errors
+from ocr_onnx.outputs.saving import save_parts
 
 if TYPE_CHECKING:
     from ocr_onnx.types import RecognizedPage
@@ -202,9 +202,7 @@ def find(name: str | None, path: Path) -> Writer:
     return known[0]
 
 
-def save(page: RecognizedPage, path: Path, name: str | None = None) -> Path:
-    """Write one page to a file and return its path. Raises OptionError or OutputError."""
-    writer = find(name, path)
-    with output_errors(path):
-        path.write_bytes(b"".join(writer.encoded([page])))
+def save(pages: Iterable[RecognizedPage], path: Path, name: str | None = None) -> Path:
+    """Write pages to a file and return its path. Raises OptionError or OutputError."""
+    save_parts(find(name, path).encoded(pages), path)
     return path

@@ -23,12 +23,8 @@ if TYPE_CHECKING:
 
 FONT_NAME = "/OcrOnnx"
 
-FONT_SIZE = 0.7
-"""The size of the font, relative to the height of a line's box, which detection makes larger than the text. PDFium joins lines whose
-characters overlap."""
-
-BELOW_BASELINE = (1 - FONT_SIZE) / 2 - FONT_SIZE * DESCENT / UNITS
-"""The share of the height of a line that is below its baseline: the font is in the middle of the box."""
+BELOW_BASELINE = -DESCENT / UNITS
+"""The share of the height of a line that is below its baseline."""
 
 MIN_WIDTH = 0.01
 """Points of a space between two words whose boxes touch."""
@@ -111,7 +107,7 @@ def _line(
 ) -> Iterator[str]:
     """Yield the operators of a line in a box whose corners begin with the top left corner of the text."""
     side, up = corners[2] - corners[3], corners[0] - corners[3]
-    length, size = math.hypot(*side), math.hypot(*up) * FONT_SIZE
+    length, size = math.hypot(*side), math.hypot(*up)
     if not length or not size or not words:
         return
     along = side / length

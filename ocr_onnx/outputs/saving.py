@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,22 @@ def save_json(content: Mapping[str, Any], page: Page, target: Path, indent: int,
     with output_errors(file):
         file.write_text(text, "utf-8")
     return file
+
+
+def save_parts(parts: Iterable[bytes], file: Path) -> None:
+    """Write a file, which replaces an older one only when it is complete: that can be the input. Raises OutputError."""
+    with output_errors(file):
+        target = file.resolve()
+        is_device = target.exists() and not target.is_file()
+        part = target if is_device else target.with_name(f".{target.name}.part")
+        try:
+            with part.open("wb") as opened:
+                opened.writelines(parts)
+            if not is_device:
+                part.replace(target)
+        finally:
+            if not is_device:
+                part.unlink(missing_ok=True)
 
 
 def save_images(pictures: Mapping[str, PIL.Image.Image], page: Page, target: Path) -> list[Path]:

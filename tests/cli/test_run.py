@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -295,3 +296,28 @@ def test_output_is_written_to_a_file_whose_suffix_chooses_the_format(tmp_path: P
 def test_several_files_are_named_in_the_text() -> None:
     done = invoke(PAGES / "sign.png", PAGES / "blank.png")
     assert done.stdout == f"==> {PAGES / 'sign.png'} <==\n{SIGN}\n==> {PAGES / 'blank.png'} <==\n\n"
+
+
+def test_output_can_be_a_folder_with_a_file_for_each_input(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(PAGES / "sign.png", other / "tiny.png")
+    target = tmp_path / "texts"
+    target.mkdir()
+    done = invoke(PAGES / "tiny.png", PAGES / "sign.png", other / "tiny.png", "-o", target, "--format", "text")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert sorted(file.name for file in target.iterdir()) == ["sign.txt", "tiny.txt", "tiny_2.txt"]
+    assert (target / "tiny_2.txt").read_text("utf-8") == (target / "sign.txt").read_text("utf-8") == SIGN
+    assert "give --format" in invoke(PAGES / "tiny.png", "-o", target).output
+
+
+def test_output_may_replace_the_input(tmp_path: Path) -> None:
+    file = tmp_path / "scan.pdf"
+    with PIL.Image.open(PAGES / "tiny.png") as picture:
+        picture.convert("RGB").save(file)
+    before = file.stat().st_size
+    assert invoke(file, "-o", file).exit_code == 0
+    assert file.stat().st_size > before
+    assert invoke(tmp_path / "missing.png", "-o", file).exit_code == 1
+    assert file.read_bytes().startswith(b"%PDF-")
+    assert [each.name for each in tmp_path.iterdir()] == ["scan.pdf"]

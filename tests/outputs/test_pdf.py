@@ -26,6 +26,7 @@ from ocr_onnx.inputs import sources
 from ocr_onnx.outputs.pdf import searchable
 from ocr_onnx.outputs.pdf_font import FONT_FILE
 from ocr_onnx.stages import geometry
+from ocr_onnx.stages.blocks import find_blocks
 from ocr_onnx.types import Columns, Orientation
 
 PITCH = 10
@@ -106,6 +107,11 @@ def test_text_from_right_to_left_is_the_recognized_text() -> None:
     assert text_lines(searchable([result_of(blank(), [found])])) == [text]
 
 
+def test_lines_that_are_close_to_each_other_stay_apart() -> None:
+    close = [line(text, 120, 60 + 18 * i) for i, text in enumerate(TEXTS)]
+    assert text_lines(searchable([result_of(blank(), close)])) == list(TEXTS)
+
+
 def test_words_are_where_they_were_recognized() -> None:
     data = searchable([result_of(blank(), [line("Dear Ada", 120, 60)])])
     page = pypdfium2.PdfDocument(data)[0]
@@ -114,9 +120,8 @@ def test_words_are_where_they_were_recognized() -> None:
     # Half a point per pixel.
     assert [round(box[0]) for box in boxes] == [60, 75, 85, 95]
     assert [round(box[2]) for box in boxes] == [65, 80, 90, 100]
-    # The font is in the middle of the line, whose box is larger.
-    assert [page.get_height() - box[3] for box in boxes] == pytest.approx([31.5] * 4, abs=0.1)
-    assert [page.get_height() - box[1] for box in boxes] == pytest.approx([38.5] * 4, abs=0.1)
+    assert [page.get_height() - box[3] for box in boxes] == pytest.approx([30] * 4, abs=0.1)
+    assert [page.get_height() - box[1] for box in boxes] == pytest.approx([40] * 4, abs=0.1)
 
 
 def drawn(
@@ -157,8 +162,8 @@ def test_text_is_at_its_place_in_rotated_and_cropped_pages(rotate: int, crop: tu
     box = page.get_textpage().get_charbox(0, loose=True)
     size = np.array(result.source.image.shape[1::-1])
     (x0, y0), (x1, y1) = _seen(box, crop or (0, 0, 300, 200), rotate) * 2
-    assert (x0, y0) == pytest.approx((60, 43), abs=1.5)
-    assert (x1, y1) == pytest.approx((70, 57), abs=1.5)
+    assert (x0, y0) == pytest.approx((60, 40), abs=1.5)
+    assert (x1, y1) == pytest.approx((70, 60), abs=1.5)
     assert (size > 0).all()
 
 
@@ -305,3 +310,16 @@ def test_pdftotext_reads_the_recognized_text(tmp_path: Path) -> None:
     except FileNotFoundError:
         pytest.skip("pdftotext is not installed")
     assert found == list(TEXTS)
+
+
+def test_pdftotext_reads_one_column_after_the_other(tmp_path: Path) -> None:
+    left = [line(f"left column line {i} text", 20, 40 + 24 * i) for i in range(12)]
+    right = [line(f"right column line {i} text", 310, 40 + 24 * i) for i in range(12)]
+    mixed = [each for pair in zip(left, right, strict=True) for each in pair]
+    blocks, order = find_blocks(mixed, (600, 400), [each.columns for each in mixed])
+    result = replace(result_of(blank(), [mixed[i] for i in order]), blocks=blocks)
+    try:
+        found = pdftotext(searchable([result]), tmp_path)
+    except FileNotFoundError:
+        pytest.skip("pdftotext is not installed")
+    assert [text.split()[0] for text in found] == ["left"] * 12 + ["right"] * 12

@@ -17,8 +17,8 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from ocr_onnx.outputs.pdf_font import ASCENT, DESCENT, FONT_FILE, UNITS
 
-BOTTOM, TOP = -50, 650
-"""Of the outline: 70 % of the height of the font, in its middle."""
+BOTTOM, TOP = 50, 550
+"""Of the outline: half of the height of the font, in its middle. Boxes of handwritten lines overlap."""
 
 EPOCH = 2082844800
 """1970-01-01 in seconds since 1904, the dates in the font: the file must not depend on the day."""

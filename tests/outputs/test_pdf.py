@@ -108,7 +108,7 @@ def test_text_from_right_to_left_is_the_recognized_text() -> None:
 
 
 def test_lines_that_are_close_to_each_other_stay_apart() -> None:
-    close = [line(text, 120, 60 + 18 * i) for i, text in enumerate(TEXTS)]
+    close = [line(text, 120, 60 + 12 * i) for i, text in enumerate(TEXTS)]
     assert text_lines(searchable([result_of(blank(), close)])) == list(TEXTS)
 
 

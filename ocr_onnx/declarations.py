@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
-from ocr_onnx.errors import OptionError
+from ocr_onnx.errors import OptionError, shortened
 
 Kind: TypeAlias = Literal["boolean", "integer", "number", "text", "shape", "path"]
 
@@ -56,7 +56,7 @@ class Declaration:
             return
         if self.multiple:
             if not isinstance(value, tuple | list):
-                raise OptionError(f"{label} is {value!r}: it must be a tuple")
+                raise OptionError(f"{label} is {shortened(repr(value))}: it must be a tuple")
             for each in value:
                 replace(self, multiple=False).check(label, each)
         elif self.kind in {"integer", "number"}:
@@ -64,9 +64,9 @@ class Declaration:
         elif self.kind == "shape":
             check_shape(label, value)
         elif self.kind == "boolean" and not isinstance(value, bool):
-            raise OptionError(f"{label} is {value!r}: it must be True or False")
+            raise OptionError(f"{label} is {shortened(repr(value))}: it must be True or False")
         elif self.choices and value not in self.choices:
-            raise OptionError(f"{label} is {value!r}: it must be {' or '.join(map(repr, self.choices))}")
+            raise OptionError(f"{label} is {shortened(repr(value))}: it must be {' or '.join(map(repr, self.choices))}")
         elif self.kind in {"text", "path"} and not isinstance(value, str if self.kind == "text" else Path):
             what = "a string" if self.kind == "text" else "a Path"
             raise OptionError(f"{label} must be {what}{', or None' if self.optional else ''}")
@@ -147,7 +147,7 @@ def check_number(name: str, value: object, low: float, high: float = math.inf, *
         return
     what = "a whole number" if whole else "a number"
     limits = f"from {low} to {high}" if math.isfinite(high) else f"of at least {low}"
-    raise OptionError(f"{name} is {value!r}: it must be {what} {limits}")
+    raise OptionError(f"{name} is {shortened(repr(value))}: it must be {what} {limits}")
 
 
 def check_shape(name: str, value: object) -> None:
@@ -156,4 +156,4 @@ def check_shape(name: str, value: object) -> None:
         for side in value[1:]:
             check_number(name, side, 1, whole=True)
         return
-    raise OptionError(f"{name} is {value!r}: it must be (3, height, width)")
+    raise OptionError(f"{name} is {shortened(repr(value))}: it must be (3, height, width)")

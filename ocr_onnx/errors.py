@@ -26,6 +26,14 @@ OCRError
 
 from __future__ import annotations
 
+MAX_SHOWN = 100
+"""Characters of a value in a message: it may be a whole file in Base64."""
+
+
+def shortened(text: str) -> str:
+    """Return a text for a message, cut after MAX_SHOWN characters."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
 
 class OCRError(Exception):
     """Base class of all errors that ocr-onnx raises on purpose."""

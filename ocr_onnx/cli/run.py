@@ -17,7 +17,7 @@ from ocr_onnx.cli.options import PipelineCommand, input_settings, pipeline_setti
 from ocr_onnx.errors import InputError, OutputError
 from ocr_onnx.outputs.formats import FORMATS, Writer, find
 from ocr_onnx.outputs.saving import save_parts
-from ocr_onnx.paddle.parameters import DEPRECATED, WITHOUT_EFFECT
+from ocr_onnx.paddle.parameters import DEPRECATED, DROPPED, RENAMED, WITHOUT_EFFECT
 
 if TYPE_CHECKING:
     from ocr_onnx.converters.pull import Policy
@@ -108,14 +108,17 @@ def pipeline_request(given: Mapping[str, Any]) -> Request:
     """Convert command-line options to the request of a pipeline; None and empty values are options that were not given."""
     from ocr_onnx.paddle import pipeline_yaml
     from ocr_onnx.paddle.assembly import PARAMETERS, Request
-    from ocr_onnx.paddle.parameters import take_tensorrt, take_without_effect
+    from ocr_onnx.paddle.parameters import take_tensorrt, take_use_gpu, take_without_effect
 
     values = _current_names({name: value for name, value in given.items() if value is not None})
     mode, hpi = values.pop("mode", None), values.pop("enable_hpi", None)
     if mode is not None and hpi is not None:
         raise click.UsageError("--mode and --enable_hpi are the same option: use --mode only.")
     take_without_effect({name: values.pop(name) for name in values.keys() & WITHOUT_EFFECT.keys()})
-    values["device"], values["provider"] = take_tensorrt(values, values.get("device"), values.get("provider") or ())
+    for name in values.keys() & DROPPED:
+        del values[name]
+    device = take_use_gpu(values, values.get("device"))
+    values["device"], values["provider"] = take_tensorrt(values, device, values.get("provider") or ())
     downloads = _policy(values)
     options = {name: values.pop(name) for name in values.keys() & PARAMETERS}
     config = values.pop("paddlex_config", None)
@@ -138,8 +141,9 @@ def _policy(values: dict[str, Any]) -> Policy | None:
 
 def _current_names(given: dict[str, Any]) -> dict[str, Any]:
     """Replace PaddleOCR's deprecated names by current ones, with a warning."""
-    for old in sorted(given.keys() & DEPRECATED.keys()):
-        new = DEPRECATED[old]
+    names = {**DEPRECATED, **RENAMED}
+    for old in sorted(given.keys() & names.keys()):
+        new = names[old]
         click.echo(f"WARNING: --{old} is deprecated: use --{new}", err=True)
         if new in given:
             raise click.UsageError(f"--{old} and --{new} are the same option: use --{new} only.")

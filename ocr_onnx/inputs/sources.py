@@ -20,7 +20,13 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from ocr_onnx.errors import InputError, InputNotFoundError, UnreadableImageError, UnsupportedInputError
+from ocr_onnx.errors import (
+    InputError,
+    InputNotFoundError,
+    UnreadableImageError,
+    UnsupportedInputError,
+    shortened,
+)
 from ocr_onnx.inputs.documents import read_file
 from ocr_onnx.inputs.images import from_array, from_pillow, resolution_of
 from ocr_onnx.inputs.page_warnings import decode_page
@@ -76,9 +82,6 @@ SUFFIXES = frozenset(
     | {".tif", ".tiff", ".webp"}
 )
 """The suffixes of files that a folder or a pattern contributes; HEIC is not supported, and an error says so. The format of a file given by its path follows from its content."""
-
-MAX_SHOWN = 100
-"""Characters of an unusable path in a message."""
 
 THUMBNAILS = "@eaDir"
 
@@ -238,7 +241,7 @@ def expand_path(name: str | os.PathLike[str]) -> list[str]:
     if not found:
         verb = "contains" if path.is_dir() else "matches"
         raise InputNotFoundError(
-            f"{path} {verb} no image or PDF; these suffixes are read: {' '.join(sorted(SUFFIXES))}; give another path, or name "
+            f"{shortened(str(path))} {verb} no image or PDF; these suffixes are read: {' '.join(sorted(SUFFIXES))}; give another path, or name "
             "the file itself"
         )
     return [str(file) for file in sorted(found, key=_natural_key)]
@@ -252,7 +255,9 @@ def _is_hidden(path: Path) -> bool:
 def _checked_path(text: str) -> str:
     """Return a path unchanged, as results show it. Raises UnsupportedInputError for a URL of another scheme."""
     if SCHEME.match(text) and not Path(text).exists():
-        raise UnsupportedInputError(f"the scheme of {text} is not supported: give a path, or an http or https URL")
+        raise UnsupportedInputError(
+            f"the scheme of {shortened(text)} is not supported: give a path, or an http or https URL"
+        )
     return text
 
 
@@ -304,11 +309,6 @@ def _read_path(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def shortened(text: str) -> str:
-    """Return a text for a message, cut after MAX_SHOWN characters: it may be a whole file in Base64."""
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
-
-
 @contextmanager
 def _file_errors(path: Path) -> Iterator[None]:
     """Convert errors of the file system to InputErrors that name the path."""
@@ -317,7 +317,7 @@ def _file_errors(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except FileNotFoundError as error:
-        raise InputNotFoundError(f"{path} does not exist: check the path") from error
+        raise InputNotFoundError(f"{shortened(str(path))} does not exist: check the path") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UnreadableImageError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ocr_onnx.errors import OptionError
+import functools
+
+from ocr_onnx.errors import OptionError, shortened
 from ocr_onnx.models import presets
 from ocr_onnx.models.presets import DEFAULT
 from ocr_onnx.models.zoo import nearest, zoo
@@ -14,6 +16,9 @@ DEFAULT_LANGUAGE = "ch"
 """Chinese and English: the language if only a version is given."""
 
 BCP_47 = {
+    "av": "ava",
+    "ce": "che",
+    "in": "id",
     "ja": "japan",
     "kn": "ka",  # PaddleOCR's ka is Kannada; in BCP 47 ka is Georgian, which PaddleOCR does not support.
     "ko": "korean",
@@ -22,6 +27,8 @@ BCP_47 = {
     "sr": "rs_cyrillic",
     "sr-cyrl": "rs_cyrillic",
     "sr-latn": "rs_latin",
+    "zh-sim": "ch",  # Tesseract's chi_sim and chi_tra.
+    "zh-tra": "chinese_cht",
     "zh": "ch",
     "zh-hans": "ch",
     "zh-hant": "chinese_cht",
@@ -30,6 +37,20 @@ BCP_47 = {
     "zh-tw": "chinese_cht",
 }
 """Tags with another name in PaddleOCR; for all others, the language subtag is PaddleOCR's name."""
+
+
+ISO_639 = """
+afr:af ara:ar arb:ar aze:az azj:az bak:ba bel:be bul:bg bih:bh bos:bs cat:ca chv:cv ces:cs cze:cs cym:cy wel:cy dan:da deu:de ger:de
+ell:el gre:el eng:en spa:es est:et ekk:et eus:eu baq:eu fas:fa per:fa pes:fa fin:fi fra:fr fre:fr gle:ga glg:gl hin:hi hrv:hr hun:hu
+ind:id isl:is ice:is ita:it jpn:ja kan:kn kaz:kk kor:ko kur:ku kmr:ku kom:kv kpv:kv kir:ky lat:la ltz:lb lit:lt lav:lv lvs:lv mri:mi
+mao:mi mkd:mk mac:mk mon:mn khk:mn mol:mo mar:mr msa:ms may:ms zsm:ms mlt:mt nep:ne npi:ne nld:nl dut:nl nor:no nob:nb nno:nn oci:oc
+oss:os pli:pi pol:pl pus:ps por:pt que:qu roh:rm ron:ro rum:ro rus:ru san:sa snd:sd slk:sk slo:sk slv:sl sqi:sq alb:sq srp:sr swe:sv
+swa:sw swh:sw tam:ta tel:te tgk:tg tha:th tgl:tl fil:tl tur:tr tat:tt uig:ug ukr:uk urd:ur uzb:uz uzn:uz vie:vi zho:zh chi:zh cmn:zh
+"""
+"""Codes of three letters with a code of two letters, of the languages that a model reads."""
+
+LONGEST_CODE = 3
+"""Letters of the codes of ISO 639."""
 
 
 def models_for(lang: str | None = None, ocr_version: str | None = None, preset: str | None = None) -> tuple[str, str]:
@@ -75,15 +96,34 @@ def _models_of_version(ocr_version: str, lang: str) -> tuple[str, str]:
 def canonical(lang: str) -> str:
     """Return PaddleOCR's name of a language; raise OptionError if there is none."""
     if not isinstance(lang, str):
-        raise OptionError(f"lang is {lang!r}: it must be a string, such as 'en'; ocr-onnx models langs lists them")
+        raise OptionError(
+            f"lang is {shortened(repr(lang))}: it must be a string, such as 'en'; ocr-onnx models langs lists them"
+        )
     tag = lang.lower().replace("_", "-")
     subtags = tag.split("-")
     tags = ["-".join(subtags[:length]) for length in range(len(subtags), 0, -1)]
     known = languages()
-    for candidate in (lang, lang.lower(), *(BCP_47.get(t, t) for t in tags)):
+    for candidate in (lang, lang.lower(), *(_paddle_name(t) for t in tags)):
         if candidate in known:
             return candidate
-    raise OptionError(f"no model supports lang={lang!r}; {nearest(lang.lower(), known, 'ocr-onnx models langs')}")
+    # The nearest name of a short code is another language.
+    names = [name for name in known if len(name) > LONGEST_CODE] if len(subtags[0]) <= LONGEST_CODE else known
+    raise OptionError(
+        f"no model supports lang={shortened(repr(lang))}; {nearest(lang.lower(), names, 'ocr-onnx models langs')}"
+    )
+
+
+def _paddle_name(tag: str) -> str:
+    """Return PaddleOCR's name for a BCP 47 tag, a code of ISO 639 or Tesseract's name, in lower case with hyphens."""
+    first, _, rest = tag.partition("-")
+    tag = "-".join(filter(None, (two_letters().get(first, first), rest)))
+    return BCP_47.get(tag, tag)
+
+
+@functools.cache
+def two_letters() -> dict[str, str]:
+    """Return the code of two letters for each code of three letters of ISO 639-2 and 639-3."""
+    return dict(pair.split(":") for pair in ISO_639.split())
 
 
 def languages() -> dict[str, list[str]]:

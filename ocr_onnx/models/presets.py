@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ocr_onnx.errors import OptionError
+from ocr_onnx.errors import OptionError, shortened
 from ocr_onnx.models.zoo import nearest
 from ocr_onnx.options import Models, OCROptions, changed, places
 
@@ -64,7 +64,7 @@ def preset(name: str) -> Preset:
     """Return a preset; raise OptionError, with the most similar name, if there is none."""
     found = PRESETS.get(name)
     if found is None:
-        raise OptionError(f"preset is {name!r}; {nearest(name, PRESETS, 'ocr-onnx models presets')}")
+        raise OptionError(f"preset is {shortened(repr(name))}; {nearest(name, PRESETS, 'ocr-onnx models presets')}")
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError
+from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError, shortened
 from ocr_onnx.models.metadata import Task
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -149,7 +149,9 @@ def spec(name: str) -> ModelSpec:
     """Return the record of a model; raise ModelNotFoundError, with the most similar name, if there is none."""
     found = models().get(name)
     if found is None:
-        raise ModelNotFoundError(f"unknown model {name!r}; {nearest(name, models(), 'ocr-onnx models list')}")
+        raise ModelNotFoundError(
+            f"unknown model {shortened(repr(name))}; {nearest(name, models(), 'ocr-onnx models list')}"
+        )
     return found
 
 

@@ -7,6 +7,7 @@ docs/migrating-from-paddleocr.md lists the differences.
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -20,7 +21,15 @@ from ocr_onnx.options import OCROptions
 from ocr_onnx.outputs import paddle as paddle_format
 from ocr_onnx.paddle import pipeline_yaml
 from ocr_onnx.paddle.assembly import PARAMETERS, Request, assemble, with_values
-from ocr_onnx.paddle.parameters import plain, refuse, take_deprecated, take_tensorrt, take_without_effect
+from ocr_onnx.paddle.parameters import (
+    plain,
+    refuse,
+    take_call_2,
+    take_deprecated,
+    take_tensorrt,
+    take_use_gpu,
+    take_without_effect,
+)
 from ocr_onnx.paddle.results import PaddleResult
 from ocr_onnx.pipeline import OCR
 from ocr_onnx.results import OCRResult
@@ -102,6 +111,7 @@ class PaddleOCR:
         given = {name: value for name, value in locals().items() if name in PARAMETERS}
         take_deprecated(given, others)
         take_without_effect(others)
+        device = take_use_gpu(others, device)
         device, providers = take_tensorrt(others, device, providers)
         refuse(others)
         self._assembly = assemble(
@@ -172,8 +182,14 @@ class PaddleOCR:
         return self._read(input, given)
 
     def ocr(self, img: sources.Source, **parameters: Any) -> list[Result]:
-        """Call `predict`. Deprecated name of PaddleOCR 2; as in PaddleOCR 3, the result is that of `predict`."""
+        """Call `predict`. Deprecated name of PaddleOCR 2; as in PaddleOCR 3, the result is that of `predict`.
+
+        Of the parameters of PaddleOCR 2, `cls` is `use_textline_orientation` if that stage was loaded. Raises OptionError for
+        `det=False`, `rec=False` and an unknown parameter.
+        """
         warnings.warn("ocr() is deprecated: call predict()", DeprecationWarning, stacklevel=2)
+        parameters = take_call_2(parameters, classifies=self.options.use_textline_orientation)
+        refuse(parameters.keys() - inspect.signature(self.predict).parameters.keys())
         return self.predict(img, **parameters)
 
     def export_paddlex_config_to_yaml(self, yaml_path: str | os.PathLike[str]) -> None:
@@ -201,6 +217,7 @@ def _results(records: Iterator[OCRResult]) -> Generator[Result, None, None]:
 def in_memory_dict(record: OCRResult) -> dict[str, Any]:
     """Return PaddleOCR's dictionary of a result in memory: boxes are arrays, and it contains the page before and after rotation."""
     content = paddle_format.to_dict(record)
+    content.pop("warnings", None)  # PaddleOCR's results have no such key; those of the record stay.
     pictures = {"input_img": record.source.image, "output_img": record.page.image}
     boxes, lines = paddle_format.in_order(record)
     quads = [line.box.quad for line in lines]

@@ -32,7 +32,35 @@ DEPRECATED: Mapping[str, str] = {
     "cls_model_dir": "textline_orientation_model_dir",
     "cls_batch_num": "textline_orientation_batch_size",
 }
-"""Parameter names of PaddleOCR 2, and their current names."""
+"""Parameter names of PaddleOCR 2 that PaddleOCR 3 accepts, and their current names."""
+
+RENAMED: Mapping[str, str] = {
+    "det_box_type": "text_det_box_type",
+    "det_db_score_mode": "text_det_score_mode",
+    "drop_score": "text_rec_score_thresh",
+    "max_batch_size": "text_recognition_batch_size",
+    "use_dilation": "text_det_use_dilation",
+}
+"""Parameter names of PaddleOCR 2 that PaddleOCR 3 refuses, and their current names."""
+
+DROPPED = frozenset(
+    {"show_log", "use_space_char", "gpu_mem", "ir_optim", "max_text_length", "det_algorithm", "rec_algorithm"}
+    | {"use_mp", "total_process_num", "use_onnx", "benchmark", "warmup", "save_log_path", "use_pdserving"}
+)
+"""Parameters of PaddleOCR 2 that decide nothing here: they are ignored."""
+
+REPLACED: Mapping[str, str] = {
+    "rec_char_dict_path": "the dictionary belongs to the model: ocr-onnx models import --dict FILE",
+    "rec_image_shape": "give text_rec_input_shape",
+    "cls_thresh": "give textline_orientation_score_thresh",
+    "page_num": "give InputOptions(pdf_pages='1-3') to ocr.engine, or run --pdf_pages 1-3",
+    "use_xpu": "give providers",
+    "use_npu": "give providers",
+}
+"""Parameters of PaddleOCR 2 that are refused, and what takes their place."""
+
+CALL_2: Mapping[str, str] = {"det": "TextRecognition reads cut lines", "rec": "TextDetection finds boxes without text"}
+"""Parameters of `ocr` of PaddleOCR 2 that turn a stage off, and what takes their place."""
 
 WITHOUT_EFFECT: Mapping[str, tuple[Any, str]] = {
     "enable_hpi": (False, "only the pipeline has modes"),
@@ -56,12 +84,39 @@ TENSORRT: Mapping[str, tuple[Any, str]] = {
 
 def take_deprecated(given: dict[str, Any], others: dict[str, Any]) -> None:
     """Move values of deprecated names in `others` to current names in `given`. Raises OptionError if both are given."""
-    for old in others.keys() & DEPRECATED.keys():
-        new, value = DEPRECATED[old], others.pop(old)
+    names = {**DEPRECATED, **RENAMED}
+    for old in others.keys() & names.keys():
+        new, value = names[old], others.pop(old)
         _warn_deprecated(old, new)
-        if value is not None and given[new] is not None:
+        if value is not None and given.get(new) is not None:
             raise OptionError(f"{old} and {new} are the same parameter: use {new} only")
-        given[new] = value if given[new] is None else given[new]
+        given[new] = value if given.get(new) is None else given[new]
+    for old in others.keys() & DROPPED:
+        del others[old]
+
+
+def take_use_gpu(others: dict[str, Any], device: str | None) -> str | None:
+    """Remove use_gpu of PaddleOCR 2 from `others`, and return the device that it chooses if no other is given."""
+    wanted = others.pop("use_gpu", None)
+    if wanted is None:
+        return device
+    _warn_deprecated("use_gpu", "device='gpu'")
+    return "gpu" if wanted and device is None else device
+
+
+def take_call_2(given: dict[str, Any], *, classifies: bool) -> dict[str, Any]:
+    """Return the parameters of a call in place of those of `ocr` of PaddleOCR 2; `classifies`: whether that stage was loaded.
+
+    Raises OptionError for a stage that cannot be turned off.
+    """
+    found = dict(given)
+    for name, instead in CALL_2.items():
+        if not found.pop(name, True):
+            raise OptionError(f"{name}=False is not supported: {instead}, as in PaddleOCR 3")
+    wanted = found.pop("cls", None)
+    if wanted is not None and classifies:
+        found.setdefault("use_textline_orientation", bool(wanted))
+    return found
 
 
 def take_without_effect(others: dict[str, Any]) -> None:
@@ -113,6 +168,8 @@ def plain(value: Any) -> Any:
 def refuse(unknown: Iterable[str]) -> None:
     """Raise OptionError if `unknown` is not empty."""
     if names := sorted(unknown):
+        if names[0] in REPLACED:
+            raise OptionError(f"{names[0]} is a parameter of PaddleOCR 2: {REPLACED[names[0]]}")
         raise OptionError(
             f"Unknown argument: {', '.join(names)}; docs/migrating-from-paddleocr.md lists the parameters"
         )

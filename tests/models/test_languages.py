@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocr_onnx.errors import OptionError
-from ocr_onnx.models.languages import canonical, languages, models_for
+from ocr_onnx.models.languages import canonical, languages, models_for, two_letters
 
 # Language, version, detection, recognition: the family is PaddleOCR 3.7.0's answer, run by run, in the embedded size.
 TABLE = [
@@ -119,3 +119,51 @@ def test_every_language_has_a_version() -> None:
 def test_a_language_of_a_wrong_type_is_refused(lang: Any) -> None:
     with pytest.raises(OptionError, match=r"lang is .*must be a string"):
         canonical(lang)
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("deu", "de"),
+        ("ger", "de"),
+        ("spa", "es"),
+        ("ell", "el"),
+        ("eng", "en"),
+        ("FRA", "fr"),
+        ("por-BR", "pt"),
+        ("jpn", "japan"),
+        ("kor", "korean"),
+        ("kan", "ka"),
+        ("zho", "ch"),
+        ("zho-Hant", "chinese_cht"),
+        ("cmn", "ch"),
+        ("chi_sim", "ch"),
+        ("chi_tra", "chinese_cht"),
+        ("srp", "rs_cyrillic"),
+        ("srp_latn", "rs_latin"),
+        ("nob", "no"),
+        ("fil", "tl"),
+        ("in", "id"),
+        ("ce", "che"),
+    ],
+)
+def test_codes_of_iso_639_and_tesseract_are_accepted(code: str, name: str) -> None:
+    assert canonical(code) == name
+
+
+@pytest.mark.parametrize("code", ["he", "heb", "iw", "kat", "geo", "amh", "am", "bo", "xx", "zzz"])
+def test_the_code_of_a_language_without_a_model_is_not_answered_with_another_language(code: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        canonical(code)
+    assert "did you mean" not in str(caught.value)
+    assert "ocr-onnx models langs" in str(caught.value)
+
+
+def test_every_code_is_that_of_a_language_that_a_model_reads() -> None:
+    assert {canonical(code) for code in two_letters()} <= languages().keys()
+
+
+def test_a_long_value_is_not_repeated_in_the_error() -> None:
+    with pytest.raises(OptionError) as caught:
+        canonical("QUJD" * 5000)
+    assert len(str(caught.value)) < 300

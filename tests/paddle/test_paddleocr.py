@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import pickle
 import re
@@ -342,3 +343,48 @@ def test_the_scores_for_rotations_are_parameters() -> None:
 
 def test_transparency_is_ignored_as_in_paddleocr() -> None:
     assert PaddleOCR().options.input.transparency == "ignore"
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "expected"),
+    [
+        ({"drop_score": 0.5}, "recognition.score_thresh", 0.5),
+        ({"use_dilation": True}, "detection.use_dilation", True),
+        ({"det_db_score_mode": "slow"}, "detection.score_mode", "slow"),
+        ({"det_box_type": "poly"}, "detection.box_type", "poly"),
+        ({"max_batch_size": 8}, "recognition.batch_size", 8),
+    ],
+)
+def test_names_of_paddleocr_2_are_obeyed_with_a_warning(given: dict[str, Any], place: str, expected: object) -> None:
+    parameters._warn_deprecated.cache_clear()
+    with pytest.warns(DeprecationWarning, match=next(iter(given))):
+        options = PaddleOCR(**given, **OFF).options
+    assert operator.attrgetter(place)(options) == expected
+
+
+def test_parameters_of_paddleocr_2_that_decide_nothing_are_ignored() -> None:
+    PaddleOCR(show_log=False, use_space_char=True, gpu_mem=500, **OFF)
+
+
+def test_use_gpu_chooses_the_device() -> None:
+    parameters._warn_deprecated.cache_clear()
+    with pytest.warns(DeprecationWarning, match="use device='gpu'"):
+        assert parameters.take_use_gpu({"use_gpu": True}, None) == "gpu"
+    assert parameters.take_use_gpu({"use_gpu": True}, "gpu:1") == "gpu:1"
+    assert parameters.take_use_gpu({"use_gpu": False}, None) is None
+
+
+@pytest.mark.parametrize("name", parameters.REPLACED)
+def test_other_parameters_of_paddleocr_2_are_answered_with_what_takes_their_place(name: str) -> None:
+    with pytest.raises(OptionError, match=f"{name} is a parameter of PaddleOCR 2: "):
+        PaddleOCR(**dict[str, Any]({name: "x"}), **OFF)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_parameters_of_ocr_of_paddleocr_2_are_obeyed_or_refused() -> None:
+    ocr = PaddleOCR(**OFF)
+    page = str(PAGES / "tiny.png")
+    assert ocr.ocr(page, cls=True, det=True, rec=True)[0]["rec_texts"] == ocr.predict(page)[0]["rec_texts"]
+    for given, said in (({"det": False}, "TextRecognition"), ({"rec": False}, "TextDetection"), ({"bin": 1}, "bin")):
+        with pytest.raises(OptionError, match=said):
+            ocr.ocr(page, **given)

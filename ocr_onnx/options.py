@@ -24,6 +24,9 @@ LARGEST_MAX_PIXELS = 2**30
 MAX_SIDE = 4000
 """The longest side of an image for detection, in pixels, as in PaddleOCR."""
 
+HIGH_PERFORMANCE_LIMIT: tuple[int, Literal["max"]] = (1280, "max")
+"""The limit of high-performance mode: side in pixels, and its type."""
+
 PDF_SCALES = (0.1, 40)
 """PaddleOCR's minimum; 40 times 72 dots per inch exceeds the resolution of scanners."""
 
@@ -329,9 +332,10 @@ class OCROptions(OptionRecord):
 
         Large pages are reduced for detection, and recognition pads each line by itself.
         """
+        side, limit_type = HIGH_PERFORMANCE_LIMIT
         return replace(
             self,
-            detection=replace(self.detection, limit_side_len=1280, limit_type="max"),
+            detection=replace(self.detection, limit_side_len=side, limit_type=limit_type),
             recognition=replace(self.recognition, padding="own"),
         )
 

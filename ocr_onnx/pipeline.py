@@ -82,7 +82,8 @@ class OCR:
     "gpu:N", "gpu:0,1" (pages are distributed over several GPUs), "auto" (the GPU if a model runs on it, else the CPU), or
     the `placement` of another OCR. Instead of a device, `providers` gives ONNX Runtime's execution providers, first
     choice first, as `runtime.providers.ProviderLike`. `placement` contains the choice and its reason. In `mode`
-    "high-performance", a GPU may compute with lower precision; the mode changes no options. `cpu_threads` is the number
+    "high-performance", a GPU may compute with lower precision, and without `options` they are
+    `OCROptions.high_performance()`, as with `run --mode high-performance`. `cpu_threads` is the number
     of cores for a page (default and maximum: all that the process may use). Raises a kind of OCRError if a model, the
     device or a provider is missing.
 
@@ -103,7 +104,11 @@ class OCR:
         mode: Mode = "standard",
         cpu_threads: int | None = None,
     ) -> None:
-        self.options: OCROptions = OCROptions() if options is None else options
+        if options is None:
+            options = OCROptions.high_performance() if mode == "high-performance" else OCROptions()
+        if not isinstance(options, OCROptions):
+            raise OptionError(f"options has the type {type(options).__name__}: give OCROptions(...)")
+        self.options: OCROptions = options
         if preset is not None:
             self.options = presets.preset(preset).apply(self.options)
         names = _chosen(models, preset, lang)

@@ -29,6 +29,14 @@ def save(results: Iterable[OCRResult], path: str | Path, format: str | None = No
 class OCRResult(RecognizedPage):
     """One page with its text. Coordinates are pixels of `page.image`."""
 
+    def __repr__(self) -> str:
+        """Return a short line: the arrays of the page would fill the screen."""
+        height, width = self.page.image.shape[:2]
+        page = "" if self.source.index is None else f", page {self.source.index + 1} of {self.source.count}"
+        return (
+            f"<OCRResult of {self.source.path or 'an image'}{page}: {width} x {height} pixels, {len(self.lines)} lines>"
+        )
+
     def on_source(self, quad: Quad) -> Quad:
         """Map points (x, y) of `page.image`, such as a box's corners, to points of `source.image`.
 
@@ -97,7 +105,7 @@ class OCRResult(RecognizedPage):
         return save_json(self.json["res"], self.source, Path(save_path), indent, ensure_ascii=ensure_ascii)
 
     def save_to_img(self, save_path: str | Path) -> list[Path]:
-        """Write `img` to an image file, or to `<input's stem>_<key>.<suffix>` in a folder; return the files' paths."""
+        """Write `img` to `<input's stem>_<key>.<suffix>` in a folder, or to a file, others than the first beside it; return the paths."""
         from ocr_onnx.outputs.saving import save_images
 
         return save_images(self.img, self.source, Path(save_path))

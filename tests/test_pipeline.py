@@ -526,3 +526,13 @@ def test_the_result_says_which_thresholds_were_used() -> None:
     (result,) = OCR(OFF).predict(PAGES / "sign.png")
     tuned = zoo.spec("PP-OCRv6_small_det").tuned
     assert {name: getattr(result.options.detection, name) for name in tuned} == tuned
+
+
+def test_the_mode_chooses_the_options_that_are_not_given() -> None:
+    assert OCR(mode="high-performance").options == OCROptions.high_performance()
+    assert OCR(OFF, mode="high-performance").options == OFF
+
+
+def test_options_of_another_type_are_refused() -> None:
+    with pytest.raises(OptionError, match=r"options has the type dict: give OCROptions\(...\)"):
+        OCR({"use_doc_unwarping": True})  # type: ignore[arg-type]

@@ -186,7 +186,25 @@ def test_a_file_that_cannot_be_written_is_named(result: OCRResult, tmp_path: Pat
 
 def test_a_file_name_is_taken_as_it_is(result: OCRResult, tmp_path: Path) -> None:
     assert result.save_to_json(tmp_path / "mine.json", indent=2) == tmp_path / "mine.json"
-    assert set(result.save_to_img(tmp_path / "mine.png")) == {tmp_path / "mine.png"}
+    files = result.save_to_img(tmp_path / "mine.png")
+    assert files == [tmp_path / "mine.png", tmp_path / "mine_preprocessed_img.png"]
+    assert PIL.Image.open(files[0]).size == result.img["ocr_res_img"].size
+
+
+@pytest.mark.parametrize("name", ["page.gif", "page.jpge", "page.pdf"])
+def test_a_suffix_that_cannot_be_written_is_refused_and_makes_no_folder(
+    result: OCRResult, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(OutputError, match=r"unknown suffix: give one of \.png"):
+        result.save_to_img(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    assert result.save_to_img(tmp_path / "results.2026")
+
+
+def test_a_result_is_shown_as_one_short_line(result: OCRResult) -> None:
+    assert repr(result) == "<OCRResult of some/where/page.jpg: 200 x 160 pixels, 2 lines>"
+    paged = replace(result, source=replace(result.source, index=2, count=9))
+    assert repr(paged) == "<OCRResult of some/where/page.jpg, page 3 of 9: 200 x 160 pixels, 2 lines>"
 
 
 def test_warnings_are_part_of_both_dictionaries(result: OCRResult) -> None:

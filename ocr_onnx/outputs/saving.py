@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ LONGEST_SIDE = {".png": 2**31, ".bmp": 2**31, ".tif": 2**31, ".tiff": 2**31} | {
     ".webp": 16_383,
 }
 """The suffixes of image files that can be written, and the longest side in pixels that each format supports."""
+
+UNKNOWN_SUFFIX = re.compile(r"\.[a-z]{2,4}")
+"""A suffix that looks like one of a file rather than of a folder, such as `results.2026`."""
 
 
 def print_result(content: Mapping[str, Any], indent: int, *, formatted: bool, ensure_ascii: bool) -> None:
@@ -69,15 +73,21 @@ def save_parts(parts: Iterable[bytes], file: Path) -> None:
 
 
 def save_images(pictures: Mapping[str, PIL.Image.Image], page: Page, target: Path) -> list[Path]:
-    """Write images to a folder as `<stem>_<key>.<suffix>`, or to one file, which keeps the last image as in PaddleOCR.
+    """Write images to a folder as `<stem>_<key>.<suffix>`; or the first one to a file, and others beside it as `<file's stem>_<key>`.
 
-    Returns the paths. Raises OutputError.
+    Returns the paths. Raises OutputError, also for the suffix of a format that cannot be written.
     """
-    files = []
+    files: list[Path] = []
+    if (
+        UNKNOWN_SUFFIX.fullmatch(target.suffix.lower())
+        and target.suffix.lower() not in LONGEST_SIDE
+        and not target.is_dir()
+    ):
+        raise OutputError(f"{target} has an unknown suffix: give one of {', '.join(LONGEST_SIDE)}, or a folder")
     name, suffix = file_stem(page), _input_path(page.path or "").suffix
     for key, picture in pictures.items():
         if target.suffix.lower() in LONGEST_SIDE:
-            file = target
+            file = target.with_stem(f"{target.stem}_{key}") if files else target
         else:
             fits = max(picture.size) <= LONGEST_SIDE.get(suffix.lower(), 0)
             file = target / f"{name}_{key}{suffix if fits else '.png'}"

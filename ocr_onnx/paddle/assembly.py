@@ -12,7 +12,7 @@ from ocr_onnx import options as declared
 from ocr_onnx.errors import ModelError
 from ocr_onnx.models import languages, presets, store, zoo
 from ocr_onnx.models.metadata import ModelMetadata, Task
-from ocr_onnx.options import Models, OCROptions
+from ocr_onnx.options import DetectionOptions, Models, OCROptions
 from ocr_onnx.paddle import pipeline_yaml
 from ocr_onnx.paddle.parameters import plain
 from ocr_onnx.paddle.pipeline_yaml import Choices, Config, ModelChoice
@@ -123,6 +123,10 @@ def with_values(options: OCROptions, given: Mapping[str, Any]) -> OCROptions:
     """Return the options with new values, by declared names. Lists and NumPy numbers are converted to tuples and Python numbers."""
     values = {name: plain(value) for name, value in given.items()}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    limit = (options.detection.limit_side_len, options.detection.limit_type)
+    if limit == declared.HIGH_PERFORMANCE_LIMIT and values.get("text_det_limit_side_len") is not None:
+        # A side has the usual meaning, not the one of the limit that it replaces.
+        values = {"text_det_limit_type": DetectionOptions().limit_type} | values
     return declared.changed(options, values)
 
 

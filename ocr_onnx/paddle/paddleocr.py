@@ -224,10 +224,10 @@ def in_memory_dict(record: OCRResult) -> dict[str, Any]:
     if record.options.return_word_box:
         content["text_word_region"] = [[word.box.tolist() for word in words] for words in paddle_format.words_of(lines)]
     return content | {
-        "doc_preprocessor_res": content.get("doc_preprocessor_res", {}) | pictures,
+        "doc_preprocessor_res": {"angle": paddle_format.OFF} | content.get("doc_preprocessor_res", {}) | pictures,
         "dt_polys": [_as_int16(box.quad) for box in boxes],
         "rec_polys": [_as_int16(quad) for quad in quads],
-        "rec_boxes": _as_int16(np.array([paddle_format.bounding_box(quad) for quad in quads], np.int32)),
+        "rec_boxes": _as_int16(np.array([paddle_format.bounding_box(quad) for quad in quads], np.int32).reshape(-1, 4)),
     }
 
 

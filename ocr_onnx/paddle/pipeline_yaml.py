@@ -85,6 +85,13 @@ IGNORED: Mapping[Keys, frozenset[str]] = {
 }
 """Keys of PaddleX that have no effect here, except that `ocr-onnx serve` reads `Serving`."""
 
+WITHOUT_EFFECT: Mapping[str, str] = {
+    "device": "give device to PaddleOCR, or --device",
+    "engine_config": "the engine is ONNX Runtime",
+    "hpi_config": "give enable_hpi to PaddleOCR, or --mode high-performance",
+}
+"""Keys whose value a user expects to act, and the reason."""
+
 MODEL_KEYS = frozenset({"module_name", "model_name", "model_dir", "hpi_config", "engine", "engine_config"})
 
 PADDLEX_DEFAULTS = replace(
@@ -189,7 +196,15 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
             )
     if unknown := sorted(".".join(path) for path in _unknown(config)):
         logger.warning("unknown keys of the pipeline file are ignored: %s", ", ".join(unknown))
+    _warn_without_effect(config)
     return config
+
+
+def _warn_without_effect(config: Config) -> None:
+    for place in [(), *STAGES.values()]:
+        for key, reason in WITHOUT_EFFECT.items():
+            if _value_at(config, (*place, key)) is not None:
+                logger.warning("%s of the pipeline file has no effect here: %s", ".".join((*place, key)), reason)
 
 
 def parse(file: Path) -> Config:

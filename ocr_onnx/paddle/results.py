@@ -39,17 +39,18 @@ class PaddleResult(dict[str, Any]):
         return dict(self._images())
 
     def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False, **names: bool) -> None:
-        """Print `json`, indented or as a dictionary on one line. `json_format` is another name of `format_json`."""
+        """Print `json`, indented, or this dictionary with its arrays. `json_format` is another name of `format_json`."""
         formatted = names.pop("json_format", format_json)
         refuse(names)
-        saving.print_result(self.json, indent, formatted=formatted, ensure_ascii=ensure_ascii)
+        content = self.json if formatted else {"res": _without_memory_keys(self)}
+        saving.print_result(content, indent, formatted=formatted, ensure_ascii=ensure_ascii)
 
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> None:
         """Write the content of `json` to a .json file, or to `<input's stem>_res.json` in a folder. Raises OutputError."""
         saving.save_json(json_value(self), self._page, Path(save_path), indent, ensure_ascii=ensure_ascii)
 
     def save_to_img(self, save_path: str | Path) -> None:
-        """Write the images to `<input's stem>_<key>.<suffix>` in a folder, or to one file, which keeps the last image."""
+        """Write the images to `<input's stem>_<key>.<suffix>` in a folder, or to a file, others than the first beside it."""
         saving.save_images(self._images(), self._page, Path(save_path))
 
     def save_all(self, save_path: str | Path) -> None:
@@ -58,12 +59,22 @@ class PaddleResult(dict[str, Any]):
         self.save_to_img(save_path)
 
 
+def _is_disabled(value: Any) -> bool:
+    """Return whether a value is the preprocessing result of disabled stages: without images, only its angle is left."""
+    return isinstance(value, Mapping) and bool(value) and not value.keys() - {*MEMORY_KEYS, "angle"}
+
+
+def _without_memory_keys(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of `json` with arrays in place of lists."""
+    kept = {key: value for key, value in content.items() if key in json_value(content)}
+    return {key: _without_memory_keys(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
+
+
 def json_value(value: Any) -> Any:
     """Convert a value to JSON types, without keys that exist only in memory."""
     if isinstance(value, Mapping):
         kept = {key: each for key, each in value.items() if key not in MEMORY_KEYS}
-        # A dictionary that becomes empty belongs to a disabled stage.
-        return {key: json_value(each) for key, each in kept.items() if json_value(each) != {} or each == {}}
+        return {key: json_value(each) for key, each in kept.items() if not _is_disabled(each)}
     if isinstance(value, list | tuple):
         return [json_value(each) for each in value]
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

@@ -22,6 +22,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 TILES_FROM = 2
 """An image is divided if it is longer than this number of tiles; PaddleOCR reads shorter ones well enough when it reduces them."""
 
+SMALL_SIDE = 320
+"""Pixels. With text_det_limit_type max, few images have readable text at a smaller limit, which is meant for min."""
+
 OVERLAP = 0.1
 """Share of a tile's length that the next tile repeats: a line must fit."""
 
@@ -62,11 +65,13 @@ def _is_divided(image: Image, options: DetectionOptions) -> bool:
 def reduction_warning(image: Image, options: DetectionOptions) -> str | None:
     """Return a warning if detection reduces a very long image as a whole; None for other images."""
     longest, limit = max(image.shape[:2]), options.max_side_limit
+    if options.limit_type == "max" and options.limit_side_len < SMALL_SIDE:
+        limit = options.limit_side_len
     if options.input_shape is not None or longest <= TILES_FROM * limit or _is_divided(image, options):
         return None
     return (
         f"the longest side of {longest} pixels is reduced to {limit} for detection, so small text may be missing: divide the image, "
-        "raise text_det_max_side_limit, or set text_det_tiles for a high image"
+        "raise text_det_max_side_limit or the limit of type max, or set text_det_tiles for a high image"
     )
 
 

@@ -240,8 +240,6 @@ def test_a_result_prints_json_under_either_name(capsys: pytest.CaptureFixture[st
     first = capsys.readouterr().out
     result.print(json_format=True)
     assert json.loads(first) == json.loads(capsys.readouterr().out) == result.json
-    result.print(format_json=False)
-    assert capsys.readouterr().out == f"{result.json}\n"
 
 
 def test_the_page_as_it_was_read_is_in_the_result_and_not_in_its_json() -> None:
@@ -388,3 +386,33 @@ def test_the_parameters_of_ocr_of_paddleocr_2_are_obeyed_or_refused() -> None:
     for given, said in (({"det": False}, "TextRecognition"), ({"rec": False}, "TextDetection"), ({"bin": 1}, "bin")):
         with pytest.raises(OptionError, match=said):
             ocr.ocr(page, **given)
+
+
+def test_the_result_of_a_blank_page_has_the_usual_shapes() -> None:
+    (result,) = PaddleOCR(**OFF).predict(np.full((60, 80, 3), 255, np.uint8))
+    assert result["rec_boxes"].shape == (0, 4)
+    assert result["doc_preprocessor_res"]["angle"] == -1
+
+
+def test_a_result_is_printed_with_its_arrays(capsys: pytest.CaptureFixture[str]) -> None:
+    (result,) = PaddleOCR(**OFF).predict(str(PAGES / "tiny.png"))
+    result.print(format_json=False)
+    printed = capsys.readouterr().out
+    assert "'rec_boxes': array([[" in printed
+    assert "input_img" not in printed
+
+
+@pytest.mark.parametrize(
+    ("given", "side", "limit_type"),
+    [
+        ({}, 1280, "max"),
+        ({"text_det_limit_side_len": 64}, 64, "min"),
+        ({"text_det_limit_side_len": 736}, 736, "min"),
+        ({"text_det_limit_side_len": 960, "text_det_limit_type": "max"}, 960, "max"),
+    ],
+)
+def test_a_side_in_high_performance_mode_has_the_usual_meaning(
+    given: dict[str, Any], side: int, limit_type: str
+) -> None:
+    detection = PaddleOCR(enable_hpi=True, **given, **OFF).options.detection
+    assert (detection.limit_side_len, detection.limit_type) == (side, limit_type)

@@ -202,3 +202,22 @@ def test_null_means_the_default_of_any_option() -> None:
     read = pipeline_yaml.options(pipeline_yaml.load(with_nulls(pipeline_yaml.default())))
     assert read.detection.limit_side_len == pipeline_yaml.PADDLEX_DEFAULTS.detection.limit_side_len
     assert read.recognition == pipeline_yaml.PADDLEX_DEFAULTS.recognition
+
+
+@pytest.mark.parametrize("place", [(), ("SubModules", "TextDetection")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("hpi_config", {"backend": "trt"}), ("engine_config", {"a": 1}), ("device", "gpu")]
+)
+def test_a_key_that_a_user_expects_to_act_is_a_warning(
+    place: tuple[str, ...], key: str, value: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    if key == "device" and place:
+        return
+    config = pipeline_yaml.default()
+    pipeline_yaml._set_value(config, (*place, key), value)
+    pipeline_yaml.load(config)
+    assert f"{'.'.join((*place, key))} of the pipeline file has no effect here" in caplog.text
+    caplog.clear()
+    pipeline_yaml._set_value(config, (*place, key), None)
+    pipeline_yaml.load(config)
+    assert not caplog.records

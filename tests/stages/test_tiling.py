@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,9 @@ def test_an_image_that_is_reduced_as_a_whole_is_a_warning(height: int, width: in
     image = np.zeros((height, width, 3), np.uint8)
     warning = reduction_warning(image, DetectionOptions(max_side_limit=960, tiles=tiles))
     assert (warning is not None) == warned
+
+
+@pytest.mark.parametrize(("limit_type", "side", "warned"), [("max", 64, True), ("max", 736, False), ("min", 64, False)])
+def test_a_small_limit_of_type_max_is_a_warning(limit_type: Literal["min", "max"], side: int, warned: bool) -> None:
+    options = DetectionOptions(limit_side_len=side, limit_type=limit_type, tiles=False)
+    assert (reduction_warning(np.zeros((600, 800, 3), np.uint8), options) is not None) == warned

@@ -2,6 +2,9 @@
 
     python -m benchmarks.peers --data FOLDER
     python -m benchmarks.peers --data FOLDER --rounds 1 --no-accuracy --no-cold --no-write
+    python -m benchmarks.peers --data FOLDER --models default
+
+With `--models default`, ocr-onnx and RapidOCR race with their default models, which are PP-OCRv6 small in both.
 
 Every library runs in its own process and environment (`make bench-peers` sets them up). The libraries take turns picture by
 picture, in another order for each picture. Before the rounds that count, each library reads some pictures to warm up. After them,
@@ -62,6 +65,16 @@ def peers(home: Path, python: Path) -> list[Peer]:
     ]
 
 
+def default_peers(home: Path, python: Path) -> list[Peer]:
+    """Those whose default models are PP-OCRv6 small, and the fast preset."""
+    return [
+        Peer(OURS, python.parents[1], "ocr_onnx", "default"),
+        Peer("ocr-onnx, high-performance mode", python.parents[1], "ocr_onnx", "default-high-performance"),
+        Peer("ocr-onnx, preset fast", python.parents[1], "ocr_onnx", "fast"),
+        *(each for each in peers(home, python) if each.module == "rapidocr"),
+    ]
+
+
 def commands(home: Path, python: Path, models: Path, picture: Path) -> dict[str, list[str]]:
     """The command of each library that reads a picture, with default settings; PaddleOCR gets the models by name and folder."""
     paddle = [str(home / "paddleocr" / "bin" / "paddleocr"), "ocr", "-i", str(picture), "--device", "cpu"]
@@ -114,7 +127,8 @@ def record(runner: Runner, answers: Mapping[str, Answers]) -> dict[str, Any]:
     own = answers[runner.peer.name]
     texts = {path: [[line["text"] for line in said["lines"]] for said in rounds] for path, rounds in own.items()}
     wanted = {
-        path: [line["text"] for line in rounds[0]["lines"]] for path, rounds in answers.get(REFERENCE, own).items()
+        path: [line["text"] for line in rounds[0]["lines"]]
+        for path, rounds in answers.get(REFERENCE, answers.get(OURS, own)).items()
     }
     return {
         **runner.ready,
@@ -142,6 +156,7 @@ def compare_lists(found: Sequence[str], wanted: Sequence[str]) -> int:
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with the pictures.")
 @click.option("--home", type=click.Path(path_type=Path), default=ROOT / ".cache" / "peers", help="The environments.")
 @click.option("--python", type=click.Path(path_type=Path), default=ROOT / ".venv" / "bin" / "python", help="Ours.")
+@click.option("--models", "version", type=click.Choice(["v5", "default"]), default="v5", show_default=True)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(0))
 @click.option("--every", default=1, show_default=True, help="Only every so many-th picture.")
 @click.option("--only", multiple=True, help="Only libraries whose names begin so.")
@@ -152,15 +167,18 @@ def main(data: Path, home: Path, python: Path, only: tuple[str, ...], every: int
     """Race, and write what came of it."""
     data, home, models = data.resolve(), home.absolute(), home.absolute() / "models"
     paths = spread(data, PICTURES)[::every]
-    detection, recognition = (str(models / f"PP-OCRv5_mobile_{task}") for task in ("det", "rec"))
+    default = options["version"] == "default"
+    detection, recognition = ("" if default else str(models / f"PP-OCRv5_mobile_{task}") for task in ("det", "rec"))
     settings = Settings(detection, recognition, threads=cpu_count(), side=SIDE)
-    taking_part = [peer for peer in peers(home, python.absolute()) if not only or peer.name.startswith(only)]
+    all_of_them = (default_peers if default else peers)(home, python.absolute())
+    taking_part = [peer for peer in all_of_them if not only or peer.name.startswith(only)]
     result: dict[str, Any] = {}
 
     def keep(part: str, content: Any) -> None:
-        result[part] = {"date": today(), "machine": machine(), "load": load(), "content": content}
+        name = peers_report.DEFAULT + part if default else part
+        result[name] = {"date": today(), "machine": machine(), "load": load(), "content": content}
         if options["write"]:
-            peers_report.write(records.known("peers") | {part: result[part]})
+            peers_report.write(records.known("peers") | {name: result[name]})
 
     with contextlib.ExitStack() as stack:
         runners = [stack.enter_context(Runner(p, settings, home / f"{p.module}-{p.variant}.log")) for p in taking_part]
@@ -171,11 +189,10 @@ def main(data: Path, home: Path, python: Path, only: tuple[str, ...], every: int
             keep("race", run | {"peers": {runner.peer.name: record(runner, answers) for runner in runners}})
         if options["labelled"]:
             keep("accuracy", accuracy(runners, answers, data))
-    if options["whole"]:
+    if options["whole"] and not default:
         measured = cold.measure(commands(home, python.absolute(), models, paths[0]), COLD_RUNS)
         keep("cold", {name: asdict(runs) for name, runs in measured.items()})
-    if "race" in result:
-        click.echo(peers_report.markdown(result))
+    click.echo(peers_report.markdown(result))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ SETS = {
     "reports": "reports: characters",
 }
 
+DEFAULT = "default models: "
+"""The start of the names of parts that were measured with the default models of ocr-onnx and RapidOCR."""
+
 LEGEND = """Times are ratios to ocr-onnx's time, of the sums over all pictures: median of the rounds (minimum to maximum). The libraries
 take turns, picture by picture. Processor time is user and system time, which other work on the machine disturbs less. A text
 is equal if PaddleOCR on onnxruntime reads it in the same picture; a page is equal if all its texts are equal in the same order."""
@@ -49,23 +52,30 @@ def standing(answers: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], t
 
 def markdown(result: Mapping[str, Any]) -> str:
     """All tables."""
-    race, taken = result["race"]["content"], result["race"]
-    written = (
-        f"Written by `make bench-peers`. {taken['date']}; {taken['machine']}, load average {taken['load']:.1f}; {len(race['images'])} pictures, "
-        f"{race['rounds']} rounds; detection at most {race['side']} pixels a side, {race['threads']} threads, both "
-        "orientation stages off, PP-OCRv5 mobile models in all libraries, default thresholds of each library."
+    parts = ["# Comparison with other libraries"]
+    if "race" in result:
+        race = result["race"]["content"]
+        written = f"Written by `make bench-peers`. {_race(result['race'])}, PP-OCRv5 mobile models in all libraries, default thresholds of each library."
+        parts += [written, versions(race["peers"]), "\n".join(_times(race["peers"])), LEGEND]
+    parts += [_section(title, each(result[part])) for part, (title, each) in SECTIONS.items() if part in result]
+    if "race" in result:
+        parts.append(_section("PaddleOCR's time by stage", _stages(race["peers"])))
+    return "\n\n".join([*parts, ""])
+
+
+def _race(part: Mapping[str, Any]) -> str:
+    """The circumstances of a race."""
+    race = part["content"]
+    return (
+        f"{part['date']}; {part['machine']}, load average {part['load']:.1f}; {len(race['images'])} pictures, {race['rounds']} rounds; "
+        f"detection at most {race['side']} pixels a side, {race['threads']} threads, both orientation stages off"
     )
-    parts = [
-        "# Comparison with other libraries",
-        written,
-        versions(race["peers"]),
-        "\n".join(_times(race["peers"])),
-        LEGEND,
-        *(_section(title, each(result[part])) for part, (title, each) in SECTIONS.items() if part in result),
-        _section("PaddleOCR's time by stage", _stages(race["peers"])),
-        "",
-    ]
-    return "\n\n".join(parts)
+
+
+def _defaults(part: Mapping[str, Any]) -> Iterator[str]:
+    yield f"`python -m benchmarks.peers --models default`; {_race(part)}. Texts are compared with those of ocr-onnx, which are PaddleOCR's."
+    yield ""
+    yield from _times(part["content"]["peers"])
 
 
 def versions(peers: Mapping[str, Any]) -> str:
@@ -149,7 +159,12 @@ def _stages(peers: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {name} | " + " | ".join(f"{100 * stages[name]:.1f} %" for stages in timed.values()) + " |"
 
 
-SECTIONS = {"accuracy": ("Accuracy", _accuracy), "cold": ("One picture with the whole command", _cold)}
+SECTIONS = {
+    "accuracy": ("Accuracy", _accuracy),
+    "cold": ("One picture with the whole command", _cold),
+    f"{DEFAULT}race": ("PP-OCRv6 small, the default models", _defaults),
+    f"{DEFAULT}accuracy": ("Accuracy of the default models", _accuracy),
+}
 
 
 def chart(result: Mapping[str, Any]) -> str:

@@ -1,4 +1,8 @@
-"""Read with ocr-onnx and its embedded models; variants: "" is standard mode, and high-performance."""
+"""Read with ocr-onnx and its embedded models.
+
+Variants: "" and "high-performance" are the modes with PP-OCRv5 mobile, "default" and "default-high-performance" with the default
+models, "fast" is the preset.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ PACKAGES = ("ocr-onnx", "onnxruntime")
 
 def engine(settings: Settings) -> OCR:
     """With both orientation stages off, and the size for detection that all are given."""
-    mode = OCROptions.high_performance() if settings.variant == "high-performance" else OCROptions()
+    mode = OCROptions.high_performance() if settings.variant.endswith("high-performance") else OCROptions()
     detection = DetectionOptions(limit_side_len=settings.side, limit_type="max")
     # The others keep all texts.
     recognition = replace(mode.recognition, score_thresh=0)
@@ -24,7 +28,10 @@ def engine(settings: Settings) -> OCR:
         use_textline_orientation=False,
         detection=detection,
     )
-    return OCR(off, models=VERSION_5, cpu_threads=settings.threads)
+    if settings.variant == "fast":
+        return OCR(off, preset="fast", cpu_threads=settings.threads)
+    models = None if settings.variant.startswith("default") else VERSION_5
+    return OCR(off, models=models, cpu_threads=settings.threads)
 
 
 def lines(result: OCRResult) -> list[Line]:

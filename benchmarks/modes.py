@@ -1,6 +1,7 @@
 """Measure the time and the F1 of faster variants on labelled pictures: benchmarks/results/modes.md.
 
     python -m benchmarks.modes --data FOLDER
+    python -m benchmarks.modes --data FOLDER --models default --way "high-performance mode"
 
 The variants take turns, picture by picture, with both orientation stages off, the embedded models and all cores. Times are ratios
 to standard mode over the set. F1 is that of words or characters, ignoring order, and of boxes, as in benchmarks.accuracy.
@@ -101,13 +102,13 @@ Outcomes = dict[str, dict[str, Outcome]]
 """By way, then by set."""
 
 
-def measure(ocr: OCR, data: Path) -> Outcomes:
-    """Every labelled picture, every way, in turns."""
-    outcomes: Outcomes = {way: {name: Outcome() for name in SETS} for way in WAYS}
+def measure(ocr: OCR, data: Path, taken: Mapping[str, Way] = WAYS) -> Outcomes:
+    """Every labelled picture, every way that is taken, in turns."""
+    outcomes: Outcomes = {way: {name: Outcome() for name in SETS} for way in taken}
     for name, (folder, read, characters) in SETS.items():
         for number, image in enumerate(read(data / folder)):
             (page,) = sources.read_pages(image.path)
-            ways = list(WAYS.items())
+            ways = list(taken.items())
             for way, take in ways[number % len(ways) :] + ways[: number % len(ways)]:
                 begun, used = time.perf_counter(), time.process_time()
                 lines = take(ocr, page)
@@ -165,13 +166,21 @@ def chart(measured: Sequence[Row]) -> str:
 
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with the labelled sets.")
-def main(data: Path) -> None:
-    """Measure, and write modes.md, modes.json and modes.svg."""
-    measured = list(rows(measure(OCR(without_orientation(STANDARD), models=VERSION_5), data)))
+@click.option("--models", "version", type=click.Choice(["v5", "default"]), default="v5", show_default=True)
+@click.option(
+    "--way", "chosen", multiple=True, type=click.Choice(list(WAYS)), help="Beside standard mode; default: all."
+)
+def main(data: Path, version: str, chosen: tuple[str, ...]) -> None:
+    """Measure; of PP-OCRv5 mobile and all ways, write modes.md, modes.json and modes.svg."""
+    first = next(iter(WAYS))
+    taken = {name: way for name, way in WAYS.items() if not chosen or name in {first, *chosen}}
+    ocr = OCR(without_orientation(STANDARD), models=VERSION_5 if version == "v5" else None)
+    measured = list(rows(measure(ocr, data, taken)))
     result = {"circumstances": circumstances(), "rows": [row._asdict() for row in measured]}
     text = page(result)
-    records.keep("modes", result, text)
-    records.draw("modes", chart(measured))
+    if version == "v5" and taken == WAYS:
+        records.keep("modes", result, text)
+        records.draw("modes", chart(measured))
     click.echo(text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -27,15 +27,22 @@ MAX_WIDTH = 3200
 ARABIC_PREFIX = "arabic_"
 """The start of the names of Arabic models."""
 
-WIDTH_STEP, MIN_WIDTH = 8, 80
-"""With padding "own": widths are multiples of WIDTH_STEP pixels (one step of the text), at least MIN_WIDTH."""
+WIDTH_STEP = 8
+"""With padding "own", widths are multiples of so many pixels, one step of the text."""
 
-SQUEEZE = 0.93
-"""With padding "own", crops are squeezed to this factor of the width that keeps their aspect ratio. `make bench-modes` measures the
-cost in accuracy."""
 
-NOT_SQUEEZED = frozenset({"PP-OCRv6_small_rec"})
-"""Models whose crops are not squeezed, because that loses text on street photographs; with PP-OCRv6 tiny it does not."""
+@dataclass(frozen=True, slots=True)
+class TightInput:
+    """How crops become inputs of a model with padding "own". `make bench-modes` measures the cost in accuracy."""
+
+    squeeze: float = 0.93
+    """The factor of the width that keeps the aspect ratio."""
+    least: int = 80
+    """The least width of the input, in pixels; a narrower crop is padded."""
+
+
+TIGHT_INPUTS: Mapping[str, TightInput] = {"PP-OCRv6_small_rec": TightInput(squeeze=1, least=160)}
+"""The models that differ: PP-OCRv6 small loses words on street photographs if crops are squeezed, or short ones padded to less."""
 
 NORMALIZED = np.asarray((VALUES / 255 - 0.5) / 0.5, np.float32)
 """The normalized value of each pixel value."""
@@ -87,7 +94,10 @@ class TextRecognizer:
         if options.input_shape is not None:
             return stretch(crop, options.input_shape)
         return preprocess(
-            crop, width, self.metadata.input_shape, squeeze(self.metadata) if options.padding == "own" else 1
+            crop,
+            width,
+            self.metadata.input_shape,
+            tight_input(self.metadata).squeeze if options.padding == "own" else 1,
         )
 
     def _decode(self, index: NDArray[np.int64], probability: NDArray[np.float32], share: float) -> Text:
@@ -126,7 +136,7 @@ def input_widths(
             )
         return [fixed[2]] * len(crops), [1.0] * len(crops)
     if options.padding == "own":
-        return tight_widths(crops, shape, squeeze(metadata))
+        return tight_widths(crops, shape, tight_input(metadata))
     return padded_widths(crops, options.batch_size, shape), filled_shares(crops, options.batch_size, shape)
 
 
@@ -162,17 +172,17 @@ def filled_shares(crops: Sequence[Image], batch_size: int, shape: Sequence[int])
     return shares
 
 
-def squeeze(metadata: ModelMetadata) -> float:
-    """Return the factor of the width of crops with padding "own"."""
-    return 1 if metadata.name in NOT_SQUEEZED else SQUEEZE
+def tight_input(metadata: ModelMetadata) -> TightInput:
+    """Return how crops become inputs of a model with padding "own"."""
+    return TIGHT_INPUTS.get(metadata.name, TightInput())
 
 
 def tight_widths(
-    crops: Sequence[Image], shape: Sequence[int], factor: float = SQUEEZE
+    crops: Sequence[Image], shape: Sequence[int], tight: TightInput = TightInput()
 ) -> tuple[list[int], list[float]]:
-    """Return the smallest input width of each crop (padding "own"), and the share of it that the crop fills."""
-    sizes = [resized_width(crop, shape, factor) for crop in crops]
-    widths = [max(MIN_WIDTH, -(-size // WIDTH_STEP) * WIDTH_STEP) for size in sizes]
+    """Return the input width of each crop with padding "own", and the share of it that the crop fills."""
+    sizes = [resized_width(crop, shape, tight.squeeze) for crop in crops]
+    widths = [max(tight.least, -(-size // WIDTH_STEP) * WIDTH_STEP) for size in sizes]
     return widths, [size / width for size, width in zip(sizes, widths, strict=True)]
 
 

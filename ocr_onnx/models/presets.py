@@ -41,7 +41,7 @@ PRESETS: Mapping[str, Preset] = {
             "shortest time, for clear text",
             "PP-OCRv6_tiny_det",
             "PP-OCRv6_tiny_rec",
-            {"text_det_limit_side_len": 960, "text_det_limit_type": "max"},
+            {"text_det_limit_side_len": 960, "text_det_limit_type": "max", "text_rec_padding": "own"},
         ),
         DEFAULT,
         Preset(

@@ -41,8 +41,11 @@ class TightInput:
     """The least width of the input, in pixels; a narrower crop is padded."""
 
 
-TIGHT_INPUTS: Mapping[str, TightInput] = {"PP-OCRv6_small_rec": TightInput(squeeze=1, least=160)}
-"""The models that differ: PP-OCRv6 small loses words on street photographs if crops are squeezed, or short ones padded to less."""
+TIGHT_INPUTS: Mapping[str, TightInput] = {
+    "PP-OCRv6_small_rec": TightInput(squeeze=1, least=160),
+    "PP-OCRv6_tiny_rec": TightInput(squeeze=1),
+}
+"""The models that differ. PP-OCRv6 loses words on street photographs if crops are squeezed, and small if short ones are padded to less."""
 
 NORMALIZED = np.asarray((VALUES / 255 - 0.5) / 0.5, np.float32)
 """The normalized value of each pixel value."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -114,17 +114,17 @@ def words_of(ocr: OCR, path: Path, pages: str | None) -> Iterator[Measured]:
                 yield from (each for each in found if each is not None)
 
 
-def report(result: dict[str, dict[str, float]], date: str) -> str:
-    """The Markdown of a result."""
+def markdown(result: Mapping[str, Any]) -> str:
+    """words.md."""
     rows = [
         f"| {TITLES[name]} | {values['words']:.0f} | {values['overlap']:.2f} | {100 * values['centered']:.1f} % |"
-        for name, values in result.items()
+        for name, values in result["sets"].items()
     ]
     return "\n".join(
         [
             "# Boxes of words",
             "",
-            f"`make bench-words`, {date}: pages of PDFs at {DPI} dpi, read with the default models. Each word is",
+            f"`make bench-words`, {result['date']}: pages of PDFs at {DPI} dpi, read with the default models. Each word is",
             "compared with the nearest word of the same text in the PDF.",
             "",
             "| pages | words | median intersection over union | centers within half a character |",
@@ -156,7 +156,8 @@ def main(data: Path, every: int) -> None:
             "centered": statistics.fmean(word.centered for word in words),
         }
         click.echo(f"{name}: {result[name]}")
-    records.keep("words", {"date": today(), "sets": result}, report(result, today()))
+    content = {"date": today(), "sets": result}
+    records.keep("words", content, markdown(content))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from benchmarks import (
     records,
     scripts,
     service_report,
+    words,
 )
 from benchmarks.labelled import Labelled, Score, compare_boxes, compare_text, spread
 from benchmarks.runners.clients import BROKEN, Load, send
@@ -75,6 +76,7 @@ def test_tables_of_results_match_their_json(file: Path) -> None:
         "limit": limit.markdown,
         "modes": modes.page,
         "service": service_report.markdown,
+        "words": words.markdown,
     }
     result = json.loads(file.read_text("utf-8"))
     assert file.with_suffix(".md").read_text("utf-8") == makers[file.stem](result)

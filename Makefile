@@ -160,7 +160,7 @@ picture: .venv/developed  ## Draw docs/sample.png; requires fonts for Chinese an
 page-picture: .venv/developed  ## Draw docs/serve-page.png; requires Debian's chromium and chromium-driver.
 	$(BIN)/python tests/browser/screenshot.py ocr_onnx/sample.png docs/serve-page.png
 
-accuracy: .venv/developed $(ENGLISH) .cache/weights/en_dict.txt $(TEXTLINE)  ## Measure models on labelled images: docs/choosing-a-model.md.
+accuracy: .venv/developed $(ENGLISH) .cache/weights/en_dict.txt $(TEXTLINE)  ## Measure models, presets and libraries on labelled images: docs/choosing-a-model.md, benchmarks/results/libraries.md.
 	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS) en_PP-OCRv3_mobile_rec ch_ppocr_mobile_v2.0_cls
 	for model in $(REFERENCE)/models/onnx/*.onnx $(TEXTLINE) "$(ENGLISH) --dict .cache/weights/en_dict.txt"; do \
 		OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models import $$model || exit; done

@@ -257,12 +257,14 @@ def write_presets(readers_: Mapping[str, Mapping[str, Any]], when: str) -> None:
     help="The libraries' environments.",
 )
 @click.option("--reader", "names", multiple=True, help="Only fill the cache, and only with this reader.")
-def main(data: Path, cache: Path, home: Path, names: tuple[str, ...]) -> None:
+@click.option("--only-cached", is_flag=True, help="Read no image; leave out what is not in the cache.")
+def main(data: Path, cache: Path, home: Path, names: tuple[str, ...], *, only_cached: bool) -> None:
     """Read what is not in the cache, and write the tables."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     chosen = list(samples(data, cache))
     peers = readers(home)
-    read_all([peer for peer in peers if peer.name in (names or {each.name for each in peers})], chosen, cache)
+    if not only_cached:
+        read_all([peer for peer in peers if peer.name in (names or {each.name for each in peers})], chosen, cache)
     if names:
         return
     found = figures(peers, chosen, cache)

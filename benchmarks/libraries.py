@@ -210,14 +210,13 @@ def markdown(result: Mapping[str, Any]) -> str:
     rows = [["reader", *columns()], ["---", *["--:"] * len(columns())]]
     for reader, row in result["readers"].items():
         rows.append([names.get(reader, reader), *(row.get(name) or "-" for name in columns())])
-    versions = sorted(
-        {f"{key} {value}" for row in result["readers"].values() for key, value in row["versions"].items()}
-    )
+    versions = {key: value for row in result["readers"].values() for key, value in row["versions"].items()}
+    others_ = [f"; {name} {version}" for name, version in versions.items() if name not in {"ocr-onnx", "onnxruntime"}]
     return "\n".join(
         [
             "# Accuracy of presets and libraries",
             "",
-            f"Written by `python -m benchmarks.libraries`. {result['circumstances']}; {', '.join(versions)}.",
+            f"Written by `python -m benchmarks.libraries`. {result['circumstances']}{''.join(others_)}.",
             "",
             "Every reader has its defaults and the same images; PDFs are rendered at 200 dpi. `--compatible paddleocr` reads the",
             "texts of PaddleOCR 3.7 with the same models ([fidelity](../../docs/fidelity.md)).",

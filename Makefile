@@ -37,7 +37,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all integrations run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel pythons resolve clean bench-reading bench-words defaults calibration
+.PHONY: all integrations run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel pythons resolve clean bench-reading bench-words defaults calibration mutations
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -159,6 +159,9 @@ picture: .venv/developed  ## Draw docs/sample.png; requires fonts for Chinese an
 
 page-picture: .venv/developed  ## Draw docs/serve-page.png; requires Debian's chromium and chromium-driver.
 	$(BIN)/python tests/browser/screenshot.py ocr_onnx/sample.png docs/serve-page.png
+
+mutations: .venv/developed  ## Read 50,000 mutated pictures and 5,000 mutated PDFs: only errors of this package may result.
+	$(BIN)/python tests/mutations.py
 
 accuracy: .venv/developed $(ENGLISH) .cache/weights/en_dict.txt $(TEXTLINE)  ## Measure models, presets and libraries on labelled images: docs/choosing-a-model.md, benchmarks/results/libraries.md.
 	OCR_ONNX_HOME=.cache/models $(BIN)/ocr-onnx models pull $(OTHERS) en_PP-OCRv3_mobile_rec ch_ppocr_mobile_v2.0_cls

@@ -11,11 +11,12 @@ import importlib
 import io
 import logging
 import sys
+from pathlib import Path
 
 import click
 
 from ocr_onnx import __version__
-from ocr_onnx.errors import OCRError
+from ocr_onnx.errors import OCRError, shortened
 
 NOTES = "ocr_onnx.notes"
 """The logger of messages about choices that a user of the command line should see."""
@@ -49,6 +50,16 @@ class Commands(click.Group):
         module = importlib.import_module(f"ocr_onnx.cli.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command; raise UsageError with the full command for a file or a folder in place of a command."""
+        if args and args[0] not in COMMANDS and (Path(args[0]).exists() or "://" in args[0]):
+            raise click.UsageError(
+                f"{shortened(args[0])} is no command: did you mean 'ocr-onnx run {shortened(args[0])}'?", ctx
+            )
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command, with UTF-8 output if it is redirected to a file."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "stdin"
 
 DEFAULT_FORMAT = "text"
+
+TYPED = 0.75
+"""The least similarity of a mistyped True or False: `true.png` is a file."""
 
 INPUTS = tuple(str(setting.name) for setting in input_settings())
 
@@ -88,8 +92,11 @@ def run(
     if not inputs and not more:
         raise click.UsageError("Missing INPUT: give an image, a PDF or a folder.")
     writer = _writer(format_name, output)
+    _refuse_mistyped_booleans((*inputs, *more))
     input_values = {name: settings.pop(name) for name in INPUTS}
     trace = settings.pop("profile")
+    if trace is not None and not trace.absolute().parent.is_dir():
+        raise OutputError(f"{trace} cannot be written: its folder does not exist; create it, or choose another file")
     assembly = assemble(pipeline_request(settings))
     options = with_values(assembly.options, input_values)
     failures: list[InputError] = []
@@ -102,6 +109,13 @@ def run(
 
 
 run.params += [save_path_setting(), *input_settings(), *pipeline_settings()]
+
+
+def _refuse_mistyped_booleans(inputs: Sequence[str]) -> None:
+    """Raise UsageError for an input such as Flase, which follows a boolean option."""
+    for name in inputs:
+        if get_close_matches(name.lower(), ("true", "false"), 1, TYPED) and not Path(name).exists():
+            raise click.UsageError(f"{name!r} is no file: the value of a boolean option is True or False.")
 
 
 def pipeline_request(given: Mapping[str, Any]) -> Request:

@@ -118,8 +118,14 @@ def data_file(name: str) -> Path:
 
 @functools.cache
 def zoo() -> Zoo:
-    """Read model_zoo.yaml; raise ModelError if it is malformed."""
-    text = data_file("model_zoo.yaml").read_text("utf-8")
+    """Read model_zoo.yaml; raise ModelError if it is missing or malformed."""
+    file = data_file("model_zoo.yaml")
+    if not file.is_file():
+        raise ModelError(
+            f"{file} is missing, which belongs to the package: reinstall ocr-onnx; for a program frozen with PyInstaller, give "
+            "--collect-data ocr_onnx"
+        )
+    text = file.read_text("utf-8")
     # The C loader is ten times as fast.
     return parse(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # noqa: S506 both are safe
 

@@ -71,7 +71,8 @@ class Device:
         """Read `cpu`, `gpu`, `gpu:1`, `gpu:0,1` or `auto`."""
         found = re.fullmatch(r"(cpu|auto)|gpu(?::([0-9]+(?:,[0-9]+)*))?", str(text))
         if found is None:
-            raise OptionError(f"device is {text!r}: it must be {DEVICES}")
+            hint = "; an NVIDIA GPU is 'gpu'" if str(text).lower().startswith(("cuda", "nvidia")) else ""
+            raise OptionError(f"device is {text!r}: it must be {DEVICES}{hint}")
         kind, listed = found.groups()
         if kind is not None:
             return cls(kind)

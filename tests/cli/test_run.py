@@ -321,3 +321,26 @@ def test_output_may_replace_the_input(tmp_path: Path) -> None:
     assert invoke(tmp_path / "missing.png", "-o", file).exit_code == 1
     assert file.read_bytes().startswith(b"%PDF-")
     assert [each.name for each in tmp_path.iterdir()] == ["scan.pdf"]
+
+
+def test_a_mistyped_boolean_is_not_taken_for_a_file() -> None:
+    result = invoke(PAGES / "tiny.png", "--use_textline_orientation", "Flase")
+    assert result.exit_code == 2
+    assert "'Flase' is no file: the value of a boolean option is True or False" in result.stderr
+
+
+def test_a_file_in_place_of_a_command_is_answered_with_the_command() -> None:
+    result = CliRunner().invoke(main, [str(PAGES / "tiny.png")])
+    assert result.exit_code == 2
+    assert "did you mean 'ocr-onnx run " in result.stderr
+
+
+def test_a_profile_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    result = invoke(PAGES / "tiny.png", "--profile", tmp_path / "none" / "trace.json")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "its folder does not exist" in result.stderr
+
+
+def test_cuda_is_answered_with_the_name_of_the_device() -> None:
+    assert "an NVIDIA GPU is 'gpu'" in invoke(PAGES / "tiny.png", "--device", "cuda").stderr

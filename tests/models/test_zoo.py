@@ -126,3 +126,13 @@ def test_a_user_without_a_home_has_the_embedded_models(chosen: str | None, monke
     assert "PP-OCRv5_mobile_rec" in store.installed()
     fact = diagnosis._home()
     assert (fact.value, fact.state) == ("none", "warning")
+
+
+def test_a_program_frozen_without_the_data_files_says_how_to_add_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo, "PACKAGE", tmp_path / "ocr_onnx")
+    zoo.zoo.cache_clear()
+    with pytest.raises(ModelError, match=r"model_zoo\.yaml is missing.*--collect-data ocr_onnx"):
+        zoo.zoo()
+    zoo.zoo.cache_clear()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,9 @@ def builds_python_command(path: Path) -> bool:
 
 def test_one_module_alone_builds_the_commands_of_python_processes() -> None:
     assert [path.stem for path in PACKAGE.rglob("*.py") if builds_python_command(path)] == ["python_process"]
+
+
+def test_pyinstaller_finds_a_hook_for_the_data_files() -> None:
+    (entry,) = (each for each in entry_points(group="pyinstaller40") if each.value.startswith("ocr_onnx."))
+    (folder,) = entry.load()()
+    assert "collect_data_files" in Path(folder, "hook-ocr_onnx.py").read_text("utf-8")

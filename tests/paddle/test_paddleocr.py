@@ -361,7 +361,8 @@ def test_names_of_paddleocr_2_are_obeyed_with_a_warning(given: dict[str, Any], p
 
 
 def test_parameters_of_paddleocr_2_that_decide_nothing_are_ignored() -> None:
-    PaddleOCR(show_log=False, use_space_char=True, gpu_mem=500, **OFF)
+    ocr = PaddleOCR(show_log=False, use_space_char=True, gpu_mem=500, **OFF)
+    assert ocr.options == PaddleOCR(**OFF).options
 
 
 def test_use_gpu_chooses_the_device() -> None:

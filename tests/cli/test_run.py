@@ -241,7 +241,7 @@ def test_the_help_describes_high_performance_mode() -> None:
         f"text_rec_padding {fast.recognition.padding})"
     ) in str(mode.help)
     (page,) = pages_of(PAGES / "sign.png", "--mode", "high-performance", "--text-det-limit-side-len", "640")
-    assert (page["text_det_params"]["limit_side_len"], page["text_det_params"]["limit_type"]) == (640, "max")
+    assert (page["text_det_params"]["limit_side_len"], page["text_det_params"]["limit_type"]) == (640, "min")
     result = invoke(PAGES / "sign.png", "--mode", "standard", "--enable_hpi")
     assert (result.exit_code, "--mode and --enable_hpi are the same option" in result.stderr) == (2, True)
 

@@ -224,7 +224,7 @@ integrations: .venv-ocrmypdf/installed  ## Test the plug-ins with the programs f
 .venv-ocrmypdf/installed: pyproject.toml
 	rm -rf .venv-ocrmypdf
 	$(PYTHON) -m venv .venv-ocrmypdf
-	.venv-ocrmypdf/bin/python -m pip install --quiet --editable '.[cpu,ocrmypdf]' hypothesis onnx pytest
+	.venv-ocrmypdf/bin/python -m pip install --quiet --editable '.[cpu,mcp,ocrmypdf]' hypothesis onnx pytest
 	touch $@
 
 check-wheel: wheel  ## Read a page with the wheel alone, without a network.

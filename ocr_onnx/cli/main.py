@@ -26,6 +26,7 @@ COMMANDS = {
     "convert": "convert",
     "doctor": "doctor",
     "export-triton": "triton",
+    "mcp": "mcp",
     "models": "models",
     "run": "run",
     "serve": "serve",

@@ -2,7 +2,7 @@
 
     python -m benchmarks.glyphless
 
-Its only glyph is as wide as the font is high, because a reader of PDFs places characters by the widths of their glyphs. Its outline is
+Its glyph is as wide as the font is high, because a reader of PDFs places characters by the widths of their glyphs. Its outline is
 a line, which has no area: PDFium leaves out characters whose outline has no extent, and joins two lines whose outlines overlap. The outline
 is therefore lower than the font, as that of most letters.
 """
@@ -20,6 +20,9 @@ from ocr_onnx.outputs.pdf_font import ASCENT, DESCENT, FONT_FILE, UNITS
 BOTTOM, TOP = 50, 550
 """Of the outline: half of the height of the font, in its middle. Boxes of handwritten lines overlap."""
 
+GLYPH = "any"
+"""The glyph of all characters; PDF/A forbids to use .notdef."""
+
 EPOCH = 2082844800
 """1970-01-01 in seconds since 1904, the dates in the font: the file must not depend on the day."""
 
@@ -31,10 +34,10 @@ def make() -> bytes:
     pen.lineTo((UNITS, TOP))
     pen.closePath()
     builder: Any = FontBuilder(UNITS, isTTF=True)
-    builder.setupGlyphOrder([".notdef"])
+    builder.setupGlyphOrder([".notdef", GLYPH])
     builder.setupCharacterMap({})
-    builder.setupGlyf({".notdef": pen.glyph()})
-    builder.setupHorizontalMetrics({".notdef": (UNITS, 0)})
+    builder.setupGlyf({".notdef": TTGlyphPen(None).glyph(), GLYPH: pen.glyph()})
+    builder.setupHorizontalMetrics({".notdef": (UNITS, 0), GLYPH: (UNITS, 0)})
     builder.setupHorizontalHeader(ascent=ASCENT, descent=DESCENT)
     builder.setupNameTable({"familyName": "Glyphless", "styleName": "Regular"})
     builder.setupOS2(sTypoAscender=ASCENT, sTypoDescender=DESCENT)

@@ -20,6 +20,9 @@ ASCENT, DESCENT = 800, -200
 MAX_CODES = 0xFFFF
 """Codes have two bytes; 0 is none."""
 
+GLYPH = b"\0\1"
+"""The index of the glyph that all characters have; the first is .notdef."""
+
 MAPPED_AT_ONCE = 100
 """The largest number of codes in one part of a character map."""
 
@@ -103,8 +106,7 @@ class GlyphlessFont:
                 Registry=pikepdf.String("Adobe"), Ordering=pikepdf.String("Identity"), Supplement=0
             ),
             DW=UNITS,
-            # All codes have the only glyph.
-            CIDToGIDMap=document.make_indirect(pikepdf.Stream(document, bytes(2 * (MAX_CODES + 1)))),
+            CIDToGIDMap=document.make_indirect(pikepdf.Stream(document, GLYPH * (MAX_CODES + 1))),
             FontDescriptor=document.make_indirect(descriptor),
         )
         return Dictionary(

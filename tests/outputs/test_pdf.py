@@ -209,6 +209,17 @@ def test_pages_with_text_are_skipped_redone_or_replaced(mode: int, policy: str, 
     assert np.abs(seen.astype(int) - results[0].source.image).mean() < 1
 
 
+def test_a_pdf_a_stays_one() -> None:
+    pdfa = pytest.importorskip("pikepdf.pdfa", reason="pikepdf before 10.17 has no validator")
+    with pikepdf.open(io.BytesIO(drawn())) as document:
+        document.pages[0].obj["/Resources"] = pikepdf.Dictionary()
+        buffer = io.BytesIO()
+        pdfa.save(document, buffer, "2b")
+    data = searchable(read(buffer.getvalue(), ["read here 港口 \U0001f600"]))
+    with pikepdf.open(io.BytesIO(data)) as document:
+        assert pdfa.check(document, "2b").findings == []
+
+
 def test_our_own_text_can_be_redone() -> None:
     first = searchable(read(drawn()))
     second = searchable(read(first, ["another reading"], pdf_text="redo"))

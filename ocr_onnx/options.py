@@ -314,10 +314,10 @@ class OCROptions(OptionRecord):
     def paddleocr(cls) -> OCROptions:
         """The defaults of PaddleOCR 3.7, except that unwarping is off: the text is the same as PaddleOCR's."""
         return cls(
-            page_orientation=PageOrientationOptions(score_thresh=0),
+            page_orientation=PageOrientationOptions(score_thresh=0.0),
             detection=DetectionOptions(thresh=0.3, box_thresh=0.6, unclip_ratio=1.5, tiles=False),
-            line_orientation=LineOrientationOptions(batch_size=6, score_thresh=0),
-            recognition=RecognitionOptions(cut_wide_lines=False, score_thresh=0),
+            line_orientation=LineOrientationOptions(batch_size=6, score_thresh=0.0),
+            recognition=RecognitionOptions(cut_wide_lines=False, score_thresh=0.0),
             reading_order="paddle",
             input=InputOptions(transparency="ignore"),
         )

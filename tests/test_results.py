@@ -188,7 +188,8 @@ def test_a_file_name_is_taken_as_it_is(result: OCRResult, tmp_path: Path) -> Non
     assert result.save_to_json(tmp_path / "mine.json", indent=2) == tmp_path / "mine.json"
     files = result.save_to_img(tmp_path / "mine.png")
     assert files == [tmp_path / "mine.png", tmp_path / "mine_preprocessed_img.png"]
-    assert PIL.Image.open(files[0]).size == result.img["ocr_res_img"].size
+    with PIL.Image.open(files[0]) as saved:
+        assert saved.size == result.img["ocr_res_img"].size
 
 
 @pytest.mark.parametrize("name", ["page.gif", "page.jpge", "page.pdf"])

@@ -340,7 +340,8 @@ def test_a_missing_python_is_reported_when_the_decoder_starts(monkeypatch: pytes
 
 def test_the_pixels_of_a_page_cannot_be_changed_or_truncated() -> None:
     file = in_memory(bytes(range(12)))
-    page = _page({"shape": [2, 2], "index": None, "count": None}, os.dup(file), 4)
+    reply = {"shape": [2, 2], "index": None, "count": None, "resolution": None, "scale": 1.0, "warnings": []}
+    page = _page(reply, os.dup(file), 4)
     with pytest.raises(PermissionError):
         os.ftruncate(file, 0)
     with pytest.raises(PermissionError):

@@ -233,7 +233,7 @@ check-wheel: wheel  ## Read a page with the wheel alone, without a network.
 typed: wheel  ## Check with pyright that the installed package is completely typed, and a user's script against it.
 	rm -rf .cache/typed
 	$(PYTHON) -m venv .cache/typed
-	.cache/typed/bin/python -m pip install --quiet "$$(echo dist/*.whl)[cpu,serve]" pyright
+	.cache/typed/bin/python -m pip install --quiet "$$(echo dist/*.whl)[cpu,mcp,ocrmypdf,serve]" pyright
 	.cache/typed/bin/pyright --pythonpath .cache/typed/bin/python --project tests/typed.json
 	cd .cache/typed && PATH="$$PWD/bin:$$PATH" bin/pyright --verifytypes ocr_onnx --ignoreexternal
 

@@ -32,7 +32,7 @@ FIRST_FACE = 12
 """Offset in a font collection of the offset of its first face."""
 
 
-class InstalledFonts(pypdfium2.PdfSysfontBase):  # type: ignore[misc]
+class _InstalledFonts(pypdfium2.PdfSysfontBase):  # type: ignore[misc]
     """The fonts of the system, and those of font packages for the character sets in SAMPLES."""
 
     def __init__(self) -> None:
@@ -108,14 +108,14 @@ def _font_data(charset: int) -> _FontData | None:
 
 
 @cache
-def installed_fonts() -> InstalledFonts | None:
+def installed_fonts() -> _InstalledFonts | None:
     """Register the installed fonts with PDFium, at the first call; None if the application has registered fonts of its own.
 
     The caller holds the lock of PDFium.
     """
     if pypdfium2.PdfSysfontBase.SINGLETON is not None:
         return None
-    made = InstalledFonts()
+    made = _InstalledFonts()
     made.setup()
     return made
 

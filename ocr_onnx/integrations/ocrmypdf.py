@@ -142,7 +142,7 @@ class Registered:
         return OnnxEngine() if getattr(options, "ocr_engine", None) == NAME else None
 
 
-registered = Registered()
+registered: Registered = Registered()
 
 
 def _language(code: str) -> str | None:

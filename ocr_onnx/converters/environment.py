@@ -11,7 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ocr_onnx import python_process
@@ -137,19 +137,28 @@ def _log(command: list[str]) -> None:
 
 
 def _base() -> str:
-    """Return a Python of the version that the packages are pinned for. Raises ConversionError if there is none."""
+    """Return a Python of the version that the packages are pinned for; uv installs it. Raises ConversionError if there is none."""
     wanted = f"python{PYTHON}"
     if "{}.{}".format(*sys.version_info) == PYTHON:
         return python_process.interpreter()
-    for folder in filter(os.path.isabs, os.get_exec_path()):
-        candidate = shutil.which(wanted, path=folder)
-        # The python3.11 of a version manager can exist and fail.
-        if candidate is not None and _version(candidate) == PYTHON:
-            return candidate
+    # The python3.11 of a version manager can exist and fail.
+    works = (each for each in _programs(wanted) if _version(each) == PYTHON)
+    if (found := next(works, None)) is not None:
+        return found
+    for uv in _programs("uv"):
+        _log([uv, "python", "install", PYTHON])
+        find = [uv, "python", "find", "--managed-python", "--no-project", PYTHON]
+        return subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
     raise ConversionError(
         f"converting with Paddle needs Python {PYTHON}, and no {wanted} on the PATH works: install it "
-        f"(apt install {wanted}-venv, uv python install {PYTHON}, …) and try again"
+        f"(apt install {wanted}-venv, …), or uv, which installs it (pip install uv), and try again"
     )
+
+
+def _programs(name: str) -> Iterator[str]:
+    """Yield the programs of this name in the absolute folders of the PATH."""
+    paths = (shutil.which(name, path=folder) for folder in filter(os.path.isabs, os.get_exec_path()))
+    yield from filter(None, paths)
 
 
 def _version(python: str) -> str:

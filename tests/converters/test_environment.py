@@ -18,7 +18,7 @@ import sysconfig
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
@@ -417,20 +417,45 @@ def test_two_processes_make_one_environment_and_convert_once(home: Path, lock: P
     assert len(list((home / "tools").iterdir())) == 1
 
 
-def test_of_several_pythons_one_that_works_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], str]:
+    """Write a shell script as the only program of a new folder on the PATH, in front of the others; the Python is 3.13."""
     monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
+    monkeypatch.setenv("PATH", "/nowhere")
 
-    def put(folder: str, text: str) -> str:
-        file = tmp_path / folder / "python3.11"
+    def put(name: str, text: str) -> str:
+        file = tmp_path / f"bin{len(list(tmp_path.iterdir()))}" / name
         file.parent.mkdir()
         file.write_text(f"#!/bin/sh\n{text}\n")
         file.chmod(0o755)
-        return str(file.parent)
+        monkeypatch.setenv("PATH", os.pathsep.join([str(file.parent), os.environ["PATH"]]))
+        return str(file)
 
-    broken = put("shims", "echo 'python3.11: command not found' >&2; exit 127")
-    monkeypatch.setenv("PATH", broken)
+    return put
+
+
+def test_of_several_pythons_one_that_works_is_used(programs: Callable[[str, str], str]) -> None:
+    working = programs("python3.11", f'exec {sys.executable} "$@"')
+    programs("python3.11", "echo 'python3.11: command not found' >&2; exit 127")
+    assert environment._base() == working
+
+
+def test_without_a_working_python_the_error_has_the_remedy(programs: Callable[[str, str], str]) -> None:
+    programs("python3.11", "echo 'python3.11: command not found' >&2; exit 127")
     with pytest.raises(ConversionError, match=r"no python3\.11 on the PATH works: install it"):
         environment._base()
-    working = put("bin", f'exec {sys.executable} "$@"')
-    monkeypatch.setenv("PATH", os.pathsep.join([broken, working]))
-    assert environment._base() == str(Path(working, "python3.11"))
+
+
+def test_uv_installs_the_python_that_is_missing(programs: Callable[[str, str], str], tmp_path: Path) -> None:
+    installed = tmp_path / "installed"
+    programs(
+        "uv", f'[ "$2" = install ] && echo "$3" > {installed}; [ "$2" = find ] && echo {tmp_path}/python3.11; true'
+    )
+    assert environment._base() == f"{tmp_path}/python3.11"
+    assert installed.read_text() == "3.11\n"
+
+
+def test_without_a_network_uvs_error_is_given(programs: Callable[[str, str], str]) -> None:
+    programs("uv", "echo 'error: failed to download Python' >&2; exit 2")
+    with pytest.raises(ConversionError, match="failed to download Python"):
+        environment._base()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,8 +32,12 @@ def parallel_map(
     waiting, results = iter(order), dict[int, Result]()
 
     def work() -> None:
-        for i in waiting:
-            results[i] = task(*calls[i])
+        try:
+            for i in waiting:
+                results[i] = task(*calls[i])
+        finally:
+            # After an error, do not start the remaining calls.
+            deque(waiting, maxlen=0)
 
     workers = min(cores(threads), len(calls))
     if workers == 1:
@@ -43,9 +48,8 @@ def parallel_map(
             for future in futures:
                 future.result()
         finally:
-            # After an error or Ctrl-C, do not start the remaining calls.
-            for _ in waiting:
-                pass
+            # The same after Ctrl-C.
+            deque(waiting, maxlen=0)
     return [results[i] for i in range(len(calls))]
 
 

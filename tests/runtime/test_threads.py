@@ -130,16 +130,20 @@ def test_a_process_bound_to_one_core_counts_one() -> None:
     assert cpu_count() >= 1
 
 
-def test_an_error_stops_what_has_not_begun() -> None:
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_stops_what_has_not_begun(failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda _: 2)
     begun: list[int] = []
+    failed = threading.Event()
 
     def task(value: int) -> None:
         begun.append(value)
-        if value == 0:
+        if value == failing:
+            failed.set()
             raise ZeroDivisionError
+        assert failed.wait(PATIENCE)
         time.sleep(0.02)
 
     with pytest.raises(ZeroDivisionError):
         parallel_map(task, range(200))
-    time.sleep(0.1)
     assert len(begun) < 200

@@ -228,7 +228,7 @@ def test_the_result_is_downloaded_in_an_output_format_of_the_server(
     page: Visitor, document: Path, read: list[OCRResult]
 ) -> None:
     page.give(document)
-    assert page.download("#other").decode() == "".join(f"{result.text}\n" for result in read)
+    assert page.download("#other").decode() == "\f".join(f"{result.text}\n" for result in read)
     assert page.status == "three pages.txt created"
 
 

@@ -108,9 +108,14 @@ def samples(data: Path, cache: Path) -> Iterator[Sample]:
         yield Sample("doclaynet", rendered(image.path, cache), judge)
 
 
+def file_name(path: Path, suffix: str) -> str:
+    """The name of a file of the cache about a page: pages of different sets can have the same name."""
+    return f"{path.parent.name}__{path.stem}{suffix}"
+
+
 def rendered(path: Path, cache: Path) -> Path:
     """The image of a PDF with one page."""
-    file = cache / "pages" / f"{path.parent.name}__{path.stem}.png"
+    file = cache / "pages" / file_name(path, ".png")
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         (page,) = sources.read_pages(path, InputOptions(pdf_scale=DPI / 72))

@@ -114,7 +114,7 @@ def read_all(paths: Sequence[Path], models: Models, cache: Path) -> Iterator[Rec
     ocr = None
     cache.mkdir(parents=True, exist_ok=True)
     for path in paths:
-        file = cache / f"{path.parent.name}__{path.stem}.json"
+        file = cache / libraries.file_name(path, ".json")
         if not file.is_file():
             options = OCROptions(use_textline_orientation=False, input=InputOptions(pdf_scale=libraries.DPI / 72))
             ocr = ocr or OCR(options, models=models)
@@ -124,7 +124,7 @@ def read_all(paths: Sequence[Path], models: Models, cache: Path) -> Iterator[Rec
 
 def is_complete(pages: Sequence[olmocr.Page], cache: Path, suffix: str = ".json") -> bool:
     """Whether all pages were read before."""
-    return all((cache / f"{page.path.parent.name}__{page.path.stem}{suffix}").is_file() for page in pages)
+    return all((cache / libraries.file_name(page.path, suffix)).is_file() for page in pages)
 
 
 def olmocr_scores(
@@ -196,7 +196,7 @@ class OtherReaders:
 
     def text(self, name: str, path: Path) -> str:
         """The text of a page; it is kept, and read once."""
-        file = self._cache / name / f"{path.parent.name}__{path.stem}.txt"
+        file = self._cache / name / libraries.file_name(path, ".txt")
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(self._read(name, libraries.rendered(path, self._cache)), "utf-8")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocr_onnx.errors import UnmappableError
-from ocr_onnx.stages import geometry
 from ocr_onnx.types import Quad, RecognizedPage
 
 if TYPE_CHECKING:
@@ -44,8 +43,9 @@ class OCRResult(RecognizedPage):
         """
         if self.options.use_doc_unwarping:
             raise UnmappableError("the page was unwarped, so its points cannot be mapped back: turn unwarping off")
-        height, width = self.source.image.shape[:2]
-        return geometry.rotate_back(quad, self.angle or 0, (width, height))
+        from ocr_onnx.outputs.placed import on_source
+
+        return on_source(self, quad)
 
     @property
     def text(self) -> str:

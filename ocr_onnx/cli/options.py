@@ -12,7 +12,7 @@ import click
 from ocr_onnx.declarations import Declaration, shown
 from ocr_onnx.models.presets import DEFAULT, PRESETS, Preset
 from ocr_onnx.options import Models, Place, places
-from ocr_onnx.paddle.parameters import DEPRECATED, DROPPED, RENAMED, TENSORRT, WITHOUT_EFFECT
+from ocr_onnx.paddle.parameters import DROPPED, OLD_NAMES, TENSORRT, WITHOUT_EFFECT
 
 NAME_WIDTH = 34
 """Width of the column of option names in the help. The text of an option with a longer name starts on the next line."""
@@ -242,7 +242,7 @@ def _hidden() -> Iterator[Setting]:
     yield Setting("use_gpu", group="", type=bool, hidden=True)
     for name in sorted(DROPPED):
         yield Setting(name, group="", hidden=True)
-    for old, new in {**DEPRECATED, **RENAMED}.items():
+    for old, new in OLD_NAMES.items():
         yield Setting(old, group="", type=settings[new].type if new in settings else None, hidden=True)
     for name, (usual, _) in {**WITHOUT_EFFECT, **TENSORRT}.items():
         if usual is not None:

@@ -18,7 +18,7 @@ from ocr_onnx.cli.options import PipelineCommand, input_settings, pipeline_setti
 from ocr_onnx.errors import InputError, OutputError
 from ocr_onnx.outputs.formats import FORMATS, Writer, find
 from ocr_onnx.outputs.saving import save_parts
-from ocr_onnx.paddle.parameters import DEPRECATED, DROPPED, RENAMED, WITHOUT_EFFECT
+from ocr_onnx.paddle.parameters import DROPPED, OLD_NAMES, WITHOUT_EFFECT
 
 if TYPE_CHECKING:
     from ocr_onnx.converters.pull import Policy
@@ -155,9 +155,8 @@ def _policy(values: dict[str, Any]) -> Policy | None:
 
 def _current_names(given: dict[str, Any]) -> dict[str, Any]:
     """Replace PaddleOCR's deprecated names by current ones, with a warning."""
-    names = {**DEPRECATED, **RENAMED}
-    for old in sorted(given.keys() & names.keys()):
-        new = names[old]
+    for old in sorted(given.keys() & OLD_NAMES.keys()):
+        new = OLD_NAMES[old]
         click.echo(f"WARNING: --{old} is deprecated: use --{new}", err=True)
         if new in given:
             raise click.UsageError(f"--{old} and --{new} are the same option: use --{new} only.")

@@ -43,6 +43,9 @@ RENAMED: Mapping[str, str] = {
 }
 """Parameter names of PaddleOCR 2 that PaddleOCR 3 refuses, and their current names."""
 
+OLD_NAMES: Mapping[str, str] = {**DEPRECATED, **RENAMED}
+"""Parameter names of PaddleOCR 2 that are accepted here, and their current names."""
+
 DROPPED = frozenset(
     {"show_log", "use_space_char", "gpu_mem", "ir_optim", "max_text_length", "det_algorithm", "rec_algorithm"}
     | {"use_mp", "total_process_num", "use_onnx", "benchmark", "warmup", "save_log_path", "use_pdserving"}
@@ -84,9 +87,8 @@ TENSORRT: Mapping[str, tuple[Any, str]] = {
 
 def take_deprecated(given: dict[str, Any], others: dict[str, Any]) -> None:
     """Move values of deprecated names in `others` to current names in `given`. Raises OptionError if both are given."""
-    names = {**DEPRECATED, **RENAMED}
-    for old in others.keys() & names.keys():
-        new, value = names[old], others.pop(old)
+    for old in others.keys() & OLD_NAMES.keys():
+        new, value = OLD_NAMES[old], others.pop(old)
         _warn_deprecated(old, new)
         if value is not None and given.get(new) is not None:
             raise OptionError(f"{old} and {new} are the same parameter: use {new} only")

@@ -286,9 +286,8 @@ def _share_memory(ort: ModuleType) -> None:
     fragments that larger pages cannot use.
     """
     arena = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    with suppress(
-        *exceptions(ort)
-    ):  # Another library in this process may have created one already, which serves as well.
+    # Another library in this process may have created one already, which serves as well.
+    with suppress(*exceptions(ort)):
         ort.create_and_register_allocator(arena, ort.OrtArenaCfg(0, -1, -1, -1))
 
 

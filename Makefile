@@ -112,9 +112,9 @@ bench-gpu: .venv/developed  ## Measure speed and equality of texts on a GPU: ben
 bench-peers: .venv/developed .cache/peers/installed .cache/peers/models  ## Compare with other libraries: benchmarks/results/peers.md.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.peers --data $(REFERENCE)/data
 
-bench-providers: .cache/openvino/installed  ## Compare the OpenVINO plug-in with the CPU provider: benchmarks/results/providers.md.
+bench-providers: .cache/openvino/installed  ## Compare OpenVINO with ONNX Runtime's CPU provider: benchmarks/results/providers.md.
 	$(<D)/bin/python -m benchmarks.providers --data $(REFERENCE)/data \
-		--provider OpenVINOExecutionProvider --provider 'OpenVINOExecutionProvider:load_config={}'
+		--provider OpenVINO --provider OpenVINO:INFERENCE_PRECISION_HINT=bf16
 
 bench-service: .venv/developed .cache/peers/installed .cache/peers/models  ## Measure the service under load: benchmarks/results/service.md.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.service --data $(REFERENCE)/data
@@ -130,7 +130,7 @@ bench-service: .venv/developed .cache/peers/installed .cache/peers/models  ## Me
 .cache/openvino/installed: pyproject.toml
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet -e '.[cpu]' onnxruntime-ep-openvino==1.8.1
+	$(@D)/bin/python -m pip install --quiet -e '.[cpu,openvino]' onnxruntime-ep-openvino==1.8.1
 	touch $@
 
 .cache/peers/models: | .venv-convert/installed
@@ -218,13 +218,13 @@ wheel: .venv/developed  ## Build dist/.
 	rm -rf dist
 	$(BIN)/hatchling build
 
-integrations: .venv-ocrmypdf/installed  ## Test the plug-ins with the programs for which they are; OCRmyPDF needs Tesseract.
-	.venv-ocrmypdf/bin/python -m pytest tests/integrations
+integrations: .venv-ocrmypdf/installed  ## Test the plug-ins with the programs for which they are, and OpenVINO; OCRmyPDF needs Tesseract.
+	.venv-ocrmypdf/bin/python -m pytest tests/integrations tests/runtime/test_openvino.py
 
 .venv-ocrmypdf/installed: pyproject.toml
 	rm -rf .venv-ocrmypdf
 	$(PYTHON) -m venv .venv-ocrmypdf
-	.venv-ocrmypdf/bin/python -m pip install --quiet --editable '.[cpu,mcp,ocrmypdf]' hypothesis onnx pytest
+	.venv-ocrmypdf/bin/python -m pip install --quiet --editable '.[cpu,mcp,ocrmypdf,openvino]' hypothesis onnx pytest
 	touch $@
 
 check-wheel: wheel  ## Read a page with the wheel alone, without a network.

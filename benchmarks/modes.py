@@ -2,6 +2,7 @@
 
     python -m benchmarks.modes --data FOLDER
     python -m benchmarks.modes --data FOLDER --models default --way "high-performance mode"
+    python -m benchmarks.modes --data FOLDER --models default --way "high-performance mode with OpenVINO"
 
 The variants take turns, picture by picture, with both orientation stages off, the embedded models and all cores. Times are ratios
 to standard mode over the set. F1 is that of words or characters, ignoring order, and of boxes, as in benchmarks.accuracy.
@@ -71,6 +72,10 @@ WAYS: Mapping[str, Way] = {
     "own padding, detection at most 736 pixels a side": at_most(736, OWN),
     "standard mode, detection at most 960 pixels a side": at_most(960, STANDARD),
 }
+
+
+ON_OPENVINO = "high-performance mode with OpenVINO"
+"""The same options, with the models placed as the mode places them if OpenVINO is installed (runtime.selection)."""
 
 
 @dataclass(slots=True)
@@ -168,13 +173,22 @@ def chart(measured: Sequence[Row]) -> str:
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with the labelled sets.")
 @click.option("--models", "version", type=click.Choice(["v5", "default"]), default="v5", show_default=True)
 @click.option(
-    "--way", "chosen", multiple=True, type=click.Choice(list(WAYS)), help="Beside standard mode; default: all."
+    "--way",
+    "chosen",
+    multiple=True,
+    type=click.Choice([*WAYS, ON_OPENVINO]),
+    help=f"Beside standard mode; default: all but {ON_OPENVINO}.",
 )
 def main(data: Path, version: str, chosen: tuple[str, ...]) -> None:
     """Measure; of PP-OCRv5 mobile and all ways, write modes.md, modes.json and modes.svg."""
     first = next(iter(WAYS))
     taken = {name: way for name, way in WAYS.items() if not chosen or name in {first, *chosen}}
-    ocr = OCR(without_orientation(STANDARD), models=VERSION_5 if version == "v5" else None)
+    models = VERSION_5 if version == "v5" else None
+    ocr = OCR(without_orientation(STANDARD), models=models)
+    if ON_OPENVINO in chosen:
+        fast = OCR(without_orientation(STANDARD), models=models, mode="high-performance")
+        click.echo(str(fast.placement), err=True)
+        taken[ON_OPENVINO] = lambda _, page: by(OCROptions.high_performance())(fast, page)
     measured = list(rows(measure(ocr, data, taken)))
     result = {"circumstances": circumstances(), "rows": [row._asdict() for row in measured]}
     text = page(result)

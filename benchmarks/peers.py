@@ -70,6 +70,12 @@ def default_peers(home: Path, python: Path) -> list[Peer]:
     return [
         Peer(OURS, python.parents[1], "ocr_onnx", "default"),
         Peer("ocr-onnx, high-performance mode", python.parents[1], "ocr_onnx", "default-high-performance"),
+        Peer(
+            "ocr-onnx, high-performance mode with OpenVINO",
+            home.parent / "openvino",
+            "ocr_onnx",
+            "default-high-performance",
+        ),
         Peer("ocr-onnx, preset fast", python.parents[1], "ocr_onnx", "fast"),
         *(each for each in peers(home, python) if each.module == "rapidocr"),
     ]

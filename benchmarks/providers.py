@@ -1,6 +1,6 @@
 """Compare ONNX Runtime's execution providers with the CPU provider: benchmarks/results/providers.md.
 
-    python -m benchmarks.providers --data FOLDER --provider OpenVINOExecutionProvider
+    python -m benchmarks.providers --data FOLDER --provider OpenVINO
 
 The providers take turns at the pictures of the race (benchmarks.peers), with both orientation stages off and detection at most 960
 pixels a side. Times are ratios to the CPU provider, of the sums over all pictures, medians of the rounds. The last two columns are the
@@ -91,12 +91,16 @@ def markdown(result: Mapping[str, Any]) -> str:
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with the pictures.")
 @click.option("--provider", "providers", multiple=True, required=True, help="As `ocr-onnx run --provider` takes it.")
+@click.option("--models", "version", type=click.Choice(["v5", "default"]), default="default", show_default=True)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--every", default=1, show_default=True, help="Only every so many-th picture.")
 @click.option("--write/--no-write", default=True, help="Write benchmarks/results.")
-def main(data: Path, providers: Sequence[str], rounds: int, every: int, *, write: bool) -> None:
+def main(data: Path, providers: Sequence[str], version: str, rounds: int, every: int, *, write: bool) -> None:
     """Measure, and write what came of it."""
-    engines = {name: OCR(OPTIONS, models=VERSION_5, providers=[name]) for name in (CPU_PROVIDER, *providers)}
+    engines = {
+        name: OCR(OPTIONS, models=VERSION_5 if version == "v5" else None, providers=[name])
+        for name in (CPU_PROVIDER, *providers)
+    }
     pages = [page for path in spread(data, PICTURES)[::every] for page in sources.read_pages(path)]
     found = measure(engines, pages, rounds)
     result = {

@@ -11,18 +11,20 @@ from dataclasses import replace
 from benchmarks.runners.protocol import Line, Reader, Settings, serve
 from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
+from ocr_onnx.runtime.provider_specs import Mode
 
-PACKAGES = ("ocr-onnx", "onnxruntime")
+PACKAGES = ("ocr-onnx", "onnxruntime", "openvino")
 
 
 def engine(settings: Settings) -> OCR:
     """With both orientation stages off, and the size for detection that all are given."""
-    mode = OCROptions.high_performance() if settings.variant.endswith("high-performance") else OCROptions()
+    mode: Mode = "high-performance" if settings.variant.endswith("high-performance") else "standard"
+    options = OCROptions.high_performance() if mode == "high-performance" else OCROptions()
     detection = DetectionOptions(limit_side_len=settings.side, limit_type="max")
     # The others keep all texts.
-    recognition = replace(mode.recognition, score_thresh=0)
+    recognition = replace(options.recognition, score_thresh=0)
     off = replace(
-        mode,
+        options,
         recognition=recognition,
         use_doc_orientation_classify=False,
         use_textline_orientation=False,
@@ -31,7 +33,7 @@ def engine(settings: Settings) -> OCR:
     if settings.variant == "fast":
         return OCR(off, preset="fast", cpu_threads=settings.threads)
     models = None if settings.variant.startswith("default") else VERSION_5
-    return OCR(off, models=models, cpu_threads=settings.threads)
+    return OCR(off, models=models, mode=mode, cpu_threads=settings.threads)
 
 
 def lines(result: OCRResult) -> list[Line]:

@@ -14,9 +14,9 @@ from ocr_onnx import __version__
 from ocr_onnx.errors import ModelError, ModelNotFoundError, OnnxRuntimeError, OptionError
 from ocr_onnx.inputs import fonts
 from ocr_onnx.models import store
-from ocr_onnx.runtime import libraries, plugins, session, threads
+from ocr_onnx.runtime import libraries, openvino, plugins, session, threads
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
-from ocr_onnx.runtime.provider_specs import CPU_PROVIDER
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, OPENVINO, spec_of
 from ocr_onnx.runtime.providers import Placement, ProviderLike
 from ocr_onnx.runtime.selection import choose_placement, installed_runtime, preload, try_out
 from ocr_onnx.service import sandbox
@@ -136,9 +136,11 @@ def _onnxruntime() -> Iterator[Fact]:
         yield Fact("onnxruntime", "package", "none", "error", str(error))
         return
     added = plugins.installed()
-    names = dict.fromkeys((*installed.providers, *(name for plugin in added for name in plugin.providers)))
+    others = (OPENVINO,) if openvino.is_installed() else ()
+    names = dict.fromkeys((*installed.providers, *(name for plugin in added for name in plugin.providers), *others))
     yield from _wheels(installed, added)
     yield from _providers(names)
+    yield from _bfloat16()
     yield from _libraries(names, installed.cuda)
 
 
@@ -173,6 +175,17 @@ def _providers(names: Iterable[str]) -> Iterator[Fact]:
     for name, devices in session.plugin_devices().items():
         for number, device in enumerate(devices):
             yield Fact("providers", f"{name}:device={number}", _hardware(device))
+
+
+def _bfloat16() -> Iterator[Fact]:
+    """Whether high-performance mode computes in bfloat16."""
+    if not openvino.has_bfloat16():
+        yield Fact("providers", "bfloat16", "no instructions in this processor")
+    elif openvino.is_installed():
+        yield Fact("providers", "bfloat16", f"high-performance mode uses it, with {OPENVINO}")
+    else:
+        package = spec_of(OPENVINO).package
+        yield Fact("providers", "bfloat16", f"high-performance mode uses it after: pip install {package}")
 
 
 def _hardware(device: Any) -> str:

@@ -37,7 +37,7 @@ def doctor(device: str | None, providers: tuple[str, ...], as_json: bool) -> Non
     Examples:
       ocr-onnx doctor
       ocr-onnx doctor --device gpu
-      ocr-onnx doctor --provider OpenVINOExecutionProvider --json
+      ocr-onnx doctor --provider OpenVINO --json
     """
     from ocr_onnx.cli.diagnosis import diagnose
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ocr_onnx.errors import ModelError
@@ -135,6 +136,27 @@ class ModelMetadata:
             raise ModelError(f"{where} has incomplete ocr-onnx metadata ({error}): convert it again") from error
         except json.JSONDecodeError as error:
             raise ModelError(f"{where} has damaged ocr-onnx metadata ({error}): convert it again") from error
+
+
+def properties(model: bytes) -> dict[str, str]:
+    """Return the metadata properties in the bytes of an ONNX file; the onnx package is not needed.
+
+    Raises IndexError or ValueError if the bytes are not an ONNX file.
+    """
+    entries = (
+        {key: model[first:last].decode() for key, first, last in protobuf.fields(model, start, end)}
+        for number, start, end in protobuf.fields(model, 0, len(model))
+        if number == METADATA_PROPS
+    )
+    return {entry[1]: entry.get(2, "") for entry in entries}
+
+
+def read_metadata(path: Path) -> ModelMetadata:
+    """Read the record from an ONNX file without loading the model; raise ModelError if that is not possible."""
+    try:
+        return ModelMetadata.from_properties(properties(path.read_bytes()), str(path))
+    except (IndexError, ValueError) as error:
+        raise ModelError(f"{path} is not an ONNX file: download or convert it again") from error
 
 
 def stamped(model: bytes, metadata: ModelMetadata) -> bytes:

@@ -64,6 +64,8 @@ class ModelSpec:
     """Detection: working memory per pixel of the input, in bytes; None if not measured."""
     fp16: bool = True
     """Whether it keeps its accuracy in half precision, as far as is known."""
+    bf16: bool = False
+    """Whether it was measured to keep its accuracy in bfloat16; docs/performance.md."""
     onnx: bool = False
     """Whether an official ONNX export is published."""
     embedded: bool = False

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.runtime.provider_specs import OPENVINO
 from ocr_onnx.runtime.providers import Placement
 from ocr_onnx.runtime.threads import parallel_map
 from ocr_onnx.types import Run, Tensor
@@ -162,7 +163,8 @@ class Shapes:
         layout = metadata.layout
         fixed = metadata.static_shape[1:] or metadata.input_shape
         if layout.lines:
-            widths = self.widths or fixed[2:] if layout.variable else fixed[2:]
+            # Single lines, as on a CPU, have too many widths to run them all.
+            widths = self.widths if layout.variable and self.widths and self.sizes != (1,) else fixed[2:]
             pairs = itertools.product(widths, self.sizes)
             return [
                 (size, *fixed[:2], width) for width, size in pairs if size == 1 or size * width <= MAX_BATCH_COLUMNS
@@ -194,6 +196,9 @@ class Shapes:
 CPU_SHAPES = Shapes()
 """On a CPU: several calls with one thread each use its cores better than one call with several threads."""
 
+OPENVINO_SHAPES = Shapes(widths=tuple(range(160, 3201, 32)))
+"""With OpenVINO in high-performance mode: it prepares kernels at each new width, which takes as long as reading a short line."""
+
 PADDED_SHAPES = Shapes(
     # Few sizes and widths: each shape takes up to two seconds to prepare, and memory of its own. Four times as many shapes would save
     # a tenth of the time of recognition.
@@ -215,7 +220,8 @@ EXACT_SHAPES = Shapes(sizes=tuple(range(1, 17)))
 def shapes_for(placement: Placement, metadata: ModelMetadata, *, masked: bool) -> Shapes:
     """Return the input shapes of a model on a device; `masked` is Session.masked."""
     if not placement.on_gpu:
-        return CPU_SHAPES
+        fast = placement.providers[0].name == OPENVINO and placement.mode == "high-performance"
+        return OPENVINO_SHAPES if fast else CPU_SHAPES
     if masked:
         return MASKED_SHAPES
     # Empty rows do not change other rows, so lines of one fixed width lose nothing.

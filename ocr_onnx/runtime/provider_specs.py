@@ -10,6 +10,9 @@ Mode: TypeAlias = Literal["standard", "high-performance"]
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
+OPENVINO = "OpenVINO"
+"""Not a provider of ONNX Runtime: models run on the package openvino, without ONNX Runtime (ocr_onnx.runtime.openvino)."""
+
 OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 TENSORRT_RTX_PROVIDER = "NvTensorRTRTXExecutionProvider"
@@ -80,6 +83,8 @@ class ProviderSpec:
     """The requirement for a build of ONNX Runtime with this provider, which replaces the installed one."""
     plugin: str = ""
     """The package of the plug-in with this provider, installed in addition to ONNX Runtime."""
+    package: str = ""
+    """The requirement for a package that runs models in place of ONNX Runtime."""
     system: str = ""
     """The only operating system on which it exists."""
     libraries: tuple[str, ...] = ()
@@ -143,6 +148,16 @@ SPECS: Mapping[str, ProviderSpec] = {
                 "nv_profile_{}_shapes",
                 {"nv_runtime_cache_path": ENGINE_FOLDER},
                 "*",
+            ),
+        ),
+        ProviderSpec(
+            OPENVINO,
+            package="'ocr-onnx[openvino]'",
+            options=(
+                # In high-performance mode its default applies: bfloat16 if the processor supports it.
+                ProviderOption("INFERENCE_PRECISION_HINT", "f32", mode="standard"),
+                # Kernels that it prepared and keeps, one for each layer and input shape. OPENVINO_SHAPES needs fewer.
+                ProviderOption("CPU_RUNTIME_CACHE_CAPACITY", "2000"),
             ),
         ),
         ProviderSpec(

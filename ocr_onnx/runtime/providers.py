@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from ocr_onnx.errors import OptionError
@@ -101,6 +101,9 @@ class Placement:
     build_missing: bool = False
     """Whether TensorRT may build an engine for a model that has none, which takes minutes (`ocr-onnx build` does it in advance)."""
 
+    only: tuple[str, ...] | None = None
+    """The names of the models for which the providers were chosen; the others run on ONNX Runtime's CPU provider. None: all models."""
+
     others: tuple[Placement, ...] = ()
     """The placements on the other GPUs, to which pages are distributed."""
 
@@ -113,6 +116,10 @@ class Placement:
     def on_gpu(self) -> bool:
         """Whether the first provider is a GPU provider."""
         return spec_of(self.providers[0].name).gpu
+
+    def for_model(self, name: str) -> Placement:
+        """Return the placement of one model."""
+        return self if self.only is None or name in self.only else replace(self, providers=CPU.providers)
 
     def __str__(self) -> str:
         devices = (", ".join(map(str, each.providers)) for each in (self, *self.others))

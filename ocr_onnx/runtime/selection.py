@@ -13,10 +13,10 @@ from typing import get_args
 import numpy as np
 
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
-from ocr_onnx.models import store
-from ocr_onnx.runtime import libraries, plugins, provider_errors, session
+from ocr_onnx.models import store, zoo
+from ocr_onnx.runtime import libraries, openvino, plugins, provider_errors, session
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
-from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, TENSORRT_PROVIDER, Mode, compilers
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, OPENVINO, TENSORRT_PROVIDER, Mode, compilers, spec_of
 from ocr_onnx.runtime.providers import CPU, Device, Placement, Provider, ProviderLike, provider
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -62,11 +62,25 @@ def choose_placement(
     wanted = Device.parse("cpu" if device is None else device)
     if wanted.kind == "auto":
         return _automatic(mode)
+    if wanted.kind == "cpu":
+        return _on_cpu("the default" if device is None else f"device {device}", mode)
     reason = "the default" if device is None else f"device {device}"
     compiled = wanted.kind == "gpu" and mode == "high-performance" and _tensorrt_is_ready(build_missing)
     each = (_gpu_providers(index, compiled) if wanted.kind == "gpu" else wanted.providers() for index in wanted.indices)
     first, *others = (_of(providers, reason, mode, build_missing=build_missing) for providers in each)
     return replace(first, others=tuple(others))
+
+
+def _on_cpu(reason: str, mode: Mode) -> Placement:
+    """Return the CPU; in high-performance mode with OpenVINO for the models that keep their accuracy in bfloat16, if it is faster."""
+    if mode == "standard" or not openvino.has_bfloat16():
+        return Placement(CPU.providers, reason, mode)
+    if not openvino.is_installed():
+        hint = f"for bfloat16, which this processor supports: pip install {spec_of(OPENVINO).package}"
+        return Placement(CPU.providers, f"{reason}; {hint}", mode)
+    models = tuple(sorted(name for name, spec in zoo.models().items() if spec.bf16))
+    chosen = _of((Provider(OPENVINO),), f"{reason}; in bfloat16: {', '.join(models)}", mode, build_missing=False)
+    return replace(chosen, only=models)
 
 
 def _tensorrt_is_ready(build_missing: bool) -> bool:
@@ -115,7 +129,7 @@ def _automatic(mode: Mode) -> Placement:
         gpu = choose_placement("gpu", mode=mode)
         try_out(gpu)
     except DeviceUnavailableError as error:
-        return Placement(CPU.providers, f"device auto: no usable GPU: {error}", mode)
+        return _on_cpu(f"device auto: no usable GPU: {error}", mode)
     return replace(gpu, reason="device auto: a model runs on the GPU")
 
 
@@ -133,6 +147,10 @@ def _of(wanted: Sequence[Provider], reason: str, mode: Mode, *, build_missing: b
 
 def require(name: str) -> None:
     """Raise DeviceUnavailableError, with cause and cure, if a provider is not available; load it if it is a plug-in."""
+    if name == OPENVINO:
+        if not openvino.is_installed():
+            raise DeviceUnavailableError(f"{OPENVINO} is not installed: pip install {spec_of(OPENVINO).package}")
+        return
     plugin = next((each for each in plugins.installed() if name in each.providers), None)
     if plugin is None or name in session.plugin_devices():
         _require_built_in(name, installed_runtime())

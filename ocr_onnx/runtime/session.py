@@ -22,13 +22,15 @@ from ocr_onnx.errors import (
     OnnxRuntimeError,
     OnnxRuntimeMissingError,
     OptionError,
+    shortened,
 )
 from ocr_onnx.models.store import refuse_lfs_pointer
 from ocr_onnx.runtime.cuda_graphs import GRAPH_OPTION, ORDINARY, RecordedRuns
 from ocr_onnx.runtime.device_pixels import Pixels
 from ocr_onnx.runtime.model_file import has_padding_mask, model_for_device
+from ocr_onnx.runtime.openvino import CompiledModel
 from ocr_onnx.runtime.profiling import span
-from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, DEVICE_NUMBER, THREADS
+from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, DEVICE_NUMBER, OPENVINO, THREADS
 from ocr_onnx.runtime.providers import CPU, Placement, Provider
 from ocr_onnx.types import Tensor
 
@@ -147,7 +149,9 @@ class Session:
 
 def _load(path: Path, contents: bytes, placement: Placement, threads: int) -> Any:
     """Create an onnxruntime.InferenceSession, and check that it has the providers of `placement`."""
-    ort = onnxruntime()
+    ort, first = onnxruntime(), placement.providers[0]
+    if first.name == OPENVINO:
+        return _compile(path, contents, first, threads)
     try:
         session = _open(contents, placement.providers, threads)
     except exceptions(ort) as error:
@@ -161,6 +165,18 @@ def _load(path: Path, contents: bytes, placement: Placement, threads: int) -> An
         ) from error
     _check_providers(session, placement.providers, path.name)
     return session
+
+
+def _compile(path: Path, contents: bytes, openvino: Provider, threads: int) -> CompiledModel:
+    """Have OpenVINO compile a model."""
+    try:
+        return CompiledModel(contents, openvino.options, threads)
+    except (RuntimeError, IndexError, ValueError) as error:
+        # The lines before the last one are places in OpenVINO's source code.
+        reason = shortened(str(error).strip().rpartition("\n")[2])
+        raise ModelError(
+            f"{path} cannot be loaded with {openvino}: {reason}; check the provider's options, or use --provider {CPU_PROVIDER}"
+        ) from error
 
 
 def _open(contents: bytes, providers: Sequence[Provider], threads: int) -> Any:

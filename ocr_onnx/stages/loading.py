@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from ocr_onnx.errors import ModelError
 from ocr_onnx.models import store
-from ocr_onnx.models.metadata import LAYOUTS, ModelMetadata, Task
+from ocr_onnx.models.metadata import LAYOUTS, ModelMetadata, Task, read_metadata
 from ocr_onnx.options import DetectionOptions, Models, OCROptions
 from ocr_onnx.runtime import batching
 from ocr_onnx.runtime.providers import Placement
@@ -70,7 +70,7 @@ def _assembled(loaded: Mapping[Task, Sequence[Loaded]], placement: Placement, th
 
     def shapes(model: Loaded) -> batching.Shapes:
         session, metadata = model
-        return batching.shapes_for(placement, metadata, masked=session.masked)
+        return batching.shapes_for(placement.for_model(metadata.name), metadata, masked=session.masked)
 
     first = {task: models[0] for task, models in loaded.items()}
     detect = first["text_detection"]
@@ -89,12 +89,12 @@ def _assembled(loaded: Mapping[Task, Sequence[Loaded]], placement: Placement, th
 
 
 def load_stages(models: Models, options: OCROptions, placement: Placement, threads: int) -> Stages:
-    """Load the models of all stages that are on: in parallel on a CPU, else one after the other."""
+    """Load the models of all stages that are on: one after the other on a GPU, else in parallel."""
     largest = largest_side(options.detection)
     named = [(spec, name) for spec in TASKS.values() if spec.is_on(options) for name in spec.models(models)]
     # A page is one call that uses all cores; lines are many calls with one thread each (threads.parallel_map).
     calls = [(name, s.name, placement, 1 if s.layout.lines else threads, largest) for s, name in named]
-    made = parallel_map(load, *zip(*calls, strict=True), threads=threads if placement.on_cpu else 1)
+    made = parallel_map(load, *zip(*calls, strict=True), threads=1 if placement.on_gpu else threads)
     loaded: dict[Task, list[Loaded]] = {}
     for (spec, _), each in zip(named, made, strict=True):
         loaded.setdefault(spec.name, []).append(each)
@@ -109,6 +109,8 @@ def load(
     Raises ModelError if the model is for another task, or has a static input shape that the task cannot use.
     """
     path = store.find(name)
+    if placement.only is not None:
+        placement = placement.for_model(read_metadata(path).name)
     if placement.on_cpu:
         session = Session(path, placement, threads)
     else:

@@ -119,6 +119,7 @@ def test_the_json_has_every_fact_and_the_placement() -> None:
         "reason": "the default",
         "mode": "standard",
         "build_missing": False,
+        "only": None,
         "others": [],
     }
     assert all(fact.keys() == {"section", "name", "value", "state", "explanation"} for fact in found["facts"])

@@ -1,0 +1,122 @@
+"""OpenVINO in place of ONNX Runtime on the CPU: it computes in bfloat16. No other module imports openvino."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import queue
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocr_onnx.models.metadata import properties
+from ocr_onnx.runtime.provider_specs import OPENVINO
+from ocr_onnx.runtime.threads import cpu_count
+from ocr_onnx.types import Tensor
+
+BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+"""The names, in Linux's list of a processor's features, of instructions that multiply numbers in bfloat16. OpenVINO itself also
+reports bfloat16 for processors that have none of them, and is slower in bfloat16 there."""
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of a model."""
+
+    name: str
+    shape: list[int | str | None]
+    """The size of each axis; None if it is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMeta:
+    """The metadata of a model file."""
+
+    custom_metadata_map: Mapping[str, str]
+
+
+class CompiledModel:
+    """A model that OpenVINO compiled, with those methods of onnxruntime.InferenceSession that Session calls.
+
+    `options` are OpenVINO's properties. `threads` is the number of cores of one call; as many calls as fit on the cores of
+    the process run at the same time, and further ones wait. Raises RuntimeError if OpenVINO refuses the model or an option.
+    """
+
+    def __init__(self, contents: bytes, options: Mapping[str, str], threads: int) -> None:
+        streams = max(1, cpu_count() // threads)
+        settings = {
+            "NUM_STREAMS": str(streams),
+            "INFERENCE_NUM_THREADS": str(streams * threads),
+            # A thread that is bound to one core waits for it while other processes use it.
+            "ENABLE_CPU_PINNING": "NO",
+            **options,
+        }
+        core = _core()
+        self._compiled = core.compile_model(core.read_model(contents), "CPU", settings)
+        self._free: queue.LifoQueue[Any] = queue.LifoQueue()
+        for _ in range(streams):
+            self._free.put(self._compiled.create_infer_request())
+        self._properties = properties(contents)
+
+    def run(self, _names: None, feeds: Mapping[str, Tensor], _options: None = None) -> list[NDArray[Any]]:
+        """Compute all outputs from the value of the only input."""
+        (tensor,) = feeds.values()
+        request = self._free.get()
+        try:
+            request.infer([np.ascontiguousarray(tensor)], share_inputs=True)
+            # The request's next call writes to the same memory.
+            return [request.get_output_tensor(i).data.copy() for i in range(len(self._compiled.outputs))]
+        finally:
+            self._free.put(request)
+
+    def get_providers(self) -> list[str]:
+        """Return the name of the only provider."""
+        return [OPENVINO]
+
+    def get_inputs(self) -> list[Port]:
+        """Return the inputs, in the graph's order."""
+        return _ports(self._compiled.inputs)
+
+    def get_outputs(self) -> list[Port]:
+        """Return the outputs, in the graph's order."""
+        return _ports(self._compiled.outputs)
+
+    def get_modelmeta(self) -> ModelMeta:
+        """Return the metadata of the model file."""
+        return ModelMeta(self._properties)
+
+
+def is_installed() -> bool:
+    """Return whether the package openvino is installed; it is not imported."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+@functools.cache
+def has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
+    """Return whether the processor has instructions for bfloat16. Only Linux says so; elsewhere this is False."""
+    try:
+        lines = cpuinfo.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
+    return not BFLOAT16_FLAGS.isdisjoint(flags.split())
+
+
+def _ports(ports: Sequence[Any]) -> list[Port]:
+    return [
+        Port(port.any_name, [axis.get_length() if axis.is_static else None for axis in port.partial_shape])
+        for port in ports
+    ]
+
+
+@functools.cache
+def _core() -> Any:
+    import openvino
+
+    return openvino.Core()

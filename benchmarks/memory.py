@@ -4,8 +4,8 @@
     python -m benchmarks.memory --images 300 --pages 100 --no-write
 
 The inputs are made for the run: a folder of pictures with one line each, in up to 200 different sizes; pages of 300 to 1,500
-pixels a side, each of another size, read with detection at most 960 pixels a side; and a PDF of scanned pages with three lines.
-All models of the package are loaded. Peaks are the kernel's (VmHWM), of a process that does nothing else.
+pixels a side, each of another size, read in both modes with detection at most 960 pixels a side; and a PDF of scanned pages with three lines.
+The default models are loaded. Peaks are the kernel's (VmHWM), of a process that does nothing else.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import click
 import cv2
@@ -25,8 +26,8 @@ import PIL.Image
 from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.runners.protocol import peak
-from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, DetectionOptions, OCROptions
+from ocr_onnx.runtime.provider_specs import Mode
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "benchmarks.md"
@@ -100,12 +101,14 @@ def make_pdf(path: Path, count: int) -> None:
     next(pages).save(path, "PDF", resolution=144, save_all=True, append_images=pages)
 
 
-def measure(path: str, side: int | None) -> None:
+def measure(path: str, side: int | None, mode: Mode) -> None:
     """Read `path` page by page and print the highest memory after each."""
-    options = OCROptions()
+    options = OCROptions.high_performance() if mode == "high-performance" else OCROptions()
     if side is not None:
-        options = OCROptions(detection=DetectionOptions(limit_side_len=side, limit_type="max"))
-    for result in OCR(options, models=VERSION_5).predict_iter(path):
+        options = replace(options, detection=DetectionOptions(limit_side_len=side, limit_type="max"))
+    ocr = OCR(options, mode=mode)
+    click.echo(str(ocr.placement), err=True)
+    for result in ocr.predict_iter(path):
         if not result.lines:
             raise click.ClickException(f"{result.source.path}: nothing was read")
         click.echo(peak())
@@ -138,10 +141,11 @@ def section(courses: list[Course], options: str) -> str:
 @click.option("--write/--no-write", default=True, help="Write docs/benchmarks.md.")
 @click.option("--measure", "path", hidden=True)
 @click.option("--side", type=int, hidden=True)
-def main(path: str | None, side: int | None, write: bool, **counts: int) -> None:
+@click.option("--mode", default="standard", hidden=True)
+def main(path: str | None, side: int | None, mode: Mode, write: bool, **counts: int) -> None:
     """Measure, print, and fail where memory grows."""
     if path is not None:
-        measure(path, side)
+        measure(path, side, mode)
         return
     images, mixed, pages = (counts[name] for name in ("images", "mixed", "pages"))
     courses = []
@@ -151,7 +155,9 @@ def main(path: str | None, side: int | None, write: bool, **counts: int) -> None
             courses.append(course("folder of pictures", folder))
         if mixed:
             make_mixed(folder := Path(temporary) / "mixed", mixed)
-            courses.append(course(f"pages of mixed sizes, detection at most {SIDE}", folder, "--side", str(SIDE)))
+            for each in get_args(Mode):
+                name = f"pages of mixed sizes, detection at most {SIDE}, {each} mode"
+                courses.append(course(name, folder, "--side", str(SIDE), "--mode", each))
         if pages:
             make_pdf(document := Path(temporary) / "document.pdf", pages)
             courses.append(course("PDF", document))

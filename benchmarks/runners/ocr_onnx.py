@@ -11,9 +11,10 @@ from dataclasses import replace
 from benchmarks.runners.protocol import Line, Reader, Settings, serve
 from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
+from ocr_onnx.runtime import openvino
 from ocr_onnx.runtime.provider_specs import Mode
 
-PACKAGES = ("ocr-onnx", "onnxruntime", "openvino")
+PACKAGES = ("ocr-onnx", "onnxruntime", *(("openvino",) if openvino.is_installed() else ()))
 
 
 def engine(settings: Settings) -> OCR:

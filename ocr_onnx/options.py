@@ -60,6 +60,13 @@ class InputOptions(OptionRecord):
         minimum=PDF_SCALES[0],
         maximum=PDF_SCALES[1],
     )
+    pdf_timeout: float = option(
+        "Seconds that a page of a PDF may take to render, in a separate process with a limit of memory too (on Linux). 0: render in "
+        "this process, without limits.",
+        default=30,
+        minimum=0,
+        maximum=86_400,
+    )
     pdf_password: str | None = option(
         "Password of encrypted PDFs. Other users can see it in the list of processes: prefer the environment variable "
         "OCR_ONNX_PDF_PASSWORD.",
@@ -102,6 +109,8 @@ class InputOptions(OptionRecord):
 
     def pages(self, count: int) -> list[int]:
         """The indices, from 0, of the pages to read of a PDF that has `count`."""
+        if self.pdf_pages is None:
+            return list(range(count))
         ranges = self._ranges()
         return [i for i in range(count) if any(first <= i + 1 <= last for first, last in ranges)]
 

@@ -72,6 +72,16 @@ def slow() -> bytes:
     return drawing(b"0 0 600 800 re f\n" * 60_000)
 
 
+def squiggly(width: int) -> tuple[bytes, bytes]:
+    """A page, as object 3 of a document, whose squiggly underline is so wide (points), and its annotation, as object 4.
+
+    PDFium draws each wave before it clips them to the page: 10**9 points take minutes and gigabytes.
+    """
+    corners = b"0 20 %d 20 0 0 %d 0" % (width, width)
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 100 50]/Annots[4 0 R]>>"
+    return page, b"<</Type/Annot/Subtype/Squiggly/Rect[0 0 %d 20]/QuadPoints[%s]/C[1 0 0]>>" % (width, corners)
+
+
 def form(content: bytes, resources: bytes) -> bytes:
     return b"<</Type/XObject/Subtype/Form/BBox[0 0 600 800]/Resources<<%s>>/Length %d>>stream\n%s\nendstream" % (
         resources,

@@ -17,7 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ocr_onnx import OCR, Models, OCROptions
-from ocr_onnx.inputs import sources
+from ocr_onnx.inputs import documents, sources
+from ocr_onnx.inputs.pdf import PdfiumDocument
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
@@ -85,6 +86,12 @@ def encoded(picture: PIL.Image.Image, form: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, form, **options)
     return buffer.getvalue()
+
+
+@pytest.fixture
+def pdfs_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PDFium runs in this process, where a test replaces parts of it."""
+    monkeypatch.setattr(documents, "open_pdf", PdfiumDocument)
 
 
 def pdf(*sizes: tuple[int, int]) -> bytes:

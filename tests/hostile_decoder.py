@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from ocr_onnx.errors import UnreadableImageError
-from ocr_onnx.service import decoding_process
+from ocr_onnx.inputs import decoding_process
 
 
 def run(data: bytes, *_: Any) -> NoReturn:

@@ -20,11 +20,12 @@ from ocr_onnx import python_process
 from ocr_onnx.converters import environment, toolchain
 from ocr_onnx.converters.paddle import run_paddle
 from ocr_onnx.errors import ConversionError, OCRError
+from ocr_onnx.inputs.decoding import Decoder
+from ocr_onnx.inputs.decoding_client import DecodeLimits
 from ocr_onnx.models import download, store
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import InputOptions
 from ocr_onnx.runtime.session import Session
-from ocr_onnx.service.decoding import DecodeLimits, Decoder
 
 PACKAGE = Path(ocr_onnx.__file__).parent
 

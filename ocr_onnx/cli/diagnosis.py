@@ -12,14 +12,13 @@ from typing import Any, Literal, TypeAlias
 
 from ocr_onnx import __version__
 from ocr_onnx.errors import ModelError, ModelNotFoundError, OnnxRuntimeError, OptionError
-from ocr_onnx.inputs import fonts
+from ocr_onnx.inputs import fonts, sandbox
 from ocr_onnx.models import store
 from ocr_onnx.runtime import libraries, openvino, plugins, session, threads
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, OPENVINO, spec_of
 from ocr_onnx.runtime.providers import Placement, ProviderLike
 from ocr_onnx.runtime.selection import choose_placement, installed_runtime, preload, try_out
-from ocr_onnx.service import sandbox
 
 State: TypeAlias = Literal["ok", "warning", "error"]
 """warning: a problem that does not affect the requested device; error: one that prevents it from working."""

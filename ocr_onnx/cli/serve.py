@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 MISSING = "the service is not installed: pip install 'ocr-onnx[serve,cpu]'"
 
-POSIX_MODULES = frozenset({"fcntl", "resource"})
-"""Modules of the standard library that Windows lacks."""
+POSIX_MODULE = "fcntl"
+"""A module of the standard library that Windows lacks."""
 
 NO_POSIX = "the service needs Linux or macOS: run it in WSL or in a container (docs/deploying.md)"
 
@@ -49,7 +49,7 @@ def serve(paddlex_config: str | None, **given: Any) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("ocr_onnx"):
             raise
-        if error.name in POSIX_MODULES:
+        if error.name == POSIX_MODULE:
             raise OCRError(NO_POSIX) from error
         raise OCRError(f"{MISSING} ({error.name} is missing)") from error
     from ocr_onnx.paddle import pipeline_yaml

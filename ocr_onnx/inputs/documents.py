@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from functools import partial
 
 import PIL.Image
@@ -12,6 +12,7 @@ from ocr_onnx.errors import InputError, UnreadableImageError
 from ocr_onnx.inputs import image_files, pdf, tiff
 from ocr_onnx.inputs.decoder_errors import decoder_errors
 from ocr_onnx.inputs.images import FORMATS, allow_pixels, check_size, decode, square_pixels
+from ocr_onnx.inputs.isolated_pdf import open_pdf
 from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.options import InputOptions
 from ocr_onnx.types import Page
@@ -37,7 +38,7 @@ PDF_SIGNATURE_WINDOW = 1024
 """Bytes at the beginning of a file in which PDF readers look for the signature."""
 
 
-def read_file(data: bytes, path: str | None, options: InputOptions) -> Iterator[Page | InputError]:
+def read_file(data: bytes, path: str | None, options: InputOptions) -> Generator[Page | InputError, None, None]:
     """Yield the pages of a file with content `data`; `path` is the path of the file, or None.
 
     A page of a PDF or TIFF that cannot be read is yielded as its error, and the following pages are read. Raises
@@ -59,7 +60,7 @@ def read_file(data: bytes, path: str | None, options: InputOptions) -> Iterator[
     elif image_files.lacks_end(data):
         raise image_files.truncated(name)
     elif PDF_SIGNATURE in data[:PDF_SIGNATURE_WINDOW]:
-        yield from pdf.read_pages(data, path, name, options)
+        yield from pdf.read_pages(open_pdf(data, name, options), path, name, options)
     elif (other := _other_format(data)) is not None:
         raise UnreadableImageError(f"{name} is a {other} image, which is not supported: convert it to JPEG or PNG")
     else:

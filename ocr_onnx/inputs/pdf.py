@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Iterator
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -33,71 +32,90 @@ RENDER_BYTES = 10
 """Bytes per pixel that rendering takes: PDFium's bitmap and two copies."""
 
 
-def read_pages(data: bytes, path: str | None, name: str, options: InputOptions) -> Iterator[Page | InputError]:
-    """Yield each requested page of a PDF as an image, or its error; `name` is its name in error messages.
+class Document(Protocol):
+    """An open PDF, in this process (`PdfiumDocument`) or in another one (`decoding.Decoder.document`)."""
 
-    Raises UnreadableImageError if the PDF is damaged or encrypted, and InputNotFoundError if it has none of the requested pages.
+    count: int
+    """The number of pages."""
+
+    def render(self, index: int, name: str) -> Page:
+        """Return a page as an image; `index` counts from 0, and `name` is the page's name in messages. Raises an InputError."""
+        ...
+
+    def close(self) -> None:
+        """Release the PDF."""
+        ...
+
+
+def read_pages(
+    document: Document, path: str | None, name: str, options: InputOptions
+) -> Generator[Page | InputError, None, None]:
+    """Yield each requested page of a PDF as an image, or its error, then close the PDF; `name` is its name in error messages.
+
+    Raises InputNotFoundError if it has none of the requested pages.
     """
-    document = _open(data, name, options.pdf_password)
     try:
-        with _lock, decoder_errors(name):
-            count = len(document)
-        indices = options.pages(count)
-        if not indices and count:
+        indices = options.pages(document.count)
+        if not indices and document.count:
             raise InputNotFoundError(
-                f"{name} has {count} pages and none of the requested pages {options.pdf_pages}: change pdf_pages"
+                f"{name} has {document.count} pages and none of the requested pages {options.pdf_pages}: change pdf_pages"
             )
-        render = partial(_render, document, options)
-        yield from decode_pages(render, indices, count, path, name)
+        yield from decode_pages(timed("decode")(document.render), indices, document.count, path, name)
     finally:
+        document.close()
+
+
+class PdfiumDocument:
+    """A PDF that PDFium renders in this process. Raises UnreadableImageError if it is damaged or encrypted."""
+
+    def __init__(self, data: bytes, name: str, options: InputOptions) -> None:
+        import pypdfium2
+
+        from ocr_onnx.inputs.pdf_fonts import installed_fonts
+
+        self._options = options
+        with _lock, decoder_errors(name):
+            installed_fonts()
+            try:
+                self._document = pypdfium2.PdfDocument(data, options.pdf_password)
+                self._document.init_forms()
+            except pypdfium2.PdfiumError as error:
+                remedy = "download or copy it again, or print it to a new PDF"
+                if "assword" in str(error):
+                    remedy = "give its password as pdf_password, or save it without a password"
+                raise UnreadableImageError(f"{name} cannot be opened as a PDF: {error}; {remedy}") from error
+            self.count: int = len(self._document)
+
+    def render(self, index: int, name: str) -> Page:
+        """Render one page at `pdf_scale`, or at the largest scale that `max_megapixels` allows."""
+        import pypdfium2
+
+        from ocr_onnx.inputs.pdf_fonts import warn_of_missing
+
+        limit = self._options.max_pixels
+        with _lock, decoder_errors(name):
+            try:
+                page = self._document[index]
+            except pypdfium2.PdfiumError as error:
+                raise UnreadableImageError(f"{name} cannot be opened: {error}; print the PDF to a new PDF") from error
+            try:
+                width, height = _size(page)
+                scale = min(self._options.pdf_scale, (limit / max(width * height, 1)) ** 0.5 * 0.999)
+                check_size(math.ceil(width * scale), math.ceil(height * scale), name, limit)
+                require_memory(math.ceil(width * scale) * math.ceil(height * scale), RENDER_BYTES, name)
+                image = from_array(np.array(page.render(scale=scale).to_numpy(), np.uint8))
+                warn_of_missing(page, name)
+            except pypdfium2.PdfiumError as error:
+                raise UnreadableImageError(f"{name} cannot be rendered: {error}; print the PDF to a new PDF") from error
+            else:
+                return Page(image, resolution=scale * POINTS_PER_INCH, scale=scale)
+            finally:
+                page.close()
+
+    def close(self) -> None:
+        """Release the PDF."""
         with _lock:
-            document.close()
-
-
-def _open(data: bytes, name: str, password: str | None) -> pypdfium2.PdfDocument:
-    import pypdfium2
-
-    from ocr_onnx.inputs.pdf_fonts import installed_fonts
-
-    with _lock, decoder_errors(name):
-        installed_fonts()
-        try:
-            document = pypdfium2.PdfDocument(data, password)
-            document.init_forms()
-        except pypdfium2.PdfiumError as error:
-            remedy = "download or copy it again, or print it to a new PDF"
-            if "assword" in str(error):
-                remedy = "give its password as pdf_password, or save it without a password"
-            raise UnreadableImageError(f"{name} cannot be opened as a PDF: {error}; {remedy}") from error
-    return document
-
-
-@timed("decode")
-def _render(document: pypdfium2.PdfDocument, options: InputOptions, index: int, name: str) -> Page:
-    """Render one page at `pdf_scale`, or at the largest scale that `max_megapixels` allows."""
-    import pypdfium2
-
-    from ocr_onnx.inputs.pdf_fonts import warn_of_missing
-
-    limit = options.max_pixels
-    with _lock, decoder_errors(name):
-        try:
-            page = document[index]
-        except pypdfium2.PdfiumError as error:
-            raise UnreadableImageError(f"{name} cannot be opened: {error}; print the PDF to a new PDF") from error
-        try:
-            width, height = _size(page)
-            scale = min(options.pdf_scale, (limit / max(width * height, 1)) ** 0.5 * 0.999)
-            check_size(math.ceil(width * scale), math.ceil(height * scale), name, limit)
-            require_memory(math.ceil(width * scale) * math.ceil(height * scale), RENDER_BYTES, name)
-            image = from_array(np.array(page.render(scale=scale).to_numpy(), np.uint8))
-            warn_of_missing(page, name)
-        except pypdfium2.PdfiumError as error:
-            raise UnreadableImageError(f"{name} cannot be rendered: {error}; print the PDF to a new PDF") from error
-        else:
-            return Page(image, resolution=scale * POINTS_PER_INCH, scale=scale)
-        finally:
-            page.close()
+            self._document.close()
 
 
 def _size(page: pypdfium2.PdfPage) -> tuple[float, float]:

@@ -120,11 +120,13 @@ def installed_fonts() -> _InstalledFonts | None:
     return made
 
 
-def find_installed() -> None:
-    """Search the folders of fonts now, because a sandbox will forbid it."""
+def find_installed() -> list[Path]:
+    """Search the folders of fonts now, because a sandbox will forbid it; return the files of the fonts."""
+    found = []
     for sample, _ in SAMPLES.values():
         with suppress(OptionError, OSError):
-            fonts.find_font(sample)
+            found.append(fonts.find_font(sample))
+    return [path for path in found if path is not None]
 
 
 def warn_of_missing(page: pypdfium2.PdfPage, name: str) -> None:

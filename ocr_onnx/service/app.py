@@ -15,12 +15,13 @@ from starlette.responses import Response
 
 from ocr_onnx import __version__
 from ocr_onnx.errors import OCRError
+from ocr_onnx.inputs.decoding import Decoder
+from ocr_onnx.inputs.decoding_client import DecodeLimits
 from ocr_onnx.outputs.formats import Writer
 from ocr_onnx.service import keys, logs, messages, openapi, request_errors, responses
 from ocr_onnx.service.access_log import CLIENT_CLOSED_REQUEST, AccessLogEntry, AccessLogMiddleware, log_entry
 from ocr_onnx.service.bodies import BodyReader, ParsedRequest, RequestMemory
 from ocr_onnx.service.budget import Budget, default_budget
-from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.service.engine import Engine
 from ocr_onnx.service.fetch_pool import FetchPool
 from ocr_onnx.service.inference import Inference, Kind, kind_of

@@ -18,7 +18,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ocr_onnx.errors import OptionError
-from ocr_onnx.service import logs, sandbox
+from ocr_onnx.inputs import sandbox
+from ocr_onnx.service import logs
 from ocr_onnx.service.app import create_app
 from ocr_onnx.service.connections import Connections, Received
 from ocr_onnx.service.engine import Engine

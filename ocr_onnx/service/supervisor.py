@@ -22,7 +22,8 @@ from multiprocessing.context import SpawnProcess
 from prometheus_client.multiprocess import mark_process_dead
 
 from ocr_onnx import python_process
-from ocr_onnx.service import logs, sandbox
+from ocr_onnx.inputs import sandbox
+from ocr_onnx.service import logs
 from ocr_onnx.service.metrics import DIRECTORY
 
 MAX_CRASHES = 10

@@ -193,6 +193,7 @@ def test_the_pages_after_the_end_of_a_truncated_tiff_are_an_error() -> None:
     assert described(read_pages_or_errors(whole[:second])) == [0, "error of 2"]
 
 
+@pytest.mark.usefixtures("pdfs_in_this_process")
 @pytest.mark.parametrize("bad", range(3))
 def test_a_pdf_page_that_cannot_be_opened_costs_only_itself(bad: int, monkeypatch: pytest.MonkeyPatch) -> None:
     get = pypdfium2.PdfDocument.__getitem__
@@ -268,6 +269,7 @@ def test_the_limit_of_memory_of_opencv_is_named(monkeypatch: pytest.MonkeyPatch)
         raise error
 
 
+@pytest.mark.usefixtures("pdfs_in_this_process")
 @pytest.mark.parametrize("form", ["PDF", "TIFF"])
 def test_a_file_of_many_bad_pages_ends_after_a_hundred(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pypdfium2.PdfPage, "render", raising(StrangeError("no")))

@@ -48,8 +48,9 @@ def document(*fonts_and_texts: tuple[str, str, str, str]) -> bytes:
 
 
 @pytest.fixture
-def no_fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_fonts(monkeypatch: pytest.MonkeyPatch, pdfs_in_this_process: None) -> Iterator[None]:
     """A machine without a font for Chinese, Japanese and Korean."""
+    only(document(("Unknown", *next(iter(TEXTS)), "合")))  # At its first text, PDFium lists the fonts.
     pdf_fonts._font_data.cache_clear()
     installed = pdf_fonts.installed_fonts()
     nothing = dict.fromkeys(("MapFont", "GetFont", "GetFontData", "DeleteFont"), lambda *_: 0)

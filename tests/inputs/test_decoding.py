@@ -25,8 +25,9 @@ from ocr_onnx.errors import (
     NotEnoughMemoryError,
     UnreadableImageError,
 )
+from ocr_onnx.inputs.decoding import Decoder
+from ocr_onnx.inputs.decoding_client import DecodeLimits
 from ocr_onnx.inputs.sources import unwrap
-from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.types import Page
 
 TINY = (PAGES / "tiny.png").read_bytes()

@@ -1,17 +1,10 @@
 """The child process of `decoding.Decoder`: decodes files within limits that the kernel enforces.
 
-Standard input is a socket with JSON packets; each may carry an anonymous file:
-
-to the process    {"open": kind, "options": ..., "max_pages": ...} with the contents of a file; {"next": true}; {"stop": true}
-from the process  once {"ready": true, "missing": [sandbox features that the kernel lacks]}; to "open" and "next"
-                  {"shape": [height, width], "warnings": [...], ...} (DESCRIBED) with the pixels of a page, {"end": true}, or
-                  {"error": name, "text": ...}, with "page" if further pages follow; {"crash": traceback} before it exits
-                  because of a bug
+Standard input is a socket; `decoding_messages` has the messages.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import resource
@@ -23,10 +16,9 @@ import sysconfig
 import threading
 import time
 import traceback
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from functools import cache
-from itertools import islice
+from functools import cache, partial
 from types import TracebackType
 from typing import Any
 
@@ -34,14 +26,13 @@ import cv2
 import PIL.Image
 
 from ocr_onnx.errors import InputError, NotEnoughMemoryError, OCRError, UnreadableImageError
-from ocr_onnx.inputs import fonts
-from ocr_onnx.inputs.documents import PDF_SIGNATURE, read_file
+from ocr_onnx.inputs import fonts, pdf_fonts, sandbox
+from ocr_onnx.inputs.decoding_messages import in_memory, receive, send
+from ocr_onnx.inputs.documents import PDF_SIGNATURE, PDF_SIGNATURE_WINDOW, read_file
+from ocr_onnx.inputs.page_warnings import decode_page
+from ocr_onnx.inputs.pdf import PdfiumDocument
 from ocr_onnx.options import InputOptions
-from ocr_onnx.service import sandbox
 from ocr_onnx.types import Page
-
-MAX_PACKET = 2**16
-"""Bytes."""
 
 DESCRIBED = ("index", "count", "resolution", "scale")
 """The fields of a page that are sent in its packet."""
@@ -82,34 +73,6 @@ def main() -> None:
                 send(wire, _serve(wire, command, file, (memory, cpu_seconds)))
 
 
-def send(wire: socket.socket, message: Mapping[str, Any], file: int | None = None) -> None:
-    """Send a packet; the file is closed."""
-    try:
-        socket.send_fds(wire, [json.dumps(message).encode()], [] if file is None else [file])
-    finally:
-        if file is not None:
-            os.close(file)
-
-
-def receive(wire: socket.socket) -> tuple[dict[str, Any], int | None]:
-    """Receive a packet and its file, which the caller closes; an empty message if the other end has closed."""
-    packet, files, _, _ = socket.recv_fds(wire, MAX_PACKET, 1, socket.MSG_CMSG_CLOEXEC)
-    return (json.loads(packet) if packet else {}), (files[0] if files else None)
-
-
-def in_memory(contents: Any) -> int:
-    """Create an anonymous file with these bytes."""
-    file = os.memfd_create("ocr-onnx", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        left = memoryview(contents).cast("B")
-        while left:
-            left = left[os.write(file, left) :]
-    except OSError:
-        os.close(file)
-        raise
-    return file
-
-
 class _Stopped(Exception):  # noqa: N818 no error
     """The server wants no further pages."""
 
@@ -117,19 +80,54 @@ class _Stopped(Exception):  # noqa: N818 no error
 def _serve(wire: socket.socket, command: dict[str, Any], file: int, limits: tuple[int, int]) -> Mapping[str, Any]:
     """Send the pages of a file on request; return the last message."""
     data = _contents(file)
+    memory, cpu_seconds = min(limits[0], command["memory"]), limits[1]
     try:
-        with _limited(*limits), closing(_pages(data, command)) as pages:
-            for page in pages:
-                _send_page(wire, page)
-                if "next" not in receive(wire)[0]:
-                    raise _Stopped
-                _begin_page(limits[1])
+        _check_kind(data, command["open"])
+        serve = _serve_pdf if data and command["open"] == "pdf" else _serve_image
+        with _limited(memory, cpu_seconds):
+            serve(wire, data, command, cpu_seconds)
     except OCRError as error:
         return _described(error)
     except MemoryError:
-        text = f"decoding the input needs more than {limits[0] // 2**20} MB: reduce it, or split it"
+        text = f"decoding {command['name']} needs more than {memory // 2**20} MB: reduce it, or split it"
         return {"error": NotEnoughMemoryError.__name__, "text": text}
     return {"end": True}
+
+
+def _check_kind(data: bytes, kind: str) -> None:
+    """Raise UnreadableImageError if a file is not of the expected kind."""
+    is_pdf = PDF_SIGNATURE in data[:PDF_SIGNATURE_WINDOW]
+    if data and is_pdf != (kind == "pdf"):
+        raise UnreadableImageError(
+            "the input is a PDF, not an image: send it with fileType 0"
+            if is_pdf
+            else "the input is not a PDF: send an image with fileType 1, or download the PDF again if it is incomplete"
+        )
+
+
+def _serve_pdf(wire: socket.socket, data: bytes, command: dict[str, Any], cpu_seconds: int) -> None:
+    """Send the number of pages, then each page that is requested."""
+    with closing(PdfiumDocument(data, command["name"], InputOptions(**command["options"]))) as document:
+        send(wire, {"count": document.count})
+        while "page" in (request := receive(wire)[0]):
+            _begin_page(cpu_seconds)
+            index, name = request["page"], request["name"]
+            try:
+                page: Page | InputError = decode_page(partial(document.render, index, name), None)
+            except InputError as error:
+                page, error.page = error, index + 1
+            _send_page(wire, page)
+        raise _Stopped
+
+
+def _serve_image(wire: socket.socket, data: bytes, command: dict[str, Any], cpu_seconds: int) -> None:
+    """Send each page in order."""
+    with closing(read_file(data, None, InputOptions(**command["options"]))) as pages:
+        for page in pages:
+            _send_page(wire, page)
+            if "next" not in receive(wire)[0]:
+                raise _Stopped
+            _begin_page(cpu_seconds)
 
 
 def _send_page(wire: socket.socket, page: Page | InputError) -> None:
@@ -144,18 +142,6 @@ def _send_page(wire: socket.socket, page: Page | InputError) -> None:
 
 def _described(error: OCRError) -> dict[str, Any]:
     return {"error": type(error).__name__, "text": str(error)[:MAX_TEXT]}
-
-
-def _pages(data: bytes, command: dict[str, Any]) -> Generator[Page | InputError, None, None]:
-    """Decode a file. Raises UnreadableImageError if its kind is not the expected one."""
-    is_pdf = PDF_SIGNATURE in data[:1024]
-    if data and is_pdf != (command["open"] == "pdf"):
-        raise UnreadableImageError(
-            "the input is a PDF, not an image: send it with fileType 0"
-            if is_pdf
-            else "the input is not a PDF: send an image with fileType 1, or download the PDF again if it is incomplete"
-        )
-    yield from islice(read_file(data, None, InputOptions(**command["options"])), command["max_pages"])
 
 
 def _contents(file: int) -> bytes:
@@ -206,21 +192,19 @@ def _statm() -> int:
 
 def _load() -> None:
     """Ignore signals that are meant for the server, and load all decoders."""
-    from ocr_onnx.inputs import pdf_fonts  # pdf.py would load it and PDFium with the first PDF, within the limits
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(1)
     PIL.Image.init()
     _statm()
-    pdf_fonts.find_installed()
 
 
 def _readable() -> list[str]:
     """The folders that stay readable: fonts, Python's standard library, and loaded packages."""
     standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
     packages = [path for module in tuple(sys.modules.values()) for path in getattr(module, "__path__", ())]
-    return list(dict.fromkeys([*FONTS, *map(str, fonts.package_folders()), *standard, *packages]))
+    found = [str(path.parent) for path in pdf_fonts.find_installed()]
+    return list(dict.fromkeys([*FONTS, *found, *map(str, fonts.package_folders()), *standard, *packages]))
 
 
 def _set_hard_limits(memory: int) -> None:

@@ -1,7 +1,4 @@
-"""Decode untrusted images and PDFs in separate processes with limits of memory and time.
-
-Processes are reused. A process is replaced if it crashes, exceeds a limit, or has decoded many PDFs.
-"""
+"""One decoding process, as its parent sees it: started with limits, asked for pages, and killed if it exceeds a limit."""
 
 from __future__ import annotations
 
@@ -14,21 +11,21 @@ import re
 import signal
 import socket
 import subprocess
-import threading
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ocr_onnx import errors, python_process
 from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import InputError, OCRError, UnreadableImageError
+from ocr_onnx.inputs.decoding_messages import in_memory, receive, send
 from ocr_onnx.options import LARGEST_MAX_PIXELS, MAX_PIXELS, InputOptions
-from ocr_onnx.service.decoding_process import in_memory, receive, send
+from ocr_onnx.runtime import memory
 from ocr_onnx.types import Page
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -53,9 +50,12 @@ MAX_GROWTH = 4
 
 SIMPLIFY = "it is damaged or too large: save it again, smaller or in another format"
 
+MAX_PDF_PAGES = 2**20
+"""PDFium's limit."""
+
 INHERITED = re.compile(
     r"PATH|LANG|LANGUAGE|LC_\w+|TZ|LD_LIBRARY_PATH|LD_PRELOAD"
-    r"|PYTHON(HOME|PLATLIBDIR|UTF8|DONTWRITEBYTECODE|PYCACHEPREFIX|NOUSERSITE)"
+    r"|HOME|OCR_ONNX_FONT|PYTHON(HOME|PLATLIBDIR|UTF8|DONTWRITEBYTECODE|PYCACHEPREFIX|NOUSERSITE)"
 )
 """Environment variables that a process inherits; others may contain secrets of the server."""
 
@@ -82,6 +82,8 @@ class DecodeLimits:
     """Pixels of a page; OpenCV itself refuses to decode more."""
     pdf_files: int = 100
     """PDFs after which a process is replaced, because PDFium leaks memory."""
+    remedy: str = SIMPLIFY
+    """What the error of a page that exceeds its time suggests."""
 
     def __post_init__(self) -> None:
         check_number("memory", self.memory, 2**24, whole=True)
@@ -93,103 +95,15 @@ class DecodeLimits:
             check_number("max_pages", self.max_pages, 1, whole=True)
 
 
-class Decoder:
-    """A pool of `processes` processes that decode one file each at a time. Thread-safe; calls wait for a free process."""
-
-    def __init__(self, limits: DecodeLimits, processes: int) -> None:
-        check_number("processes", processes, 1, whole=True)
-        self._limits, self._count = limits, processes
-        self._free = threading.Condition()
-        self._closed = False
-        self._idle: list[_Process] = []
-        self._running: set[_Process] = set()
-        for _ in range(processes):
-            self._idle.append(self._start())
-
-    def pages(
-        self, data: bytes, kind: Literal["image", "pdf"], options: InputOptions
-    ) -> Generator[Page | InputError, None, None]:
-        """Decode the contents of a file page by page; the generator occupies a process until it ends or is closed.
-
-        A page that cannot be decoded is yielded as its error, and the following pages are decoded.
-
-        Raises what `documents.read_file` raises; NotEnoughMemoryError; UnreadableImageError if decoding took too long or
-        crashed the process; OCRError if the decoder is closed or no process can be started.
-        """
-        with self._borrowed() as process:
-            page = process.open(data, kind, options)
-            while page is not None:
-                yield page
-                page = process.next()
-
-    def close(self) -> None:
-        """Kill all processes, including busy ones; waiting calls raise OCRError."""
-        with self._free:
-            self._closed = True
-            idle, self._idle = self._idle, []
-            self._running.difference_update(idle)
-            busy = tuple(self._running)
-            self._free.notify_all()
-        for process in idle:
-            process.end()
-        for process in busy:
-            process.kill()
-
-    @contextmanager
-    def _borrowed(self) -> Iterator[_Process]:
-        process = self._take()
-        try:
-            yield process
-        finally:
-            self._give_back(process)
-
-    def _take(self) -> _Process:
-        with self._free:
-            self._free.wait_for(lambda: self._closed or self._idle or len(self._running) < self._count)
-            while self._idle and not self._closed:
-                process = self._idle.pop()
-                if process.alive():
-                    return process
-                process.end()
-                self._running.discard(process)
-            return self._start()
-
-    def _give_back(self, process: _Process) -> None:
-        usable = process.close_file() and not self._closed
-        if not usable:
-            process.end()
-        with self._free:
-            if usable and not self._closed:
-                self._idle.append(process)
-            else:
-                process.end()
-                self._running.discard(process)
-                with suppress(OCRError):  # The next call tries again and reports the error.
-                    self._idle.append(self._start())
-            self._free.notify()
-
-    def _start(self) -> _Process:
-        if self._closed:
-            raise OCRError("the decoder is closed: create another one")
-        try:
-            process = _Process(self._limits)
-        except OSError as error:
-            raise OCRError(
-                f"cannot start a decoding process: {error}; check the limit of processes of this user or container"
-            ) from error
-        self._running.add(process)
-        return process
-
-
-class _Process:
+class DecodingProcess:
     """One decoding process and its state. Raises OSError if it cannot be started."""
 
-    def __init__(self, limits: DecodeLimits) -> None:
-        self._limits = limits
+    def __init__(self, limits: DecodeLimits, on_missing: Callable[[tuple[str, ...]], None]) -> None:
+        self._limits, self._on_missing = limits, on_missing
         self._ready = self._decoding = self._pending = False
         self._pdfs = self._resident = 0
+        command = python_process.function("ocr_onnx.inputs.decoding_process", f"{limits.memory},{limits.cpu_seconds}")
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = python_process.function("ocr_onnx.service.decoding_process", f"{limits.memory},{limits.cpu_seconds}")
         try:
             self._process = subprocess.Popen(
                 command,
@@ -206,16 +120,35 @@ class _Process:
         finally:
             theirs.close()
 
-    def open(self, data: bytes, kind: str, options: InputOptions) -> Page | InputError | None:
-        """Open a file and return its first page, or the error of that page."""
-        self._wait_until_ready()
-        self._pdfs += kind == "pdf"
-        command = {"open": kind, "options": dataclasses.asdict(options), "max_pages": self._limits.max_pages}
-        return self._request(command, in_memory(data))
+    def open_image(self, data: bytes, name: str, options: InputOptions) -> Page | InputError | None:
+        """Open an image and return its first page, or the error of that page."""
+        return self._page_or_end(self._open(data, "image", name, options), name)
 
-    def next(self) -> Page | InputError | None:
-        """Return the next page, or its error; None after the last."""
-        return self._request({"next": True})
+    def next(self, name: str) -> Page | InputError | None:
+        """Return the next page of the open image, or its error; None after the last."""
+        return self._page_or_end(self._request({"next": True}, name), name)
+
+    def open_pdf(self, data: bytes, name: str, options: InputOptions) -> int:
+        """Open a PDF and return the number of its pages."""
+        self._pdfs += 1
+        count = self._open(data, "pdf", name, options)
+        if not isinstance(count, int):
+            raise self._crashed(name, "an unexpected reply")
+        return count
+
+    def render(self, index: int, name: str) -> Page:
+        """Return a page of the open PDF. Raises an InputError."""
+        page = self._page_or_end(self._request({"page": index, "name": name}, name), name)
+        if isinstance(page, InputError):
+            raise page
+        if page is None:
+            raise self._crashed(name, "an unexpected reply")
+        return page
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the process answered every request."""
+        return not self._pending
 
     def alive(self) -> bool:
         """Whether the process runs."""
@@ -239,6 +172,10 @@ class _Process:
         self._process.kill()
         self._process.wait()
 
+    def abandon(self) -> None:
+        """Close the socket and leave the process."""
+        self._socket.close()
+
     def end(self) -> None:
         """Kill the process and close its socket."""
         self._socket.close()
@@ -255,50 +192,75 @@ class _Process:
             reply, _ = receive(self._socket)
         if "ready" not in reply:
             raise OCRError(
-                "the decoding process does not start: run `python -c 'import ocr_onnx.service.decoding_process'` to find the "
+                "the decoding process does not start: run `python -c 'import ocr_onnx.inputs.decoding_process'` to find the "
                 f"cause {reply.get('crash', '')}"
             )
         if reply.get("missing"):
-            _warn(tuple(map(str, reply["missing"])))
+            self._on_missing(tuple(map(str, reply["missing"])))
         self._pending, self._ready = False, True
         self._resident = self._memory()
         self._socket.settimeout(self._limits.wall_seconds)
 
-    def _request(self, command: dict[str, Any], file: int | None = None) -> Page | InputError | None:
-        """Send a command and wait for the page; `_pending` stays set if there is no valid reply."""
+    def _open(self, data: bytes, kind: str, name: str, options: InputOptions) -> Page | InputError | int | None:
+        self._wait_until_ready()
+        room = memory.remaining()
+        allowed = self._limits.memory if room is None else min(self._limits.memory, room)
+        command = {"open": kind, "options": dataclasses.asdict(options), "memory": allowed, "name": name}
+        return self._request(command, name, in_memory(data))
+
+    def _request(self, command: dict[str, Any], name: str, file: int | None = None) -> Page | InputError | int | None:
+        """Send a command; return the page, the error of the page, the number of pages, or None for the end.
+
+        Raises the error of the whole file. `_pending` stays set if there is no valid reply.
+        """
         self._pending = True
         try:
             send(self._socket, command, file)
             reply, pixels = receive(self._socket)
-            page = None if pixels is None else _page(reply, pixels, self._limits.max_pixels)
-            refusal = ERRORS[reply["error"]](reply["text"]) if "error" in reply else None
+            outcome = self._outcome(reply, pixels)
         except TimeoutError as error:
-            raise UnreadableImageError(
-                f"the input took longer than {self._limits.wall_seconds:g} seconds per page to decode: {SIMPLIFY}"
-            ) from error
+            seconds = f"{self._limits.wall_seconds:g} seconds"
+            raise UnreadableImageError(f"{name} took longer than {seconds} to decode: {self._limits.remedy}") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise self._crashed() from error
-        if page is None and refusal is None and "end" not in reply:
-            raise self._crashed(reply.get("crash", ""))
-        self._pending, self._decoding = False, page is not None or "page" in reply
-        if isinstance(refusal, InputError) and "page" in reply:
-            refusal.page = int(reply["page"])
-            return refusal
-        if refusal is not None:
-            raise refusal
-        return page
+            raise self._crashed(name, str(error)) from error
+        self._pending = False
+        self._decoding = not isinstance(outcome, OCRError | None) or "page" in reply
+        if isinstance(outcome, OCRError) and not (isinstance(outcome, InputError) and self._decoding):
+            raise outcome
+        return outcome
 
-    def _crashed(self, crash: str = "") -> InputError:
-        """The error for a file that crashed the process."""
+    def _outcome(self, reply: dict[str, Any], pixels: int | None) -> Page | OCRError | int | None:
+        """Convert a reply. Raises ValueError, KeyError or TypeError if it is not valid."""
+        if pixels is not None:
+            return _page(reply, pixels, self._limits.max_pixels)
+        if "error" in reply:
+            error = ERRORS[reply["error"]](reply["text"])
+            if isinstance(error, InputError) and "page" in reply:
+                error.page = int(reply["page"])
+            return error
+        if "end" in reply:
+            return None
+        count = int(reply["count"]) if "count" in reply else -1
+        if not 0 <= count <= MAX_PDF_PAGES:
+            raise ValueError(reply.get("crash", "an unexpected reply"))
+        return count
+
+    def _page_or_end(self, outcome: Page | InputError | int | None, name: str) -> Page | InputError | None:
+        if isinstance(outcome, int):
+            raise self._crashed(name, "an unexpected reply")
+        return outcome
+
+    def _crashed(self, name: str, crash: str) -> InputError:
+        """The error for a file that crashed the process, which is not used again."""
+        self._pending = True
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)
         status = self._process.returncode
         if status == -signal.SIGXCPU:
-            return UnreadableImageError(
-                f"the input took more than {self._limits.cpu_seconds} seconds of CPU time per page to decode: {SIMPLIFY}"
-            )
+            seconds = f"{self._limits.cpu_seconds} seconds of CPU time"
+            return UnreadableImageError(f"{name} took more than {seconds} to decode: {self._limits.remedy}")
         logger.error("a decoding process ended with status %s%s", status, f":\n{crash}" if crash else "")
-        return UnreadableImageError(f"the input crashed its decoder: {SIMPLIFY}")
+        return UnreadableImageError(f"{name} crashed its decoder: {SIMPLIFY}")
 
     def _memory(self) -> int:
         """Resident memory in bytes."""
@@ -314,7 +276,7 @@ def _environment() -> dict[str, str]:
 
 
 @cache
-def _warn(missing: tuple[str, ...]) -> None:
+def warn_of_missing(missing: tuple[str, ...]) -> None:
     """Warn once about sandbox features that the kernel lacks."""
     logger.warning(
         "the kernel does not support %s: an image or PDF that exploits its decoder has the permissions of the server",

@@ -19,9 +19,10 @@ from conftest import PAGES, pdf
 from ocr_onnx import InputOptions, python_process
 from ocr_onnx.cli import diagnosis
 from ocr_onnx.errors import UnreadableImageError
-from ocr_onnx.service import decoding, sandbox
-from ocr_onnx.service.decoding import DecodeLimits, Decoder
-from ocr_onnx.service.decoding_process import FONTS
+from ocr_onnx.inputs import decoding_client, sandbox
+from ocr_onnx.inputs.decoding import Decoder
+from ocr_onnx.inputs.decoding_client import DecodeLimits
+from ocr_onnx.inputs.decoding_process import FONTS
 
 needs_files = pytest.mark.skipif(sandbox.FILES in sandbox.missing(), reason="this kernel has no Landlock")
 needs_calls = pytest.mark.skipif(sandbox.CALLS in sandbox.missing(), reason="this kernel has no seccomp filters")
@@ -136,7 +137,7 @@ def test_all_threads_of_a_decoder_are_restricted(hostile: Decoder) -> None:
 
 
 def test_pictures_and_documents_are_decoded_within_the_sandbox(caplog: pytest.LogCaptureFixture) -> None:
-    decoding._warn.cache_clear()
+    decoding_client.warn_of_missing.cache_clear()
     with closing(Decoder(DecodeLimits(), 1)) as decoder:
         assert len(list(decoder.pages((PAGES / "noisy.jpg").read_bytes(), "image", InputOptions()))) == 1
         assert len(list(decoder.pages(pdf((50, 40), (60, 40)), "pdf", InputOptions()))) == 2
@@ -151,10 +152,10 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def test_missing_sandbox_features_are_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    decoding._warn.cache_clear()
+    decoding_client.warn_of_missing.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            decoding._warn((sandbox.FILES,))
+            decoding_client.warn_of_missing((sandbox.FILES,))
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "the kernel does not support Landlock (access to files)"
     ]
@@ -168,7 +169,7 @@ def test_the_doctor_reports_missing_sandbox_features(monkeypatch: pytest.MonkeyP
 
 def test_decoding_works_on_a_kernel_without_sandbox_features() -> None:
     script = """
-        from ocr_onnx.service import sandbox
+        from ocr_onnx.inputs import sandbox
         def refuse(name, *arguments, call=sandbox._call):
             if name == "syscall" or arguments[0] in (sandbox.PR_GET_SECCOMP, sandbox.PR_SET_SECCOMP):
                 raise OSError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -87,6 +88,8 @@ def run(
     """
     # Otherwise NumPy starts threads for linear algebra at its import; no array here is large enough to need them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Pillow's; --max_megapixels decides.
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     from ocr_onnx.paddle.assembly import assemble, with_values
 
     if not inputs and not more:

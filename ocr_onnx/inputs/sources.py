@@ -87,6 +87,11 @@ THUMBNAILS = "@eaDir"
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
+BASE64 = re.compile(r"(data:[\w/+.-]+;base64,)?[\w+/\s-]+={0,2}\s*")
+
+LONGEST_NAME = 255
+"""Bytes of the longest file name of common file systems."""
+
 CHUNK = 2**20
 """Bytes to read from a file object in one call."""
 
@@ -253,7 +258,11 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _checked_path(text: str) -> str:
-    """Return a path unchanged, as results show it. Raises UnsupportedInputError for a URL of another scheme."""
+    """Return a path unchanged, as results show it. Raises UnsupportedInputError for Base64, and for a URL of another scheme."""
+    if len(text) > LONGEST_NAME and BASE64.fullmatch(text):
+        raise UnsupportedInputError(
+            f"{shortened(text)!r} is no path; it looks like Base64: give the bytes, base64.b64decode(text), without 'data:...,'"
+        )
     if SCHEME.match(text) and not Path(text).exists():
         raise UnsupportedInputError(
             f"the scheme of {shortened(text)} is not supported: give a path, or an http or https URL"

@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import ssl
+import stat
 import subprocess
 import sys
 import tempfile
@@ -330,9 +331,13 @@ def _run_pip(command: list[str], folder: str, progress: Progress | None) -> tupl
 
 
 def _size_below(folder: Path) -> int:
-    """Return the size of all files below a folder, in bytes; files that vanish meanwhile count as 0."""
+    """Return the size of all files below a folder, in bytes; files that vanish meanwhile count as 0.
+
+    Folders do not count: pip makes some before it has any data.
+    """
     sizes = []
     for path in folder.rglob("*"):
         with suppress(OSError):
-            sizes.append(path.stat().st_size)
+            found = path.stat()
+            sizes.append(found.st_size if stat.S_ISREG(found.st_mode) else 0)
     return sum(sizes)

@@ -116,7 +116,10 @@ def refuse_lfs_pointer(file: Path) -> None:
 
 def receipt(name: str) -> Receipt | None:
     """Return the receipt of a pulled or imported model; None if there is none. Raises IntegrityError if it is damaged."""
-    file = home() / f"{name}.json"
+    try:
+        file = home() / f"{name}.json"
+    except ModelNotFoundError:
+        return None
     if not file.is_file():
         return None
     try:

@@ -344,3 +344,14 @@ def test_a_profile_that_cannot_be_written_is_refused_before_the_work(tmp_path: P
 
 def test_cuda_is_answered_with_the_name_of_the_device() -> None:
     assert "an NVIDIA GPU is 'gpu'" in invoke(PAGES / "tiny.png", "--device", "cuda").stderr
+
+
+def test_a_large_image_that_is_allowed_has_no_warning_of_pillow(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    with PIL.Image.open(PAGES / "tiny.png") as picture:
+        pixels = picture.width * picture.height
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", pixels * 2 // 3)
+    done = invoke(PAGES / "tiny.png", "--max_megapixels", pixels / 1e6)
+    assert done.exit_code == 0
+    assert [str(each.message) for each in recwarn if "exceeds limit" in str(each.message)] == []

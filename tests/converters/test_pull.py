@@ -708,6 +708,13 @@ def test_pip_is_called_again_only_if_that_can_help(
     assert len(asked) == calls
 
 
+def test_folders_that_pip_makes_are_no_data(tmp_path: Path) -> None:
+    (tmp_path / "pip-unpack" / "inner").mkdir(parents=True)
+    assert download._size_below(tmp_path) == 0
+    (tmp_path / "pip-unpack" / "part.whl").write_bytes(bytes(5))
+    assert download._size_below(tmp_path) == 5
+
+
 def test_pip_is_killed_if_no_data_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "PIP_PATIENCE", 0.3)
     code, told = download._run_pip([sys.executable, "-c", "import time; time.sleep(600)"], str(tmp_path), None)

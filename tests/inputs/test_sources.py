@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import tempfile
@@ -88,10 +89,18 @@ def test_a_path_that_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) ->
         only(tmp_path / "pipe.png")
 
 
-@pytest.mark.parametrize(("path", "cause"), [("", "is empty"), ("a\0b.png", "null"), ("x" * 5000, "too long")])
+@pytest.mark.parametrize(("path", "cause"), [("", "is empty"), ("a\0b.png", "null"), (".x" * 2500, "too long")])
 def test_impossible_paths_are_refused(path: str, cause: str) -> None:
     with pytest.raises(InputError, match=cause):
         only(path)
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+def test_base64_is_recognized(prefix: str) -> None:
+    text = base64.b64encode((PAGES / "tiny.png").read_bytes()).decode()
+    with pytest.raises(UnsupportedInputError, match="looks like Base64") as caught:
+        only(prefix + text)
+    assert len(str(caught.value)) < 250
 
 
 @pytest.mark.parametrize("thing", [None, 7, 1.5, {"image": "page.png"}])

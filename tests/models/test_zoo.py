@@ -124,6 +124,7 @@ def test_a_user_without_a_home_has_the_embedded_models(chosen: str | None, monke
     with pytest.raises(ModelNotFoundError, match=f"no home directory: set {store.HOME_VARIABLE}"):
         store.home()
     assert "PP-OCRv5_mobile_rec" in store.installed()
+    assert store.verify("PP-OCRv5_mobile_rec")
     fact = diagnosis._home()
     assert (fact.value, fact.state) == ("none", "warning")
 

@@ -7,12 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
-import cv2
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 OVERLAP = 0.5
 IGNORED = "###"
@@ -104,28 +106,30 @@ def compare_text(found: str, expected: str, *, characters: bool) -> tuple[int, i
 
 def compare_boxes(found: Sequence[NDArray[np.int32]], image: Labelled) -> tuple[int, int, int]:
     """(matched, found, expected) boxes, those over illegible text left out."""
-    kept = [quad for quad in found if not any(_shared(quad, i) / _area(quad) > OVERLAP for i in image.ignored)]
-    free = list(kept)
+    ignored = list(map(_polygon, image.ignored))
+    boxes = [box for box in map(_polygon, found) if not any(_covered(box, i) > OVERLAP for i in ignored)]
+    free = list(boxes)
     matched = 0
-    for expected in image.boxes:
-        best = max(free, key=lambda quad: _union_share(quad, expected), default=None)
-        if best is not None and _union_share(best, expected) >= OVERLAP:
-            free = [quad for quad in free if quad is not best]
+    for expected in map(_polygon, image.boxes):
+        best = max(free, key=partial(_union_share, expected), default=None)
+        if best is not None and _union_share(expected, best) >= OVERLAP:
+            free.remove(best)
             matched += 1
-    return matched, len(kept), len(image.boxes)
+    return matched, len(boxes), len(image.boxes)
 
 
-def _union_share(a: NDArray[np.int32], b: NDArray[np.float32]) -> float:
-    shared = _shared(a, b)
-    return shared / max(_area(a) + _area(b) - shared, 1e-9)
+def _polygon(quad: NDArray[np.int32] | NDArray[np.float32]) -> BaseGeometry:
+    """Return a box; a labelled one can cross itself."""
+    return shapely.make_valid(shapely.Polygon(quad))
 
 
-def _shared(a: NDArray[np.int32], b: NDArray[np.float32]) -> float:
-    return float(cv2.intersectConvexConvex(a.astype(np.float32), b)[0])
+def _covered(box: BaseGeometry, other: BaseGeometry) -> float:
+    return box.intersection(other).area / box.area if box.area else 0.0
 
 
-def _area(quad: NDArray[np.int32] | NDArray[np.float32]) -> float:
-    return max(float(cv2.contourArea(quad.astype(np.float32))), 1e-9)
+def _union_share(a: BaseGeometry, b: BaseGeometry) -> float:
+    union = a.union(b).area
+    return a.intersection(b).area / union if union else 0.0
 
 
 def spread(data: Path, counts: Mapping[str, int]) -> list[Path]:

@@ -120,14 +120,15 @@ def pull_models(names: tuple[str, ...], accept_new: bool, yes: bool) -> None:
     Example:
       ocr-onnx models pull PP-OCRv4_mobile_det PP-OCRv4_mobile_rec
     """
-    from ocr_onnx.converters.pull import pull
+    from ocr_onnx.converters.pull import pull, shared_wheels
     from ocr_onnx.models.download import progress_bar
 
     def pull_one(name: str) -> str:
         path = pull(name, accept_new=accept_new, progress=progress_bar(name), confirm=confirm(yes))
         return f"{name}: {path}"
 
-    _each(names, pull_one)
+    with shared_wheels():
+        _each(names, pull_one)
 
 
 @models.command("verify")

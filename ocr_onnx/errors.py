@@ -26,6 +26,8 @@ OCRError
 
 from __future__ import annotations
 
+from ocr_onnx.installation import requirement
+
 MAX_SHOWN = 100
 """Characters of a value in a message: it may be a whole file in Base64."""
 
@@ -97,7 +99,7 @@ class OnnxRuntimeMissingError(OnnxRuntimeError, ImportError):
 
     def __init__(self) -> None:
         super().__init__(
-            "ONNX Runtime is not installed: pip install 'ocr-onnx[cpu]', or 'ocr-onnx[gpu]' on a machine with an "
+            f"ONNX Runtime is not installed: pip install {requirement('cpu')}, or {requirement('gpu')} on a machine with an "
             "NVIDIA GPU"
         )
 

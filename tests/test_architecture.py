@@ -14,7 +14,7 @@ import ocr_onnx
 from benchmarks.diagram import PACKAGE, PAGE, Imports, all_imports, by_package, module_files, reduced, updated
 
 LAYERS = (
-    ("declarations", "errors", "options", "python_process", "types"),
+    ("declarations", "errors", "installation", "options", "python_process", "types"),
     ("models",),
     ("runtime",),
     ("inputs",),

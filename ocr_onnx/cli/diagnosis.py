@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 from ocr_onnx import __version__
 from ocr_onnx.errors import ModelError, ModelNotFoundError, OnnxRuntimeError, OptionError
 from ocr_onnx.inputs import fonts, sandbox
+from ocr_onnx.installation import requirement
 from ocr_onnx.models import store
 from ocr_onnx.runtime import libraries, openvino, plugins, session, threads
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
@@ -146,7 +147,7 @@ def _onnxruntime() -> Iterator[Fact]:
 def _wheels(installed: InstalledRuntime, added: Iterable[plugins.Plugin]) -> Iterator[Fact]:
     if installed.conflict:
         remove = " ".join(installed.distributions)
-        remedy = f"{installed.conflict}: pip uninstall -y {remove}, then pip install 'ocr-onnx[cpu]' or 'ocr-onnx[gpu]'"
+        remedy = f"{installed.conflict}: pip uninstall -y {remove}, then pip install {requirement('cpu')} or {requirement('gpu')}"
         yield Fact("onnxruntime", "package", str(installed), "warning", remedy)
     else:
         yield Fact("onnxruntime", "package", str(installed))

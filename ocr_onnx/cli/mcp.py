@@ -10,8 +10,9 @@ import click
 from ocr_onnx.cli.options import PipelineCommand, pipeline_settings
 from ocr_onnx.cli.run import pipeline_request
 from ocr_onnx.errors import OCRError
+from ocr_onnx.installation import requirement
 
-MISSING = "the MCP server is not installed: pip install 'ocr-onnx[mcp,cpu]'"
+MISSING = "the MCP server is not installed: pip install"
 
 LAST_PORT = 65_535
 
@@ -45,7 +46,7 @@ def mcp(folders: tuple[Path, ...], port: int | None, **settings: Any) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("ocr_onnx"):
             raise
-        raise OCRError(f"{MISSING} ({error.name} is missing)") from error
+        raise OCRError(f"{MISSING} {requirement('mcp,cpu')} ({error.name} is missing)") from error
     from ocr_onnx.paddle.assembly import assemble
 
     server = make_server(assemble(pipeline_request(settings)).engine, folders)

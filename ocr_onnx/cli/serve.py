@@ -14,13 +14,14 @@ from ocr_onnx.cli.options import PipelineCommand, pipeline_settings, setting_of_
 from ocr_onnx.cli.run import pipeline_request
 from ocr_onnx.declarations import declared_fields
 from ocr_onnx.errors import OCRError
+from ocr_onnx.installation import requirement
 from ocr_onnx.service.settings import Settings, from_serving_block
 
 if TYPE_CHECKING:
     from ocr_onnx.paddle.assembly import Request
     from ocr_onnx.service.engine import Engine
 
-MISSING = "the service is not installed: pip install 'ocr-onnx[serve,cpu]'"
+MISSING = "the service is not installed: pip install"
 
 POSIX_MODULE = "fcntl"
 """A module of the standard library that Windows lacks."""
@@ -51,7 +52,7 @@ def serve(paddlex_config: str | None, **given: Any) -> None:
             raise
         if error.name == POSIX_MODULE:
             raise OCRError(NO_POSIX) from error
-        raise OCRError(f"{MISSING} ({error.name} is missing)") from error
+        raise OCRError(f"{MISSING} {requirement('serve,cpu')} ({error.name} is missing)") from error
     from ocr_onnx.paddle import pipeline_yaml
 
     own = {str(setting.name): given.pop(str(setting.name)) for setting in OPTIONS}

@@ -17,6 +17,7 @@ from pathlib import Path
 from ocr_onnx import python_process
 from ocr_onnx.converters.paddle import PACKAGES
 from ocr_onnx.errors import ConversionError
+from ocr_onnx.installation import requirement
 from ocr_onnx.models import download, store, zoo
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def ensure(purpose: str, command: str, confirm: Confirm | None) -> Path:
     """
     if (found := find()) is not None:
         return found
-    by_hand = f"in an environment of Python {PYTHON}, pip install 'ocr-onnx[convert,cpu]'"
+    by_hand = f"in an environment of Python {PYTHON}, pip install {requirement('convert,cpu')}"
     if download.offline():
         raise ConversionError(
             f"{purpose} needs Paddle, and {download.OFFLINE_VARIABLE} forbids fetching it: convert it on a machine with "

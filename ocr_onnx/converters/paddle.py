@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ocr_onnx import python_process
 from ocr_onnx.converters.paddle_params import check_weights
 from ocr_onnx.errors import ConversionError, ModelNotFoundError
+from ocr_onnx.installation import requirement
 from ocr_onnx.models.store import refuse_lfs_pointer, sha256
 from ocr_onnx.types import Tensor
 
@@ -184,7 +185,7 @@ def versions() -> dict[str, str]:
     if missing:
         raise ConversionError(
             f"converting needs {', '.join(missing)}: run 'ocr-onnx convert --isolated', which creates an environment for it, "
-            "or pip install 'ocr-onnx[convert,cpu]' in an environment of Python 3.11 (about 1 GB)"
+            f"or pip install {requirement('convert,cpu')} in an environment of Python 3.11 (about 1 GB)"
         )
     return installed_versions()
 

@@ -12,6 +12,7 @@ import cv2
 
 from ocr_onnx.errors import OutputError
 from ocr_onnx.inputs.documents import PDF_SIGNATURE, PDF_SIGNATURE_WINDOW
+from ocr_onnx.installation import requirement
 from ocr_onnx.outputs import pdf_text
 from ocr_onnx.outputs.pdf_font import GlyphlessFont
 from ocr_onnx.outputs.pdf_layer import FONT_NAME, Frame, frame_of, layer, numbers
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from ocr_onnx.types import Page, RecognizedPage
 
-MISSING = "searchable PDFs need pikepdf and img2pdf: pip install 'ocr-onnx[pdf]'"
+MISSING = "searchable PDFs need pikepdf and img2pdf: pip install "
 
 IMAGE_NAME = "/OcrOnnxPage"
 
@@ -61,7 +62,7 @@ class SearchablePDF:
             import img2pdf  # noqa: F401
             import pikepdf  # noqa: F401
         except ImportError as error:
-            raise OutputError(MISSING) from error
+            raise OutputError(MISSING + requirement("pdf")) from error
         self._documents: list[_Document] = []
 
     def add(self, result: RecognizedPage) -> None:

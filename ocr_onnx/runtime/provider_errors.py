@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ocr_onnx.installation import requirement
 from ocr_onnx.runtime.provider_specs import DRIVER, SPECS, spec_of
 
 
@@ -37,9 +38,9 @@ def missing_provider(name: str, installed: InstalledRuntime) -> str:
     if known.plugin:
         return f"{name} is a plug-in that is not installed: pip install {known.plugin}"
     has = f"{name} is not in the installed ONNX Runtime: {installed} has {', '.join(installed.providers)}"
-    if known.build:
+    if known.build or known.extra:
         remove = " ".join(installed.distributions)
-        cure = f"pip uninstall -y {remove}, then pip install {known.build}"
+        cure = f"pip uninstall -y {remove}, then pip install {known.build or requirement(known.extra)}"
         return f"{installed.conflict}, so {name} is missing: {cure}" if installed.conflict else f"{has}: {cure}"
     if known.system:
         return f"{has}: it exists only on {known.system}"

@@ -81,6 +81,8 @@ class ProviderSpec:
     """Whether it is faster with a small number of large calls, one after the other, than with one call per core."""
     build: str = ""
     """The requirement for a build of ONNX Runtime with this provider, which replaces the installed one."""
+    extra: str = ""
+    """The extra of this package that requires such a build."""
     plugin: str = ""
     """The package of the plug-in with this provider, installed in addition to ONNX Runtime."""
     package: str = ""
@@ -101,7 +103,7 @@ SPECS: Mapping[str, ProviderSpec] = {
         ProviderSpec(
             CUDA_PROVIDER,
             gpu=True,
-            build="'ocr-onnx[gpu]'",
+            extra="gpu",
             libraries=CUDA_LIBRARIES,
             # Measured on an H200: docs/devices.md.
             options=(
@@ -120,7 +122,7 @@ SPECS: Mapping[str, ProviderSpec] = {
         ProviderSpec(
             TENSORRT_PROVIDER,
             gpu=True,
-            build="'ocr-onnx[gpu]'",
+            extra="gpu",
             libraries=(*CUDA_LIBRARIES, *TENSORRT_LIBRARIES),
             # https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html
             compiler=Compiler(

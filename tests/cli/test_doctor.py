@@ -17,6 +17,7 @@ from ocr_onnx.cli import diagnosis
 from ocr_onnx.cli.diagnosis import Fact, Report, diagnose
 from ocr_onnx.cli.main import main
 from ocr_onnx.errors import OptionError
+from ocr_onnx.installation import requirement
 from ocr_onnx.models import store, zoo
 from ocr_onnx.runtime import libraries, threads
 from ocr_onnx.runtime.provider_specs import DRIVER
@@ -173,7 +174,7 @@ def test_without_onnx_runtime_the_other_facts_are_printed_and_the_exit_code_is_1
     environment = os.environ | backends.hide(tmp_path, "onnxruntime")
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 1
-    assert "! package  none\n    ONNX Runtime is not installed: pip install 'ocr-onnx[cpu]'" in done.stdout
+    assert f"! package  none\n    ONNX Runtime is not installed: pip install {requirement('cpu')}" in done.stdout
     assert "verified, " in done.stdout
 
 

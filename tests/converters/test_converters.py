@@ -35,6 +35,7 @@ from ocr_onnx.converters.passes.affine_folding import fold_affine, shifts_to_bat
 from ocr_onnx.converters.precision import halve
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.errors import ConversionError, IntegrityError, ModelError, ModelNotFoundError, OptionError
+from ocr_onnx.installation import requirement
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.models.store import sha256
 from ocr_onnx.models.zoo import Mirror
@@ -532,7 +533,7 @@ except OCRError as error:
 """
     out = subprocess.check_output([sys.executable, "-c", script], text=True)
     assert out.startswith("ConversionError converting needs paddle, ")
-    assert "pip install 'ocr-onnx[convert,cpu]'" in out
+    assert f"pip install {requirement('convert,cpu')}" in out
 
 
 def test_a_folder_named_like_a_package_is_not_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from click.testing import CliRunner, Result
 from ocr_onnx.cli.main import main
 from ocr_onnx.converters import cache, environment
 from ocr_onnx.errors import ConversionError, DownloadError
+from ocr_onnx.installation import requirement
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime.session import Session
@@ -246,7 +247,7 @@ def test_at_a_terminal_the_environment_is_created_after_a_question(home: Path, l
 def test_the_answer_no_prints_the_alternatives(home: Path, lock: Path) -> None:
     shown = on_a_terminal(lock, PULL, "\n")
     assert f"Error: converting {NAME} needs Paddle: 'ocr-onnx models pull {NAME} --yes --accept-new' makes" in shown
-    assert "pip install 'ocr-onnx[convert,cpu]'" in shown
+    assert f"pip install {requirement('convert,cpu')}" in shown
     assert not (home / "tools").exists()
     assert not store.path_of(NAME).exists()
 

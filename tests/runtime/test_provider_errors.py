@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conftest import CPU_WHEEL, GPU_WHEEL
 
+from ocr_onnx.installation import requirement
 from ocr_onnx.runtime.provider_errors import InstalledRuntime, missing_libraries, missing_provider
 
 GONE = ": cannot open shared object file: No such file or directory"
@@ -14,7 +15,7 @@ NO_CUDA = {name: name + GONE for name in ("libcublas.so.13", "libcublasLt.so.13"
 def test_a_wheel_without_cuda_is_to_be_changed_for_one_that_has_it() -> None:
     assert missing_provider("CUDAExecutionProvider", CPU_WHEEL) == (
         "CUDAExecutionProvider is not in the installed ONNX Runtime: onnxruntime 1.32.0 has AzureExecutionProvider, "
-        "CPUExecutionProvider: pip uninstall -y onnxruntime, then pip install 'ocr-onnx[gpu]'"
+        "CPUExecutionProvider: pip uninstall -y onnxruntime, then pip install " + requirement("gpu")
     )
 
 
@@ -23,7 +24,7 @@ def test_two_wheels_at_once_are_the_cause_where_cuda_is_lost() -> None:
     assert missing_provider("CUDAExecutionProvider", both) == (
         "onnxruntime 1.31.1 and onnxruntime-gpu 1.31.1 are installed together, and the last one has overwritten "
         "files of the other, so CUDAExecutionProvider is missing: pip uninstall -y onnxruntime onnxruntime-gpu, then pip "
-        "install 'ocr-onnx[gpu]'"
+        f"install {requirement('gpu')}"
     )
 
 

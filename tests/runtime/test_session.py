@@ -21,6 +21,7 @@ from conftest import PAGES
 from ocr_onnx import OCR
 from ocr_onnx.converters import pull
 from ocr_onnx.errors import ModelError, OCRError
+from ocr_onnx.installation import requirement
 from ocr_onnx.models import store
 from ocr_onnx.runtime import session as session_module
 from ocr_onnx.runtime.session import Session
@@ -128,7 +129,7 @@ except ocr_onnx.OCRError as error:
 """
     environment = os.environ | backends.hide(tmp_path, "onnxruntime")
     out = subprocess.check_output([sys.executable, "-c", script], text=True, env=environment)
-    assert out.startswith("OnnxRuntimeMissingError ONNX Runtime is not installed: pip install 'ocr-onnx[cpu]'")
+    assert out.startswith(f"OnnxRuntimeMissingError ONNX Runtime is not installed: pip install {requirement('cpu')}")
 
 
 def test_onnx_runtime_reports_nothing_and_leaves_nothing_at_home(tmp_path: Path) -> None:

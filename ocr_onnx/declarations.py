@@ -137,7 +137,8 @@ class OptionRecord:
 def check(record: Any) -> None:
     """Raise OptionError if an option of a dataclass instance has a wrong type or is out of range."""
     for each, declared in declared_fields(record):
-        declared.check(each.name, getattr(record, each.name))
+        field_name = "" if declared.name == each.name else f" ({type(record).__name__}.{each.name})"
+        declared.check(declared.name + field_name, getattr(record, each.name))
 
 
 def check_number(name: str, value: object, low: float, high: float = math.inf, *, whole: bool = False) -> None:

@@ -43,8 +43,8 @@ def test_kind_name_and_choices_of_an_option_follow_from_its_field() -> None:
     ("values", "problem"),
     [
         ({"on": 1}, "on is 1: it must be True or False"),
-        ({"count": 0}, "count is 0: it must be a whole number of at least 1"),
-        ({"count": 1.5}, "count is 1.5"),
+        ({"count": 0}, "sample_count (Sample.count) is 0: it must be a whole number of at least 1"),
+        ({"count": 1.5}, "sample_count (Sample.count) is 1.5"),
         ({"ratio": 2}, "ratio is 2: it must be a number"),
         ({"ratio": None}, "ratio is None"),
         ({"side": "top"}, "side is 'top': it must be 'left' or 'right'"),

@@ -21,6 +21,8 @@ from ocr_onnx.errors import OCRError, shortened
 NOTES = "ocr_onnx.notes"
 """The logger of messages about choices that a user of the command line should see."""
 
+VERBOSE = ("-v", "--verbose")
+
 COMMANDS = {
     "build": "build",
     "convert": "convert",
@@ -70,13 +72,19 @@ class Commands(click.Group):
                 stream.reconfigure(encoding="utf-8", errors="backslashreplace")
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            if error.option_name in VERBOSE:
+                raise click.UsageError(
+                    f"{error.option_name} precedes the command: ocr-onnx -v COMMAND ...", ctx
+                ) from error
+            raise
         except OCRError as error:
             raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="ocr-onnx")
-@click.option("-v", "--verbose", is_flag=True, help="Log what the command does.")
+@click.option(*VERBOSE, is_flag=True, help="Log what the command does.")
 def main(verbose: bool) -> None:
     """Recognize text in images and PDFs with PaddleOCR's models on ONNX Runtime."""
     # Skips the last garbage collection at exit, which would free nothing that matters.

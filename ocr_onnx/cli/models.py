@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ocr_onnx.cli.completion import complete_models
 from ocr_onnx.errors import OCRError
+
+if TYPE_CHECKING:
+    from ocr_onnx.models.zoo import ModelSpec
+
+FEW_LANGUAGES = 4
+"""Of a model: up to so many are named in a list."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -51,9 +58,10 @@ def models() -> None:
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print all fields of each model as JSON.")
 def list_models(as_json: bool) -> None:
-    """List all models and whether they are on this machine.
+    """List all models: task, version, languages, and how each is obtained.
 
-    The last column is embedded (in the package), local (downloaded or imported), or - (not on this machine).
+    The last column is embedded (in the package), local (downloaded or imported), or the option of 'ocr-onnx models pull'
+    that downloads it.
     """
     from ocr_onnx.models import store, zoo
 
@@ -62,20 +70,22 @@ def list_models(as_json: bool) -> None:
         records = [{**asdict(spec), "present": spec.name in local} for spec in zoo.models().values()]
         click.echo(json.dumps(records, ensure_ascii=False, indent=4))
         return
-    for spec in zoo.models().values():
-        state = "embedded" if spec.embedded else "local" if spec.name in local else "-"
-        click.echo(f"{spec.name:<33} {spec.task:<21} {spec.family:<9} {state}")
-    for name in sorted(local - zoo.models().keys()):
-        click.echo(f"{name:<33} {'imported':<21} {'-':<9} local")
+    rows = [_row(spec, local=spec.name in local) for spec in zoo.models().values()]
+    rows += [(name, "imported", "-", "-", "local") for name in sorted(local - zoo.models().keys())]
+    _print_table(("MODEL", "TASK", "VERSION", "LANGUAGES", "OBTAINED"), rows)
 
 
 @models.command("langs")
 def list_languages() -> None:
-    """List the languages and the model versions that support each."""
+    """List the languages and the model versions that support each.
+
+    Codes of ISO 639 and BCP 47 and Tesseract's names are accepted too.
+    """
+    from ocr_onnx.models.language_names import names
     from ocr_onnx.models.languages import languages
 
-    for language, versions in languages().items():
-        click.echo(f"{language:<12} {' '.join(versions)}")
+    rows = [(language, names().get(language, "-"), " ".join(versions)) for language, versions in languages().items()]
+    _print_table(("LANG", "LANGUAGE", "VERSIONS"), rows)
 
 
 @models.command("presets")
@@ -87,18 +97,25 @@ def list_presets() -> None:
 
 
 @models.command("show")
-@click.argument("name")
-def show_model(name: str) -> None:
-    """Print all fields of the model NAME as JSON, with its path and the record of its download."""
+@click.argument("name", shell_complete=complete_models)
+@click.option("--json", "as_json", is_flag=True, help="Print the fields as JSON.")
+def show_model(name: str, as_json: bool) -> None:
+    """Print the fields of the model NAME, with its path and the record of its download."""
     from ocr_onnx.models import store, zoo
 
     receipt = store.receipt(name)
     known = {**asdict(zoo.spec(name)), "path": str(store.path_of(name)), "receipt": receipt and asdict(receipt)}
-    click.echo(json.dumps(known, ensure_ascii=False, indent=4))
+    if as_json:
+        click.echo(json.dumps(known, ensure_ascii=False, indent=4))
+        return
+    import yaml
+
+    filled = {name: value for name, value in known.items() if value not in (None, (), {})}
+    click.echo(yaml.safe_dump(json.loads(json.dumps(filled)), sort_keys=False, allow_unicode=True), nl=False)
 
 
 @models.command("path")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_models)
 def path_of_model(name: str) -> None:
     """Print the path of the model NAME; fails if it is not on this machine."""
     from ocr_onnx.models import store
@@ -107,7 +124,7 @@ def path_of_model(name: str) -> None:
 
 
 @models.command("pull")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_models)
 @click.option("--accept-new", is_flag=True, help="Accept files without a published sha256; their sha256 is recorded.")
 @yes_option
 def pull_models(names: tuple[str, ...], accept_new: bool, yes: bool) -> None:
@@ -132,16 +149,16 @@ def pull_models(names: tuple[str, ...], accept_new: bool, yes: bool) -> None:
 
 
 @models.command("verify")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=complete_models)
 def verify_models(names: tuple[str, ...]) -> None:
     """Verify the sha256 of the models NAME... Default: all models on this machine."""
     from ocr_onnx.models import store
 
-    _each(names or store.installed(), lambda name: f"{name}: {store.verify(name)}")
+    _each(names or store.installed(), lambda name: f"{name}: ok, sha256 {store.verify(name)}")
 
 
 @models.command("bundle")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_models)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The archive file to write.")
 def bundle_models(names: tuple[str, ...], output: Path) -> None:
     """Write the models NAME... into one archive, for 'models import' on a machine without network access."""
@@ -174,3 +191,20 @@ def _each(names: tuple[str, ...] | list[str], act: Callable[[str], str]) -> None
             failed = True
             click.echo(f"Error: {error}", err=True)
     sys.exit(1 if failed else 0)
+
+
+def _row(spec: ModelSpec, *, local: bool) -> tuple[str, ...]:
+    """Return the row of a model in the list."""
+    size = "" if spec.size is None else f", {spec.size:g} MB"
+    pull = f"pull{'' if spec.mirrors_complete else ' --accept-new'}{size}"
+    state = "embedded" if spec.embedded else "local" if local else pull
+    few = len(spec.languages) <= FEW_LANGUAGES
+    languages = ",".join(spec.languages) if few else f"{len(spec.languages)} languages"
+    return spec.name, spec.task, spec.family, languages or "-", state
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ocr_onnx.cli.completion import complete_devices, complete_languages, complete_models, complete_versions
 from ocr_onnx.declarations import Declaration, shown
 from ocr_onnx.models.presets import DEFAULT, PRESETS, Preset
 from ocr_onnx.options import Models, Place, places
@@ -148,16 +149,24 @@ def _models() -> Iterator[Setting]:
     yield Setting(
         "lang",
         group=MODELS,
+        shell_complete=complete_languages,
         help="Choose the models for a language; 'ocr-onnx models langs' lists the languages. Several, separated by commas: each "
         "line is read by the models in turn until one is sure, and the best reading is kept.",
     )
     yield Setting(
         "ocr_version",
         group=MODELS,
+        shell_complete=complete_versions,
         help="Choose the models of a version, such as PP-OCRv5; 'ocr-onnx models langs' lists the versions.",
     )
     for stage, model in DEFAULT_MODELS.items():
-        yield Setting(f"{stage}_model_name", group=MODELS, metavar="NAME", help=f"Name of the model. Default: {model}.")
+        yield Setting(
+            f"{stage}_model_name",
+            group=MODELS,
+            metavar="NAME",
+            help=f"Name of the model. Default: {model}.",
+            shell_complete=complete_models,
+        )
         yield Setting(
             f"{stage}_model_dir",
             group=MODELS,
@@ -210,6 +219,7 @@ def _machine() -> Iterator[Setting]:
     yield Setting(
         "device",
         group=MACHINE,
+        shell_complete=complete_devices,
         help="cpu, gpu, gpu:N, gpu:0,1 (pages are distributed over both GPUs), or auto (a GPU if one works). Default: cpu.",
     )
     yield Setting(

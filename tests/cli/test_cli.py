@@ -13,12 +13,16 @@ from pathlib import Path
 import click
 import PIL.Image
 import pytest
+import yaml
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 from conftest import PAGES
 
 from ocr_onnx import __version__
 from ocr_onnx.cli.main import main
 from ocr_onnx.models import download, presets, zoo
+from ocr_onnx.models.language_names import names
+from ocr_onnx.models.languages import languages
 
 SIGN = "FERRY TERMINAL\n渡轮码头\nGate 7 →\n"
 PARAGRAPHS = "FERRY TERMINAL\n\n渡轮码头\n\nGate 7 →\n"
@@ -170,7 +174,13 @@ def test_a_models_name_wins_over_the_version() -> None:
 
 
 def test_languages_are_listed() -> None:
-    assert "ka           PP-OCRv3\n" in invoke("models", "langs").stdout
+    lines = [line.split("  ") for line in invoke("models", "langs").stdout.splitlines()]
+    assert [part.strip() for part in lines[0] if part] == ["LANG", "LANGUAGE", "VERSIONS"]
+    assert ["ka", "Kannada", "PP-OCRv3"] in [[part.strip() for part in line if part] for line in lines]
+
+
+def test_every_language_has_a_name() -> None:
+    assert names().keys() == languages().keys()
 
 
 def test_progress_is_shown_on_a_terminal_and_taken_away(tmp_path: Path) -> None:
@@ -202,9 +212,51 @@ def test_no_input_is_a_usage_error() -> None:
 
 def test_models_are_listed() -> None:
     lines = invoke("models", "list").stdout.splitlines()
-    assert lines[0].split() == ["PP-LCNet_x1_0_doc_ori", "doc_orientation", "PP-LCNet", "embedded"]
+    assert lines[0].split() == ["MODEL", "TASK", "VERSION", "LANGUAGES", "OBTAINED"]
+    assert lines[1].split() == ["PP-LCNet_x1_0_doc_ori", "doc_orientation", "PP-LCNet", "-", "embedded"]
+    rows = {name: rest for name, *rest in map(str.split, lines)}
+    assert rows["PP-OCRv5_server_rec"][2:] == ["ch,chinese_cht,en,japan", "pull", "--accept-new,", "81", "MB"]
+    assert rows["latin_PP-OCRv3_mobile_rec"][2:4] == ["49", "languages"]
     records = json.loads(invoke("models", "list", "--json").stdout)
-    assert [record["name"] for record in records] == [line.split()[0] for line in lines]
+    assert [record["name"] for record in records] == [line.split()[0] for line in lines[1:]]
+
+
+def test_a_model_is_shown_as_text_and_as_json() -> None:
+    shown = yaml.safe_load(invoke("models", "show", "PP-OCRv6_small_det").stdout)
+    as_json = json.loads(invoke("models", "show", "PP-OCRv6_small_det", "--json").stdout)
+    assert shown["tuned"] == as_json["tuned"]
+    assert shown.keys() < as_json.keys()
+
+
+def test_a_verified_model_is_ok() -> None:
+    assert invoke("models", "verify", "PP-OCRv6_small_det").stdout.startswith("PP-OCRv6_small_det: ok, sha256 ")
+
+
+def test_verbose_after_the_command_says_where_it_belongs() -> None:
+    done = invoke("run", "-v", PAGES / "tiny.png")
+    assert (done.exit_code, "-v precedes the command: ocr-onnx -v COMMAND" in done.stderr) == (2, True)
+
+
+def test_a_value_out_of_range_names_the_option() -> None:
+    assert "text_det_thresh (DetectionOptions.thresh) is 2.0" in invoke("run", "x.png", "--text_det_thresh", 2).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("run --lang chin", ["chinese_cht"]),
+        ("run --lang korean,jap", ["korean,japan"]),
+        ("run --ocr_version PP-OCRv6", ["PP-OCRv6"]),
+        ("run --device au", ["auto"]),
+        ("run --text_detection_model_name PP-OCRv6_s", ["PP-OCRv6_small_det", "PP-OCRv6_small_rec"]),
+        ("models pull UV", ["UVDoc"]),
+        ("models show UV", ["UVDoc"]),
+    ],
+)
+def test_the_shell_completes_values(words: str, expected: list[str]) -> None:
+    *arguments, begun = words.split()
+    found = ShellComplete(main, {}, "ocr-onnx", "_OCR_ONNX_COMPLETE").get_completions(arguments, begun)
+    assert [item.value for item in found] == expected
 
 
 def test_converting_a_folder_without_a_model_is_one_error_line(tmp_path: Path) -> None:

@@ -261,7 +261,7 @@ def test_a_model_without_a_published_checksum_is_refused_unless_accepted(host: H
     accepted = invoke("pull", NAME, "--accept-new")
     assert (accepted.exit_code, accepted.stdout) == (0, f"{NAME}: {store.path_of(NAME)}\n")
     assert store.receipt(NAME) is not None
-    assert json.loads(invoke("show", NAME).stdout)["receipt"]["published"] == "unknown"
+    assert json.loads(invoke("show", NAME, "--json").stdout)["receipt"]["published"] == "unknown"
     assert invoke("verify", NAME).exit_code == 0
 
 

@@ -39,7 +39,7 @@ class AccessLogEntry:
     """Size of the body in bytes."""
     pages: int = 0
     waited: float | None = None
-    """Seconds from the end of the body to the first page."""
+    """Seconds that the request waited for a free thread and for memory; None if it was refused before."""
 
 
 def log_entry(scope: MutableMapping[str, Any]) -> AccessLogEntry:

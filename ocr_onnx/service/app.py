@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from ocr_onnx.service.scheduling import CancelToken, Scheduler
 from ocr_onnx.service.settings import MEGABYTE, Settings
 from ocr_onnx.service.streaming import CompleteResponse, NDJSONResponse, while_connected
 
-ROUTES = frozenset({"/ocr", "/health", "/ready", "/metrics", "/openapi.json", "/"})
+ROUTES = frozenset({"/ocr", "/health", "/ready", "/metrics", "/openapi.json", "/docs", "/"})
 
 INTERNAL_SERVER_ERROR = 500
 
@@ -72,7 +71,9 @@ class Service:
             await stack.enter_async_context(self.scheduler.admission())
             accept = request.headers.get("accept", "")
             writer = writer_of(parsed.fields.format, accept)
-            kind, pages = await while_connected(request.receive, self._start(parsed, memory, writer))
+            token = CancelToken(self.settings.deadline)
+            stack.callback(lambda: setattr(entry, "waited", token.waited))
+            kind, pages = await while_connected(request.receive, self._start(parsed, memory, writer, token))
             await stack.enter_async_context(aclosing(pages))
             counted = _counted(pages, entry, memory)
             if writer is None and responses.NDJSON in accept:
@@ -86,10 +87,9 @@ class Service:
             return CompleteResponse(stack.pop_all(), memory, parts, media_type)
 
     async def _start(
-        self, parsed: ParsedRequest, memory: RequestMemory, writer: Writer | None
+        self, parsed: ParsedRequest, memory: RequestMemory, writer: Writer | None, token: CancelToken
     ) -> tuple[Kind, AsyncGenerator[EncodedPage, None]]:
         """Download the file if necessary, and start reading it: its kind and its pages."""
-        token = CancelToken(self.settings.deadline)
         data = parsed.data
         if parsed.url is not None:
             data = await self._download(parsed.url, token)
@@ -119,9 +119,7 @@ async def _counted(
     pages: AsyncIterator[EncodedPage], entry: AccessLogEntry, memory: RequestMemory
 ) -> AsyncGenerator[EncodedPage, None]:
     """Count pages in the access log and in memory. Raises RequestError if they exceed the memory limit."""
-    begin = time.monotonic()
     async for page in pages:
-        entry.waited = time.monotonic() - begin if entry.waited is None else entry.waited
         entry.pages += 1
         memory.grow(len(page.body), response=True)
         yield page
@@ -155,7 +153,7 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
         title=openapi.TITLE,
         description=openapi.DESCRIPTION,
         version=__version__,
-        docs_url=None,  # Swagger UI and ReDoc load scripts from another host.
+        docs_url=None,  # Swagger UI and ReDoc load scripts from another host; page_route has /docs.
         redoc_url=None,
         redirect_slashes=False,  # The redirect would use the request's Host.
         lifespan=lifespan,

@@ -27,7 +27,13 @@ POLICY = (
 """The Content-Security-Policy."""
 
 FORMATS_PLACE = b"<!-- formats -->"
-"""The place of the output formats in index.html."""
+"""The place of the output formats in index.html and docs.html."""
+
+FORMAT_ELEMENTS = {
+    "index.html": '<option value="{name}" data-suffix="{suffix}">{name}: {help}</option>',
+    "docs.html": "<li><code>{name}</code>: {help}</li>",
+}
+"""The element for each output format, by file."""
 
 HEADERS = {
     "Cache-Control": "no-cache",
@@ -61,33 +67,37 @@ class PageFile:
 
 
 def load_files() -> dict[str, PageFile]:
-    """The page's files by name."""
+    """The page's files by name, with the output formats of the service."""
     folder = resources.files("ocr_onnx.service").joinpath("page")
-    return {
+    files = {
         file.name: PageFile(file.read_bytes(), media_type)
         for file in folder.iterdir()
         for suffix, media_type in MEDIA_TYPES.items()
         if file.name.endswith(suffix)
     }
+    return files | {name: with_formats(files[name], element) for name, element in FORMAT_ELEMENTS.items()}
 
 
-def with_formats(index: PageFile) -> PageFile:
-    """The page with an option for each output format of the service."""
-    options = (
-        f'<option value="{writer.name}" data-suffix="{writer.suffix}">{escape(f"{writer.name}: {writer.help}")}</option>'
+def with_formats(file: PageFile, element: str) -> PageFile:
+    """The file with an element for each output format of the service: `element` has {name}, {suffix} and {help}."""
+    elements = (
+        element.format(name=writer.name, suffix=writer.suffix, help=escape(writer.help))
         for writer in PAGE_FORMATS.values()
     )
-    return replace(index, content=index.content.replace(FORMATS_PLACE, "".join(options).encode()))
+    return replace(file, content=file.content.replace(FORMATS_PLACE, "".join(elements).encode()))
 
 
 def add_page(app: FastAPI) -> None:
-    """Serve the page at `/`, and its other files under `/page/`."""
+    """Serve the page at `/`, examples of requests at `/docs`, and their other files under `/page/`."""
     files = load_files()
-    files["index.html"] = with_formats(files["index.html"])
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def index(request: Request) -> Response:
         return files["index.html"].response(request)
+
+    @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        return files["docs.html"].response(request)
 
     @app.api_route("/page/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     async def part(request: Request, name: str) -> Response:

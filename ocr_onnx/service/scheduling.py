@@ -37,6 +37,8 @@ class CancelToken:
         self.deadline: float = time.monotonic() + seconds
         self.waits_for_memory: bool = False
         """Whether its page waits for the memory budget."""
+        self.waited: float = 0.0
+        """Seconds that the request waited for a free thread and for memory."""
         self._canceled = threading.Event()
 
     def remaining(self) -> float:
@@ -56,8 +58,18 @@ class CancelToken:
     def waiting_for_memory(self) -> Iterator[None]:
         """Set `waits_for_memory` during the block; it stays set if the block raises."""
         self.waits_for_memory = True
-        yield
+        with self.waiting():
+            yield
         self.waits_for_memory = False
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Add the time of the block to `waited`."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.waited += time.monotonic() - begin
 
 
 class Scheduler:
@@ -180,8 +192,9 @@ class Scheduler:
     async def _acquire_slot(self, token: CancelToken) -> None:
         """Wait for a free thread. Raises RequestError (503) at the deadline."""
         try:
-            async with asyncio.timeout(token.remaining()):
-                await self._slots.acquire()
+            with token.waiting():
+                async with asyncio.timeout(token.remaining()):
+                    await self._slots.acquire()
         except TimeoutError:
             self._metrics.refused.labels("wait").inc()
             text = "the server is too busy to answer in time: try again"

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import logging
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from conftest import PAGES, pdf
 from served import Running, base64_of, read, running
 
-from ocr_onnx import OCRResult
+from ocr_onnx import OCROptions, OCRResult
 from ocr_onnx.cli.main import main
 from ocr_onnx.errors import InputNotFoundError, ModelError, NotEnoughMemoryError, OptionError, StageNotLoadedError
 from ocr_onnx.service import keys, logs
+from ocr_onnx.service.engine import Check
 from ocr_onnx.service.settings import Settings, from_serving_block
+from ocr_onnx.types import Page
+
+PROCESSING = 0.5
+"""Seconds that a slow page takes."""
 
 KEY, OTHER = "first-key-of-tests", "second-key-of-tests"
 
@@ -43,7 +57,6 @@ def test_probes_answer(server: Running, path: str, text: str) -> None:
         ("GET", "/ocr", 405),
         ("POST", "/health", 405),
         ("DELETE", "/ocr", 405),
-        ("GET", "/docs", 404),
     ],
 )
 def test_an_unknown_path_gets_an_error_in_the_same_form(server: Running, method: str, path: str, status: int) -> None:
@@ -63,6 +76,27 @@ def test_the_page_can_be_disabled(server: Running) -> None:
     assert server.get("/").headers["Content-Type"].startswith("text/html")
     with running(page=False) as bare:
         assert bare.get("/").status_code == 404
+
+
+def examples(server: Running) -> dict[str, str]:
+    """The examples of the page /docs by id, as the browser shows them on this server."""
+    text = server.get("/docs").text.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{server.port}")
+    blocks = re.findall(r'<pre id="([\w-]+)">(.*?)</pre>', text, re.DOTALL)
+    return {name: html.unescape(re.sub(r"</?span[^>]*>", "", block)) for name, block in blocks}
+
+
+def test_the_examples_of_the_documentation_work(server: Running, tmp_path: Path) -> None:
+    shutil.copy(PAGES / "tiny.png", tmp_path / "page.png")
+    (tmp_path / "report.pdf").write_bytes(pdf((50, 40), (50, 40)))
+    found = examples(server)
+    assert found.keys() == {"curl-text", "curl-json", "curl-pages", "python"}
+    program = found.pop("python")
+    commands = [[sys.executable, "-c", program], *(shlex.split(command) for command in found.values())]
+    for command in commands if shutil.which("curl") else commands[:1]:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert '"errorCode":' not in done.stdout or '"errorCode":0' in done.stdout.replace(" ", "")
+        assert done.stdout
 
 
 def test_metrics_count_requests_and_pages() -> None:
@@ -191,6 +225,19 @@ def test_each_request_is_one_log_line_without_its_content(lines: io.StringIO) ->
     assert requests[2]["route"] == "other"
     assert "c2VjcmV0" not in lines.getvalue()
     assert "page None" not in lines.getvalue()
+
+
+def test_the_logged_wait_is_the_waiting_alone(lines: io.StringIO) -> None:
+    def slow(page: Page, options: OCROptions, check: Check) -> OCRResult:
+        time.sleep(PROCESSING)
+        return read(page, options, check)
+
+    with running(slow, threads=1) as server, ThreadPoolExecutor(3) as clients:
+        list(clients.map(lambda number: server.post(logId=f"n{number}"), range(3)))
+    logged = [json.loads(line) for line in lines.getvalue().splitlines()]
+    requests = [line for line in logged if line["message"] == "request"]
+    assert len(requests) == 3
+    assert all(0 <= line["waited"] <= line["seconds"] - PROCESSING for line in requests)
 
 
 def test_the_log_has_the_location_of_a_bug_and_not_its_message(lines: io.StringIO) -> None:

@@ -13,9 +13,8 @@ from ocr_onnx.service import page_route
 from ocr_onnx.service.page_encoding import PAGE_FORMATS
 
 FILES = page_route.load_files()
-FILES["index.html"] = page_route.with_formats(FILES["index.html"])
 
-APP = FastAPI()
+APP = FastAPI(docs_url=None)
 page_route.add_page(APP)
 
 
@@ -27,10 +26,10 @@ def ask(path: str, method: str = "GET", **headers: str) -> httpx.Response:
     return asyncio.run(answer())
 
 
-@pytest.mark.parametrize("path", ["/", *(f"/page/{name}" for name in FILES)])
+@pytest.mark.parametrize("path", ["/", "/docs", *(f"/page/{name}" for name in FILES)])
 def test_every_file_is_served_with_its_media_type_and_the_security_policy(path: str) -> None:
     answer = ask(path)
-    file = FILES[path.removeprefix("/page/") if path != "/" else "index.html"]
+    file = FILES[{"/": "index.html", "/docs": "docs.html"}.get(path, path.removeprefix("/page/"))]
     assert (answer.status_code, answer.content) == (200, file.content)
     assert answer.headers["content-type"] == file.media_type
     assert answer.headers["content-security-policy"] == (
@@ -58,12 +57,14 @@ def test_other_files_are_not_served(name: str) -> None:
 
 
 def test_the_page_refers_to_every_file_and_to_no_other() -> None:
-    text = FILES["index.html"].content.decode()
+    text = FILES["index.html"].content.decode() + FILES["docs.html"].content.decode()
     named = {name.removeprefix("page/") for name in re.findall(r'(?:href|src)="([^"]+)"', text)}
+    assert {"docs", "./", "openapi.json"} <= named
+    named -= {"docs", "./", "openapi.json"}
     for name, file in FILES.items():
         if name.endswith(".js"):
             named |= set(re.findall(r'from "\./([^"]+)"', file.content.decode()))
-    assert named == FILES.keys() - {"index.html"}
+    assert named == FILES.keys() - {"index.html", "docs.html"}
 
 
 def test_the_page_offers_every_output_format_of_the_service() -> None:
@@ -72,7 +73,7 @@ def test_the_page_offers_every_output_format_of_the_service() -> None:
 
 
 def test_the_page_is_small() -> None:
-    assert sum(len(file.content) for file in FILES.values()) < 44_000
+    assert sum(len(file.content) for file in FILES.values()) < 48_000
 
 
 def test_scripts_never_convert_text_to_markup() -> None:

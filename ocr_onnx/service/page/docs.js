@@ -1,0 +1,2 @@
+// Shows the address of this server in the examples.
+for (const place of document.querySelectorAll(".origin")) place.textContent = location.origin;

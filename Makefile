@@ -37,7 +37,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all integrations run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-wheel pythons resolve clean bench-reading bench-words defaults calibration mutations
+.PHONY: all integrations run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-frozen check-wheel pythons resolve clean bench-reading bench-words defaults calibration mutations
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -229,6 +229,9 @@ integrations: .venv-ocrmypdf/installed  ## Test the plug-ins with the programs f
 
 check-wheel: wheel  ## Read a page with the wheel alone, without a network.
 	tests/wheel.sh $(PYTHON) dist/*.whl dist/*.tar.gz
+
+check-frozen: wheel  ## Freeze a program with the wheel and PyInstaller, and read a page and a PDF with it.
+	tests/frozen.sh $(PYTHON) dist/*.whl
 
 typed: wheel  ## Check with pyright that the installed package is completely typed, and a user's script against it.
 	rm -rf .cache/typed

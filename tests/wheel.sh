@@ -46,6 +46,30 @@ PYTHON
 text=$(offline env/bin/ocr-onnx run page.png --save-path out)
 [ "$text" = $'FERRY TERMINAL\n\n渡轮码头\n\nGate 7 →' ] || { echo "read: $text"; exit 1; }
 [ -s out/page_res.json ] && [ -s out/page_ocr_res_img.png ]
+read_later=$(offline env/bin/python - <<'PYTHON'
+import shutil
+import tempfile
+import threading
+import time
+
+from ocr_onnx import OCR
+
+ocr = OCR()
+
+
+def read():
+    """Read a temporary file after the end of the main thread; its `read` is found by __getattr__."""
+    time.sleep(0.5)
+    with tempfile.NamedTemporaryFile(suffix=".png") as file, open("page.png", "rb") as page:
+        shutil.copyfileobj(page, file)
+        file.seek(0)
+        print(len(ocr.predict(file)[0].lines))
+
+
+threading.Thread(target=read).start()
+PYTHON
+)
+[ "$read_later" = 3 ] || { echo "read after the end of the main thread: $read_later"; exit 1; }
 offline env/bin/ocr-onnx models list
 offline env/bin/ocr-onnx convert --help > /dev/null
 offline env/bin/python -c "import ocr_onnx.converters"

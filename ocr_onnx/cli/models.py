@@ -196,7 +196,7 @@ def _each(names: tuple[str, ...] | list[str], act: Callable[[str], str]) -> None
 def _row(spec: ModelSpec, *, local: bool) -> tuple[str, ...]:
     """Return the row of a model in the list."""
     size = "" if spec.size is None else f", {spec.size:g} MB"
-    pull = f"pull{'' if spec.mirrors_complete else ' --accept-new'}{size}"
+    pull = spec.pull_command.removeprefix("ocr-onnx models ").removesuffix(f" {spec.name}") + size
     state = "embedded" if spec.embedded else "local" if local else pull
     few = len(spec.languages) <= FEW_LANGUAGES
     languages = ",".join(spec.languages) if few else f"{len(spec.languages)} languages"

@@ -100,8 +100,7 @@ def find(name: str | os.PathLike[str]) -> Path:
     path = path_of(text)
     if path.is_file():
         return path
-    zoo.spec(text)
-    raise ModelNotFoundError(f"{text} is not on this machine ({path}): run 'ocr-onnx models pull {text}'")
+    raise ModelNotFoundError(f"{text} is not on this machine ({path}): run '{zoo.spec(text).pull_command}'")
 
 
 def refuse_lfs_pointer(file: Path) -> None:

@@ -86,6 +86,11 @@ class ModelSpec:
         return any(name.endswith((".pdiparams", ".onnx")) for mirror in self.mirrors for name in mirror.files)
 
     @property
+    def pull_command(self) -> str:
+        """The command that downloads it; --accept-new is needed if no sha256 of it is published."""
+        return f"ocr-onnx models pull{'' if self.mirrors_complete else ' --accept-new'} {self.name}"
+
+    @property
     def path(self) -> Path:
         """The path of the embedded model in this package."""
         return PACKAGE / "models" / "weights" / f"{self.name}.onnx"

@@ -56,7 +56,8 @@ class PaddleOCR:
     TensorRT engines, which takes minutes, and `doc_orientation_classify_score_thresh` and `textline_orientation_score_thresh` are
     the least scores for a rotation.
 
-    All defaults are PaddleOCR's, so the same models read the same text; `OCR` has the defaults with the best accuracy.
+    The defaults are PaddleOCR's, so the same models read the same text, with three exceptions: the models are PP-OCRv6 small,
+    unwarping is off, and the device is the CPU, also if there is a GPU. `OCR` has the defaults with the best accuracy.
 
     `others` are PaddleOCR's deprecated names, and its parameters without effect here. docs/migrating-from-paddleocr.md describes
     every parameter and the differences from PaddleOCR. Options for reading inputs, such as the pages of a PDF, are not

@@ -20,7 +20,7 @@ from conftest import PAGES
 
 from ocr_onnx import __version__
 from ocr_onnx.cli.main import main
-from ocr_onnx.models import download, presets, zoo
+from ocr_onnx.models import download, presets, store, zoo
 from ocr_onnx.models.language_names import names
 from ocr_onnx.models.languages import languages
 
@@ -226,6 +226,21 @@ def test_a_model_is_shown_as_text_and_as_json() -> None:
     as_json = json.loads(invoke("models", "show", "PP-OCRv6_small_det", "--json").stdout)
     assert shown["tuned"] == as_json["tuned"]
     assert shown.keys() < as_json.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("PP-OCRv4_mobile_rec", "ocr-onnx models pull PP-OCRv4_mobile_rec"),
+        ("UVDoc", "ocr-onnx models pull --accept-new UVDoc"),
+    ],
+)
+def test_the_path_of_a_missing_model_names_the_command_that_downloads_it(
+    name: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(store.HOME_VARIABLE, str(tmp_path))
+    done = invoke("models", "path", name)
+    assert (done.exit_code, f"run '{command}'" in done.stderr) == (1, True)
 
 
 def test_a_verified_model_is_ok() -> None:

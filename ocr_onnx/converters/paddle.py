@@ -22,12 +22,16 @@ from ocr_onnx import python_process
 from ocr_onnx.converters.paddle_params import check_weights
 from ocr_onnx.errors import ConversionError, ModelNotFoundError
 from ocr_onnx.installation import requirement
-from ocr_onnx.models.store import refuse_lfs_pointer, sha256
+from ocr_onnx.models.store import MAX_BYTES, refuse_lfs_pointer, sha256
+from ocr_onnx.models.yaml_text import load_yaml
 from ocr_onnx.types import Tensor
 
 PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxslim")
 """Packages that a conversion depends on, pinned by the extra `convert`; their versions are written into each file."""
 
+
+MAX_GRAPH = 2**26
+"""The maximum size of a graph or an inference.yml, in bytes. The graph of Multilingual_PP-OCRv3_det has 1.4 MB."""
 
 DOUBLE, SINGLE = "0.a_f64", "0.a_f32"
 """Attribute types in inference.json."""
@@ -65,6 +69,11 @@ class PaddleModel:
             raise ModelNotFoundError(
                 f"{directory} has no inference.yml (the preprocessing and the dictionary): export the model with it"
             )
+        for file, limit in ((graph, MAX_GRAPH), (params, MAX_BYTES), (yml, MAX_GRAPH)):
+            if file.is_file() and file.stat().st_size > limit:
+                raise ConversionError(
+                    f"{file} has {file.stat().st_size} bytes, more than {limit}: it does not belong to a model for text recognition"
+                )
         refuse_lfs_pointer(graph)
         refuse_lfs_pointer(params)
         if dictionary is not None and not dictionary.is_file():
@@ -87,11 +96,11 @@ class PaddleModel:
         return tuple((self._load("BaseLoader").get("PostProcess") or {}).get("character_dict", ()))
 
     def _load(self, loader: Literal["SafeLoader", "BaseLoader"]) -> Any:
-        """Parse inference.yml; return an empty mapping without one. The loaders written in C are faster."""
+        """Parse inference.yml; return an empty mapping without one."""
         if self.yml is None:
             return {}
         try:
-            return yaml.load(self.yml.read_text("utf-8"), getattr(yaml, f"C{loader}", getattr(yaml, loader)))  # noqa: S506 both are safe
+            return load_yaml(self.yml.read_text("utf-8"), loader)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConversionError(f"{self.yml} is not valid YAML: {error}") from error
 
@@ -141,7 +150,7 @@ def in_single_precision(text: str) -> str:
 
     try:
         return json.dumps(narrowed(json.loads(text)), separators=(",", ":"))
-    except json.JSONDecodeError as error:
+    except (RecursionError, ValueError) as error:
         raise ConversionError(
             f"inference.json is damaged ({error}): download it again, or export the model again"
         ) from error

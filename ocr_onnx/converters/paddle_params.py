@@ -15,17 +15,21 @@ HEADER = struct.Struct("<IQIi")
 SIZES = {0: 1, 1: 2, 2: 4, 3: 8, 4: 2, 5: 4, 6: 8, 20: 1, 21: 1, 22: 2}
 """Bytes of an element, by Paddle's VarType number."""
 
+MAX_TENSORS = 100_000
+"""The maximum number of tensors: of more, reading the headers alone takes seconds."""
+
 DATA_TYPE, DIMS = 1, 2
 """Field numbers of TensorDesc, a protobuf message of varints."""
 
 
 def check_weights(path: Path) -> None:
-    """Read the headers of all tensors. Raises ConversionError if the file is empty, or ends within a tensor."""
+    """Read the headers of all tensors. Raises ConversionError if the file is empty, ends within a tensor, or has too many."""
     content = path.read_bytes()
-    end = 0
+    end = tensors = 0
     try:
-        while end < len(content):
+        while end < len(content) and tensors < MAX_TENSORS:
             end = _end_of_tensor(content, end)
+            tensors += 1
     except (struct.error, ValueError, KeyError, IndexError):
         end = 0
     if end != len(content) or end == 0:

@@ -15,6 +15,7 @@ import yaml
 from ocr_onnx import options as declared
 from ocr_onnx.errors import InputNotFoundError, OptionError, OutputError
 from ocr_onnx.models.metadata import Task
+from ocr_onnx.models.yaml_text import load_yaml
 from ocr_onnx.options import (
     DetectionOptions,
     LineOrientationOptions,
@@ -210,7 +211,7 @@ def _warn_without_effect(config: Config) -> None:
 def parse(file: Path) -> Config:
     """Parse a YAML file without checking its keys. Raises InputNotFoundError, or OptionError if it cannot be parsed."""
     try:
-        config = yaml.safe_load(file.read_text("utf-8"))
+        config = load_yaml(file.read_text("utf-8"))
     except FileNotFoundError as error:
         raise InputNotFoundError(f"{file} does not exist: check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:

@@ -34,6 +34,7 @@ from ocr_onnx.converters.verify import (
 )
 from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.models.store import move_into_place
+from ocr_onnx.runtime.model_check import read_model
 from ocr_onnx.runtime.model_file import PRODUCER, model_for_device
 from ocr_onnx.stages.tasks import TASKS
 
@@ -89,7 +90,7 @@ def import_onnx(source: Path, target: Path, metadata: ModelMetadata) -> Report:
         source=sources_with(source, metadata),
         converter={**metadata.converter, **installed_versions()},
     )
-    exported = onnx.load(source)
+    exported = onnx.load_from_string(read_model(source))
     with tempfile.TemporaryDirectory() as scratch:
         if _has_fixed_size(exported, metadata):
             free_size(exported)

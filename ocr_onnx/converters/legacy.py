@@ -15,6 +15,7 @@ from ocr_onnx.errors import ConversionError
 from ocr_onnx.models import store
 from ocr_onnx.models.download import fetch_package
 from ocr_onnx.models.metadata import ModelMetadata, stamped
+from ocr_onnx.runtime.model_check import read_model
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.stages.tasks import TASKS
 
@@ -46,7 +47,7 @@ def stamp(raw: Path, target: Path, metadata: ModelMetadata) -> None:
     metadata = with_classes(metadata, session.output_shape[-1])
     check_free_size(metadata, session.input_shape)
     metadata = replace(metadata, source=sources_with(raw, metadata))
-    target.write_bytes(stamped(raw.read_bytes(), metadata))
+    target.write_bytes(stamped(read_model(raw), metadata))
 
 
 def takes(model: PaddleModel) -> bool:

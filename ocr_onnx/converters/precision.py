@@ -20,6 +20,7 @@ from ocr_onnx.converters.replacements import Replacement, contents
 from ocr_onnx.errors import ConversionError, ModelError
 from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.models.store import move_into_place
+from ocr_onnx.runtime.model_check import read_model
 from ocr_onnx.runtime.model_file import has_padding_mask, model_for_device
 from ocr_onnx.runtime.session import float16_converter
 
@@ -36,7 +37,7 @@ def halve(source: Path, target: Path) -> Report:
     than its default list changed no result: docs/models-verified.md.
     """
     # The replacements for CPUs need float32.
-    file = source.read_bytes()
+    file = read_model(source)
     whole = onnx.load_from_string(model_for_device(file, on_cpu=False))
     properties = {entry.key: entry.value for entry in whole.metadata_props}
     metadata = replace(ModelMetadata.from_properties(properties, str(source)), precision="fp16")

@@ -13,6 +13,7 @@ from typing import Any
 from ocr_onnx.errors import ModelError
 from ocr_onnx.models import store, zoo
 from ocr_onnx.models.metadata import ModelMetadata, Task
+from ocr_onnx.runtime.model_check import read_model
 from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.runtime.session import Session
 
@@ -45,7 +46,7 @@ def export(names: Iterable[str], repository: Path) -> list[Path]:
         with store.writing(folder):
             (folder / "1").mkdir(parents=True, exist_ok=True)
             # Triton does not read our replacements for CPUs, and would pass denormal weights to ONNX Runtime.
-            (folder / "1" / "model.onnx").write_bytes(model_for_device(path.read_bytes(), on_cpu=False))
+            (folder / "1" / "model.onnx").write_bytes(model_for_device(read_model(path), on_cpu=False))
             (folder / "config.pbtxt").write_text(config(session, metadata), "utf-8")
         folders.append(folder)
     return folders

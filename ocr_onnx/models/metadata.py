@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ocr_onnx.errors import ModelError
+from ocr_onnx.errors import ModelError, shortened
 from ocr_onnx.models import protobuf
 
 PROPERTY = "ocr_onnx"
@@ -19,6 +21,22 @@ METADATA_PROPS = 14
 
 FORMAT = 1
 """The version of the record's format; increased if old readers cannot read new records."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""The name of a model: it is also the name of its file."""
+
+CHANNELS = 3
+MAX_SIDE = 10_000
+"""The maximum side of an input that a file may state, in pixels. The option `max_side_limit` has 4,000 by default."""
+
+MAX_CLASSES = 200_000
+"""The maximum number of characters; Unicode has 150,000, the largest published dictionary 18,708."""
+
+MAX_LABELS = 1000
+"""The maximum number of labels, and of entries of a mapping."""
+
+MAX_TEXT = 200
+"""The maximum length of a text in the record, in characters; a sha256 has 64."""
 
 HEIGHT, WIDTH = 2, 3
 """Axes of an input: (batch, channel, height, width)."""
@@ -40,6 +58,8 @@ class InputLayout:
     """Whether the width of lines, or the width and height of pages, vary."""
     limited: bool = True
     """Whether the options limit the size of pages. A TensorRT engine needs limits."""
+    fixed: bool = False
+    """Whether the record must state the size of the input, or of lines the height."""
 
     @property
     def padded_axes(self) -> tuple[int, ...]:
@@ -56,10 +76,10 @@ class InputLayout:
 
 LAYOUTS: Mapping[Task, InputLayout] = {
     "text_detection": InputLayout(variable=True),
-    "text_recognition": InputLayout(lines=True, variable=True),
-    "doc_orientation": InputLayout(),
+    "text_recognition": InputLayout(lines=True, variable=True, fixed=True),
+    "doc_orientation": InputLayout(fixed=True),
     "image_unwarping": InputLayout(variable=True, limited=False),
-    "textline_orientation": InputLayout(lines=True),
+    "textline_orientation": InputLayout(lines=True, fixed=True),
 }
 
 
@@ -123,6 +143,9 @@ class ModelMetadata:
             raise ModelError(f"{where} has no ocr-onnx metadata: run 'ocr-onnx convert' on the Paddle model")
         try:
             record: dict[str, Any] = dict(json.loads(properties[PROPERTY]))
+        except (RecursionError, TypeError, ValueError) as error:
+            raise ModelError(f"{where} has damaged ocr-onnx metadata ({error}): convert it again") from error
+        try:
             if record.pop("format") != FORMAT or record["task"] not in get_args(Task):
                 raise ModelError(
                     f"{where} was converted for another version of ocr-onnx: convert it again, or upgrade ocr-onnx"
@@ -131,11 +154,72 @@ class ModelMetadata:
             values: dict[str, Any] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in known
             }
-            return cls(**values)
+            made = cls(**values)
         except (KeyError, TypeError) as error:
             raise ModelError(f"{where} has incomplete ocr-onnx metadata ({error}): convert it again") from error
-        except json.JSONDecodeError as error:
-            raise ModelError(f"{where} has damaged ocr-onnx metadata ({error}): convert it again") from error
+        made.check(where)
+        return made
+
+    def check(self, where: str) -> None:
+        """Raise ModelError, which names the field, if a value cannot be used; `where` names the file."""
+        for name, (fits, wanted) in RULES.items():
+            value = getattr(self, name)
+            if not fits(value):
+                raise ModelError(
+                    f"{where} has invalid ocr-onnx metadata: {name} is {shortened(repr(value))}, but must be {wanted}; convert it again"
+                )
+        if LAYOUTS[self.task].fixed and not self.input_shape:
+            raise ModelError(f"{where} has incomplete ocr-onnx metadata (no input_shape): convert it again")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT
+
+
+def _are_channels(values: object) -> bool:
+    return isinstance(values, tuple) and len(values) == CHANNELS and all(map(_is_number, values))
+
+
+def _is_shape(values: object, axes: int) -> bool:
+    """Whether this is a shape of so many axes, the last three of them (3, height, width); or empty."""
+    if not isinstance(values, tuple) or len(values) not in {0, axes}:
+        return False
+    return all(type(side) is int and 1 <= side <= MAX_SIDE for side in values) and values[-3:-2] in {(), (CHANNELS,)}
+
+
+def _are_texts(values: object, most: int) -> bool:
+    return isinstance(values, tuple) and len(values) <= most and all(map(_is_text, values))
+
+
+def _is_mapping(value: object, fits: Callable[[object], bool]) -> bool:
+    return isinstance(value, Mapping) and len(value) <= MAX_LABELS and all(map(fits, value.values()))
+
+
+RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (lambda v: isinstance(v, str) and NAME.fullmatch(v) is not None, "letters, digits, '.', '_' and '-'"),
+    "channels": (lambda v: v in ("BGR", "RGB"), "BGR or RGB"),
+    "scale": (_is_number, "a number"),
+    "mean": (_are_channels, "three numbers"),
+    "std": (lambda v: _are_channels(v) and all(v), "three numbers other than 0"),
+    "input_shape": (lambda v: _is_shape(v, 3), f"(3, height, width) with sides up to {MAX_SIDE}"),
+    "static_shape": (lambda v: _is_shape(v, 4), f"(batch, 3, height, width) with sides up to {MAX_SIDE}"),
+    "resize_short": (lambda v: type(v) is int and 0 <= v <= MAX_SIDE, f"an integer from 0 to {MAX_SIDE}"),
+    "precision": (lambda v: v in ("fp32", "fp16"), "fp32 or fp16"),
+    "keep_ratio": (lambda v: isinstance(v, bool), "true or false"),
+    "charset": (lambda v: _are_texts(v, MAX_CLASSES), f"at most {MAX_CLASSES} texts of at most {MAX_TEXT} characters"),
+    "labels": (lambda v: _are_texts(v, MAX_LABELS), f"at most {MAX_LABELS} texts of at most {MAX_TEXT} characters"),
+    "postprocess": (
+        lambda v: _is_mapping(v, lambda each: _is_number(each) or _is_text(each) or isinstance(each, bool)),
+        "numbers and short texts",
+    ),
+    "source": (lambda v: _is_mapping(v, _is_text), "short texts"),
+    "converter": (lambda v: _is_mapping(v, _is_text), "short texts"),
+}
+"""For each field whether a value can be used, and the description of usable values. The record can come from a stranger."""
 
 
 def properties(model: bytes) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError, shortened
-from ocr_onnx.models.metadata import Task
+from ocr_onnx.models.metadata import NAME, Task
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -173,7 +172,7 @@ def checked_name(name: object) -> str:
     if not isinstance(name, str | os.PathLike) or not os.fspath(name):
         raise OptionError(f"the model's name is {name!r}: give an official name, or the path of an .onnx file")
     text = os.fsdecode(name)
-    if not text.endswith(".onnx") and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+    if not text.endswith(".onnx") and not NAME.fullmatch(text):
         raise OptionError(f"the model's name is {text!r}: it may contain only letters, digits, '.', '_' and '-'")
     return text
 

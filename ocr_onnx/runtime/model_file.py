@@ -91,7 +91,11 @@ def _replaced(model: bytes, plain: int, replaced: Sequence[Replacement]) -> Iter
     """Yield the parts of a model with nodes replaced: the graph is split into several fields, which ONNX Runtime merges."""
     view = memoryview(model)
     before = plain
-    for number, start, end in fields(model, plain, len(model)):
+    found = list(fields(model, plain, len(model)))
+    if sum(number == GRAPH for number, _, _ in found) > 1:
+        # Each part of the graph would get all replacements, so the file would grow without a limit.
+        raise ValueError("the graph of a file of the converter is one field")
+    for number, start, end in found:
         if number == GRAPH:
             yield view[plain:before]
             plain = end

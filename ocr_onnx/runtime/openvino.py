@@ -32,6 +32,8 @@ class Port:
     name: str
     shape: list[int | str | None]
     """The size of each axis; None if it is free."""
+    type: str
+    """Of its elements, as OpenVINO names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
 
 def _ports(ports: Sequence[Any]) -> list[Port]:
     return [
-        Port(port.any_name, [axis.get_length() if axis.is_static else None for axis in port.partial_shape])
+        Port(port.any_name, [axis.get_length() if axis.is_static else None for axis in port.partial_shape], port.element_type.to_string())
         for port in ports
     ]
 

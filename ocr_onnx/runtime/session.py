@@ -24,9 +24,9 @@ from ocr_onnx.errors import (
     OptionError,
     shortened,
 )
-from ocr_onnx.models.store import refuse_lfs_pointer
 from ocr_onnx.runtime.cuda_graphs import GRAPH_OPTION, ORDINARY, RecordedRuns
 from ocr_onnx.runtime.device_pixels import Pixels
+from ocr_onnx.runtime.model_check import read_model
 from ocr_onnx.runtime.model_file import has_padding_mask, model_for_device
 from ocr_onnx.runtime.openvino import CompiledModel
 from ocr_onnx.runtime.profiling import span
@@ -70,16 +70,21 @@ class Session:
 
     `threads` is the number of cores that one call may use. `masked` selects the graph that masks padding
     (batching.PADDING_MARK), if the file contains one; None: if the first provider is a GPU provider. Raises ModelError if
-    the file is not a model, and a kind of OnnxRuntimeError if ONNX Runtime or a provider is missing, or if the first
+    the file is not a model or is refused (model_check), and a kind of OnnxRuntimeError if ONNX Runtime or a provider is missing, or if the first
     provider cannot run any part of the model.
 
     The memory of a run is kept for the next one, which makes that faster. After an input larger than LARGE_INPUT on the
     CPU, it is released to the system.
     """
 
+    inputs: list[Any]
+    outputs: list[Any]
+    """The graph's outputs, in its order: each has a name, a type and a shape, in which a free axis is a name or None."""
+    properties: dict[str, str]
+    """The metadata of the model file."""
+
     def __init__(self, path: Path, placement: Placement = CPU, threads: int = 1, *, masked: bool | None = None) -> None:
-        refuse_lfs_pointer(path)
-        model = path.read_bytes()
+        model = read_model(path)
         self.masked: bool = (placement.on_gpu if masked is None else masked) and has_padding_mask(model)
         """Whether the loaded graph masks padding."""
         # One variable, so that the file's bytes are freed before the session allocates memory.
@@ -97,14 +102,10 @@ class Session:
         self._turn: AbstractContextManager[Any] = threading.Lock() if serialized else nullcontext()
         self._process = os.getpid()
         self._span = f"{path.stem}: session"
-        self.inputs: list[Any] = self._session.get_inputs()
-        self.outputs: list[Any] = self._session.get_outputs()
-        """The graph's outputs, in its order: each has a name, a type and a shape, in which a free axis is a name or None."""
+        self.inputs, self.outputs, self.properties = _described(path, self._session)
         self._input = self.inputs[0].name
         self.input_shape: list[int | str | None] = self.inputs[0].shape
         self.output_shape: list[int | str | None] = self.outputs[0].shape
-        self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        """The metadata of the model file."""
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be copied or pickled: ONNX Runtime cannot send a loaded model to another process."""
@@ -144,7 +145,31 @@ class Session:
                 f"the model cannot be run on a tensor of shape {'x'.join(map(str, shape))}: {error}; if input_shape "
                 "is given, choose one that the model accepts: for detection, multiples of 32"
             ) from error
-        return tuple(np.asarray(output) for output in outputs)
+        return tuple(
+            self._checked(np.asarray(output), declared) for output, declared in zip(outputs, self.outputs, strict=True)
+        )
+
+    @staticmethod
+    def _checked(output: NDArray[Any], declared: Any) -> NDArray[Any]:
+        """Return an output. Raises ModelError if it has not the number of axes that the graph declares; ONNX Runtime only warns."""
+        if declared.shape and output.ndim != len(declared.shape):
+            raise ModelError(
+                f"the model's output {declared.name} has {output.ndim} axes, but the graph declares {len(declared.shape)}: export it again"
+            )
+        return output
+
+
+def _described(path: Path, session: Any) -> tuple[list[Any], list[Any], dict[str, str]]:
+    """Return the inputs, the outputs and the metadata of a graph. Raises ModelError if it has none, or if a text is not UTF-8."""
+    try:
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        properties = session.get_modelmeta().custom_metadata_map
+        named = [(argument.name, argument.type, argument.shape) for argument in (*inputs, *outputs)]
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} contains a name that is not UTF-8 ({error}): download or convert it again") from error
+    if not inputs or not outputs:
+        raise ModelError(f"{path} has no input or no output ({named}): download or convert it again")
+    return inputs, outputs, properties
 
 
 def _load(path: Path, contents: bytes, placement: Placement, threads: int) -> Any:
@@ -290,6 +315,8 @@ def session_options(threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
     if spins:
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
+    # Not ONNX Runtime's own format, which it recognizes by a mark in the file, and which is not checked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.log_severity_level = LOG_ERRORS_ONLY
     return options
 
@@ -308,9 +335,16 @@ def _share_memory(ort: ModuleType) -> None:
 
 
 def exceptions(ort: ModuleType) -> tuple[type[Exception], ...]:
-    """Return the exceptions that ONNX Runtime raises: they have no common base class, and some are Python's."""
+    """Return the exceptions that ONNX Runtime raises: they have no common base class, and some are Python's.
+
+    UnicodeDecodeError: an error that quotes a name of the graph that is not UTF-8.
+    """
     names = vars(ort.capi.onnxruntime_pybind11_state).values()
-    return (RuntimeError, *(thing for thing in names if isinstance(thing, type) and issubclass(thing, Exception)))
+    return (
+        RuntimeError,
+        UnicodeDecodeError,
+        *(thing for thing in names if isinstance(thing, type) and issubclass(thing, Exception)),
+    )
 
 
 class Backend:

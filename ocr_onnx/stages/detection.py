@@ -14,6 +14,7 @@ import numpy as np
 import pyclipper
 from numpy.typing import NDArray
 
+from ocr_onnx.errors import ModelError
 from ocr_onnx.models import zoo
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import DetectionOptions
@@ -122,7 +123,12 @@ class TextDetector:
             outputs = self.run.run_pixels(pixels)
         else:
             outputs = self.shapes.pad_pages(self.run, self.metadata)(tensor_of(image, self.metadata))
-        probability: NDArray[np.float32] = outputs[0][0, 0, :height, :width]
+        maps: NDArray[np.float32] = outputs[0][..., :height, :width]
+        if maps.shape != (1, 1, height, width):
+            raise ModelError(
+                f"{self.metadata.name} returned a map of shape {outputs[0].shape} for an image of {width} x {height}: convert it again"
+            )
+        probability: NDArray[np.float32] = maps[0, 0]
         return probability
 
 

@@ -20,7 +20,7 @@ from ocr_onnx.stages.detection import TextDetector, largest_side
 from ocr_onnx.stages.orientation import LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer
 from ocr_onnx.stages.recognizer_chain import RecognizerChain
-from ocr_onnx.stages.tasks import TASKS
+from ocr_onnx.stages.tasks import OUTPUT_AXES, TASKS
 from ocr_onnx.stages.unwarping import TextImageUnwarper
 from ocr_onnx.types import Run
 
@@ -122,6 +122,7 @@ def load(
     metadata = ModelMetadata.from_properties(session.properties, str(path))
     if metadata.task != task:
         raise ModelError(f"{name} is a model for {metadata.task}, not for {task}: choose another model")
+    _check_graph(session, metadata, path)
     if metadata.static_shape and metadata.static_shape != (1, *metadata.input_shape):
         size = "x".join(map(str, metadata.static_shape))
         raise ModelError(
@@ -130,3 +131,22 @@ def load(
     if metadata.static_shape and not LAYOUTS[task].static_usable:
         raise ModelError(f"{name} accepts only lines of one width, but line widths vary: convert it without --static")
     return session, metadata
+
+
+def _check_graph(session: Session, metadata: ModelMetadata, path: Path) -> None:
+    """Raise ModelError if a graph's input and outputs are not those of its task, or do not fit to its characters or labels."""
+    spec = TASKS[metadata.task]
+    given = [(argument.type, len(argument.shape)) for argument in session.inputs]
+    axes = tuple(len(argument.shape) for argument in session.outputs)
+    if given != [("tensor(float)", 4)] or axes not in OUTPUT_AXES[spec.output]:
+        raise ModelError(
+            f"{path} has inputs {given} and outputs of {axes} axes, which are not those of {metadata.task}: convert it again"
+        )
+    classes = session.outputs[0].shape[-1]
+    named = metadata.labels if spec.output == "classes" else ("blank", *metadata.charset)
+    if (spec.output == "classes" or (axes == (3,) and isinstance(classes, int))) and classes != len(named):
+        raise ModelError(f"{path} has {classes} classes, but its metadata names {len(named)}: convert it again")
+    if spec.labels is not None and not spec.labels.issuperset(metadata.labels):
+        raise ModelError(
+            f"{path} has the labels {metadata.labels}, but must have some of {sorted(spec.labels)}: convert it again"
+        )

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_onnx.errors import OptionError
+from ocr_onnx.errors import ModelError, OptionError
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.options import RecognitionOptions
 from ocr_onnx.runtime.batching import CPU_SHAPES, PADDING_CLASS, Batch, Shapes
@@ -257,12 +257,17 @@ def ctc_decode(
     """Decode the best path: collapse repeats and drop blanks; the score is the mean probability of the remaining steps.
 
     `index` and `probability` are those of the best class of each step, (steps,); class k is charset[k - 1]. `share` is
-    the share of the steps on the crop; the others are on its padding.
+    the share of the steps on the crop; the others are on its padding. Raises ModelError if a class has no character.
     """
     kept = index != BLANK
     kept[1:] &= index[1:] != index[:-1]
     positions = np.flatnonzero(kept)
-    characters = tuple(charset[k - 1] for k in index[positions].tolist())
+    classes = index[positions].tolist()
+    if classes and not 0 < min(classes) <= max(classes) <= len(charset):
+        raise ModelError(
+            f"the model returned the classes {min(classes)} to {max(classes)}, but names {len(charset)} characters: convert it again"
+        )
+    characters = tuple(charset[k - 1] for k in classes)
     found = probability[positions]
     columns = Columns(characters, tuple(positions.tolist()), len(index) * share, tuple(found.tolist()))
     return Text("".join(characters), float(np.mean(found)) if characters else 0.0, columns)

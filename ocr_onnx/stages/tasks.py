@@ -27,6 +27,14 @@ OutputKind: TypeAlias = Literal["map", "steps", "classes"]
 """map: a value for each pixel; steps: for each step of a line the probability of each character; classes: for each input."""
 
 
+OUTPUT_AXES: Mapping[OutputKind, tuple[tuple[int, ...], ...]] = {
+    "map": ((4,),),
+    "steps": ((3,), (2, 2)),
+    "classes": ((2,),),
+}
+"""The numbers of axes of a model's outputs: one output, or the best class and its probability for each step."""
+
+
 class Calibration(NamedTuple):
     """How two forms of a model are compared on the sample page."""
 
@@ -53,6 +61,8 @@ class TaskSpec:
     """The field of OCROptions that turns the stage on; None: it is always on."""
     calibration: Calibration | None = None
     """None if the model makes no decisions."""
+    labels: frozenset[str] | None = None
+    """The labels that its models may have; None: any."""
 
     @property
     def layout(self) -> InputLayout:
@@ -149,6 +159,7 @@ TASKS: Mapping[Task, TaskSpec] = {
             output="classes",
             verification=verification.PAGE_ORIENTATION,
             switch="use_doc_orientation_classify",
+            labels=frozenset(map(str, ANGLES)),
             calibration=Calibration(_classify_sample_page, _classes, _filled_rows),
         ),
         TaskSpec(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocr_onnx.errors import ModelError
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime import memory
 from ocr_onnx.stages.normalization import normalize
@@ -31,7 +32,10 @@ class TextImageUnwarper:
         """
         height, width = image.shape[:2]
         memory.require(working_memory(height * width), f"unwarping at {width} x {height}", "reduce the page")
-        flat = self.run(normalize(image, self.metadata)[np.newaxis])[0][0]
+        pages = self.run(normalize(image, self.metadata)[np.newaxis])[0]
+        if pages.shape[:2] != (1, 3):
+            raise ModelError(f"{self.metadata.name} returned an image of shape {pages.shape}: convert it again")
+        flat = pages[0]
         levels = np.empty((*flat.shape[1:], 3), np.uint8)
         for channel, plane in enumerate(flat):
             # Values are truncated, not rounded, as in PaddleX.

@@ -101,14 +101,16 @@ def test_detection_cannot_be_left_out() -> None:
 
 
 def test_a_record_says_nothing_of_later_fields_it_does_not_need() -> None:
-    record = ModelMetadata("x", "textline_orientation", "BGR", 1.0, (0.5,), (0.5,))
+    record = ModelMetadata("x", "textline_orientation", "BGR", 1.0, (0.5,) * 3, (0.5,) * 3, (3, 80, 160))
     assert "keep_ratio" not in record.to_json()
     kept = replace(record, keep_ratio=True)
     assert ModelMetadata.from_properties({PROPERTY: kept.to_json()}, "x") == kept
 
 
 def test_a_record_survives_its_journey_through_a_file() -> None:
-    before = ModelMetadata("x", "text_recognition", "BGR", 1.0, (0.5,), (0.5,), (3, 48, 320), charset=("é", "登", " "))
+    before = ModelMetadata(
+        "x", "text_recognition", "BGR", 1.0, (0.5,) * 3, (0.5,) * 3, (3, 48, 320), charset=("é", "登", " ")
+    )
     assert ModelMetadata.from_properties({PROPERTY: before.to_json()}, "x") == before
 
 

@@ -30,7 +30,7 @@ from ocr_onnx.runtime.session import Session
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(ModelError, match=r"bad\.onnx cannot be loaded by"):
+    with pytest.raises(ModelError, match=r"bad\.onnx cannot be loaded: it is not an ONNX file"):
         Session(path)
 
 

@@ -6,6 +6,7 @@ The checks of options, the command line, HTTP requests, pipeline files and the t
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
@@ -65,11 +66,14 @@ class Declaration:
             check_shape(label, value)
         elif self.kind == "boolean" and not isinstance(value, bool):
             raise OptionError(f"{label} is {shortened(repr(value))}: it must be True or False")
-        elif self.choices and value not in self.choices:
+        elif self.choices and not (isinstance(value, str) and value in self.choices):
             raise OptionError(f"{label} is {shortened(repr(value))}: it must be {' or '.join(map(repr, self.choices))}")
         elif self.kind in {"text", "path"} and not isinstance(value, str if self.kind == "text" else Path):
             what = "a string" if self.kind == "text" else "a Path"
-            raise OptionError(f"{label} must be {what}{', or None' if self.optional else ''}")
+            # Not the value: it can be a password.
+            raise OptionError(
+                f"{label} has the type {type(value).__name__}: it must be {what}{', or None' if self.optional else ''}"
+            )
 
 
 def shown(value: object) -> str:
@@ -139,6 +143,28 @@ def check(record: Any) -> None:
     for each, declared in declared_fields(record):
         field_name = "" if declared.name == each.name else f" ({type(record).__name__}.{each.name})"
         declared.check(declared.name + field_name, getattr(record, each.name))
+
+
+def check_text(name: str, value: object) -> str:
+    """Return `value`. Raises OptionError unless it is a string."""
+    if not isinstance(value, str):
+        raise OptionError(f"{name} is {shortened(repr(value))}: it must be a string")
+    return value
+
+
+def checked_path(name: str, value: object) -> Path:
+    """Return a path that a user gives. Raises OptionError unless it is a string or a path that a file can have."""
+    problem = "it must be a path"
+    if isinstance(value, str | os.PathLike) and isinstance(path := os.fspath(value), str):
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return Path(path)
+        except (OSError, ValueError) as error:
+            problem = f"no file can have this path ({getattr(error, 'strerror', None) or error}); give another one"
+        else:
+            return Path(path)
+    raise OptionError(f"{name} is {shortened(repr(value))}: {problem}")
 
 
 def check_number(name: str, value: object, low: float, high: float = math.inf, *, whole: bool = False) -> None:

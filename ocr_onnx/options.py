@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ocr_onnx.declarations import Declaration, OptionRecord, Shape, check, declared_fields, option
-from ocr_onnx.errors import OptionError
+from ocr_onnx.errors import OptionError, shortened
 
 MAX_PIXELS = 178_956_970
 """The largest image that is read by default, in pixels; PDF pages are rendered smaller instead. Pillow and PaddleOCR have this limit."""
@@ -124,7 +124,9 @@ class InputOptions(OptionRecord):
             first = int(match[1]) if match else 0
             last = float(match[3] or "inf") if match and match[2] else first
             if not 1 <= first <= last:
-                raise OptionError(f"pdf_pages is {self.pdf_pages!r}: give pages counted from 1, such as '1-3,7,20-'")
+                raise OptionError(
+                    f"pdf_pages is {shortened(repr(self.pdf_pages))}: give pages counted from 1, such as '1-3,7,20-'"
+                )
             found.append((first, last))
         return found
 
@@ -395,6 +397,8 @@ def changed(options: OCROptions, values: Mapping[str, Any]) -> OCROptions:
     for name, value in values.items():
         place = by_name[name]
         if value is not None:
+            # By this name, which the user gave; a record checks it by the name of its field.
+            place.declaration.check(name, value)
             groups.setdefault(place.group, {})[place.field] = value
     inner = {group: replace(getattr(options, group), **found) for group, found in groups.items() if group}
     return replace(options, **groups.get("", {}), **inner)

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 
+from ocr_onnx.declarations import check_text
 from ocr_onnx.errors import InputError, NotEnoughMemoryError, OptionError, StageNotLoadedError
 from ocr_onnx.inputs import sources
 from ocr_onnx.inputs.prefetch import map_on_workers, prefetch
@@ -105,7 +106,7 @@ class OCR:
         cpu_threads: int | None = None,
     ) -> None:
         if options is None:
-            options = OCROptions.high_performance() if mode == "high-performance" else OCROptions()
+            options = OCROptions.high_performance() if check_text("mode", mode) == "high-performance" else OCROptions()
         if not isinstance(options, OCROptions):
             raise OptionError(f"options has the type {type(options).__name__}: give OCROptions(...)")
         self.options: OCROptions = options
@@ -422,6 +423,8 @@ def _in_reading_order(
 
 def _chosen(models: Models | None, preset: str | None, lang: str | None) -> Models:
     """Return the models of the parameters of OCR. Raises OptionError if they contradict each other."""
+    if not isinstance(models, Models | None):
+        raise OptionError(f"models has the type {type(models).__name__}: give Models(...)")
     if preset is None and lang is None:
         return Models() if models is None else models
     if models is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ocr_onnx.declarations import checked_path
 from ocr_onnx.errors import UnmappableError
 from ocr_onnx.types import Quad, RecognizedPage
 
@@ -21,7 +22,7 @@ def save(results: Iterable[OCRResult], path: str | Path, format: str | None = No
     """
     from ocr_onnx.outputs import formats
 
-    return formats.save(results, Path(path), format)
+    return formats.save(results, checked_path("path", path), format)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,16 +97,18 @@ class OCRResult(RecognizedPage):
         """
         from ocr_onnx.outputs import formats
 
-        return formats.save([self], Path(path), format)
+        return formats.save([self], checked_path("path", path), format)
 
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> Path:
         """Write `json` to a .json file, or to `<input's stem>_res.json` in a folder; return the file's path."""
         from ocr_onnx.outputs.saving import save_json
 
-        return save_json(self.json["res"], self.source, Path(save_path), indent, ensure_ascii=ensure_ascii)
+        return save_json(
+            self.json["res"], self.source, checked_path("save_path", save_path), indent, ensure_ascii=ensure_ascii
+        )
 
     def save_to_img(self, save_path: str | Path) -> list[Path]:
         """Write `img` to `<input's stem>_<key>.<suffix>` in a folder, or to a file, others than the first beside it; return the paths."""
         from ocr_onnx.outputs.saving import save_images
 
-        return save_images(self.img, self.source, Path(save_path))
+        return save_images(self.img, self.source, checked_path("save_path", save_path))

@@ -49,9 +49,9 @@ def test_kind_name_and_choices_of_an_option_follow_from_its_field() -> None:
         ({"ratio": None}, "ratio is None"),
         ({"side": "top"}, "side is 'top': it must be 'left' or 'right'"),
         ({"names": "a"}, "names is 'a': it must be a tuple"),
-        ({"names": (1,)}, "names must be a string"),
+        ({"names": (1,)}, "names has the type int: it must be a string"),
         ({"shape": (3, 0, 1)}, "shape is 0"),
-        ({"file": "a"}, "file must be a Path, or None"),
+        ({"file": "a"}, "file has the type str: it must be a Path, or None"),
     ],
 )
 def test_a_value_of_a_wrong_type_or_out_of_range_is_refused(values: dict[str, Any], problem: str) -> None:

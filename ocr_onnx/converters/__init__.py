@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ocr_onnx.declarations import checked_path
 from ocr_onnx.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def convert(
     """
     from ocr_onnx.converters.paddle import PaddleModel, versions
 
-    model = PaddleModel.at(directory, dictionary)
+    target = checked_path("target", target)
+    model = PaddleModel.at(checked_path("directory", directory), dictionary)
     versions()
     from ocr_onnx.converters.export import convert_model
 

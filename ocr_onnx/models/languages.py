@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from ocr_onnx.declarations import check_text
 from ocr_onnx.errors import OptionError, shortened
 from ocr_onnx.models import presets
 from ocr_onnx.models.presets import DEFAULT
@@ -80,6 +81,8 @@ def chain_for(
 
     The detection model is that of the first language. A model that reads several of the languages is named once.
     """
+    if langs is not None:
+        check_text("lang", langs)
     each = [models_for(lang, ocr_version, preset) for lang in (langs.split(",") if langs is not None else [None])]
     return each[0][0], tuple(dict.fromkeys(recognition for _, recognition in each))
 
@@ -139,8 +142,10 @@ def languages() -> dict[str, list[str]]:
 
 
 def _version(ocr_version: str) -> str:
-    if ocr_version not in zoo().versions:
-        raise OptionError(f"ocr_version is {ocr_version!r}: it must be one of {', '.join(zoo().versions)}")
+    if check_text("ocr_version", ocr_version) not in zoo().versions:
+        raise OptionError(
+            f"ocr_version is {shortened(repr(ocr_version))}: it must be one of {', '.join(zoo().versions)}"
+        )
     return ocr_version
 
 

@@ -22,8 +22,8 @@ METADATA_PROPS = 14
 FORMAT = 1
 """The version of the record's format; increased if old readers cannot read new records."""
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""The name of a model: it is also the name of its file."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+"""The name of a model: it is also the name of its file, which has at most 255 bytes."""
 
 CHANNELS = 3
 MAX_SIDE = 10_000

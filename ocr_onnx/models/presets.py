@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ocr_onnx.declarations import check_text
 from ocr_onnx.errors import OptionError, shortened
 from ocr_onnx.models.zoo import nearest
 from ocr_onnx.options import Models, OCROptions, changed, places
@@ -62,7 +63,7 @@ PRESETS: Mapping[str, Preset] = {
 
 def preset(name: str) -> Preset:
     """Return a preset; raise OptionError, with the most similar name, if there is none."""
-    found = PRESETS.get(name)
+    found = PRESETS.get(check_text("preset", name))
     if found is None:
         raise OptionError(f"preset is {shortened(repr(name))}; {nearest(name, PRESETS, 'ocr-onnx models presets')}")
     return found

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from ocr_onnx.declarations import checked_path
 from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError, shortened
 from ocr_onnx.models.metadata import NAME, Task
 
@@ -138,6 +139,17 @@ def zoo() -> Zoo:
 
 def parse(content: Mapping[str, Any]) -> Zoo:
     """Check the contents of model_zoo.yaml; raise ModelError, naming the wrong record, if it is malformed."""
+    try:
+        return _parsed(content)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(
+            f"model_zoo.yaml is malformed ({type(error).__name__}: {error}): reinstall ocr-onnx"
+        ) from error
+
+
+def _parsed(content: Mapping[str, Any]) -> Zoo:
     models = {name: _spec(name, record) for name, record in content["models"].items()}
     versions = {
         name: Version(record["text_detection"], tuple(record["text_recognition"]))
@@ -170,10 +182,16 @@ def spec(name: str) -> ModelSpec:
 def checked_name(name: object) -> str:
     """Check a model's name, which is also used as a file name; raise OptionError if it is invalid."""
     if not isinstance(name, str | os.PathLike) or not os.fspath(name):
-        raise OptionError(f"the model's name is {name!r}: give an official name, or the path of an .onnx file")
+        raise OptionError(
+            f"the model's name is {shortened(repr(name))}: give an official name, or the path of an .onnx file"
+        )
     text = os.fsdecode(name)
-    if not text.endswith(".onnx") and not NAME.fullmatch(text):
-        raise OptionError(f"the model's name is {text!r}: it may contain only letters, digits, '.', '_' and '-'")
+    if text.endswith(".onnx"):
+        return str(checked_path("the model's path", text))
+    if not NAME.fullmatch(text):
+        raise OptionError(
+            f"the model's name is {shortened(repr(text))}: it may contain only letters, digits, '.', '_' and '-', and at most 200"
+        )
     return text
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING
 
-from ocr_onnx.errors import OptionError
+from ocr_onnx.declarations import check_text
+from ocr_onnx.errors import OptionError, shortened
 from ocr_onnx.outputs import alto, hocr, markdown, native, paddle, plain, tsv
 from ocr_onnx.outputs.saving import save_parts
 
@@ -193,12 +194,14 @@ FORMATS = {
 
 def find(name: str | None, path: Path) -> Writer:
     """Return the format called `name`, or the one of the path's suffix. Raises OptionError if there is none."""
-    if name is not None and name in FORMATS:
+    if name is not None and check_text("format", name) in FORMATS:
         return FORMATS[name]
     known = [writer for writer in FORMATS.values() if name is None and writer.suffix == path.suffix.lower()]
     if not known:
         choices = ", ".join(f"{writer.name} ({writer.suffix})" for writer in FORMATS.values())
-        raise OptionError(f"{name or path.suffix or str(path)!r} is not an output format: use one of {choices}")
+        raise OptionError(
+            f"{shortened(repr(name or path.suffix or str(path)))} is not an output format: use one of {choices}"
+        )
     return known[0]
 
 

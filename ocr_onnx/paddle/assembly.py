@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocr_onnx import options as declared
-from ocr_onnx.errors import ModelError
+from ocr_onnx.declarations import checked_path
+from ocr_onnx.errors import ModelError, OptionError, shortened
 from ocr_onnx.models import languages, presets, store, zoo
 from ocr_onnx.models.metadata import ModelMetadata, Task
 from ocr_onnx.options import DetectionOptions, Models, OCROptions
@@ -51,7 +52,7 @@ class Request:
     """Values of parameters in PARAMETERS; None means not given."""
     config: Config | None = None
     """The content of a pipeline file."""
-    high_performance: bool | None = None
+    high_performance: object = None
     """Whether to use high-performance mode; None: the value of the pipeline file, or else standard mode."""
     device: str | None = None
     providers: Sequence[ProviderLike] = ()
@@ -82,6 +83,8 @@ def assemble(request: Request) -> Assembly:
     """Create the pipeline. Raises a subclass of OCRError for a value out of range, a missing model or a missing device."""
     config = pipeline_yaml.default() if request.config is None else request.config
     if request.high_performance is not None:
+        if not isinstance(request.high_performance, bool):
+            raise OptionError(f"enable_hpi is {shortened(repr(request.high_performance))}: it must be True or False")
         config = config | {"use_hpip": request.high_performance}
     values = {name: plain(value) for name, value in request.values.items() if value is not None}
     options = _options(request, config, values)
@@ -181,7 +184,7 @@ def _model_file(choice: ModelChoice) -> str | Path:
     if choice.directory is not None:
         from ocr_onnx.converters import pull
 
-        return pull.from_directory(Path(choice.directory), choice.name)
+        return pull.from_directory(checked_path("model_dir", choice.directory), choice.name)
     if choice.name is None:
         raise ModelError("a stage of the pipeline file has neither model_name nor model_dir: add one of them")
     return store.find(choice.name)

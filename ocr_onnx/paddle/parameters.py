@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ocr_onnx.declarations import check_number
+from ocr_onnx.declarations import check_number, check_text
 from ocr_onnx.errors import OptionError
 from ocr_onnx.runtime.provider_specs import TENSORRT_PROVIDER
 from ocr_onnx.runtime.providers import Device, Provider, ProviderLike
@@ -124,7 +124,7 @@ def take_call_2(given: dict[str, Any], *, classifies: bool) -> dict[str, Any]:
 def take_without_effect(others: dict[str, Any]) -> None:
     """Remove parameters without effect from `others`, and log a warning once for each."""
     for name in others.keys() & WITHOUT_EFFECT.keys():
-        value = others.pop(name)
+        value = plain(others.pop(name))
         usual, why = WITHOUT_EFFECT[name]
         if value not in (None, usual):
             _say_without_effect(name, why)
@@ -137,12 +137,12 @@ def take_tensorrt(others: dict[str, Any], device: str | None, providers: Sequenc
     use_tensorrt, or without a GPU, a warning is logged once for each parameter without effect. Raises OptionError for a value
     out of range, for several GPUs, and if both use_tensorrt and `providers` are given.
     """
-    given = {name: others.pop(name) for name in others.keys() & TENSORRT.keys()}
+    given = {name: plain(others.pop(name)) for name in others.keys() & TENSORRT.keys()}
     given = {name: value for name, value in given.items() if value not in (None, TENSORRT[name][0])}
     if (precision := given.get("precision", "fp32")) not in PRECISIONS:
         raise OptionError(f"precision is {precision!r}: it must be one of {', '.join(PRECISIONS)}")
     check_number("min_subgraph_size", size := given.get("min_subgraph_size", 1), 1, whole=True)
-    wanted = Device.parse(device or "cpu")
+    wanted = Device.parse("cpu" if device is None else check_text("device", device) or "cpu")
     if not given.get("use_tensorrt") or wanted.kind != "gpu":
         for name in given:
             _say_without_effect(name, TENSORRT[name][1].format(device=device or "cpu"))

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeAlias
 import yaml
 
 from ocr_onnx import options as declared
-from ocr_onnx.errors import InputNotFoundError, OptionError, OutputError
+from ocr_onnx.declarations import checked_path
+from ocr_onnx.errors import InputNotFoundError, OptionError, OutputError, shortened
 from ocr_onnx.models.metadata import Task
 from ocr_onnx.models.yaml_text import load_yaml
 from ocr_onnx.options import (
@@ -180,11 +181,13 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
 
     Raises InputNotFoundError if the file does not exist, OptionError if it is not a pipeline file for OCR.
     """
-    config = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else parse(Path(source))
+    config = (
+        copy.deepcopy(dict(source)) if isinstance(source, Mapping) else parse(checked_path("paddlex_config", source))
+    )
     if config.get("pipeline_name", "OCR") != "OCR":
-        raise OptionError(f"pipeline_name is {config['pipeline_name']!r}: only 'OCR' is supported")
+        raise OptionError(f"pipeline_name is {shortened(repr(config['pipeline_name']))}: it must be 'OCR'")
     if config.get("text_type", "general") != "general":
-        raise OptionError(f"text_type is {config['text_type']!r}: only 'general' is supported")
+        raise OptionError(f"text_type is {shortened(repr(config['text_type']))}: it must be 'general'")
     for stage in (DETECTION, RECOGNITION):
         if not isinstance(_value_at(config, stage), Mapping):
             raise OptionError(
@@ -215,16 +218,20 @@ def parse(file: Path) -> Config:
     except FileNotFoundError as error:
         raise InputNotFoundError(f"{file} does not exist: check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise OptionError(f"{file} is not a pipeline file: {error}") from error
+        raise OptionError(
+            f"{file} is not a pipeline file: {error}; see export_paddlex_config_to_yaml for an example"
+        ) from error
     if not isinstance(config, dict):
-        raise OptionError(f"{file} is not a pipeline file: its content is not a mapping")
+        raise OptionError(
+            f"{file} is not a pipeline file: its content is not a mapping; see export_paddlex_config_to_yaml for an example"
+        )
     return config
 
 
 def save(config: Config, file: str | os.PathLike[str]) -> None:
     """Write a pipeline file, which PaddleX can read as well. Raises OutputError if it cannot be written."""
     try:
-        Path(file).write_text(yaml.safe_dump(config, allow_unicode=True), "utf-8")
+        checked_path("yaml_path", file).write_text(yaml.safe_dump(config, allow_unicode=True), "utf-8")
     except OSError as error:
         raise OutputError(f"{file} cannot be written: {error.strerror}; choose a writable path") from error
 
@@ -290,7 +297,7 @@ def _switch(config: Config, place: Keys, *, default: bool) -> bool:
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise OptionError(f"{place[-1]} is {value!r}: it must be True or False")
+        raise OptionError(f"{place[-1]} is {shortened(repr(value))}: it must be True or False")
     return value
 
 

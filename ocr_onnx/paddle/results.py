@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ocr_onnx.declarations import checked_path
 from ocr_onnx.outputs import saving
 from ocr_onnx.paddle.parameters import refuse
 from ocr_onnx.types import Page
@@ -47,11 +48,13 @@ class PaddleResult(dict[str, Any]):
 
     def save_to_json(self, save_path: str | Path, indent: int = 4, ensure_ascii: bool = False) -> None:
         """Write the content of `json` to a .json file, or to `<input's stem>_res.json` in a folder. Raises OutputError."""
-        saving.save_json(json_value(self), self._page, Path(save_path), indent, ensure_ascii=ensure_ascii)
+        saving.save_json(
+            json_value(self), self._page, checked_path("save_path", save_path), indent, ensure_ascii=ensure_ascii
+        )
 
     def save_to_img(self, save_path: str | Path) -> None:
         """Write the images to `<input's stem>_<key>.<suffix>` in a folder, or to a file, others than the first beside it."""
-        saving.save_images(self._images(), self._page, Path(save_path))
+        saving.save_images(self._images(), self._page, checked_path("save_path", save_path))
 
     def save_all(self, save_path: str | Path) -> None:
         """Write the JSON file and the images to a folder."""

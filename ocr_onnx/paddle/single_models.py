@@ -10,13 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
 from ocr_onnx.converters import pull
-from ocr_onnx.declarations import check_number
+from ocr_onnx.declarations import check_number, checked_path
 from ocr_onnx.errors import ModelError, OptionError
 from ocr_onnx.inputs import sources
 from ocr_onnx.models.metadata import ModelMetadata, Task
@@ -120,7 +119,11 @@ class Module(ABC):
             raise OptionError(
                 f"device is {common.get('device')!r}: a single model runs on one GPU only; use for example gpu:1"
             )
-        chosen = pull.obtain(name or self.default) if folder is None else pull.from_directory(Path(folder), name)
+        chosen = (
+            pull.obtain(self.default if name is None else name)
+            if folder is None
+            else pull.from_directory(checked_path("model_dir", folder), name)
+        )
         session, metadata = loading.load(chosen, self.task, placement, self.threads if self.threaded else 1)
         if name is not None and metadata.name != name:
             raise ModelError(f"{chosen} contains {metadata.name}, not {name}: correct model_name or model_dir")

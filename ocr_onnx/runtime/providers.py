@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from ocr_onnx.errors import OptionError
+from ocr_onnx.errors import OptionError, shortened
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, Mode, spec_of
 
 DEVICES = "'cpu', 'gpu', 'gpu:N', 'gpu:0,1' or 'auto'"
@@ -27,7 +27,7 @@ class Provider:
         name, colon, rest = text.partition(":")
         pairs = [pair.partition("=") for pair in re.split(r",(?=[\w.]+=)", rest)] if colon else []
         if not name or not all(key and equals for key, equals, _ in pairs):
-            raise OptionError(f"provider is {text!r}: it must be 'NAME' or 'NAME:key=value,key=value'")
+            raise OptionError(f"provider is {shortened(repr(text))}: it must be 'NAME' or 'NAME:key=value,key=value'")
         return cls(name, {key: value for key, _, value in pairs})
 
     def complete(self, mode: Mode, version: tuple[int, int]) -> Provider:
@@ -54,7 +54,9 @@ def provider(given: ProviderLike) -> Provider:
     match given:
         case (str(name), Mapping() as options):
             return Provider(name, {str(key): str(value) for key, value in options.items()})
-    raise OptionError(f"provider is {given!r}: it must be a name, or a pair of a name and a mapping of options")
+    raise OptionError(
+        f"provider is {shortened(repr(given))}: it must be a name, or a pair of a name and a mapping of options"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,10 @@ class Device:
     @classmethod
     def parse(cls, text: str) -> Device:
         """Read `cpu`, `gpu`, `gpu:1`, `gpu:0,1` or `auto`."""
-        found = re.fullmatch(r"(cpu|auto)|gpu(?::([0-9]+(?:,[0-9]+)*))?", str(text))
+        found = re.fullmatch(r"(cpu|auto)|gpu(?::([0-9]{1,4}(?:,[0-9]{1,4})*))?", str(text))
         if found is None:
             hint = "; an NVIDIA GPU is 'gpu'" if str(text).lower().startswith(("cuda", "nvidia")) else ""
-            raise OptionError(f"device is {text!r}: it must be {DEVICES}{hint}")
+            raise OptionError(f"device is {shortened(repr(text))}: it must be {DEVICES}{hint}")
         kind, listed = found.groups()
         if kind is not None:
             return cls(kind)

@@ -12,7 +12,8 @@ from typing import get_args
 
 import numpy as np
 
-from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
+from ocr_onnx.declarations import check_text
+from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError, shortened
 from ocr_onnx.models import store, zoo
 from ocr_onnx.runtime import libraries, openvino, plugins, provider_errors, session
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
@@ -53,8 +54,12 @@ def choose_placement(
     the field of Placement. Raises OptionError if both device and providers are given, or if one of them or the mode is
     invalid, and DeviceUnavailableError if a device or provider is not available.
     """
-    if mode not in get_args(Mode):
-        raise OptionError(f"mode is {mode!r}: it must be one of {', '.join(get_args(Mode))}")
+    if check_text("mode", mode) not in get_args(Mode):
+        raise OptionError(f"mode is {shortened(repr(mode))}: it must be one of {', '.join(get_args(Mode))}")
+    if not isinstance(providers, tuple | list):
+        raise OptionError(
+            f"providers is {shortened(repr(providers))}: it must be a list of names, or of pairs of a name and options"
+        )
     if providers:
         if device is not None:
             raise OptionError("device and providers are both given: give one of them")

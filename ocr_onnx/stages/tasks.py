@@ -76,7 +76,7 @@ class TaskSpec:
     def models(self, models: Models) -> tuple[str | Path, ...]:
         """The names or paths of its models: one, or several for recognition. Raises OptionError if there is none."""
         chosen: str | Path | tuple[str | Path, ...] = getattr(models, self.model_field)
-        if chosen == ():
+        if isinstance(chosen, tuple) and not chosen:
             raise OptionError(f"models.{self.model_field} is empty: give at least one model")
         return chosen if isinstance(chosen, tuple) else (chosen,)
 

@@ -163,8 +163,8 @@ def test_unknown_keys_are_named(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"pipeline_name": "doc_preprocessor"}, "only 'OCR' is supported"),
-        ({"text_type": "seal"}, "only 'general'"),
+        ({"pipeline_name": "doc_preprocessor"}, "it must be 'OCR'"),
+        ({"text_type": "seal"}, "it must be 'general'"),
         ({"SubModules": {}}, "lacks SubModules.TextDetection"),
         ({"SubPipelines": [1]}, "SubPipelines of the pipeline file is not a mapping"),
     ],

@@ -27,6 +27,10 @@ OPENCV ?= $(addprefix opencv-python-headless==,4.10.0.84 4.11.0.86 4.12.0.88 4.1
 # What `make pythons` tests.
 PYTHONS ?= 3.12 3.13 3.14
 
+# What `make fuzz` fuzzes, and for how many seconds each.
+FUZZ ?= images pdf exif pipeline_yaml zoo archive onnx metadata weights boxes ctc writers json_body form_body
+FUZZ_SECONDS ?= 60
+
 # The tests of a file share engines and servers: one process runs them all.
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
@@ -37,7 +41,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all integrations run test test-all check fix models check-models verify-models accuracy memory bench bench-batches bench-gpu bench-growth bench-limit bench-modes bench-passes bench-peers bench-providers bench-service readme diagram options-tables site typed picture page-picture lock lock-image golden golden-opencv fidelity opencv wheel check-frozen check-wheel pythons resolve clean bench-reading bench-words defaults calibration mutations
+.PHONY: $(shell sed -En 's/^([a-z-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -160,6 +164,15 @@ picture: .venv/developed  ## Draw docs/sample.png; requires fonts for Chinese an
 page-picture: .venv/developed  ## Draw docs/serve-page.png; requires Debian's chromium and chromium-driver.
 	$(BIN)/python tests/browser/screenshot.py ocr_onnx/sample.png docs/serve-page.png
 
+# An input that fails is written to .cache/fuzz/TARGET; new inputs that reach new code are kept in .cache/fuzz/TARGET/corpus.
+fuzz: .venv/fuzzing  ## Fuzz each parser for FUZZ_SECONDS: docs/testing.md; FUZZ="onnx boxes" chooses.
+	set -e; for target in $(FUZZ); do \
+		mkdir -p .cache/fuzz/$$target; \
+		echo "$$target"; \
+		$(BIN)/python tests/fuzz.py $$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+			-print_final_stats=1 -artifact_prefix=.cache/fuzz/$$target/ .cache/fuzz/$$target/corpus; \
+	done
+
 mutations: .venv/developed  ## Read 50,000 mutated pictures and 5,000 mutated PDFs: only errors of this package may result.
 	$(BIN)/python tests/mutations.py
 
@@ -279,6 +292,10 @@ lock-image: .venv-lock/installed  ## Pin the packages of the container image and
 
 .venv/developed: .venv/installed
 	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+.venv/fuzzing: .venv/developed
+	$(BIN)/python -m pip install --quiet --group fuzz
 	touch $@
 
 .venv-docs/installed: pyproject.toml

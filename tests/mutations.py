@@ -127,11 +127,11 @@ def mutated(kind: str, number: int) -> bytes:
     files = seeds(kind)
     data = bytearray(files[number % len(files)])
     for _ in range(random_.randint(1, 4)):
-        _mutate(data, random_, files)
+        mutate(data, random_, files)
     return bytes(data)
 
 
-def _mutate(data: bytearray, random_: random.Random, files: tuple[bytes, ...]) -> None:
+def mutate(data: bytearray, random_: random.Random, files: tuple[bytes, ...]) -> None:
     """Change, remove, repeat or replace a part of `data`; half of the places are in the first 200 bytes, where headers are."""
     at = random_.randrange(max(1, min(len(data), 200) if random_.random() < 0.5 else len(data)))
     size = min(2 ** random_.randrange(11), max(1, len(data) // 4))

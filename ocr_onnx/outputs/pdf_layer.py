@@ -15,6 +15,7 @@ from ocr_onnx.outputs.pdf_font import DESCENT, UNITS, GlyphlessFont
 from ocr_onnx.outputs.pdf_text import INVISIBLE
 from ocr_onnx.outputs.placed import PlacedWord, placed_blocks, size_of
 from ocr_onnx.stages.page_frame import RIGHT_TO_LEFT
+from ocr_onnx.stages.words import visual_order
 
 if TYPE_CHECKING:
     import pikepdf
@@ -108,10 +109,12 @@ def _line(
     """Yield the operators of a line in a box whose corners begin with the top left corner of the text."""
     side, up = corners[2] - corners[3], corners[0] - corners[3]
     length, size = math.hypot(*side), math.hypot(*up)
-    if not length or not size or not words:
+    if not length or not size:
         return
     along = side / length
     spans = list(_spans([(word, (quad - corners[3]) @ along) for word, quad in words]))
+    if not spans:
+        return
     baseline = corners[3] + up * BELOW_BASELINE
 
     def place(distance: float) -> str:
@@ -152,17 +155,17 @@ def _spans(words: Sequence[tuple[PlacedWord, Point]]) -> Iterator[Span]:
         after = end if following is None else following[1]
         # Readers see a space in a gap between two Chinese characters.
         reach = after if not word.space_after and after > start else end
-        yield Span(word.text, start, reach)
+        # Of a word of control characters alone, nothing is shown.
+        if word.text:
+            yield Span(word.text, start, reach)
         if word.space_after and following is not None:
             yield Span(" ", reach, after)
 
 
 def _from_left_to_right(placed: Sequence[tuple[PlacedWord, float, float]]) -> Iterator[tuple[PlacedWord, float, float]]:
     """Yield the words of a line with right-to-left text as they stand on the page: readers of PDFs reorder them."""
-    from bidi.algorithm import get_display
-
     order = sorted(range(len(placed)), key=lambda i: placed[i][1])
     for place, following in zip_longest(order, order[1:]):
         word, start, end = placed[place]
         first = place if following is None else min(place, following)
-        yield word._replace(text=str(get_display(word.text)), space_after=placed[first][0].space_after), start, end
+        yield word._replace(text=visual_order(word.text), space_after=placed[first][0].space_after), start, end

@@ -127,7 +127,8 @@ def pieces(lines: Sequence[tuple[Quad, str]], size: tuple[int, int], columns: Se
     if not kept:
         return []
     texts, sides = [lines[i][1] for i in kept], _sides([lines[i][0] for i in kept])
-    width, height = sides.sizes
+    # Of a very thin image a box can have no extent.
+    width, height = np.maximum(sides.sizes, 1)
     upright = height > width * VERTICAL_RATIO
     x, y = _rotated(sides.middle - np.array(size) / 2, -_skew(sides, upright)).T
     if is_vertical(texts, upright):

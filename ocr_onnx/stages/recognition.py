@@ -19,6 +19,7 @@ from ocr_onnx.runtime.batching import CPU_SHAPES, PADDING_CLASS, Batch, Shapes
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.stages import wide_lines
 from ocr_onnx.stages.normalization import VALUES, look_up
+from ocr_onnx.stages.words import visual_order
 from ocr_onnx.types import Columns, Image, Run, Tensor, Text
 
 MAX_WIDTH = 3200
@@ -222,9 +223,7 @@ def stretch(crop: Image, shape: tuple[int, int, int]) -> Tensor:
 
 def reorder_bidirectional(text: Text) -> Text:
     """Reorder a text from visual order, left to right, with the Unicode bidirectional algorithm, as PaddleX does for Arabic."""
-    from bidi.algorithm import get_display
-
-    return text._replace(text=str(get_display(text.text)))
+    return text._replace(text=visual_order(text.text))
 
 
 def best_classes(outputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -166,6 +166,18 @@ def _glyphs(columns: Columns, text: str) -> list[Glyph]:
     return [seen[i]._replace(text=character) for i, character in zip(order, text, strict=True)]
 
 
+def visual_order(text: str) -> str:
+    """Return a text reordered with the Unicode bidirectional algorithm, from left to right."""
+    import bidi
+    from bidi.algorithm import get_display
+
+    try:
+        return str(get_display(text))
+    except AssertionError:
+        # The implementation that PaddleX uses has neither isolates nor characters that are not assigned.
+        return str(bidi.get_display(text))
+
+
 def _bidirectional_order(text: str) -> list[int]:
     """Return the places of the characters of `text` after reordering with the Unicode bidirectional algorithm.
 

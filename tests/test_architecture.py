@@ -24,7 +24,7 @@ LAYERS = (
     ("results",),
     ("pipeline",),
     ("paddle",),
-    ("service", "integrations"),
+    ("service", "integrations", "batch"),
     ("cli", "__main__"),
 )
 """Packages and top-level modules, lowest first: each imports only from its own layer and from those before it."""

@@ -24,6 +24,7 @@ NOTES = "ocr_onnx.notes"
 VERBOSE = ("-v", "--verbose")
 
 COMMANDS = {
+    "batch": "batch",
     "build": "build",
     "convert": "convert",
     "doctor": "doctor",

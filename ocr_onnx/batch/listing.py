@@ -1,0 +1,281 @@
+"""List the documents of a batch: files, folders, patterns, manifests, tar and zip archives, URLs and addresses of fsspec.
+
+Documents are listed lazily, so that memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+import re
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, TypeAlias
+
+from ocr_onnx.errors import InputError, InputNotFoundError, UnreadableImageError, shortened
+from ocr_onnx.inputs.sources import SCHEME, SUFFIXES
+from ocr_onnx.inputs.urls import is_url
+from ocr_onnx.options import InputOptions
+
+MANIFESTS = (".txt", ".csv")
+TAR, COMPRESSED_TAR = ".tar", (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+ARCHIVES = (TAR, *COMPRESSED_TAR, ".zip")
+
+BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+"""A range of numbers in a name, as WebDataset writes the names of shards: `pages-{000..123}.tar`."""
+
+PATH_COLUMN = "path"
+"""The column of a CSV manifest with the names of documents; without a column of this name, the first one."""
+
+MISSING = "needs fsspec and its package for this scheme: pip install 'ocr-onnx[batch]' s3fs (or gcsfs, adlfs)"
+
+OPEN_ARCHIVES = 4
+"""Zip archives that a process keeps open."""
+
+Open: TypeAlias = "partial[IO[bytes]]"
+"""Opens a file; can be pickled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file to read."""
+
+    name: str
+    """Its path or address; for a member of an archive, the archive's followed by the member's."""
+    version: str | None
+    """Changes if the content changes, such as size and time of modification; None: unknown without reading the content."""
+    read: Callable[[], bytes]
+    """Returns the content; can be pickled. Raises InputError."""
+
+
+def documents(inputs: Iterable[str], options: InputOptions) -> Iterator[Document | InputError]:
+    """Yield the documents of inputs, and the error of each input that cannot be listed.
+
+    An input is a file, a folder, a pattern, a manifest (.txt with one name a line; .csv with a column `path`), an archive
+    (.tar, .tar.gz, .zip), an http or https URL, or another address that fsspec opens, such as s3://bucket/scans/. A range
+    `{000..123}` in a name stands for each of its numbers.
+    """
+    for each in inputs:
+        for name in _with_numbers(each):
+            yield from _or_error(name, _documents(name, options))
+
+
+def _or_error(name: str, found: Iterator[Document | InputError]) -> Iterator[Document | InputError]:
+    """Yield the documents of an input; an error ends them, and is yielded."""
+    try:
+        yield from found
+    except InputError as error:
+        error.source = name
+        yield error
+    except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        failure = UnreadableImageError(f"{shortened(name)} cannot be listed: {error}; check it, or copy it again")
+        failure.source = name
+        yield failure
+
+
+def _with_numbers(name: str) -> Iterator[str]:
+    """Yield the names that a name with ranges of numbers stands for."""
+    found = BRACES.search(name)
+    if found is None or Path(name).exists():
+        yield name
+        return
+    first, last = found[1], found[2]
+    for number in range(int(first), int(last) + 1):
+        yield from _with_numbers(f"{name[: found.start()]}{number:0{len(first)}}{name[found.end() :]}")
+
+
+def _documents(name: str, options: InputOptions) -> Iterator[Document | InputError]:
+    if is_url(name):
+        yield Document(name, None, partial(_fetch, name, options))
+    elif SCHEME.match(name):
+        yield from _remote(name, options)
+    elif Path(name).is_dir():
+        for path in _walk(name):
+            yield from _or_error(path, _file(path, options))
+    elif glob.has_magic(name) and not Path(name).exists():
+        for path in filter(_is_document, glob.iglob(name, recursive=True)):  # noqa: PTH207 Path.glob takes no absolute pattern
+            yield from _or_error(path, _file(path, options))
+    elif name.lower().endswith(MANIFESTS):
+        yield from documents(_manifest(Path(name)), options)
+    else:
+        yield from _file(name, options)
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """Yield the documents and archives in a folder and its subfolders, except hidden ones, in no order."""
+    folders = [folder]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.path)
+                elif _is_document(entry.name):
+                    yield entry.path
+
+
+def _is_document(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in SUFFIXES or name.lower().endswith(ARCHIVES)
+
+
+def _manifest(path: Path) -> Iterator[str]:
+    """Yield the names in a manifest; those that are relative paths are relative to its folder."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        names = _column(file) if path.suffix.lower() == ".csv" else (line.rstrip("\r\n") for line in file)
+        for name in names:
+            if name:
+                yield name if SCHEME.match(name) else str(path.parent / name)
+
+
+def _column(file: IO[str]) -> Iterator[str]:
+    """Yield the column of a CSV file with the names of documents."""
+    rows = csv.reader(file)
+    heads = next(rows, [])
+    column = heads.index(PATH_COLUMN) if PATH_COLUMN in heads else 0
+    if PATH_COLUMN not in heads and heads:
+        yield heads[0]
+    yield from (row[column] for row in rows if len(row) > column)
+
+
+def _file(path: str, options: InputOptions) -> Iterator[Document | InputError]:
+    """Yield a file on this machine, or the members of an archive."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 for a million files
+    except OSError as error:
+        raise InputNotFoundError(f"{shortened(path)} cannot be opened: {error.strerror}; check the path") from error
+    yield from _opened(path, partial(open, path, "rb"), f"{status.st_size}-{status.st_mtime_ns}", options)
+
+
+def _remote(address: str, options: InputOptions) -> Iterator[Document | InputError]:
+    """Yield the documents at an address of fsspec: of a folder, a pattern, or one file."""
+    try:
+        import fsspec
+    except ImportError as error:
+        raise InputNotFoundError(f"{shortened(address)} {MISSING}") from error
+    try:
+        system, path = fsspec.core.url_to_fs(address)
+        if glob.has_magic(path):
+            found: Iterable[str] = filter(_is_document, system.glob(path))
+        elif system.isdir(path):
+            walked = system.walk(path)
+            found = (f"{folder}/{name}" for folder, _, names in walked for name in sorted(names) if _is_document(name))
+        else:
+            found = [path]
+        for each in found:
+            url = system.unstrip_protocol(each)
+            yield from _or_error(url, _remote_file(system, each, url, options))
+    except ImportError as error:
+        raise InputNotFoundError(f"{shortened(address)} {MISSING} ({error})") from error
+
+
+def _remote_file(system: Any, path: str, url: str, options: InputOptions) -> Iterator[Document | InputError]:
+    yield from _opened(url, partial(_open_remote, url), str(system.ukey(path)), options)
+
+
+def _open_remote(address: str) -> Any:
+    import fsspec
+
+    return fsspec.open(address, "rb").open()
+
+
+def _opened(name: str, opener: Open, version: str, options: InputOptions) -> Iterator[Document | InputError]:
+    """Yield a document, or the members of an archive, which `opener` opens."""
+    lower = name.lower()
+    if lower.endswith((TAR, *COMPRESSED_TAR)):
+        yield from _tar(name, opener, version, options.max_bytes)
+    elif lower.endswith(".zip"):
+        yield from _zip(name, opener, version, options.max_bytes)
+    else:
+        yield Document(name, version, partial(_whole, opener, name, options.max_bytes))
+
+
+def _tar(name: str, opener: Open, version: str, limit: int) -> Iterator[Document]:
+    """Yield the documents in a tar archive. Those of a compressed one carry their content, since it can only be read in order."""
+    plain = name.lower().endswith(TAR)
+    with opener() as file, tarfile.open(fileobj=file, mode="r:" if plain else "r:*") as archive:
+        for member in archive:
+            archive.members.clear()  # type: ignore[attr-defined]  # Otherwise, memory would grow with the archive.
+            if not member.isreg() or not _is_document(member.name):
+                continue
+            label = f"{name}/{member.name}"
+            read = partial(_part, opener, label, (member.offset_data, member.size), limit)
+            if not plain:
+                content = archive.extractfile(member)
+                read = partial(_given, content.read(limit + 1) if content is not None else b"", label, limit)
+            yield Document(label, f"{version}@{member.offset_data}", read)
+        if plain:
+            _check_end(file, archive.offset)
+
+
+def _check_end(file: IO[bytes], offset: int) -> None:
+    """Raise ReadError if a tar archive goes on after its last member: tarfile stops silently at a damaged header."""
+    file.seek(offset)
+    if any(file.read(tarfile.BLOCKSIZE)):
+        raise tarfile.ReadError(f"the header at byte {offset} is damaged, so that later members are not found")
+
+
+def _zip(name: str, opener: Open, version: str, limit: int) -> Iterator[Document]:
+    for member in _zip_file(opener.func, opener.args).infolist():
+        if _is_document(member.filename):
+            label = f"{name}/{member.filename}"
+            read = partial(_zip_member, opener, label, member.filename, limit)
+            yield Document(label, f"{version}@{member.header_offset}", read)
+
+
+@lru_cache(OPEN_ARCHIVES)
+def _zip_file(opener: Callable[..., IO[bytes]], arguments: tuple[Any, ...]) -> zipfile.ZipFile:
+    file = opener(*arguments)
+    try:
+        return zipfile.ZipFile(file)
+    except zipfile.BadZipFile:
+        file.close()
+        raise
+
+
+def _fetch(url: str, options: InputOptions) -> bytes:
+    from ocr_onnx.inputs import http
+
+    return http.fetch(url, options)
+
+
+def _whole(opener: Open, name: str, limit: int) -> bytes:
+    try:
+        with opener() as file:
+            return _given(file.read(limit + 1), name, limit)
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
+def _part(opener: Open, name: str, place: tuple[int, int], limit: int) -> bytes:
+    offset, size = place
+    try:
+        with opener() as file:
+            file.seek(offset)
+            return _given(file.read(min(size, limit + 1)), name, limit)
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
+def _zip_member(opener: Open, name: str, member: str, limit: int) -> bytes:
+    try:
+        with _zip_file(opener.func, opener.args).open(member) as file:
+            return _given(file.read(limit + 1), name, limit)
+    # RuntimeError: the member is encrypted. NotImplementedError: its compression is unknown.
+    except (OSError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
+        raise _unreadable(name, error) from error
+
+
+def _given(data: bytes, name: str, limit: int) -> bytes:
+    if len(data) > limit:
+        raise UnreadableImageError(f"{shortened(name)} is larger than {limit} bytes: raise max_bytes")
+    return data
+
+
+def _unreadable(name: str, error: Exception) -> UnreadableImageError:
+    return UnreadableImageError(f"{shortened(name)} cannot be read: {error}; check it, or copy it again")

@@ -1,0 +1,89 @@
+"""The output folder of a batch: the journal with the shards, or a file for each document."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import filelock
+
+from ocr_onnx.batch import shards
+from ocr_onnx.batch.journal import Failure, Journal, database_errors
+from ocr_onnx.batch.settings import ShardFormat
+from ocr_onnx.errors import OutputError
+from ocr_onnx.outputs.formats import FORMATS
+from ocr_onnx.outputs.saving import output_errors, save_parts
+
+LOCK = ".lock"
+
+FAILURES = "failures.jsonl"
+
+FILES = "files"
+"""The folder of the documents' own files."""
+
+COMMIT_SECONDS = 1.0
+"""The most work that is lost when the process is killed."""
+
+
+class Output:
+    """An output folder that one process writes."""
+
+    def __init__(self, journal: Journal, shard_format: ShardFormat, shard_pages: int, file_format: str | None) -> None:
+        self.journal, self.file_format = journal, file_format
+        self._shard_format, self._shard_pages = shard_format, shard_pages
+        self._saved = time.monotonic()
+
+    def save(self, *, now: bool = False) -> None:
+        """Make the results durable, if the last time is long enough ago, and write full shards."""
+        if now or time.monotonic() - self._saved > COMMIT_SECONDS:
+            self.journal.commit()
+            shards.write_shards(self.journal, self._shard_format, self._shard_pages)
+            self._saved = time.monotonic()
+
+    def finish(self) -> None:
+        """Write the rest of the pages as a last shard, and the list of failures."""
+        self.journal.commit()
+        shards.write_shards(self.journal, self._shard_format, self._shard_pages, rest=True)
+        save_parts((_line(failure) for failure in self.journal.failures()), self.journal.folder / FAILURES)
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write the file of a document."""
+        if self.file_format is not None:
+            save_parts([content], file_of(self.journal.folder, name, self.file_format))
+
+
+def file_of(folder: Path, name: str, file_format: str) -> Path:
+    """Return the path of a document's own file: below `files`, the name of the document with the suffix of the format."""
+    parts = [
+        part.replace("..", "__") if part == ".." else part for part in PurePosixPath(name.replace("://", "/")).parts
+    ]
+    kept = [part for part in parts if part != "/"]
+    return folder / FILES / Path(*kept[:-1]) / f"{kept[-1]}{FORMATS[file_format].suffix}"
+
+
+def _line(failure: Failure) -> bytes:
+    return (json.dumps(failure._asdict(), ensure_ascii=False) + "\n").encode()
+
+
+@contextmanager
+def opened(folder: Path, shard_format: ShardFormat, shard_pages: int, file_format: str | None) -> Iterator[Output]:
+    """Open an output folder for one run, and repair what a killed run left.
+
+    Raises OutputError if another run writes to it, if it contains other files, or if it cannot be written.
+    """
+    with output_errors(folder / LOCK):
+        lock = filelock.FileLock(folder / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise OutputError(f"another run writes to {str(folder)!r}: wait for it, or give another folder") from error
+    with lock, database_errors(folder):
+        journal = Journal(folder)
+        try:
+            shards.recover(journal, shard_format)
+            yield Output(journal, shard_format, shard_pages, file_format)
+        finally:
+            journal.close()

@@ -1,0 +1,47 @@
+"""Check the output of a batch against its journal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from ocr_onnx.batch import shards
+from ocr_onnx.batch.journal import Journal
+from ocr_onnx.batch.output import file_of
+from ocr_onnx.batch.settings import ShardFormat
+
+
+def problems(journal: Journal) -> Iterator[str]:
+    """Yield a sentence for each difference between the journal and the files; none if each page is there exactly once."""
+    settings = journal.settings()
+    counts = journal.counts()
+    if counts.open:
+        yield f"{counts.open} documents are not complete: run the same command again, with the same inputs"
+    if counts.waiting:
+        yield f"{counts.waiting} pages are not part of a shard yet: run the same command again"
+    yield from (f"{name}: a page is missing" for name in journal.lacking())
+    if (kind := settings.get("format")) is not None:
+        known = {shards.shard_name(number, kind) for number, _, _ in journal.shards()}
+        for number, pages, sha256 in journal.shards():
+            yield from _problems_of_shard(journal, number, pages, sha256, kind)
+        found = {path.name for path in journal.folder.iterdir() if shards.NAME.fullmatch(path.name)}
+        yield from (f"{name} is no shard of this batch: delete it" for name in sorted(found - known))
+    if (file_format := settings.get("files")) is not None:
+        for name, sha256 in journal.files():
+            path = file_of(journal.folder, name, file_format)
+            if not path.is_file() or shards.digest(path) != sha256:
+                yield f"{path} is missing or has changed"
+
+
+def _problems_of_shard(journal: Journal, number: int, pages: int, sha256: str, kind: ShardFormat) -> Iterator[str]:
+    path: Path = journal.folder / shards.shard_name(number, kind)
+    if not path.is_file() or shards.digest(path) != sha256:
+        yield f"{path} is missing or has changed"
+        return
+    rows = Counter((row["path"], row["sha256"], row["page"] or 1) for row in shards.read_rows(path))
+    if rows.total() != pages:
+        yield f"{path} has {rows.total()} pages instead of {pages}"
+    for (name, content, page), times in rows.items():
+        if times != 1 or journal.shard_of(name, content, page) != number:
+            yield f"{path}: page {page} of {name} is there twice, or unknown to the journal"

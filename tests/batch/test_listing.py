@@ -1,0 +1,156 @@
+"""The documents of a batch: from files, folders, patterns, lists, archives and addresses of fsspec."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from ocr_onnx.batch.listing import Document, documents
+from ocr_onnx.errors import InputError
+from ocr_onnx.options import InputOptions
+
+
+def listed(*inputs: str | Path, options: InputOptions | None = None) -> list[Document | InputError]:
+    return list(documents(map(str, inputs), options or InputOptions()))
+
+
+def contents(found: Iterable[Document | InputError]) -> dict[str, bytes]:
+    """The content of each document by its name, read as a process on another machine does."""
+    assert not [each for each in found if isinstance(each, InputError)]
+    copies = [pickle.loads(pickle.dumps(each)) for each in found]  # noqa: S301 made here
+    return {each.name: each.read() for each in copies}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.png", "b.txt", ".hidden.png", "sub/c.PDF"):
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+def tar(path: Path, names: Iterable[str], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(name)
+            archive.addfile(member, io.BytesIO(name.encode()))
+    return path
+
+
+def test_a_folder_gives_the_images_and_pdfs_in_it_and_below(folder: Path) -> None:
+    assert contents(listed(folder)) == {f"{folder}/a.png": b"a.png", f"{folder}/sub/c.PDF": b"sub/c.PDF"}
+
+
+def test_a_pattern_gives_what_it_matches(folder: Path) -> None:
+    assert contents(listed(folder / "*")) == {f"{folder}/a.png": b"a.png"}
+    assert list(contents(listed(folder / "**" / "*.PDF"))) == [f"{folder}/sub/c.PDF"]
+
+
+def test_a_file_of_any_suffix_is_read_if_it_is_named(folder: Path) -> None:
+    (folder / "scan").write_bytes(b"scan")
+    assert contents(listed(folder / "scan")) == {f"{folder}/scan": b"scan"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.txt", "a.png\n\nsub/c.PDF\n"),
+        ("list.csv", "id,path\n1,a.png\n2,sub/c.PDF\n"),
+        ("bare.csv", "a.png\nsub/c.PDF\n"),
+    ],
+)
+def test_a_list_gives_its_names_which_are_relative_to_it(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text, "utf-8")
+    assert contents(listed(folder / name)) == {f"{folder}/a.png": b"a.png", f"{folder}/sub/c.PDF": b"sub/c.PDF"}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [(".tar", "w"), (".tar.gz", "w:gz"), (".tgz", "w:gz"), (".tar.xz", "w:xz")]
+)
+def test_a_tar_archive_gives_its_images_and_pdfs(tmp_path: Path, suffix: str, mode: str) -> None:
+    path = tar(tmp_path / f"x{suffix}", ("1.png", "1.json", "d/2.pdf"), mode)
+    assert contents(listed(path)) == {f"{path}/1.png": b"1.png", f"{path}/d/2.pdf": b"d/2.pdf"}
+
+
+def test_a_zip_archive_gives_its_images_and_pdfs(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("1.png", "1.json", "d/2.pdf"):
+            archive.writestr(name, name)
+    assert contents(listed(path)) == {f"{path}/1.png": b"1.png", f"{path}/d/2.pdf": b"d/2.pdf"}
+
+
+def test_a_range_in_a_name_stands_for_each_number(tmp_path: Path) -> None:
+    for number in (8, 9, 10):
+        tar(tmp_path / f"s-{number:03}.tar", [f"{number}.png"])
+    assert list(contents(listed(tmp_path / "s-{008..010}.tar")).values()) == [b"8.png", b"9.png", b"10.png"]
+
+
+@pytest.mark.parametrize("place", [600, 1100], ids=["content", "header"])
+def test_a_damaged_archive_is_an_error_after_its_good_members(tmp_path: Path, place: int) -> None:
+    path = tar(tmp_path / "x.tar", ("1.png", "2.png"))
+    data = bytearray(path.read_bytes())
+    path.write_bytes(data[:place] if place == 600 else data[:1024] + b"\xff" * 512 + data[1536:])
+    first, error = listed(path, tmp_path / "missing.png")[:2]
+    assert isinstance(first, Document)
+    assert isinstance(error, InputError)
+    assert "x.tar cannot be listed" in str(error)
+
+
+def test_one_bad_file_of_a_folder_is_an_error_and_the_others_are_listed(folder: Path) -> None:
+    (folder / "bad.zip").write_bytes(b"no archive")
+    (folder / "bad.png").symlink_to(folder / "missing")
+    found = listed(folder)
+    assert sorted(str(each.source).rpartition("/")[2] for each in found if isinstance(each, InputError)) == [
+        "bad.png",
+        "bad.zip",
+    ]
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("name", ["missing.png", "missing.csv", "x://y/z.png"])
+def test_an_input_that_does_not_exist_is_an_error(tmp_path: Path, name: str) -> None:
+    (error,) = listed(name if "://" in name else tmp_path / name)
+    assert isinstance(error, InputError)
+
+
+def test_a_document_larger_than_max_bytes_is_refused(folder: Path) -> None:
+    with gzip.open(folder / "x.tar.gz", "wb") as file:
+        file.write(tar(folder / "x.tar", ["12345.png"]).read_bytes())
+    inputs = (folder / "a.png", folder / "x.tar", folder / "x.tar.gz")
+    for each in listed(*inputs, options=InputOptions(max_bytes=4)):
+        if isinstance(each, Document):
+            with pytest.raises(InputError, match="raise max_bytes"):
+                each.read()
+        else:
+            assert "raise max_bytes" in str(each)
+
+
+def test_the_version_of_a_document_changes_with_its_content(folder: Path) -> None:
+    (before,) = listed(folder / "a.png")
+    (folder / "a.png").write_bytes(b"other content")
+    (after,) = listed(folder / "a.png")
+    assert isinstance(before, Document)
+    assert isinstance(after, Document)
+    assert before.version != after.version
+
+
+def test_an_address_of_fsspec_is_a_folder_a_pattern_or_a_file() -> None:
+    system = fsspec.filesystem("memory")
+    for name in ("/scans/a.png", "/scans/sub/b.pdf", "/scans/c.txt"):
+        system.pipe(name, name.encode())
+    both = {"memory:///scans/a.png": b"/scans/a.png", "memory:///scans/sub/b.pdf": b"/scans/sub/b.pdf"}
+    assert {name.replace(":////", ":///"): data for name, data in contents(listed("memory://scans")).items()} == both
+    assert list(contents(listed("memory://scans/*.png")).values()) == [b"/scans/a.png"]
+    assert list(contents(listed("memory://scans/c.txt")).values()) == [b"/scans/c.txt"]
+    (error,) = listed("memory://scans/missing.png")
+    assert isinstance(error, InputError)

@@ -1,0 +1,153 @@
+"""The command `ocr-onnx batch` with real models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from bombs import slow
+from conftest import PAGES, PATIENCE
+
+from ocr_onnx import OCR
+
+FAST = ("--preset", "fast", "--workers", "2", "--use_doc_orientation_classify", "False")
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-P", "-m", "ocr_onnx", "batch", *map(str, arguments)]
+
+
+def batch(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def rows(out: Path) -> dict[tuple[str, int | None], Mapping[str, Any]]:
+    """The rows of all shards; fails if a page is there twice."""
+    lines = [line for path in sorted(out.glob("pages-*.jsonl")) for line in path.read_text("utf-8").splitlines()]
+    found = {(row["path"], row["page"]): row for row in map(json.loads, lines)}
+    assert len(found) == len(lines)
+    return found
+
+
+def words(folder: Path, count: int) -> Path:
+    """Small pictures with a number each."""
+    folder.mkdir()
+    for number in range(count):
+        image = np.full((40, 120, 3), 255, np.uint8)
+        cv2.putText(image, str(1000 + number), (10, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (0, 0, 0), 2)
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    return folder
+
+
+def test_the_rows_are_those_of_the_pipeline(tmp_path: Path) -> None:
+    folder = words(tmp_path / "in", 3)
+    batch(folder, "-o", tmp_path / "out", *FAST)
+    found = rows(tmp_path / "out")
+    ocr = OCR(preset="fast")
+    assert len(found) == 3
+    for (path, _), row in found.items():
+        (result,) = ocr.predict(path)
+        assert row["text"] == result.text
+        assert row["lines"] == result.to_dict()["lines"]
+
+
+def test_a_run_that_is_killed_ends_with_each_page_once_and_the_rows_of_an_undisturbed_run(tmp_path: Path) -> None:
+    folder, out = words(tmp_path / "in", 60), tmp_path / "out"
+    options = (*FAST, "--shard_pages", "7")
+    for _ in range(2):
+        process = subprocess.Popen(command(folder, "-o", out, *options), stderr=subprocess.DEVNULL)
+        before, limit = pages(out), time.monotonic() + PATIENCE
+        while pages(out) < before + 5 and process.poll() is None and time.monotonic() < limit:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    batch(folder, "-o", out, *options)
+    batch(folder, "-o", tmp_path / "undisturbed", *options)
+    assert rows(out) == rows(tmp_path / "undisturbed")
+    assert "60 pages, 0 failed" in batch("verify", out).stdout
+
+
+def pages(out: Path) -> int:
+    done = subprocess.run(command("status", out), capture_output=True, text=True, check=False, timeout=PATIENCE)
+    return int(json.loads(done.stdout)["pages"]) if done.returncode == 0 else 0
+
+
+def test_poisoned_inputs_are_recorded_and_the_rest_is_read(tmp_path: Path) -> None:
+    folder = words(tmp_path / "in", 2)
+    (folder / "empty.png").touch()
+    (folder / "cut.png").write_bytes((PAGES / "letter.png").read_bytes()[:500])
+    (folder / "bomb.pdf").write_bytes(slow())
+    (folder / "noise.jpg").write_bytes(bytes(range(256)) * 10)
+    done = batch(folder, "-o", tmp_path / "out", *FAST, "--page_timeout", "10", code=1)
+    assert len(rows(tmp_path / "out")) == 2
+    failures = [json.loads(line) for line in (tmp_path / "out" / "failures.jsonl").read_text("utf-8").splitlines()]
+    assert sorted(Path(failure["path"]).name for failure in failures) == [
+        "bomb.pdf",
+        "cut.png",
+        "empty.png",
+        "noise.jpg",
+    ]
+    assert "2 pages, 4 failed, 6 documents" in done.stderr
+
+
+def test_a_page_beyond_the_memory_limit_is_recorded(tmp_path: Path) -> None:
+    folder = words(tmp_path / "in", 2)
+    cv2.imwrite(str(folder / "large.png"), np.zeros((9000, 9000, 3), np.uint8))
+    batch(folder, "-o", tmp_path / "out", *FAST, "--page_memory", "128", code=1)
+    (failure,) = (tmp_path / "out" / "failures.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(failure)["kind"] == "NotEnoughMemoryError"
+
+
+def test_each_document_gets_a_searchable_pdf(tmp_path: Path) -> None:
+    folder = words(tmp_path / "in", 1)
+    batch(folder, "-o", tmp_path / "out", *FAST, "--files", "pdf")
+    (found,) = (tmp_path / "out" / "files").rglob("*.pdf")
+    assert found.read_bytes().startswith(b"%PDF-")
+    assert "1 pages" in batch("verify", tmp_path / "out").stdout
+
+
+def test_other_options_and_other_folders_are_refused(tmp_path: Path) -> None:
+    folder = words(tmp_path / "in", 1)
+    batch(folder, "-o", tmp_path / "out", *FAST)
+    done = batch(folder, "-o", tmp_path / "out", *FAST, "--text_det_thresh", "0.4", code=1)
+    assert "was written with other options (options.detection.thresh was" in done.stderr
+    assert "is no output of 'ocr-onnx batch'" in batch("status", folder, code=1).stderr
+
+
+def test_progress_is_a_line_of_json_if_there_is_no_terminal(tmp_path: Path) -> None:
+    done = batch(words(tmp_path / "in", 1), "-o", tmp_path / "out", *FAST)
+    last = json.loads(done.stderr.splitlines()[-2])
+    assert (last["pages"], last["failed"], last["documents_total"], last["seconds_left"]) == (1, 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("x",), "Missing option '-o'"), (("x", "-o", "y", "--format", "jsonl", "--files", "text"), "exclude each other")],
+)
+def test_mistakes_are_answered_with_the_remedy(arguments: tuple[str, ...], message: str) -> None:
+    assert message in batch(*arguments, code=2).stderr
+
+
+def test_a_stopped_run_says_how_to_continue(tmp_path: Path) -> None:
+    folder, out = words(tmp_path / "in", 200), tmp_path / "out"
+    process = subprocess.Popen(command(folder, "-o", out, *FAST), stderr=subprocess.PIPE, text=True)
+    limit = time.monotonic() + PATIENCE
+    while pages(out) < 1 and time.monotonic() < limit:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode in {0, 130}  # It may have been done.
+    assert process.returncode == 0 or f"run the same command again to continue in {out}" in errors
+    shutil.rmtree(out)

@@ -231,13 +231,20 @@ wheel: .venv/developed  ## Build dist/.
 	rm -rf dist
 	$(BIN)/hatchling build
 
-integrations: .venv-ocrmypdf/installed  ## Test the plug-ins with the programs for which they are, and OpenVINO; OCRmyPDF needs Tesseract.
+integrations: .venv-ocrmypdf/installed .venv-ray/installed  ## Test the plug-ins with the programs for which they are, and OpenVINO; OCRmyPDF needs Tesseract.
 	.venv-ocrmypdf/bin/python -m pytest tests/integrations tests/runtime/test_openvino.py
+	.venv-ray/bin/python -m pytest tests/integrations/test_parquet.py tests/integrations/test_ray.py
 
 .venv-ocrmypdf/installed: pyproject.toml
 	rm -rf .venv-ocrmypdf
 	$(PYTHON) -m venv .venv-ocrmypdf
 	.venv-ocrmypdf/bin/python -m pip install --quiet --editable '.[cpu,mcp,ocrmypdf,openvino]' hypothesis onnx pytest
+	touch $@
+
+.venv-ray/installed: pyproject.toml
+	rm -rf .venv-ray
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet --editable '.[batch,cpu,ray]' duckdb hypothesis onnx pandas pytest
 	touch $@
 
 check-wheel: wheel  ## Read a page with the wheel alone, without a network.

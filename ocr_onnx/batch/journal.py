@@ -90,7 +90,7 @@ def database_errors(folder: Path) -> Iterator[None]:
 class Journal:
     """The journal of an output folder. Changes are durable after `commit`. Raises OutputError if there is none and not `create`."""
 
-    def __init__(self, folder: Path, *, create: bool = True) -> None:
+    def __init__(self, folder: Path, *, create: bool = True, in_memory: bool = False) -> None:
         self.folder = folder
         path = folder / NAME
         if not create and not path.is_file():
@@ -98,7 +98,7 @@ class Journal:
                 f"{str(folder)!r} is no output of 'ocr-onnx batch': it has no {NAME}; give another folder"
             )
         with database_errors(folder):
-            self._database = sqlite3.connect(path, timeout=WAIT_SECONDS)
+            self._database = sqlite3.connect(":memory:" if in_memory else path, timeout=WAIT_SECONDS)
             if create:
                 self._database.execute("PRAGMA journal_mode = WAL")
                 self._database.execute("PRAGMA synchronous = FULL")

@@ -21,7 +21,7 @@ from ocr_onnx.inputs.documents import PDF_SIGNATURE, PDF_SIGNATURE_WINDOW
 from ocr_onnx.options import InputOptions, OCROptions
 from ocr_onnx.outputs import native
 from ocr_onnx.paddle.assembly import Request, assemble, with_values
-from ocr_onnx.pipeline import OUT_OF_MEMORY
+from ocr_onnx.pipeline import OCR, OUT_OF_MEMORY
 from ocr_onnx.results import OCRResult
 from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.types import Page
@@ -35,6 +35,11 @@ class EngineSettings:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """Options for reading inputs, by their names on the command line."""
     batch: BatchOptions = field(default_factory=BatchOptions)
+
+    def reader(self) -> DocumentReader:
+        """Make the pipeline and its decoder, on one core unless the request says otherwise. Raises OCRError."""
+        assembly = assemble(replace(self.request, cpu_threads=self.request.cpu_threads or 1))
+        return DocumentReader(assembly.engine, with_values(assembly.options, self.inputs), self.batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +73,17 @@ def is_pdf(data: bytes) -> bool:
 
 
 class DocumentReader:
-    """A pipeline on one core with its decoder. Raises OCRError if it cannot be made."""
+    """A pipeline with its decoder, in a process of its own: OpenCV uses one thread. Raises OCRError if no decoder starts."""
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, engine: OCR, options: OCROptions, batch: BatchOptions) -> None:
+        self.engine, self.options = engine, options
         # One page a core: several processes share the cores.
-        threads = settings.request.cpu_threads or 1
-        cv2.setNumThreads(threads)
-        assembly = assemble(replace(settings.request, cpu_threads=threads))
-        self.engine = assembly.engine
-        self.options: OCROptions = with_values(assembly.options, settings.inputs)
+        cv2.setNumThreads(1)
         limits = DecodeLimits(
-            memory=settings.batch.page_memory * MEGABYTE,
-            cpu_seconds=math.ceil(settings.batch.page_timeout),
-            wall_seconds=settings.batch.page_timeout,
-            max_pixels=self.options.input.max_pixels,
+            memory=batch.page_memory * MEGABYTE,
+            cpu_seconds=math.ceil(batch.page_timeout),
+            wall_seconds=batch.page_timeout,
+            max_pixels=options.input.max_pixels,
         )
         self._decoder = Decoder(limits, 1)
 

@@ -26,14 +26,17 @@ ROW_GROUP = 100
 
 PART = ".part"
 
-NAME = re.compile(r"pages-(\d+)\.(jsonl|parquet)")
+NAME = re.compile(r"(\d+)\.(jsonl|parquet)")
+
+PAGES = "pages"
+"""The folder of the shards."""
 
 MISSING = "Parquet needs pyarrow: pip install 'ocr-onnx[batch]'"
 
 
-def shard_name(number: int, kind: ShardFormat) -> str:
-    """Return the file name of a shard."""
-    return f"pages-{number:06}.{kind}"
+def shard_path(folder: Path, number: int, kind: ShardFormat) -> Path:
+    """Return the path of a shard in an output folder."""
+    return folder / PAGES / f"{number:06}.{kind}"
 
 
 def write_shards(journal: Journal, kind: ShardFormat, pages: int, *, rest: bool = False) -> None:
@@ -44,7 +47,7 @@ def write_shards(journal: Journal, kind: ShardFormat, pages: int, *, rest: bool 
 
 def _write_shard(journal: Journal, kind: ShardFormat, pages: int) -> None:
     number = journal.next_shard()
-    target = journal.folder / shard_name(number, kind)
+    target = shard_path(journal.folder, number, kind)
     part = target.with_name(f".{target.name}{PART}")
     try:
         with output_errors(part), database_errors(journal.folder):
@@ -52,7 +55,7 @@ def _write_shard(journal: Journal, kind: ShardFormat, pages: int) -> None:
             _write_parquet(rows, part) if kind == "parquet" else _write_lines(rows, part)
             journal.add_shard(number, pages, digest(part, sync=True))
             part.replace(target)
-            _sync_folder(journal.folder)
+            _sync_folder(target.parent)
     except OutputError:
         # On a full disk, the part would keep the space. Once the shard is in the journal, `recover` renames it.
         if number == journal.next_shard():
@@ -119,12 +122,12 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def recover(journal: Journal, kind: ShardFormat) -> None:
     """Rename the shards that the journal has, and delete parts of others, after a run that was killed."""
     numbers = {number for number, _, _ in journal.shards()}
-    for part in journal.folder.glob(f".pages-*{PART}"):
+    for part in (journal.folder / PAGES).glob(f".*{PART}"):
         found = NAME.fullmatch(part.name.removeprefix(".").removesuffix(PART))
         if found is None:
             continue
         if int(found[1]) in numbers and found[2] == kind:
-            part.replace(journal.folder / found[0])
+            part.replace(part.with_name(found[0]))
         else:
             part.unlink()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 from ocr_onnx.batch import shards
 from ocr_onnx.batch.journal import Journal
@@ -22,11 +21,11 @@ def problems(journal: Journal) -> Iterator[str]:
         yield f"{counts.waiting} pages are not part of a shard yet: run the same command again"
     yield from (f"{name}: a page is missing" for name in journal.lacking())
     if (kind := settings.get("format")) is not None:
-        known = {shards.shard_name(number, kind) for number, _, _ in journal.shards()}
+        known = {shards.shard_path(journal.folder, number, kind) for number, _, _ in journal.shards()}
         for number, pages, sha256 in journal.shards():
             yield from _problems_of_shard(journal, number, pages, sha256, kind)
-        found = {path.name for path in journal.folder.iterdir() if shards.NAME.fullmatch(path.name)}
-        yield from (f"{name} is no shard of this batch: delete it" for name in sorted(found - known))
+        found = {path for path in (journal.folder / shards.PAGES).glob("*") if shards.NAME.fullmatch(path.name)}
+        yield from (f"{path} is no shard of this batch: delete it" for path in sorted(found - known))
     if (file_format := settings.get("files")) is not None:
         for name, sha256 in journal.files():
             path = file_of(journal.folder, name, file_format)
@@ -35,7 +34,7 @@ def problems(journal: Journal) -> Iterator[str]:
 
 
 def _problems_of_shard(journal: Journal, number: int, pages: int, sha256: str, kind: ShardFormat) -> Iterator[str]:
-    path: Path = journal.folder / shards.shard_name(number, kind)
+    path = shards.shard_path(journal.folder, number, kind)
     if not path.is_file() or shards.digest(path) != sha256:
         yield f"{path} is missing or has changed"
         return

@@ -36,7 +36,7 @@ def main(wire: Connection, settings: EngineSettings, file_format: str | None) ->
     )  # Ctrl-C reaches all processes of the terminal; the parent ends this one.
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
-        reader = DocumentReader(settings)
+        reader = settings.reader()
     except OCRError as error:
         wire.send(("fatal", str(error)))
         return

@@ -70,12 +70,21 @@ class BatchCommand(PipelineCommand):
     type=click.Choice(list(FORMATS)),
     help="Write a file in this format for each document, instead of shards.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="ray: read with --workers actors of Ray Data, on one or several machines (pip install 'ocr-onnx[cpu,ray]'). Default: local.",
+)
+@click.option("--address", help='Address of a Ray cluster, or "auto". Default: Ray starts on this machine.')
 @click.option("--retry-failed", is_flag=True, help="Read the pages again that failed in an earlier run.")
-def batch(
+def batch(  # noqa: PLR0913, PLR0917 one for each option
     inputs: tuple[str, ...],
     output: Path,
     shard_format: ShardFormat | None,
     file_format: str | None,
+    engine: str,
+    address: str | None,
     retry_failed: bool,
     **settings: Any,
 ) -> None:
@@ -83,7 +92,8 @@ def batch(
 
     INPUT is a file, a folder, a pattern, a list of names (.txt, or .csv with a column "path"), a tar or zip archive
     (pages-{000..123}.tar is a range), an http(s) URL, or an address such as s3://bucket/scans/ (pip install 'ocr-onnx[batch]').
-    A page that cannot be read is recorded in failures.jsonl, and the exit code is 1.
+    A page that cannot be read is recorded in failures.jsonl, and the exit code is 1. Names of documents are as they are given:
+    give the same ones to continue.
 
     \b
     Examples:
@@ -95,23 +105,26 @@ def batch(
     """
     if shard_format is not None and file_format is not None:
         raise click.UsageError("--format and --files exclude each other: give one of them.")
+    if address is not None and engine != "ray":
+        raise click.UsageError("--address is for --engine ray: give both.")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ocr_onnx.batch import output as outputs
 
-    engine = _engine_settings(settings)
+    workers = _engine_settings(settings)
     _require_packages(shard_format, file_format)
     kind = shard_format or "jsonl"
-    with _ending(output), outputs.opened(output, kind, engine.batch.shard_pages, file_format) as opened:
+    with _ending(output), outputs.opened(output, kind, workers.batch.shard_pages, file_format) as opened:
         if retry_failed:
             opened.journal.forget_failures(whole_documents=file_format is not None)
         written = {"format": None if file_format else kind, "files": file_format}
-        _read_all(inputs, opened, engine, written)
+        _read_all(inputs, opened, workers, written, (engine, address))
         counts = opened.journal.counts()
     click.echo(f"{counts.pages} pages, {counts.failed} failed, {counts.documents} documents", err=True)
     sys.exit(int(counts.failed > 0))
 
 
-batch.params += [*OPTIONS, *input_settings(), *pipeline_settings()]
+# PaddleOCR's --engine chooses one of Paddle's.
+batch.params += [*OPTIONS, *input_settings(), *(each for each in pipeline_settings() if each.name != "engine")]
 
 
 def _engine_settings(settings: dict[str, Any]) -> EngineSettings:
@@ -151,7 +164,13 @@ def _ending(output: Path) -> Iterator[None]:
         sys.exit(INTERRUPTED)
 
 
-def _read_all(inputs: tuple[str, ...], output: Output, engine: EngineSettings, written: dict[str, Any]) -> None:
+def _read_all(
+    inputs: tuple[str, ...],
+    output: Output,
+    workers: EngineSettings,
+    written: dict[str, Any],
+    engine: tuple[str, str | None],
+) -> None:
     """Read the inputs, and save what is read even if that is interrupted."""
     from ocr_onnx.batch.listing import documents
     from ocr_onnx.batch.pool import Pool
@@ -159,15 +178,23 @@ def _read_all(inputs: tuple[str, ...], output: Output, engine: EngineSettings, w
     from ocr_onnx.batch.runner import Job, Runner
     from ocr_onnx.options import InputOptions
 
-    pool: Pool[Job] = Pool(engine, output.file_format)
+    pool: Pool[Job] = Pool(workers, output.file_format)
     try:
         output.journal.require({**written, **pool.described})
-        pool.fill()
         options = InputOptions(**pool.described["options"]["input"])
         total = Total()
         total.count(documents(inputs, options))
         progress = Progress(output.journal, sys.stderr, total)
-        Runner(output, pool, options, progress.tick).run(documents(inputs, options))
+        if engine[0] == "ray":
+            from ocr_onnx.integrations.ray import RayEngine
+
+            pool.close()
+            RayEngine(workers, options, output.file_format, engine[1]).run(
+                output, documents(inputs, options), progress.tick
+            )
+        else:
+            pool.fill()
+            Runner(output, pool, options, progress.tick).run(documents(inputs, options))
         output.finish()
         progress.show()
     except KeyboardInterrupt:

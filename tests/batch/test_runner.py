@@ -62,7 +62,7 @@ def write(folder: Path, contents: dict[str, str]) -> Path:
 
 
 def rows(out: Path) -> Iterator[tuple[str, int]]:
-    for path in sorted(out.glob("pages-*.jsonl")):
+    for path in sorted(out.glob("pages/*.jsonl")):
         yield from ((Path(row["path"]).name, row["page"] or 1) for row in shards.read_rows(path))
 
 
@@ -256,10 +256,10 @@ def test_a_full_disk_loses_no_page(tmp_path: Path, size: int) -> None:
 def test_a_shard_that_the_journal_has_is_renamed_after_a_kill_and_another_part_is_deleted(tmp_path: Path) -> None:
     folder, out = write(tmp_path / "in", {"a.png": "read"}), tmp_path / "out"
     run(folder, out)
-    (out / "pages-000001.jsonl").rename(out / ".pages-000001.jsonl.part")
-    (out / ".pages-000002.jsonl.part").write_text("half a", "utf-8")
+    (out / "pages" / "000001.jsonl").rename(out / "pages" / ".000001.jsonl.part")
+    (out / "pages" / ".000002.jsonl.part").write_text("half a", "utf-8")
     assert run(folder, out).pages == 1
-    assert sorted(path.name for path in out.iterdir() if "pages" in path.name) == ["pages-000001.jsonl"]
+    assert [path.name for path in (out / "pages").iterdir()] == ["000001.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -268,13 +268,11 @@ def test_a_shard_that_the_journal_has_is_renamed_after_a_kill_and_another_part_i
 def test_verification_finds_a_damaged_shard(tmp_path: Path, damage: str | None) -> None:
     folder, out = write(tmp_path / "in", {"a.png": "read"}), tmp_path / "out"
     run(folder, out)
-    shard = out / "pages-000001.jsonl"
+    shard = out / "pages" / "000001.jsonl"
     if damage is None:
         shard.unlink()
     else:
         shard.write_text(damage, "utf-8")
     journal = Journal(out, create=False)
-    assert [problem.rpartition("/")[2] for problem in problems(journal)] == [
-        "pages-000001.jsonl is missing or has changed"
-    ]
+    assert [problem.rpartition("/")[2] for problem in problems(journal)] == ["000001.jsonl is missing or has changed"]
     journal.close()

@@ -35,7 +35,7 @@ def batch(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]
 
 def rows(out: Path) -> dict[tuple[str, int | None], Mapping[str, Any]]:
     """The rows of all shards; fails if a page is there twice."""
-    lines = [line for path in sorted(out.glob("pages-*.jsonl")) for line in path.read_text("utf-8").splitlines()]
+    lines = [line for path in sorted(out.glob("pages/*.jsonl")) for line in path.read_text("utf-8").splitlines()]
     found = {(row["path"], row["page"]): row for row in map(json.loads, lines)}
     assert len(found) == len(lines)
     return found

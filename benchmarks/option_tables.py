@@ -1,4 +1,4 @@
-"""Write the tables of options in docs/options.md and docs/serving.md, from their declarations: python -m benchmarks.option_tables."""
+"""Write the tables of options in docs/options.md, docs/scaling.md and docs/serving.md, from their declarations: python -m benchmarks.option_tables."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from benchmarks import records
+from ocr_onnx.batch.settings import BatchOptions
 from ocr_onnx.declarations import Declaration, declared_fields, shown
 from ocr_onnx.options import places
 from ocr_onnx.service.settings import Settings
@@ -90,10 +91,20 @@ def service_options(*, limiting: bool) -> str:
     return table(heads, rows)
 
 
+def batch_options() -> str:
+    """The options of the workers and shards of `ocr-onnx batch`."""
+    rows = (
+        (f"`--{declared.name}`", default_of(declared, each.default), limits(declared), declared.help)
+        for each, declared in declared_fields(BatchOptions)
+    )
+    return table(("option", "default", "values", "meaning"), rows)
+
+
 def updated(name: str, text: str) -> str:
     """A document with its present tables."""
     tables = {
         "options.md": {"pipeline options": pipeline_options()},
+        "scaling.md": {"batch options": batch_options()},
         "serving.md": {
             "request options": request_options(),
             "service options": service_options(limiting=False),
@@ -106,5 +117,5 @@ def updated(name: str, text: str) -> str:
 
 
 if __name__ == "__main__":
-    for page in (DOCS / "options.md", DOCS / "serving.md"):
+    for page in (DOCS / "options.md", DOCS / "scaling.md", DOCS / "serving.md"):
         page.write_text(updated(page.name, page.read_text("utf-8")), "utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ class Journal:
 
     def __init__(self, folder: Path, *, create: bool = True, in_memory: bool = False) -> None:
         self.folder = folder
+        self.added: Counter[str] = Counter()
+        """The `documents`, `pages` and `failed` that were added since the journal was opened; counting all would take long."""
         path = folder / NAME
         if not create and not path.is_file():
             raise OutputError(
@@ -178,12 +181,14 @@ class Journal:
     def add_page(self, document: int, page: int, row: str | None) -> None:
         """Record a page that was read; its row waits for a shard, if there is one."""
         self._database.execute("INSERT INTO pages (document, page) VALUES (?, ?)", (document, page))
+        self.added["pages"] += 1
         if row is not None:
             self._database.execute("INSERT INTO waiting (document, page, row) VALUES (?, ?, ?)", (document, page, row))
 
     def add_error(self, document: int, page: int, kind: str, error: str) -> None:
         """Record a page that could not be read."""
         values = (document, page, kind, error)
+        self.added["failed"] += 1
         self._database.execute("INSERT OR REPLACE INTO pages (document, page, kind, error) VALUES (?, ?, ?, ?)", values)
 
     def add_file(self, document: int, sha256: str) -> None:
@@ -193,6 +198,7 @@ class Journal:
     def complete(self, document: int) -> None:
         """Record that all pages of a document are done or failed."""
         self._database.execute("UPDATE documents SET complete = 1 WHERE id = ?", (document,))
+        self.added["documents"] += 1
 
     def forget_failures(self, *, whole_documents: bool) -> None:
         """Forget the failures, so that they are tried again; with `whole_documents`, all pages of their documents."""
@@ -237,14 +243,10 @@ class Journal:
 
     def add_shard(self, shard: int, pages: int, sha256: str) -> None:
         """Record a shard of the pages that have waited longest, and commit."""
-        chosen = "SELECT id FROM waiting ORDER BY id LIMIT ?"
         run = self._database.execute
-        run(
-            "UPDATE pages SET shard = ? WHERE (document, page) IN "  # noqa: S608 constant
-            f"(SELECT document, page FROM waiting WHERE id IN ({chosen}))",
-            (shard, pages),
-        )
-        run(f"DELETE FROM waiting WHERE id IN ({chosen})", (pages,))  # noqa: S608 constant
+        of_shard = run("SELECT ?, document, page FROM waiting ORDER BY id LIMIT ?", (shard, pages)).fetchall()
+        self._database.executemany("UPDATE pages SET shard = ? WHERE document = ? AND page = ?", of_shard)
+        run("DELETE FROM waiting WHERE id IN (SELECT id FROM waiting ORDER BY id LIMIT ?)", (pages,))
         run("INSERT INTO shards VALUES (?, ?, ?)", (shard, pages, sha256))
         self.commit()
 

@@ -66,17 +66,16 @@ class Progress:
 
     def values(self) -> dict[str, Any]:
         """Return the numbers of pages and failures of all runs, and the rate of this one."""
-        counts, seconds = self.journal.counts(), time.monotonic() - self.started
-        done = counts.documents - self.begin.documents
+        added, begin, seconds = self.journal.added, self.begin, time.monotonic() - self.started
+        documents, total = begin.documents + added["documents"], self.total.documents
         left = None
-        if self.total.documents is not None and done > 0:
-            left = round(max(self.total.documents - counts.documents, 0) * seconds / done)
-        read = counts.pages + counts.failed - self.begin.pages - self.begin.failed
+        if total is not None and added["documents"]:
+            left = round(max(total - documents, 0) * seconds / added["documents"])
         return {
-            "pages": counts.pages,
-            "failed": counts.failed,
-            "pages_per_second": round(read / max(seconds, 1e-9), 3),
-            "documents": counts.documents,
-            "documents_total": self.total.documents,
+            "pages": begin.pages + added["pages"],
+            "failed": begin.failed + added["failed"],
+            "pages_per_second": round((added["pages"] + added["failed"]) / max(seconds, 1e-9), 3),
+            "documents": documents,
+            "documents_total": total,
             "seconds_left": left,
         }

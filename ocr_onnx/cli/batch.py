@@ -176,6 +176,7 @@ def _read_all(
     from ocr_onnx.batch.pool import Pool
     from ocr_onnx.batch.progress import Progress, Total
     from ocr_onnx.batch.runner import Job, Runner
+    from ocr_onnx.inputs.sources import SCHEME
     from ocr_onnx.options import InputOptions
 
     pool: Pool[Job] = Pool(workers, output.file_format)
@@ -183,7 +184,8 @@ def _read_all(
         output.journal.require({**written, **pool.described})
         options = InputOptions(**pool.described["options"]["input"])
         total = Total()
-        total.count(documents(inputs, options))
+        if not any(map(SCHEME.match, inputs)):  # Listing on a network a second time would take long.
+            total.count(documents(inputs, options))
         progress = Progress(output.journal, sys.stderr, total)
         if engine[0] == "ray":
             from ocr_onnx.integrations.ray import RayEngine

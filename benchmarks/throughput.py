@@ -1,0 +1,227 @@
+"""Compare the rate of `ocr-onnx batch` with that of the bare engine on the same cores: benchmarks/results/throughput.md.
+
+    python -m benchmarks.throughput --data ../shared/data --pages 200
+    python -m benchmarks.throughput --data ../shared/data --pages 2000 --preset fast --workers 2 --rounds 1
+
+The pages are made of the pictures in the folder: scaled to 50 to 100 %, rotated by up to 2 degrees, and compressed as JPEG with a
+quality of 40 to 95. The bare engine is one process for each worker, which decodes and reads pages one after the other on one core
+and keeps nothing. Both are measured after the models are loaded, in turn. Processor time is that of all processes, and says more
+than the rate if the machine has other work.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import cv2
+
+from benchmarks import records
+from benchmarks.machine import circumstances
+
+SCALES, DEGREES, QUALITIES = (0.5, 1.0), 2.0, (40, 95)
+PICTURES = (".jpg", ".png")
+MIN_LINES = 3
+"""Lines of progress, one in ten seconds, without which there is no rate."""
+
+TICK = os.sysconf("SC_CLK_TCK")
+MEGABYTE = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The speed of one run."""
+
+    workers: int
+    pages_per_second: float
+    cpu_seconds: float
+    """Of all processes, per page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The processes of a batch at one time."""
+
+    seconds: float
+    pages: int
+    cpu: float
+    memory: dict[str, int]
+    """Bytes of resident memory: of the main process, of the largest worker, of the largest decoder."""
+
+
+def write_pages(data: Path, folder: Path, pages: int) -> None:
+    """Write pages that are made of the pictures in a folder."""
+    sources = sorted(path for path in data.rglob("*") if path.suffix in PICTURES)
+    draw = random.Random(0)  # noqa: S311
+    draw.shuffle(sources)
+    for i in range(pages):
+        image = cv2.imread(str(sources[i % len(sources)]))
+        if image is None:
+            raise click.ClickException(f"{sources[i % len(sources)]} is no picture")
+        height, width = image.shape[:2]
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), draw.uniform(-DEGREES, DEGREES), 1)
+        turned = cv2.warpAffine(image, turn, (width, height), borderValue=(255, 255, 255))
+        scaled = cv2.resize(turned, None, fx=(scale := draw.uniform(*SCALES)), fy=scale, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(folder / f"{i}.jpg"), scaled, [cv2.IMWRITE_JPEG_QUALITY, draw.randint(*QUALITIES)])
+
+
+def read_bare(paths: list[str], preset: str | None, taken: Any, ready: Barrier, spent: Any) -> None:
+    """Read pages with the engine alone, until all are taken."""
+    from ocr_onnx import OCR
+    from ocr_onnx.inputs.sources import read_pages
+
+    cv2.setNumThreads(1)
+    engine = OCR(preset=preset, cpu_threads=1)
+    ready.wait()
+    begin = time.process_time()
+    while True:
+        with taken.get_lock():
+            i, taken.value = taken.value, taken.value + 1
+        if i >= len(paths):
+            break
+        for page in read_pages(paths[i]):
+            engine.read(page, engine.options)
+    spent.put(time.process_time() - begin)
+
+
+def bare(folder: Path, workers: int, preset: str | None) -> Rate:
+    """Measure the engine alone."""
+    paths = sorted(map(str, folder.iterdir()))
+    context = multiprocessing.get_context("spawn")
+    taken, ready, spent = context.Value("i", 0), context.Barrier(workers + 1), context.Queue()
+    processes = [context.Process(target=read_bare, args=(paths, preset, taken, ready, spent)) for _ in range(workers)]
+    for process in processes:
+        process.start()
+    ready.wait()
+    begin = time.monotonic()
+    cpu = sum(spent.get() for _ in processes)
+    seconds = time.monotonic() - begin
+    for process in processes:
+        process.join()
+    return Rate(workers, len(paths) / seconds, cpu / len(paths))
+
+
+def batch(folder: Path, workers: int, preset: str | None) -> tuple[Rate, list[Sample]]:
+    """Measure the command between its first and its last line of progress."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-P", "-m", "ocr_onnx", "batch", str(folder), "-o", f"{out}/out"]
+        command += ["--workers", str(workers), *(("--preset", preset) if preset else ())]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None  # noqa: S101 for the type checker
+        samples = [
+            sample(process.pid, json.loads(line)["pages"]) for line in process.stderr if line.startswith('{"pages"')
+        ]
+        if process.wait() != 0:
+            raise click.ClickException("the batch failed")
+    # Of the last line, the workers may have ended already.
+    measured = [each for each in samples[:-1] if each.pages]
+    if len(measured) < MIN_LINES:
+        raise click.ClickException("the run is too short for a rate: give more pages")
+    first, last = measured[0], measured[-1]
+    pages = last.pages - first.pages
+    return Rate(workers, pages / (last.seconds - first.seconds), (last.cpu - first.cpu) / pages), measured
+
+
+def sample(main: int, pages: int) -> Sample:
+    """Sum the processor time, and list the memory, of a process and those that it started."""
+    cpu, memory = 0.0, {"main": 0, "worker": 0, "decoder": 0}
+    for process, depth in descendants(main):
+        fields = (Path("/proc") / str(process) / "stat").read_text("utf-8").rpartition(")")[2].split()
+        command = (Path("/proc") / str(process) / "cmdline").read_bytes()
+        cpu += (int(fields[11]) + int(fields[12])) / TICK
+        kind = "main" if depth == 0 else "decoder" if b"decoding_process" in command else "worker"
+        memory[kind] = max(memory[kind], int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
+    return Sample(time.monotonic(), pages, cpu, memory)
+
+
+def descendants(process: int, depth: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield a process and those that it started, each with its distance."""
+    yield process, depth
+    for task in (Path("/proc") / str(process) / "task").glob("*/children"):
+        for child in re.findall(r"\d+", task.read_text("ascii")):
+            yield from descendants(int(child), depth + 1)
+
+
+def table(rates: dict[int, dict[str, list[Rate]]]) -> str:
+    """The medians, by the number of workers."""
+    lines = [
+        "| workers | bare engine, pages/s | batch, pages/s | batch/bare | bare, CPU s/page | batch, CPU s/page | bare/batch, CPU |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for workers, kinds in sorted(rates.items()):
+        speed = {kind: median(each.pages_per_second for each in runs) for kind, runs in kinds.items()}
+        cpu = {kind: median(each.cpu_seconds for each in runs) for kind, runs in kinds.items()}
+        lines.append(
+            f"| {workers} | {speed['bare']:.2f} | {speed['batch']:.2f} | {speed['batch'] / speed['bare']:.1%} | {cpu['bare']:.3f} | "
+            f"{cpu['batch']:.3f} | {cpu['bare'] / cpu['batch']:.1%} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def memory_table(samples: dict[int, list[Sample]]) -> str:
+    """Resident memory at a tenth, half and the end of the pages, by the number of workers."""
+    lines = [
+        "| workers | pages | main process, MB | largest worker, MB | largest decoder, MB |",
+        "|---|---|---|---|---|",
+    ]
+    for workers, found in sorted(samples.items()):
+        for share in (0.1, 0.5, 1.0):
+            each = found[max(0, round(share * len(found)) - 1)]
+            memory = " | ".join(str(each.memory[kind] // MEGABYTE) for kind in ("main", "worker", "decoder"))
+            lines.append(f"| {workers} | {each.pages} | {memory} |")
+    return "\n".join(lines) + "\n"
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--pages", default=200)
+@click.option("--preset")
+@click.option("--workers", "counts", multiple=True, type=int, default=(1, 2))
+@click.option("--rounds", default=1)
+@click.option("--name", default="throughput", help="Name of the result in benchmarks/results.")
+def main(data: Path, pages: int, preset: str | None, counts: tuple[int, ...], rounds: int, name: str) -> None:
+    """Measure both, in turn."""
+    rates: dict[int, dict[str, list[Rate]]] = {workers: {"bare": [], "batch": []} for workers in counts}
+    samples: dict[int, list[Sample]] = {}
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        write_pages(data, folder, pages)
+        for number, _ in zip(count(1), range(rounds), strict=False):
+            for workers in counts:
+                rates[workers]["bare"].append(bare(folder, workers, preset))
+                rate, samples[workers] = batch(folder, workers, preset)
+                rates[workers]["batch"].append(rate)
+                click.echo(f"round {number}, {workers} workers: {rates[workers]}")
+    measured = {
+        workers: {kind: [vars_of(r) for r in runs] for kind, runs in kinds.items()} for workers, kinds in rates.items()
+    }
+    text = (
+        f"# Throughput of `ocr-onnx batch`\n\n{circumstances()}; {pages} pages, preset {preset or 'none'}, {rounds} rounds.\n\n"
+        f"`{' '.join(['python -m benchmarks.throughput', *sys.argv[1:]])}`\n\n{table(rates)}\n{memory_table(samples)}"
+    )
+    records.keep(name, {"circumstances": circumstances(), "rates": measured}, text)
+    click.echo(text)
+
+
+def vars_of(rate: Rate) -> dict[str, float]:
+    """The values of a rate."""
+    return {"pages_per_second": rate.pages_per_second, "cpu_seconds": rate.cpu_seconds}
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ from ocr_onnx import python_process
 from ocr_onnx.batch import worker
 from ocr_onnx.batch.reader import EngineSettings, Task
 from ocr_onnx.errors import OCRError
-from ocr_onnx.service.decoding import START_SECONDS
+from ocr_onnx.inputs.decoding_client import START_SECONDS
 
 Job = TypeVar("Job")
 

@@ -17,13 +17,14 @@ import cv2
 from ocr_onnx import __version__
 from ocr_onnx.batch.settings import MEGABYTE, BatchOptions
 from ocr_onnx.errors import InputError, NotEnoughMemoryError, OCRError
+from ocr_onnx.inputs.decoding import Decoder
+from ocr_onnx.inputs.decoding_client import DecodeLimits
 from ocr_onnx.inputs.documents import PDF_SIGNATURE, PDF_SIGNATURE_WINDOW
 from ocr_onnx.options import InputOptions, OCROptions
 from ocr_onnx.outputs import native
 from ocr_onnx.paddle.assembly import Request, assemble, with_values
 from ocr_onnx.pipeline import OCR, OUT_OF_MEMORY
 from ocr_onnx.results import OCRResult
-from ocr_onnx.service.decoding import DecodeLimits, Decoder
 from ocr_onnx.types import Page
 
 

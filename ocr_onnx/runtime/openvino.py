@@ -112,7 +112,11 @@ def has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
 
 def _ports(ports: Sequence[Any]) -> list[Port]:
     return [
-        Port(port.any_name, [axis.get_length() if axis.is_static else None for axis in port.partial_shape], port.element_type.to_string())
+        Port(
+            port.any_name,
+            [axis.get_length() if axis.is_static else None for axis in port.partial_shape],
+            port.element_type.to_string(),
+        )
         for port in ports
     ]
 

@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import queue
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ocr_onnx.models.metadata import properties
 from ocr_onnx.runtime.provider_specs import OPENVINO
+from ocr_onnx.runtime.providers import Placement, Provider
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.types import Tensor
 
@@ -22,7 +23,14 @@ BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 """The names, in Linux's list of a processor's features, of instructions that multiply numbers in bfloat16. OpenVINO itself also
 reports bfloat16 for processors that have none of them, and is slower in bfloat16 there."""
 
+NUM_THREADS = "INFERENCE_NUM_THREADS"
+"""OpenVINO's property for the number of threads of a model, in all calls together."""
+
 CPUINFO = Path("/proc/cpuinfo")
+
+
+TYPES = {"f32": "tensor(float)", "i64": "tensor(int64)"}
+"""ONNX Runtime's names of OpenVINO's types, of those that the models have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,7 @@ class Port:
     shape: list[int | str | None]
     """The size of each axis; None if it is free."""
     type: str
-    """Of its elements, as OpenVINO names it."""
+    """As ONNX Runtime names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +54,17 @@ class ModelMeta:
 class CompiledModel:
     """A model that OpenVINO compiled, with those methods of onnxruntime.InferenceSession that Session calls.
 
-    `options` are OpenVINO's properties. `threads` is the number of cores of one call; as many calls as fit on the cores of
-    the process run at the same time, and further ones wait. Raises RuntimeError if OpenVINO refuses the model or an option.
+    `options` are OpenVINO's properties. `threads` is the number of threads of one call. As many calls as fit on
+    INFERENCE_NUM_THREADS (default: the cores of the process) run at the same time, and further ones wait. Raises RuntimeError if
+    OpenVINO refuses the model or an option, and ValueError if that option is no number.
     """
 
     def __init__(self, contents: bytes, options: Mapping[str, str], threads: int) -> None:
-        streams = max(1, cpu_count() // threads)
+        # Each stream takes memory of its own.
+        streams = max(1, int(options.get(NUM_THREADS, cpu_count())) // threads)
         settings = {
             "NUM_STREAMS": str(streams),
-            "INFERENCE_NUM_THREADS": str(streams * threads),
+            NUM_THREADS: str(streams * threads),
             # A thread that is bound to one core waits for it while other processes use it.
             "ENABLE_CPU_PINNING": "NO",
             **options,
@@ -94,6 +104,15 @@ class CompiledModel:
         return ModelMeta(self._properties)
 
 
+def within(placement: Placement, threads: int) -> Placement:
+    """Return a placement whose models use at most `threads` threads each with OpenVINO, unless the user set the number."""
+    first, *rest = placement.providers
+    if first.name != OPENVINO:
+        return placement
+    limited = Provider(OPENVINO, {NUM_THREADS: str(threads), **first.options})
+    return replace(placement, providers=(limited, *rest))
+
+
 def is_installed() -> bool:
     """Return whether the package openvino is installed; it is not imported."""
     return importlib.util.find_spec("openvino") is not None
@@ -115,7 +134,7 @@ def _ports(ports: Sequence[Any]) -> list[Port]:
         Port(
             port.any_name,
             [axis.get_length() if axis.is_static else None for axis in port.partial_shape],
-            port.element_type.to_string(),
+            TYPES.get(port.element_type.to_string(), ""),
         )
         for port in ports
     ]

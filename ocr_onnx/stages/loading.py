@@ -12,7 +12,7 @@ from ocr_onnx.errors import ModelError
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import LAYOUTS, ModelMetadata, Task, read_metadata
 from ocr_onnx.options import DetectionOptions, Models, OCROptions
-from ocr_onnx.runtime import batching
+from ocr_onnx.runtime import batching, openvino
 from ocr_onnx.runtime.providers import Placement
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import parallel_map
@@ -90,7 +90,7 @@ def _assembled(loaded: Mapping[Task, Sequence[Loaded]], placement: Placement, th
 
 def load_stages(models: Models, options: OCROptions, placement: Placement, threads: int) -> Stages:
     """Load the models of all stages that are on: one after the other on a GPU, else in parallel."""
-    largest = largest_side(options.detection)
+    largest, placement = largest_side(options.detection), openvino.within(placement, threads)
     named = [(spec, name) for spec in TASKS.values() if spec.is_on(options) for name in spec.models(models)]
     # A page is one call that uses all cores; lines are many calls with one thread each (threads.parallel_map).
     calls = [(name, s.name, placement, 1 if s.layout.lines else threads, largest) for s, name in named]

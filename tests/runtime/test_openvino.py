@@ -147,6 +147,15 @@ def test_high_performance_mode_reads_the_sample_page() -> None:
     assert [line.text for line in found.lines] == [line.text for line in expected.lines]
 
 
+def test_a_pipeline_limits_the_threads_of_openvino_unless_the_user_does(processor: pytest.MonkeyPatch) -> None:
+    chosen = choose_placement(mode="high-performance")
+    (limited,) = openvino.within(chosen, 1).providers
+    assert limited.options[openvino.NUM_THREADS] == "1"
+    given = choose_placement(providers=[Provider(OPENVINO, {openvino.NUM_THREADS: "3"})])
+    assert openvino.within(given, 1) == given
+    assert openvino.within(CPU, 1) == CPU
+
+
 @needs_openvino
 def test_threads_share_a_compiled_model() -> None:
     session = Session(store.find(LINES), choose_placement(providers=[OPENVINO]))

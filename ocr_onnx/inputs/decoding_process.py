@@ -200,10 +200,10 @@ def _load() -> None:
 
 
 def _readable() -> list[str]:
-    """The folders that stay readable: fonts, Python's standard library, and loaded packages."""
+    """The folders and files that stay readable: fonts, Python's standard library, and loaded packages."""
     standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
     packages = [path for module in tuple(sys.modules.values()) for path in getattr(module, "__path__", ())]
-    found = [str(path.parent) for path in pdf_fonts.find_installed()]
+    found = map(str, pdf_fonts.find_installed())
     return list(dict.fromkeys([*FONTS, *found, *map(str, fonts.package_folders()), *standard, *packages]))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import stat
 import struct
 from collections.abc import Iterable
 from functools import partial
@@ -20,8 +21,8 @@ CAPABILITY_VERSION_3 = 0x20080522
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
 LANDLOCK_CREATE_RULESET_VERSION, LANDLOCK_RULE_PATH_BENEATH = 1, 1
 
-READ = 0b1100
-"""Landlock rights: read files, list folders."""
+READ_FILE, LIST_FOLDER = 0b0100, 0b1000
+"""Landlock rights."""
 
 FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 """Number of file rights by Landlock version; 16 since version 5."""
@@ -89,7 +90,7 @@ def protect_this_process() -> None:
 
 
 def enter(readable: Iterable[str]) -> list[str]:
-    """Restrict this process permanently; it must have one thread. It can read files only in the folders `readable`.
+    """Restrict this process permanently; it must have one thread. It can read only the files `readable`, and those in folders.
 
     It has no network, starts no programs and cannot access other processes. Returns the features that the kernel lacks.
     """
@@ -135,10 +136,11 @@ def _restrict_files(readable: Iterable[str]) -> None:
         for path in readable:
             try:
                 file = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            except OSError:  # The folder does not exist.
+            except OSError:  # It does not exist.
                 continue
             try:
-                rule = struct.pack("=Qi", READ, file)
+                rights = READ_FILE | (LIST_FOLDER if stat.S_ISDIR(os.fstat(file).st_mode) else 0)
+                rule = struct.pack("=Qi", rights, file)
                 _call("syscall", LANDLOCK_ADD_RULE, rules, LANDLOCK_RULE_PATH_BENEATH, rule, 0)
             finally:
                 os.close(file)

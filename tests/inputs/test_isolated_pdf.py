@@ -162,6 +162,19 @@ def test_a_frozen_program_renders_in_its_process_with_a_warning(
     assert "without a time limit" in caplog.text
 
 
+def test_a_system_without_these_processes_renders_in_its_process(tmp_path: Path) -> None:
+    (tmp_path / "page.pdf").write_bytes(pdf((50, 40)))
+    script = """
+import sys, types
+sys.modules["fcntl"] = sys.modules["resource"] = None
+from ocr_onnx.inputs import isolated_pdf, sources
+isolated_pdf.sys = types.SimpleNamespace(platform="win32")
+print([page.index for page in sources.read_pages("page.pdf")])
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[0]\n", "")
+
+
 def test_a_forked_process_starts_its_own(started: list[Any]) -> None:
     data = pdf((50, 40))
     assert outcomes(data) == ["page 0"]

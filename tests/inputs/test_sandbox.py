@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from conftest import PAGES, pdf
 from ocr_onnx import InputOptions, python_process
 from ocr_onnx.cli import diagnosis
 from ocr_onnx.errors import UnreadableImageError
-from ocr_onnx.inputs import decoding_client, sandbox
+from ocr_onnx.inputs import decoding_client, fonts, sandbox
 from ocr_onnx.inputs.decoding import Decoder
 from ocr_onnx.inputs.decoding_client import DecodeLimits
 from ocr_onnx.inputs.decoding_process import FONTS
@@ -61,6 +62,21 @@ def test_a_decoder_reads_no_files_of_the_system_or_of_the_user(hostile: Decoder,
         assert result(hostile, f"found = open({str(path)!r}).read()") == "PermissionError", path
     for path in ("/", tmp_path, Path.home(), "/proc"):
         assert result(hostile, f"import os; found = os.listdir({str(path)!r})") == "PermissionError", path
+
+
+@needs_files
+def test_a_decoder_reads_the_font_of_the_user_and_no_other_file_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    font = fonts.find_font("中")
+    assert font is not None
+    mine = tmp_path / f"mine{font.suffix}"
+    shutil.copy(font, mine)
+    (tmp_path / "keys.txt").write_text("secret", "utf-8")
+    monkeypatch.setenv(fonts.FONT_VARIABLE, str(mine))
+    hostile = request.getfixturevalue("hostile")
+    assert result(hostile, f"found = len(open({str(mine)!r}, 'rb').read())") == str(mine.stat().st_size)
+    assert result(hostile, f"found = open({str(tmp_path / 'keys.txt')!r}).read()") == "PermissionError"
 
 
 @needs_files

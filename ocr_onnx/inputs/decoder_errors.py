@@ -44,10 +44,10 @@ def decoder_errors(name: str) -> Iterator[None]:
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"{name}: {error} Reduce it, or split it into parts.") from error
     except MemoryError as error:
-        raise _out_of_memory(name) from error
+        raise out_of_memory(name) from error
     except cv2.error as error:
         if error.code == cv2.Error.STS_NO_MEM:
-            raise _out_of_memory(name) from error
+            raise out_of_memory(name) from error
         raise _undecodable(name, error) from error
     except DAMAGE as error:
         raise UnreadableImageError(
@@ -91,7 +91,8 @@ def _page_or_error(decode: Callable[[], Page], path: str | None, index: int, cou
         return error
 
 
-def _out_of_memory(name: str) -> NotEnoughMemoryError:
+def out_of_memory(name: str) -> NotEnoughMemoryError:
+    """Return the error for an input or page, with this name in the message, that does not fit into memory."""
     return NotEnoughMemoryError(f"decoding {name} needs more memory than this process may take: {REDUCE}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fcntl
 import logging
 import mmap
@@ -23,6 +24,7 @@ import numpy as np
 from ocr_onnx import errors, python_process
 from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import InputError, OCRError, UnreadableImageError
+from ocr_onnx.inputs.decoder_errors import out_of_memory
 from ocr_onnx.inputs.decoding_messages import in_memory, receive, send
 from ocr_onnx.options import LARGEST_MAX_PIXELS, MAX_PIXELS, InputOptions
 from ocr_onnx.runtime import memory
@@ -222,6 +224,8 @@ class DecodingProcess:
             seconds = f"{self._limits.wall_seconds:g} seconds"
             raise UnreadableImageError(f"{name} took longer than {seconds} to decode: {self._limits.remedy}") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+                raise out_of_memory(name) from error
             raise self._crashed(name, str(error)) from error
         self._pending = False
         self._decoding = not isinstance(outcome, OCRError | None) or "page" in reply

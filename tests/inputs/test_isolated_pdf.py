@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
 import subprocess
 import sys
@@ -99,6 +101,18 @@ def test_a_page_that_takes_too_much_memory_costs_no_other_page() -> None:
     assert isinstance(first, Page)
     assert isinstance(error, UnreadableImageError | NotEnoughMemoryError)
     assert isinstance(last, Page)
+    assert error.page == 2
+
+
+def test_a_page_that_does_not_fit_into_this_process_is_an_error_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    outcomes = sources.read_pages_or_errors(pdf((50, 40), (50, 40)))
+    next(outcomes)
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    (error,) = outcomes
+    assert isinstance(error, NotEnoughMemoryError)
     assert error.page == 2
 
 

@@ -227,13 +227,17 @@ def expand_path(name: str | os.PathLike[str]) -> list[str]:
     """Return the images and PDFs in a folder and its subfolders, except hidden ones, or those that match a pattern; a URL or file returns itself.
 
     Numbers in names are sorted by value: page 2 precedes page 10. A name is a pattern (`*`, `?`, `[...]`, `**` for subfolders)
-    unless a file of this name exists. Raises InputNotFoundError if nothing is found.
+    unless a file of this name exists. Raises InputNotFoundError if nothing is found, and UnsupportedInputError for Base64.
     """
     text = os.fsdecode(name)
     if not text:
         raise InputNotFoundError("the path is empty: give a file, or '.' for the current folder")
     if is_url(text):
         return [text]
+    if len(text) > LONGEST_NAME and BASE64.fullmatch(text):
+        raise UnsupportedInputError(
+            f"{shortened(text)!r} is no path; it looks like Base64: give the bytes, base64.b64decode(text), without 'data:...,'"
+        )
     path = Path(text)
     with _file_errors(path):
         if path.is_dir():
@@ -258,11 +262,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _checked_path(text: str) -> str:
-    """Return a path unchanged, as results show it. Raises UnsupportedInputError for Base64, and for a URL of another scheme."""
-    if len(text) > LONGEST_NAME and BASE64.fullmatch(text):
-        raise UnsupportedInputError(
-            f"{shortened(text)!r} is no path; it looks like Base64: give the bytes, base64.b64decode(text), without 'data:...,'"
-        )
+    """Return a path unchanged, as results show it. Raises UnsupportedInputError for a URL of another scheme."""
     if SCHEME.match(text) and not Path(text).exists():
         raise UnsupportedInputError(
             f"the scheme of {shortened(text)} is not supported: give a path, or an http or https URL"

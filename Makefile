@@ -123,6 +123,9 @@ bench-providers: .cache/openvino/installed  ## Compare OpenVINO with ONNX Runtim
 bench-service: .venv/developed .cache/peers/installed .cache/peers/models  ## Measure the service under load: benchmarks/results/service.md.
 	PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK=True $(BIN)/python -m benchmarks.service --data $(REFERENCE)/data
 
+bench-throughput: .venv/developed  ## Compare the rate of batches with that of the bare engine: benchmarks/results/throughput.md.
+	$(BIN)/python -m benchmarks.throughput --data $(REFERENCE)/data --preset fast
+
 .cache/peers/installed: benchmarks/runners/requirements.txt
 	rm -rf $(addprefix $(@D)/,$(PEERS))
 	set -e; for peer in $(PEERS); do \
@@ -146,7 +149,7 @@ readme: .venv/developed  ## Write the table of models in README.md.
 diagram: .venv/developed  ## Draw the imports of the packages in docs/architecture.md.
 	$(BIN)/python -m benchmarks.diagram
 
-options-tables: .venv/developed  ## Write the tables of options in docs/options.md and docs/serving.md.
+options-tables: .venv/developed  ## Write the tables of options in docs/options.md, docs/scaling.md and docs/serving.md.
 	$(BIN)/python -m benchmarks.option_tables
 
 # The documents keep their places, so that links between them are the same in the repository and on the site.
@@ -256,7 +259,7 @@ check-frozen: wheel  ## Freeze a program with the wheel and PyInstaller, and rea
 typed: wheel  ## Check with pyright that the installed package is completely typed, and a user's script against it.
 	rm -rf .cache/typed
 	$(PYTHON) -m venv .cache/typed
-	.cache/typed/bin/python -m pip install --quiet "$$(echo dist/*.whl)[cpu,mcp,ocrmypdf,serve]" pyright
+	.cache/typed/bin/python -m pip install --quiet "$$(echo dist/*.whl)[batch,cpu,mcp,ocrmypdf,serve]" pyright
 	.cache/typed/bin/pyright --pythonpath .cache/typed/bin/python --project tests/typed.json
 	cd .cache/typed && PATH="$$PWD/bin:$$PATH" bin/pyright --verifytypes ocr_onnx --ignoreexternal
 

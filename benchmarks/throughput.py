@@ -5,8 +5,8 @@
 
 The pages are made of the pictures in the folder: scaled to 50 to 100 %, rotated by up to 2 degrees, and compressed as JPEG with a
 quality of 40 to 95. The bare engine is one process for each worker, which decodes and reads pages one after the other on one core
-and keeps nothing. Both are measured after the models are loaded, in turn. Processor time is that of all processes, and says more
-than the rate if the machine has other work.
+and keeps nothing. Both are measured in turn, the engine after all models are loaded, and the batch after its first worker has loaded
+them. Processor time is that of all processes, and says more than the rate if the machine has other work.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import multiprocessing
 import os
 import random
 import re
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import median
@@ -36,9 +37,6 @@ from benchmarks.machine import circumstances
 
 SCALES, DEGREES, QUALITIES = (0.5, 1.0), 2.0, (40, 95)
 PICTURES = (".jpg", ".png")
-MIN_LINES = 3
-"""Lines of progress, one in ten seconds, without which there is no rate."""
-
 TICK = os.sysconf("SC_CLK_TCK")
 MEGABYTE = 2**20
 
@@ -60,6 +58,8 @@ class Sample:
     seconds: float
     pages: int
     cpu: float
+    decoding: float
+    """Seconds of processor time of all processes, and of the decoders among them."""
     memory: dict[str, int]
     """Bytes of resident memory: of the main process, of the largest worker, of the largest decoder."""
 
@@ -117,7 +117,8 @@ def bare(folder: Path, workers: int, preset: str | None) -> Rate:
 
 
 def batch(folder: Path, workers: int, preset: str | None) -> tuple[Rate, list[Sample]]:
-    """Measure the command between its first and its last line of progress."""
+    """Measure the command from its first line of progress, when one worker is ready, to its last one."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-P", "-m", "ocr_onnx", "batch", str(folder), "-o", f"{out}/out"]
         command += ["--workers", str(workers), *(("--preset", preset) if preset else ())]
@@ -128,44 +129,49 @@ def batch(folder: Path, workers: int, preset: str | None) -> tuple[Rate, list[Sa
         ]
         if process.wait() != 0:
             raise click.ClickException("the batch failed")
-    # Of the last line, the workers may have ended already.
-    measured = [each for each in samples[:-1] if each.pages]
-    if len(measured) < MIN_LINES:
-        raise click.ClickException("the run is too short for a rate: give more pages")
-    first, last = measured[0], measured[-1]
-    pages = last.pages - first.pages
-    return Rate(workers, pages / (last.seconds - first.seconds), (last.cpu - first.cpu) / pages), measured
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    first, last, running = samples[0], samples[-1], samples[-2]
+    # The processes that decode are killed with their workers, and nobody waits for them.
+    cpu = total - first.cpu + running.decoding
+    return Rate(workers, last.pages / (last.seconds - first.seconds), cpu / last.pages), samples[1:-1]
 
 
 def sample(main: int, pages: int) -> Sample:
     """Sum the processor time, and list the memory, of a process and those that it started."""
-    cpu, memory = 0.0, {"main": 0, "worker": 0, "decoder": 0}
+    cpu, decoding, memory = 0.0, 0.0, {"main": 0, "worker": 0, "decoder": 0}
     for process, depth in descendants(main):
-        fields = (Path("/proc") / str(process) / "stat").read_text("utf-8").rpartition(")")[2].split()
-        command = (Path("/proc") / str(process) / "cmdline").read_bytes()
-        cpu += (int(fields[11]) + int(fields[12])) / TICK
+        try:
+            fields = (Path("/proc") / str(process) / "stat").read_text("utf-8").rpartition(")")[2].split()
+            command = (Path("/proc") / str(process) / "cmdline").read_bytes()
+        except OSError:  # It has just ended.
+            continue
+        spent = (int(fields[11]) + int(fields[12])) / TICK
+        cpu += spent
         kind = "main" if depth == 0 else "decoder" if b"decoding_process" in command else "worker"
+        decoding += spent * (kind == "decoder")
         memory[kind] = max(memory[kind], int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
-    return Sample(time.monotonic(), pages, cpu, memory)
+    return Sample(time.monotonic(), pages, cpu, decoding, memory)
 
 
 def descendants(process: int, depth: int = 0) -> Iterator[tuple[int, int]]:
     """Yield a process and those that it started, each with its distance."""
     yield process, depth
     for task in (Path("/proc") / str(process) / "task").glob("*/children"):
-        for child in re.findall(r"\d+", task.read_text("ascii")):
-            yield from descendants(int(child), depth + 1)
+        with suppress(OSError):
+            for child in re.findall(r"\d+", task.read_text("ascii")):
+                yield from descendants(int(child), depth + 1)
 
 
-def table(rates: dict[int, dict[str, list[Rate]]]) -> str:
+def table(rates: Mapping[str, Mapping[str, list[Mapping[str, float]]]]) -> str:
     """The medians, by the number of workers."""
     lines = [
         "| workers | bare engine, pages/s | batch, pages/s | batch/bare | bare, CPU s/page | batch, CPU s/page | bare/batch, CPU |",
         "|---|---|---|---|---|---|---|",
     ]
-    for workers, kinds in sorted(rates.items()):
-        speed = {kind: median(each.pages_per_second for each in runs) for kind, runs in kinds.items()}
-        cpu = {kind: median(each.cpu_seconds for each in runs) for kind, runs in kinds.items()}
+    for workers, kinds in rates.items():
+        speed = {kind: median(each["pages_per_second"] for each in runs) for kind, runs in kinds.items()}
+        cpu = {kind: median(each["cpu_seconds"] for each in runs) for kind, runs in kinds.items()}
         lines.append(
             f"| {workers} | {speed['bare']:.2f} | {speed['batch']:.2f} | {speed['batch'] / speed['bare']:.1%} | {cpu['bare']:.3f} | "
             f"{cpu['batch']:.3f} | {cpu['bare'] / cpu['batch']:.1%} |"
@@ -173,18 +179,27 @@ def table(rates: dict[int, dict[str, list[Rate]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def memory_table(samples: dict[int, list[Sample]]) -> str:
+def memory_table(samples: Mapping[str, list[Mapping[str, Any]]]) -> str:
     """Resident memory at a tenth, half and the end of the pages, by the number of workers."""
     lines = [
         "| workers | pages | main process, MB | largest worker, MB | largest decoder, MB |",
         "|---|---|---|---|---|",
     ]
-    for workers, found in sorted(samples.items()):
+    for workers, found in samples.items():
         for share in (0.1, 0.5, 1.0):
             each = found[max(0, round(share * len(found)) - 1)]
-            memory = " | ".join(str(each.memory[kind] // MEGABYTE) for kind in ("main", "worker", "decoder"))
-            lines.append(f"| {workers} | {each.pages} | {memory} |")
+            memory = " | ".join(str(each["memory"][kind] // MEGABYTE) for kind in ("main", "worker", "decoder"))
+            lines.append(f"| {workers} | {each['pages']} | {memory} |")
     return "\n".join(lines) + "\n"
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The page of a result."""
+    rates = f"{table(result['rates'])}\n" if result["rates"] else ""
+    return (
+        f"# Throughput of `ocr-onnx batch`\n\n{result['circumstances']}; {result['pages']} pages, preset {result['preset'] or 'none'}, "
+        f"rounds: {result['rounds']}.\n\n`{result['command']}`\n\n{rates}{memory_table(result['samples'])}"
+    )
 
 
 @click.command()
@@ -193,34 +208,37 @@ def memory_table(samples: dict[int, list[Sample]]) -> str:
 @click.option("--preset")
 @click.option("--workers", "counts", multiple=True, type=int, default=(1, 2))
 @click.option("--rounds", default=1)
-@click.option("--name", default="throughput", help="Name of the result in benchmarks/results.")
-def main(data: Path, pages: int, preset: str | None, counts: tuple[int, ...], rounds: int, name: str) -> None:
+@click.option("--memory-only", is_flag=True, help="Print the memory of the batch, and measure no rates.")
+def main(data: Path, pages: int, preset: str | None, counts: tuple[int, ...], rounds: int, memory_only: bool) -> None:
     """Measure both, in turn."""
     rates: dict[int, dict[str, list[Rate]]] = {workers: {"bare": [], "batch": []} for workers in counts}
     samples: dict[int, list[Sample]] = {}
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         write_pages(data, folder, pages)
-        for number, _ in zip(count(1), range(rounds), strict=False):
+        for number in range(1, rounds + 1):
             for workers in counts:
-                rates[workers]["bare"].append(bare(folder, workers, preset))
+                if not memory_only:
+                    rates[workers]["bare"].append(bare(folder, workers, preset))
                 rate, samples[workers] = batch(folder, workers, preset)
                 rates[workers]["batch"].append(rate)
                 click.echo(f"round {number}, {workers} workers: {rates[workers]}")
-    measured = {
-        workers: {kind: [vars_of(r) for r in runs] for kind, runs in kinds.items()} for workers, kinds in rates.items()
+    result = {
+        "circumstances": circumstances(),
+        "command": f"python -m benchmarks.throughput {' '.join(sys.argv[1:])}",
+        "pages": pages,
+        "preset": preset,
+        "rounds": rounds,
+        "rates": {} if memory_only else {str(workers): _plain(kinds) for workers, kinds in rates.items()},
+        "samples": {str(workers): [asdict(each) for each in found] for workers, found in samples.items()},
     }
-    text = (
-        f"# Throughput of `ocr-onnx batch`\n\n{circumstances()}; {pages} pages, preset {preset or 'none'}, {rounds} rounds.\n\n"
-        f"`{' '.join(['python -m benchmarks.throughput', *sys.argv[1:]])}`\n\n{table(rates)}\n{memory_table(samples)}"
-    )
-    records.keep(name, {"circumstances": circumstances(), "rates": measured}, text)
-    click.echo(text)
+    if not memory_only:
+        records.keep("throughput", result, markdown(result))
+    click.echo(markdown(result))
 
 
-def vars_of(rate: Rate) -> dict[str, float]:
-    """The values of a rate."""
-    return {"pages_per_second": rate.pages_per_second, "cpu_seconds": rate.cpu_seconds}
+def _plain(kinds: Mapping[str, list[Rate]]) -> dict[str, list[dict[str, float]]]:
+    return {kind: [asdict(each) for each in runs] for kind, runs in kinds.items()}
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from benchmarks import (
     records,
     scripts,
     service_report,
+    throughput,
     words,
 )
 from benchmarks.labelled import Labelled, Score, compare_boxes, compare_text, spread
@@ -76,6 +77,7 @@ def test_tables_of_results_match_their_json(file: Path) -> None:
         "limit": limit.markdown,
         "modes": modes.page,
         "service": service_report.markdown,
+        "throughput": throughput.markdown,
         "words": words.markdown,
     }
     result = json.loads(file.read_text("utf-8"))

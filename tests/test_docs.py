@@ -41,7 +41,7 @@ COMMANDS = {
 PARAPHRASES = "on their heads|as it comes|could not be had|cannot be had|to be had|what there is"
 
 
-@pytest.mark.parametrize("name", ["options.md", "serving.md"])
+@pytest.mark.parametrize("name", ["options.md", "scaling.md", "serving.md"])
 def test_the_tables_of_options_are_up_to_date(name: str) -> None:
     text = (DOCS / name).read_text("utf-8")
     assert option_tables.updated(name, text) == text, "make options-tables"
@@ -127,7 +127,9 @@ def test_the_workflows_call_make_targets_that_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [readme.README, DOCS / "usage.md", DOCS / "models.md", DOCS / "options.md"], ids=lambda p: p.name
+    "page",
+    [readme.README, DOCS / "usage.md", DOCS / "models.md", DOCS / "options.md", DOCS / "scaling.md"],
+    ids=lambda p: p.name,
 )
 def test_the_python_of_a_document_compiles_and_imports_existing_names(page: Path) -> None:
     for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):

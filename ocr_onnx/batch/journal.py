@@ -166,13 +166,16 @@ class Journal:
     def supersede(self, name: str, sha256: str) -> None:
         """Forget the failures of earlier contents of a document; their pages that were read stay."""
         run = self._database.execute
-        for (key,) in run("SELECT id FROM documents WHERE name = ? AND sha256 <> ?", (name, sha256)).fetchall():
-            run("DELETE FROM pages WHERE document = ? AND error IS NOT NULL", (key,))
+        earlier = run("SELECT id, complete FROM documents WHERE name = ? AND sha256 <> ?", (name, sha256)).fetchall()
+        for key, complete in earlier:
+            failed = run("DELETE FROM pages WHERE document = ? AND error IS NOT NULL", (key,)).rowcount
+            self.added["failed"] -= failed
             read = run("SELECT COUNT(*) FROM pages WHERE document = ?", (key,)).fetchone()[0]
             if read:
                 run("UPDATE documents SET complete = 1, to_read = ? WHERE id = ?", (read, key))
             else:
                 run("DELETE FROM documents WHERE id = ?", (key,))
+                self.added["documents"] -= complete
 
     def set_pages(self, document: int, pages: int, to_read: int) -> None:
         """Record the number of pages of a document, and of those to read."""

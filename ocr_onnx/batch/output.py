@@ -15,7 +15,7 @@ from ocr_onnx.batch.journal import Failure, Journal, database_errors
 from ocr_onnx.batch.settings import ShardFormat
 from ocr_onnx.errors import OutputError
 from ocr_onnx.outputs.formats import FORMATS
-from ocr_onnx.outputs.saving import output_errors, save_parts
+from ocr_onnx.outputs.saving import limited_name, output_errors, save_parts
 
 LOCK = ".lock"
 
@@ -23,6 +23,9 @@ FAILURES = "failures.jsonl"
 
 FILES = "files"
 """The folder of the documents' own files."""
+
+PARENT = "__"
+"""Stands for `..` in the path of a document's own file."""
 
 COMMIT_SECONDS = 1.0
 """The most work that is lost when the process is killed."""
@@ -57,11 +60,9 @@ class Output:
 
 def file_of(folder: Path, name: str, file_format: str) -> Path:
     """Return the path of a document's own file: below `files`, the name of the document with the suffix of the format."""
-    parts = [
-        part.replace("..", "__") if part == ".." else part for part in PurePosixPath(name.replace("://", "/")).parts
-    ]
-    kept = [part for part in parts if part != "/"]
-    return folder / FILES / Path(*kept[:-1]) / f"{kept[-1]}{FORMATS[file_format].suffix}"
+    parts = PurePosixPath(name.replace("://", "/")).parts
+    *folders, file = [limited_name(PARENT if part == ".." else part) for part in parts if part != "/"]
+    return folder.joinpath(FILES, *folders, f"{file}{FORMATS[file_format].suffix}")
 
 
 def _line(failure: Failure) -> bytes:

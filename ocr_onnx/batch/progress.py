@@ -51,6 +51,12 @@ class Progress:
             self._shown = now
             self.show()
 
+    def finish(self) -> None:
+        """Write the last line."""
+        self.show()
+        if self.stream.isatty():
+            self.stream.write("\n")
+
     def show(self) -> None:
         """Write a line."""
         values = self.values()

@@ -25,7 +25,7 @@ class BatchOptions(OptionRecord):
     )
     page_timeout: float = option(
         "Time limit for decoding a page and for reading it, in seconds each. A page beyond it is recorded as failed.",
-        default=120,
+        default=300,
         minimum=0.1,
         maximum=86_400,
     )

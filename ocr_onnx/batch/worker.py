@@ -13,6 +13,7 @@ end       the task is done
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -34,6 +35,7 @@ def main(wire: Connection, settings: EngineSettings, file_format: str | None) ->
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches all processes of the terminal; the parent ends this one.
+    logging.getLogger("ocr_onnx").setLevel(logging.ERROR)  # The rows have the warnings of each page.
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         reader = settings.reader()

@@ -198,7 +198,7 @@ def _read_all(
             pool.fill()
             Runner(output, pool, options, progress.tick).run(documents(inputs, options))
         output.finish()
-        progress.show()
+        progress.finish()
     except KeyboardInterrupt:
         output.save(now=True)
         raise

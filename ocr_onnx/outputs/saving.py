@@ -104,11 +104,16 @@ def file_stem(page: Page) -> str:
     """
     if page.path is None:
         return f"array_{_digest(page.image.tobytes())}"
-    name = _input_path(page.path).stem
-    if len(os.fsencode(name)) > MAX_STEM:
-        begin = os.fsencode(name)[: MAX_STEM - 2 * DIGEST_BYTES].decode("utf-8", "ignore")
-        name = f"{begin}_{_digest(os.fsencode(name))}"
+    name = limited_name(_input_path(page.path).stem)
     return name if page.index is None else f"{name}_{page.index}"
+
+
+def limited_name(name: str) -> str:
+    """Return the name of a file; if it is longer than MAX_STEM, its beginning and a hash of the whole name."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= MAX_STEM:
+        return name
+    return f"{encoded[: MAX_STEM - 2 * DIGEST_BYTES].decode('utf-8', 'ignore')}_{_digest(encoded)}"
 
 
 def _digest(data: bytes) -> str:

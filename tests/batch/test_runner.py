@@ -88,6 +88,12 @@ def test_a_second_run_reads_only_what_is_new(tmp_path: Path) -> None:
     assert sorted(rows(tmp_path / "out")) == [("a.png", 1), ("b.pdf", 1), ("b.pdf", 2), ("c.png", 1)]
 
 
+def test_a_document_that_is_listed_twice_is_read_once(tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", {"a.png": "read", "list.txt": "a.png\na.png\n"})
+    assert run(folder / "list.txt", tmp_path / "out").pages == 1
+    assert run(folder / "list.txt", tmp_path / "out").pages == 1
+
+
 def test_a_document_that_changed_is_read_again(tmp_path: Path) -> None:
     folder = write(tmp_path / "in", {"a.png": "read"})
     run(folder, tmp_path / "out")
@@ -162,6 +168,18 @@ def test_each_document_gets_a_file_of_its_own(tmp_path: Path) -> None:
     assert (counts.pages, counts.failed) == (5, 3)
     found = {path.name: path.read_text("utf-8") for path in (tmp_path / "out" / "files").rglob("*.txt")}
     assert found == {"a.png.txt": "[0]", "b.pdf.txt": "[0, 2]", "d.pdf.txt": "[0, 2]"}
+
+
+def test_the_path_of_a_documents_file_stays_below_the_output_and_fits_the_file_system(tmp_path: Path) -> None:
+    def path(name: str) -> Path:
+        return outputs.file_of(tmp_path, name, "text").relative_to(tmp_path / "files")
+
+    assert path("/scans/a.png") == Path("scans/a.png.txt")
+    assert path("../../a.png") == Path("__/__/a.png.txt")
+    assert path("s3://bucket/x.tar/1.png") == Path("s3/bucket/x.tar/1.png.txt")
+    names = [path(f"https://x/{'y' * 300}{i}").name for i in range(2)]
+    assert len(set(names)) == 2
+    assert max(map(len, names)) < 230
 
 
 def test_a_file_is_written_again_if_its_failed_page_is_read_again(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import re
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
@@ -72,7 +73,7 @@ def _or_error(name: str, found: Iterator[Document | InputError]) -> Iterator[Doc
     except InputError as error:
         error.source = name
         yield error
-    except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:  # noqa: BLE001 File systems of fsspec, tarfile and zipfile raise errors of many kinds.
         failure = UnreadableImageError(f"{shortened(name)} cannot be listed: {error}; check it, or copy it again")
         failure.source = name
         yield failure
@@ -245,37 +246,34 @@ def _fetch(url: str, options: InputOptions) -> bytes:
 
 
 def _whole(opener: Open, name: str, limit: int) -> bytes:
-    try:
-        with opener() as file:
-            return _given(file.read(limit + 1), name, limit)
-    except OSError as error:
-        raise _unreadable(name, error) from error
+    with _reading(name), opener() as file:
+        return _given(file.read(limit + 1), name, limit)
 
 
 def _part(opener: Open, name: str, place: tuple[int, int], limit: int) -> bytes:
     offset, size = place
-    try:
-        with opener() as file:
-            file.seek(offset)
-            return _given(file.read(min(size, limit + 1)), name, limit)
-    except OSError as error:
-        raise _unreadable(name, error) from error
+    with _reading(name), opener() as file:
+        file.seek(offset)
+        return _given(file.read(min(size, limit + 1)), name, limit)
 
 
 def _zip_member(opener: Open, name: str, member: str, limit: int) -> bytes:
+    with _reading(name), _zip_file(opener.func, opener.args).open(member) as file:
+        return _given(file.read(limit + 1), name, limit)
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Convert errors of reading a document to UnreadableImageError."""
     try:
-        with _zip_file(opener.func, opener.args).open(member) as file:
-            return _given(file.read(limit + 1), name, limit)
-    # RuntimeError: the member is encrypted. NotImplementedError: its compression is unknown.
-    except (OSError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        raise _unreadable(name, error) from error
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # File systems of fsspec raise errors of many libraries; zipfile raises RuntimeError.
+        raise UnreadableImageError(f"{shortened(name)} cannot be read: {error}; check it, or copy it again") from error
 
 
 def _given(data: bytes, name: str, limit: int) -> bytes:
     if len(data) > limit:
         raise UnreadableImageError(f"{shortened(name)} is larger than {limit} bytes: raise max_bytes")
     return data
-
-
-def _unreadable(name: str, error: Exception) -> UnreadableImageError:
-    return UnreadableImageError(f"{shortened(name)} cannot be read: {error}; check it, or copy it again")

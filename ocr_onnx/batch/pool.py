@@ -23,6 +23,9 @@ POLL_SECONDS = 0.5
 MODELS_SECONDS = 3600
 """Time limit for downloading and loading the models."""
 
+END_SECONDS = 5
+"""Time limit for the exit of a process whose connection is closed."""
+
 DECODER_SECONDS = START_SECONDS
 """Added to the time limit of decoding, because the decoder may have to be started first, and reports its own limit."""
 
@@ -67,9 +70,10 @@ class Worker(Generic[Job]):
         """Whether the process has exceeded the time limit of its page."""
         return (self.job is not None or not self.ready) and time.monotonic() > self._deadline
 
-    def end(self) -> int | None:
+    def end(self, *, has_ended: bool = False) -> int | None:
         """Kill the process and return its exit code: the negative number of a signal, if one ended it."""
-        self._process.join(0.1)
+        if has_ended:
+            self._process.join(END_SECONDS)
         self._process.kill()
         self._process.join()
         self.wire.close()
@@ -118,9 +122,9 @@ class Pool(Generic[Job]):
             assert isinstance(wire, Connection)  # noqa: S101 for the type checker
             yield by_wire[wire], by_wire[wire].receive()
 
-    def replace(self, ended: Worker[Job]) -> int | None:
-        """Start a worker in the place of another one, and return the exit code of the latter."""
-        code = ended.end()
+    def replace(self, ended: Worker[Job], *, has_ended: bool) -> int | None:
+        """Start a worker in the place of another one, which has ended or is killed; return the exit code of the latter."""
+        code = ended.end(has_ended=has_ended)
         self.workers.remove(ended)
         self._start()
         return code

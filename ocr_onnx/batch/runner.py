@@ -232,7 +232,7 @@ class Runner:
     def _replace(self, worker: Worker[Job], reason: str | None) -> None:
         """Replace a worker that ended or took too long; its page has failed, and its other pages are read again."""
         job, was_ready = worker.job, worker.ready
-        code = self._pool.replace(worker)
+        code = self._pool.replace(worker, has_ended=reason is None)
         if not was_ready:
             raise OCRError(
                 f"a worker process ended with status {code} while it loaded the models: see the errors above"

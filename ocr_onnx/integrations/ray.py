@@ -155,6 +155,8 @@ class RayEngine:
                     _replay(pickle.loads(row["calls"]), output)  # noqa: S301 from our own actors
                     output.save()
                     tick()
+        except ray.exceptions.RayError as error:
+            raise OCRError(f"Ray has stopped: {error}; run the same command again to continue") from error
         finally:
             ray.shutdown()
 

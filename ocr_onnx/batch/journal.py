@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ocr_onnx.batch.listing import Document
+from ocr_onnx.batch.listing import Document, printable
 from ocr_onnx.errors import OptionError, OutputError
 
 NAME = "journal.sqlite"
@@ -159,7 +159,7 @@ class Journal:
 
     def fail_document(self, name: str, kind: str, error: str) -> None:
         """Record that the content of a document could not be obtained; the next run tries again."""
-        entry = self.begin(name, None, "")
+        entry = self.begin(printable(name), None, "")
         if entry is not None:
             self.add_error(entry.id, WHOLE_DOCUMENT, kind, error)
 
@@ -190,7 +190,7 @@ class Journal:
 
     def add_error(self, document: int, page: int, kind: str, error: str) -> None:
         """Record a page that could not be read."""
-        values = (document, page, kind, error)
+        values = (document, page, kind, printable(error))
         self.added["failed"] += 1
         self._database.execute("INSERT OR REPLACE INTO pages (document, page, kind, error) VALUES (?, ?, ?, ?)", values)
 

@@ -42,6 +42,11 @@ Open: TypeAlias = "partial[IO[bytes]]"
 """Opens a file; can be pickled."""
 
 
+def printable(name: str) -> str:
+    """Return a name with escapes in place of bytes that are no UTF-8, which JSON and SQLite cannot contain."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A file to read."""
@@ -193,7 +198,7 @@ def _opened(name: str, opener: Open, version: str, options: InputOptions) -> Ite
     elif lower.endswith(".zip"):
         yield from _zip(name, opener, version, options.max_bytes)
     else:
-        yield Document(name, version, partial(_whole, opener, name, options.max_bytes))
+        yield Document(printable(name), version, partial(_whole, opener, name, options.max_bytes))
 
 
 def _tar(name: str, opener: Open, version: str, limit: int) -> Iterator[Document]:
@@ -209,7 +214,7 @@ def _tar(name: str, opener: Open, version: str, limit: int) -> Iterator[Document
             if not plain:
                 content = archive.extractfile(member)
                 read = partial(_given, content.read(limit + 1) if content is not None else b"", label, limit)
-            yield Document(label, f"{version}@{member.offset_data}", read)
+            yield Document(printable(label), f"{version}@{member.offset_data}", read)
         if plain:
             _check_end(file, archive.offset)
 
@@ -226,7 +231,7 @@ def _zip(name: str, opener: Open, version: str, limit: int) -> Iterator[Document
         if _is_document(member.filename):
             label = f"{name}/{member.filename}"
             read = partial(_zip_member, opener, label, member.filename, limit)
-            yield Document(label, f"{version}@{member.header_offset}", read)
+            yield Document(printable(label), f"{version}@{member.header_offset}", read)
 
 
 @lru_cache(OPEN_ARCHIVES)

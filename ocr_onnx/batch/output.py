@@ -39,6 +39,10 @@ class Output:
         self._shard_format, self._shard_pages = shard_format, shard_pages
         self._saved = time.monotonic()
 
+    def described(self) -> dict[str, str | None]:
+        """Return the settings of the output, for the journal."""
+        return {"format": None if self.file_format else self._shard_format, "files": self.file_format}
+
     def save(self, *, now: bool = False) -> None:
         """Make the results durable, if the last time is long enough ago, and write full shards."""
         if now or time.monotonic() - self._saved > COMMIT_SECONDS:
@@ -84,7 +88,7 @@ def opened(folder: Path, shard_format: ShardFormat, shard_pages: int, file_forma
     with lock, database_errors(folder):
         journal = Journal(folder)
         try:
-            shards.recover(journal, shard_format)
+            shards.recover(journal)
             yield Output(journal, shard_format, shard_pages, file_format)
         finally:
             journal.close()

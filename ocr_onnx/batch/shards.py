@@ -119,14 +119,14 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
-def recover(journal: Journal, kind: ShardFormat) -> None:
+def recover(journal: Journal) -> None:
     """Rename the shards that the journal has, and delete parts of others, after a run that was killed."""
     numbers = {number for number, _, _ in journal.shards()}
     for part in (journal.folder / PAGES).glob(f".*{PART}"):
         found = NAME.fullmatch(part.name.removeprefix(".").removesuffix(PART))
         if found is None:
             continue
-        if int(found[1]) in numbers and found[2] == kind:
+        if int(found[1]) in numbers:
             part.replace(part.with_name(found[0]))
         else:
             part.unlink()

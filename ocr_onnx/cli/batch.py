@@ -114,10 +114,7 @@ def batch(  # noqa: PLR0913, PLR0917 one for each option
     _require_packages(shard_format, file_format)
     kind = shard_format or "jsonl"
     with _ending(output), outputs.opened(output, kind, workers.batch.shard_pages, file_format) as opened:
-        if retry_failed:
-            opened.journal.forget_failures(whole_documents=file_format is not None)
-        written = {"format": None if file_format else kind, "files": file_format}
-        _read_all(inputs, opened, workers, written, (engine, address))
+        _read_all(inputs, opened, workers, (engine, address), retry_failed=retry_failed)
         counts = opened.journal.counts()
     click.echo(f"{counts.pages} pages, {counts.failed} failed, {counts.documents} documents", err=True)
     sys.exit(int(counts.failed > 0))
@@ -168,8 +165,9 @@ def _read_all(
     inputs: tuple[str, ...],
     output: Output,
     workers: EngineSettings,
-    written: dict[str, Any],
     engine: tuple[str, str | None],
+    *,
+    retry_failed: bool,
 ) -> None:
     """Read the inputs, and save what is read even if that is interrupted."""
     from ocr_onnx.batch.listing import documents
@@ -181,7 +179,9 @@ def _read_all(
 
     pool: Pool[Job] = Pool(workers, output.file_format)
     try:
-        output.journal.require({**written, **pool.described})
+        output.journal.require({**output.described(), **pool.described})
+        if retry_failed:
+            output.journal.forget_failures(whole_documents=output.file_format is not None)
         options = InputOptions(**pool.described["options"]["input"])
         total = Total()
         if not any(map(SCHEME.match, inputs)):  # Listing on a network a second time would take long.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -42,7 +43,7 @@ def run(
     pool: Pool[Job] = Pool(EngineSettings(Request({}), batch=batch), files, batch_worker.main)
     try:
         with outputs.opened(out, "jsonl", pages, files) as opened:
-            opened.journal.require({"format": None if files else "jsonl", "files": files, **pool.described})
+            opened.journal.require({**opened.described(), **pool.described})
             if retry:
                 opened.journal.forget_failures(whole_documents=files is not None)
             pool.fill()
@@ -130,6 +131,15 @@ def test_what_cannot_be_read_is_recorded_and_the_rest_is_read(tmp_path: Path) ->
     ]
     assert found == Counter(expected)
     assert counts.pages == 1 + 1 + CHUNK + 2 + 1 == len(list(rows(tmp_path / "out")))
+
+
+def test_a_name_that_is_no_utf_8_is_written_with_escapes(tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", {"a.png": "damaged"})
+    (folder / os.fsdecode(b"\xff.png")).write_text("read", "utf-8")
+    (folder / os.fsdecode(b"\xfe.zip")).write_text("no archive", "utf-8")
+    counts = run(folder, tmp_path / "out")
+    assert (counts.pages, counts.failed) == (1, 2)
+    assert list(rows(tmp_path / "out")) == [(r"\xff.png", 1)]
 
 
 def test_a_page_that_hangs_is_recorded_and_its_worker_replaced(tmp_path: Path) -> None:

@@ -37,10 +37,14 @@ COMMANDS = {
 """The module of this package that defines each command, in a function of the command's name."""
 
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C: 128 and the number of the signal, as a shell reports it."""
+
+
 class Commands(click.Group):
     """Imports a command when it is used, so that `run` does not wait for the imports of `serve`.
 
-    Prints an OCRError as one line and exits with code 1; other exceptions are bugs and keep their traceback.
+    Prints an OCRError as one line and exits with code 1, and with code 130 after Ctrl-C; other exceptions are bugs and keep their traceback.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -81,6 +85,10 @@ class Commands(click.Group):
             raise
         except OCRError as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            # click would exit with 1, like a failure.
+            click.echo("Interrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

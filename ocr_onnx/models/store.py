@@ -84,7 +84,15 @@ def engines_folder() -> Path:
 
 def is_missing(name: str | os.PathLike[str]) -> bool:
     """Return whether this is the name of an official model that is not on this machine."""
-    return isinstance(name, str) and name in zoo.models() and not path_of(name).is_file()
+    return isinstance(name, str) and name in zoo.models() and not _is_file(path_of(name))
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a model exists. Raises ModelError if that cannot be known."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}; check the permissions of its folder") from error
 
 
 def find(name: str | os.PathLike[str]) -> Path:
@@ -94,11 +102,11 @@ def find(name: str | os.PathLike[str]) -> Path:
     """
     text = zoo.checked_name(name)
     if text.endswith(".onnx"):
-        if not Path(text).is_file():
+        if not _is_file(Path(text)):
             raise ModelNotFoundError(f"the model {text} does not exist: check the path")
         return Path(text)
     path = path_of(text)
-    if path.is_file():
+    if _is_file(path):
         return path
     raise ModelNotFoundError(f"{text} is not on this machine ({path}): run '{zoo.spec(text).pull_command}'")
 

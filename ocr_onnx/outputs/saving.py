@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from ocr_onnx.errors import OutputError
@@ -50,21 +50,26 @@ def print_result(content: Mapping[str, Any], indent: int, *, formatted: bool, en
 def save_json(content: Mapping[str, Any], page: Page, target: Path, indent: int, *, ensure_ascii: bool) -> Path:
     """Write `content` to a .json file, or to `<stem>_res.json` in a folder; return its path. Raises OutputError."""
     file = target if target.suffix.lower() == ".json" else target / f"{file_stem(page)}_res.json"
-    text = json.dumps(content, indent=indent, ensure_ascii=ensure_ascii)
-    with output_errors(file):
-        file.write_text(text, "utf-8")
+    save_parts([json.dumps(content, indent=indent, ensure_ascii=ensure_ascii).encode()], file)
     return file
 
 
 def save_parts(parts: Iterable[bytes], file: Path) -> None:
-    """Write a file, which replaces an older one only when it is complete: that can be the input. Raises OutputError."""
+    """Write a file of parts. Raises OutputError."""
+    with written(file) as opened:
+        opened.writelines(parts)
+
+
+@contextmanager
+def written(file: Path) -> Iterator[BinaryIO]:
+    """Open a file that replaces an older one only when it is complete: that can be the input. Raises OutputError."""
     with output_errors(file):
         target = file.resolve()
         is_device = target.exists() and not target.is_file()
         part = target if is_device else target.with_name(f".{target.name}.part")
         try:
             with part.open("wb") as opened:
-                opened.writelines(parts)
+                yield opened
             if not is_device:
                 part.replace(target)
         finally:
@@ -77,6 +82,8 @@ def save_images(pictures: Mapping[str, PIL.Image.Image], page: Page, target: Pat
 
     Returns the paths. Raises OutputError, also for the suffix of a format that cannot be written.
     """
+    import PIL.Image
+
     files: list[Path] = []
     if (
         UNKNOWN_SUFFIX.fullmatch(target.suffix.lower())
@@ -91,8 +98,8 @@ def save_images(pictures: Mapping[str, PIL.Image.Image], page: Page, target: Pat
         else:
             fits = max(picture.size) <= LONGEST_SIDE.get(suffix.lower(), 0)
             file = target / f"{name}_{key}{suffix if fits else '.png'}"
-        with output_errors(file):
-            picture.save(file)
+        with written(file) as opened:
+            picture.save(opened, PIL.Image.registered_extensions()[file.suffix.lower()])
         files.append(file)
     return files
 
@@ -113,7 +120,9 @@ def limited_name(name: str) -> str:
     encoded = os.fsencode(name)
     if len(encoded) <= MAX_STEM:
         return name
-    return f"{encoded[: MAX_STEM - 2 * DIGEST_BYTES].decode('utf-8', 'ignore')}_{_digest(encoded)}"
+    # Whole characters, as the file system's encoding has them, which is ASCII in some locales.
+    begin = encoded[: MAX_STEM - 2 * DIGEST_BYTES].decode("utf-8", "ignore").encode()
+    return f"{os.fsdecode(begin)}_{_digest(encoded)}"
 
 
 def _digest(data: bytes) -> str:

@@ -48,14 +48,10 @@ class Workers:
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
+                # Their last tasks can outlive this object.
+                _ending_threads.update(self._threads)
                 for _ in self._threads:
                     self._tasks.put(None)
-
-    def join(self) -> None:
-        """Wait for the threads of closed workers."""
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join()
 
     def _has_thread(self) -> bool:
         """Start a thread unless one is idle or there are enough; return whether a thread will run the next task."""
@@ -78,6 +74,7 @@ def _work(tasks: SimpleQueue[Task | None], idle: threading.Semaphore) -> None:
         # The next task is awaited without a reference to the result of this one.
         del task
         idle.release()
+    _ending_threads.discard(threading.current_thread())
 
 
 def _run(future: Future[Any], task: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -93,19 +90,21 @@ def _run(future: Future[Any], task: Callable[..., Any], arguments: tuple[Any, ..
 
 
 _all_workers: weakref.WeakSet[Workers] = weakref.WeakSet()
+_ending_threads: set[threading.Thread] = set()
+"""The threads of closed workers that have not ended."""
 _is_exiting = threading.Event()
 
 if hasattr(os, "register_at_fork"):
     # Threads do not survive a fork.
     os.register_at_fork(after_in_child=_all_workers.clear)
+    os.register_at_fork(after_in_child=_ending_threads.clear)
 
 
 @atexit.register
 def _finish() -> None:
     """Wait for tasks in progress: a daemon thread inside a C++ library would abort the process when the interpreter is gone."""
     _is_exiting.set()
-    workers = list(_all_workers)
-    for each in workers:
+    for each in list(_all_workers):
         each.close()
-    for each in workers:
-        each.join()
+    for thread in _ending_threads - {threading.current_thread()}:
+        thread.join()

@@ -45,8 +45,8 @@ def test_a_canceled_task_does_not_run() -> None:
     assert second.cancel()
     begin.set()
     assert first.result(PATIENCE)
+    assert workers.submit(lambda: True).result(PATIENCE)
     workers.close()
-    workers.join()
     assert ran == []
 
 

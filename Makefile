@@ -6,6 +6,7 @@ ORACLE := .venv-oracle/bin
 PIN := .venv-lock/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	--no-emit-find-links --allow-unsafe --strip-extras
 DOCS := .venv-docs/bin
+SUPPLY := .venv-supply/bin
 
 # Recordings and images for `make fidelity` that are not part of the repository.
 REFERENCE ?= ../shared
@@ -250,7 +251,25 @@ integrations: .venv-ocrmypdf/installed .venv-ray/installed  ## Test the plug-ins
 	.venv-ray/bin/python -m pip install --quiet --editable '.[batch,cpu,ray]' duckdb hypothesis onnx pandas pytest
 	touch $@
 
-check-wheel: wheel  ## Read a page with the wheel alone, without a network.
+reproduce: wheel  ## Build the wheel again from the source distribution, elsewhere, and compare byte for byte.
+	rm -rf .cache/again
+	mkdir -p .cache/again
+	tar -xzf dist/*.tar.gz --strip-components=1 --touch -C .cache/again
+	cd .cache/again && umask 077 && TZ=Asia/Tokyo PYTHONHASHSEED=7 $(CURDIR)/$(BIN)/hatchling build --target wheel --directory made
+	cmp dist/*.whl .cache/again/made/*.whl
+	@echo "the same bytes: $$(sha256sum dist/*.whl)"
+
+audit: .venv-supply/installed  ## Look for known vulnerabilities in the pinned packages; needs the network.
+	$(SUPPLY)/pip-audit --disable-pip --require-hashes --strict --progress-spinner off \
+		--requirement deploy/requirements.lock --requirement deploy/build.lock
+	$(SUPPLY)/pip-audit --disable-pip --require-hashes --strict --progress-spinner off --requirement ocr_onnx/converters/requirements.lock
+
+sbom: .venv-supply/installed .venv-image/installed  ## List the image's packages: build/sbom.cdx.json (CycloneDX) and build/licences.md.
+	mkdir -p build
+	$(SUPPLY)/cyclonedx-py environment --output-reproducible --output-file build/sbom.cdx.json .venv-image/bin/python
+	$(SUPPLY)/pip-licenses --python .venv-image/bin/python --with-urls --format markdown --output-file build/licences.md
+
+check-wheel: reproduce  ## Read a page with the wheel alone, without a network.
 	tests/wheel.sh $(PYTHON) dist/*.whl dist/*.tar.gz
 
 check-frozen: wheel  ## Freeze a program with the wheel and PyInstaller, and read a page and a PDF with it.
@@ -277,7 +296,7 @@ resolve: wheel  ## Check that every supported Python finds wheels of all depende
 	tests/resolve.sh $(BIN)/python dist/*.whl
 
 clean:
-	rm -rf .venv .venv-convert .venv-docs .venv-lock .venv-oracle build dist
+	rm -rf .venv .venv-convert .venv-docs .venv-image .venv-lock .venv-oracle .venv-supply build dist
 
 lock: .venv-lock/installed  ## Pin the dependencies of the converter again.
 	$(PIN) --extra convert --extra cpu --output-file ocr_onnx/converters/requirements.lock pyproject.toml
@@ -285,6 +304,20 @@ lock: .venv-lock/installed  ## Pin the dependencies of the converter again.
 lock-image: .venv-lock/installed  ## Pin the packages of the container image and of its build again.
 	$(PIN) --upgrade --extra cpu --extra serve --output-file deploy/requirements.lock pyproject.toml
 	$(PIN) --upgrade --build-deps-for wheel --only-build-deps --output-file deploy/build.lock pyproject.toml
+
+.venv-supply/installed: pyproject.toml
+	rm -rf .venv-supply
+	$(PYTHON) -m venv .venv-supply
+	$(SUPPLY)/python -m pip install --quiet --upgrade pip
+	$(SUPPLY)/python -m pip install --quiet --group supply
+	touch $@
+
+# The packages of the container image, without pip.
+.venv-image/installed: deploy/requirements.lock .venv-supply/installed
+	rm -rf .venv-image
+	$(PYTHON) -m venv --without-pip .venv-image
+	$(SUPPLY)/python -m pip --python .venv-image install --quiet --require-hashes --requirement $<
+	touch $@
 
 .venv-lock/installed:
 	$(PYTHON) -m venv .venv-lock

@@ -123,7 +123,7 @@ def test_the_workflows_call_make_targets_that_exist() -> None:
         <= TARGETS
     )
     release = (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
-    assert set(re.findall(r"run: make ([a-z-]+)", release)) == {"check-wheel"}
+    assert set(re.findall(r"run: make ([a-z-]+)", release)) == {"check-wheel", "sbom"}
 
 
 @pytest.mark.parametrize(

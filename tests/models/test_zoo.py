@@ -95,6 +95,12 @@ def test_a_damaged_record_is_refused(text: str) -> None:
         ModelMetadata.from_properties({PROPERTY: text}, "bad.onnx")
 
 
+def test_notice_names_every_model_of_the_package() -> None:
+    notice = (Path(__file__).parents[2] / "NOTICE").read_text("utf-8")
+    named = {line.strip() for line in notice.splitlines() if line.startswith("    ")}
+    assert named == {spec.name for spec in zoo.models().values() if spec.embedded}
+
+
 def test_detection_cannot_be_left_out() -> None:
     with pytest.raises(OptionError, match="the model's name is None"):
         OCR(models=Models(text_detection=None))  # type: ignore[arg-type]

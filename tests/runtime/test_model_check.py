@@ -68,6 +68,43 @@ def test_weights_in_another_file_are_refused(tmp_path: Path, place: str, marked:
             read(path)
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (7, 5),
+        (7, 15, 1),
+        (7, 15, 2),
+        (7, 1, 5, 5),
+        (7, 1, 5, 10),
+        (7, 1, 5, 22, 1),
+        (7, 1, 5, 23, 2),
+        (7, 1, 5, 6, 5),
+        (7, 1, 5, 11, 5),
+    ],
+)
+@pytest.mark.parametrize("mark", [b"\x70\x01", field(13, b"")])
+def test_weights_in_another_file_are_found_wherever_a_tensor_can_be(numbers: tuple[int, ...], mark: bytes) -> None:
+    """The field numbers that lead to a tensor; the mark is data_location or external_data alone."""
+    for content, refused in ((mark, True), (b"\x70\x00", False)):
+        for number in reversed(numbers):
+            content = field(number, content)  # noqa: PLW2901
+        if refused:
+            with pytest.raises(ModelError, match="its weights are in another file"):
+                model_check.check_model(content, Path("a.onnx"))
+        else:
+            model_check.check_model(content, Path("a.onnx"))
+
+
+@pytest.mark.parametrize(("count", "refused"), [(2**15, False), (2**15 + 1, True)])
+def test_a_constant_may_have_as_many_elements_as_a_file_has_bytes(count: int, refused: bool) -> None:
+    content = field(7, field(5, b"\x08" + varint(2**15) + b"\x08" + varint(count)))
+    if refused:
+        with pytest.raises(ModelError, match="constant of more than"):
+            model_check.check_model(content, Path("a.onnx"))
+    else:
+        model_check.check_model(content, Path("a.onnx"))
+
+
 def nested(made: onnx.ModelProto, depth: int) -> onnx.ModelProto:
     """A graph in an attribute, within another one, and so on; the innermost has external weights."""
     within = with_weights_in("a").graph

@@ -58,6 +58,25 @@ def test_a_file_that_is_too_long_is_not_parsed(monkeypatch: pytest.MonkeyPatch) 
         load_yaml("a: 123456789")
 
 
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [("a: &a [1, 2]\nb: *a", 6), ("[a, b]", 2), ("a: &a x\nb: [*a, *a]", 5), ("a: &a [&b [1], *b]\nb: [*a, *b]", 7)],
+)
+def test_values_are_counted_with_what_aliases_stand_for(
+    text: str, values: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yaml_text, "MAX_VALUES", values)
+    load_yaml(text)
+    monkeypatch.setattr(yaml_text, "MAX_VALUES", values - 1)
+    with pytest.raises(yaml.YAMLError, match=f"more than {values - 1} values"):
+        load_yaml(text)
+
+
+def test_a_file_of_the_largest_length_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_text, "MAX_CHARACTERS", 9)
+    assert load_yaml("a: 123456") == {"a": 123456}
+
+
 def test_aliases_are_read_if_they_stay_small() -> None:
     assert load_yaml("a: &a [1, 2]\nb: *a\nc: &c x\nd: *c") == {"a": [1, 2], "b": [1, 2], "c": "x", "d": "x"}
 

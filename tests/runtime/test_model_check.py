@@ -187,6 +187,24 @@ def test_limits_are_checked_before_a_file_is_loaded(
         Session(path)
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "reason"),
+    [
+        ("MAX_NODES", 3, "more than 2 operators"),
+        ("MAX_DEPTH", 4, "nested too deeply"),
+        ("MAX_FIELDS", 10, "more than 9 fields"),
+    ],
+)
+def test_a_file_at_a_limit_is_loaded(monkeypatch: pytest.MonkeyPatch, limit: str, value: int, reason: str) -> None:
+    """Three nodes with a name, the last with an attribute that has a tensor with a value."""
+    content = field(7, field(1, field(3, b"a")) * 2 + field(1, field(3, b"b") + field(5, field(5, field(8, b"t")))))
+    monkeypatch.setattr(model_check, limit, value)
+    model_check.check_model(content, Path("a.onnx"))
+    monkeypatch.setattr(model_check, limit, value - 1)
+    with pytest.raises(ModelError, match=reason):
+        model_check.check_model(content, Path("a.onnx"))
+
+
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("dims", [(2**20, 2**20), (2**63,), (2**64 - 1,), (1,) * 50 + (2**31,)])
 def test_a_constant_larger_than_any_file_is_refused(tmp_path: Path, dims: tuple[int, ...], packed: bool) -> None:

@@ -153,3 +153,9 @@ def test_a_part_of_a_line_has_the_words_in_it() -> None:
     expected = [word.box for word in with_words(line).words or ()]
     found = [word.box for part in parts for word in part.words or ()]
     assert np.abs(np.array(found) - np.array(expected)).max() <= 2
+
+
+def test_characters_without_a_neighbor_share_the_line_equally() -> None:
+    # 10 columns on 200 pixels, divided by three characters: half of a character is 33 pixels.
+    found = find_words(Columns(("a", " ", "b"), (0, 4, 8), 10, (0.5,) * 3), LINE, "a b")
+    assert [(int(word.box[0][0]), int(word.box[1][0])) for word in found] == [(100, 143), (237, 300)]

@@ -57,9 +57,8 @@ class Sample:
 
     seconds: float
     pages: int
-    cpu: float
-    decoding: float
-    """Seconds of processor time of all processes, and of the decoders among them."""
+    cpu: dict[str, float]
+    """Seconds of processor time: of the main process, of all workers, of all decoders."""
     memory: dict[str, int]
     """Bytes of resident memory: of the main process, of the largest worker, of the largest decoder."""
 
@@ -133,25 +132,23 @@ def batch(folder: Path, workers: int, preset: str | None) -> tuple[Rate, list[Sa
     total = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     first, last, running = samples[0], samples[-1], samples[-2]
     # The processes that decode are killed with their workers, and nobody waits for them.
-    cpu = total - first.cpu + running.decoding
+    cpu = total - sum(first.cpu.values()) + running.cpu["decoder"]
     return Rate(workers, last.pages / (last.seconds - first.seconds), cpu / last.pages), samples[1:-1]
 
 
 def sample(main: int, pages: int) -> Sample:
     """Sum the processor time, and list the memory, of a process and those that it started."""
-    cpu, decoding, memory = 0.0, 0.0, {"main": 0, "worker": 0, "decoder": 0}
+    cpu, memory = {"main": 0.0, "worker": 0.0, "decoder": 0.0}, {"main": 0, "worker": 0, "decoder": 0}
     for process, depth in descendants(main):
         try:
             fields = (Path("/proc") / str(process) / "stat").read_text("utf-8").rpartition(")")[2].split()
             command = (Path("/proc") / str(process) / "cmdline").read_bytes()
         except OSError:  # It has just ended.
             continue
-        spent = (int(fields[11]) + int(fields[12])) / TICK
-        cpu += spent
         kind = "main" if depth == 0 else "decoder" if b"decoding_process" in command else "worker"
-        decoding += spent * (kind == "decoder")
+        cpu[kind] += (int(fields[11]) + int(fields[12])) / TICK
         memory[kind] = max(memory[kind], int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
-    return Sample(time.monotonic(), pages, cpu, decoding, memory)
+    return Sample(time.monotonic(), pages, cpu, memory)
 
 
 def descendants(process: int, depth: int = 0) -> Iterator[tuple[int, int]]:
@@ -180,16 +177,19 @@ def table(rates: Mapping[str, Mapping[str, list[Mapping[str, float]]]]) -> str:
 
 
 def memory_table(samples: Mapping[str, list[Mapping[str, Any]]]) -> str:
-    """Resident memory at a tenth, half and the end of the pages, by the number of workers."""
+    """Resident memory and shares of processor time at a tenth, half and the end of the pages, by the number of workers."""
     lines = [
-        "| workers | pages | main process, MB | largest worker, MB | largest decoder, MB |",
-        "|---|---|---|---|---|",
+        "| workers | pages | main process, MB | largest worker, MB | largest decoder, MB | CPU of main process | CPU of decoders |",
+        "|---|---|---|---|---|---|---|",
     ]
     for workers, found in samples.items():
         for share in (0.1, 0.5, 1.0):
             each = found[max(0, round(share * len(found)) - 1)]
             memory = " | ".join(str(each["memory"][kind] // MEGABYTE) for kind in ("main", "worker", "decoder"))
-            lines.append(f"| {workers} | {each['pages']} | {memory} |")
+            cpu, total = each["cpu"], sum(each["cpu"].values())
+            lines.append(
+                f"| {workers} | {each['pages']} | {memory} | {cpu['main'] / total:.1%} | {cpu['decoder'] / total:.1%} |"
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -86,8 +86,11 @@ $(ENGLISH):
 verify-models: .venv-convert/installed $(ENGLISH)  ## Compare all models with Paddle.
 	$(CONVERT)/python -m benchmarks.verify_models --reference $(REFERENCE)
 
-bench: .venv/developed  ## Measure the latency of models and pages: benchmarks/results/latency.md.
-	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.latency
+bench: .venv/developed  ## Measure the latency of models and pages: benchmarks/results/latency.md; GPU=1, on a GPU too.
+	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.latency --made-up .cache/made-up $(if $(GPU),--device gpu)
+
+made-up: .venv-convert/installed  ## Convert the models whose weights cannot be downloaded, with made-up ones, for `make bench`.
+	$(CONVERT)/python -m benchmarks.made_up_models --reference $(REFERENCE) --to .cache/made-up
 
 bench-batches: .venv/developed  ## Count recognition runs and equal texts with the input shapes for GPUs: benchmarks/results/batches.md.
 	$(BIN)/python -m benchmarks.batches --data $(REFERENCE)/data
@@ -195,8 +198,8 @@ calibration: .venv/developed  ## Calibrate the scores of recognizers on labelled
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.calibration --data $(REFERENCE)/data
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.scripts --data $(REFERENCE)/data
 
-memory: .venv/developed  ## Measure the memory of one page, and over thousands: docs/benchmarks.md.
-	$(BIN)/python -m benchmarks.memory
+memory: .cache/openvino/installed  ## Measure the memory of one page, and over thousands: docs/benchmarks.md.
+	$(<D)/bin/python -m benchmarks.memory
 	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.footprint
 
 golden: .venv-oracle/installed .venv-convert/installed  ## Record what PaddleOCR reads on tests/pages.

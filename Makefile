@@ -110,6 +110,9 @@ bench-passes: .venv/developed  ## Measure the time that each graph pass saves: b
 bench-reading: .venv/developed  ## Measure the text in reading order: benchmarks/results/reading.md.
 	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.reading --data $(REFERENCE)/data --cache .cache/reading
 
+bench-copied: .venv/developed  ## Measure the text that is copied out of searchable PDFs: benchmarks/results/copied.md.
+	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.copied --data $(REFERENCE)/data --cache .cache/reading
+
 bench-words: .venv/developed  ## Measure the boxes of words against those of PDFs: benchmarks/results/words.md.
 	$(BIN)/python -m benchmarks.words --data $(REFERENCE)/data
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 
@@ -17,10 +17,12 @@ from ocr_onnx.outputs import pdf_text
 from ocr_onnx.outputs.pdf_font import GlyphlessFont
 from ocr_onnx.outputs.pdf_layer import FONT_NAME, Frame, frame_of, layer, numbers
 from ocr_onnx.outputs.pdf_text import INVISIBLE
+from ocr_onnx.outputs.placed import PlacedPage, placed_page
 
 if TYPE_CHECKING:
     import pikepdf
 
+    from ocr_onnx.options import InputOptions
     from ocr_onnx.types import Page, RecognizedPage
 
 MISSING = "searchable PDFs need pikepdf and img2pdf: pip install "
@@ -54,6 +56,14 @@ class _Document:
         return self.is_pdf and page.index is not None and self.path == page.path and self.content is page.content
 
 
+class Added(NamedTuple):
+    """The text that a page of an input gets."""
+
+    source: Page
+    placed: PlacedPage
+    options: InputOptions
+
+
 class SearchablePDF:
     """A searchable PDF that is made page by page."""
 
@@ -67,15 +77,19 @@ class SearchablePDF:
 
     def add(self, result: RecognizedPage) -> None:
         """Add the text of a page. Raises OutputError if the input can no longer be read."""
-        index = result.source.index or 0
+        self.add_placed(result.source, placed_page(result), result.options.input)
+
+    def add_placed(self, source: Page, placed: PlacedPage, options: InputOptions) -> None:
+        """Add text to the page of an input. Raises OutputError if the input can no longer be read."""
+        index = source.index or 0
         last = self._documents[-1] if self._documents else None
-        if last is None or not last.is_of(result.source) or index in last.pages:
-            last = _opened(result.source, result.options.input.pdf_password)
+        if last is None or not last.is_of(source) or index in last.pages:
+            last = _opened(source, options.pdf_password)
             self._documents.append(last)
         last.pages.append(index)
         # An image that PDF cannot contain has the one page that was decoded.
         page = last.pdf.pages[index if index < len(last.pdf.pages) else 0]
-        _add_text(last, page, result)
+        _add_text(last, page, Added(source, placed, options))
 
     def save(self) -> bytes:
         """Return the PDF: one input with all its pages, or the pages of several inputs that were read."""
@@ -117,7 +131,7 @@ def _opened(source: Page, password: str | None) -> _Document:
         )
     except pikepdf.PdfError as error:
         raise OutputError(
-            f"{source.path} cannot be written as a searchable PDF: {error}; print it to a new PDF"
+            f"{source.path or 'the input'} cannot be written as a searchable PDF: {error}; print it to a new PDF"
         ) from error
     return _Document(document, GlyphlessFont(document), source.path, source.content, is_pdf)
 
@@ -157,11 +171,11 @@ def _image_pdf(data: bytes | None, source: Page) -> bytes:
     return bytes(img2pdf.convert(encoded.tobytes(), nodate=True, layout_fun=layout))
 
 
-def _add_text(document: _Document, page: pikepdf.Page, result: RecognizedPage) -> None:
+def _add_text(document: _Document, page: pikepdf.Page, added: Added) -> None:
     """Add the layer of text to a page, as `pdf_text` requires."""
     import pikepdf
 
-    policy = result.options.input.pdf_text
+    policy = added.options.pdf_text
     if document.is_pdf and policy != "force":
         modes = pdf_text.rendering_modes(page)
         if modes and (policy == "skip" or modes != {INVISIBLE}):
@@ -170,9 +184,9 @@ def _add_text(document: _Document, page: pikepdf.Page, result: RecognizedPage) -
             pdf_text.remove_invisible(page, document.pdf)
     frame = frame_of(page)
     if document.is_pdf and policy == "force":
-        _replace_by_image(document.pdf, page, result.source, frame)
+        _replace_by_image(document.pdf, page, added.source, frame)
     page.add_resource(document.font.object, pikepdf.Name.Font, pikepdf.Name(FONT_NAME), replace_existing=True)
-    text = "\n".join(layer(result, frame, document.font))
+    text = "\n".join(layer(added.placed, frame, document.font))
     page.contents_add(b"q\n", prepend=True)
     page.contents_add(b"\nQ\n" + text.encode("ascii"))
 

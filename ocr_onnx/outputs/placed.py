@@ -114,6 +114,20 @@ class PageSize(NamedTuple):
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedPage:
+    """The blocks of a page with their boxes in the input, without its pixels."""
+
+    size: PageSize
+    """Of the image in which the boxes are."""
+    blocks: tuple[PlacedBlock, ...]
+
+
+def placed_page(page: RecognizedPage) -> PlacedPage:
+    """Return what a format with coordinates needs of a page."""
+    return PlacedPage(size_of(page), tuple(placed_blocks(page)))
+
+
 def placed_blocks(page: RecognizedPage) -> Iterator[PlacedBlock]:
     """Yield the blocks in reading order, without empty lines; each line is a row of one block if the page has no blocks."""
     for block in page.blocks or _block_of_lines(page.lines):

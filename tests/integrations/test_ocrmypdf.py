@@ -17,6 +17,7 @@ ocrmypdf = pytest.importorskip("ocrmypdf", reason="OCRmyPDF has an environment o
 import pikepdf  # noqa: E402
 import pypdfium2  # noqa: E402
 
+from ocr_onnx import OCR  # noqa: E402
 from ocr_onnx.integrations import ocrmypdf as plugin  # noqa: E402
 
 OPTIONS = SimpleNamespace(languages=["eng"], ocr_engine="ocr-onnx")
@@ -53,6 +54,28 @@ def test_a_scan_becomes_searchable(tmp_path: Path, jobs: str) -> None:
 def test_the_module_is_the_default_engine_if_it_is_given_as_a_plugin(tmp_path: Path) -> None:
     (text,) = made(tmp_path, scan(tmp_path, "sign.png"), "--plugin", "ocr_onnx.integrations.ocrmypdf")
     assert "FERRY TERMINAL" in text
+
+
+def test_text_of_a_page_with_a_high_resolution_is_at_its_place(tmp_path: Path) -> None:
+    with PIL.Image.open(PAGES / "sign.png") as image:
+        enlarged = image.convert("RGB").resize((3 * image.width, 3 * image.height))
+    file = tmp_path / "scan.pdf"
+    enlarged.save(file, "PDF", resolution=450)
+    element, text = plugin.OnnxEngine.generate_ocr(written(tmp_path, enlarged), OPTIONS)
+    assert (element.dpi, element.bbox.right) == (200, round(enlarged.width * 200 / 450))
+    assert "FERRY TERMINAL" in text
+    made(tmp_path, file, "--ocr-engine", "ocr-onnx")
+    page = pypdfium2.PdfDocument(tmp_path / "searchable.pdf")[0].get_textpage()
+    (expected,) = (line for line in OCR().predict(PAGES / "sign.png")[0].lines if "FERRY" in line.text)
+    left, _, _, top = page.get_charbox(page.get_text_range().index("FERRY"), loose=True)
+    height = pypdfium2.PdfDocument(file)[0].get_height()
+    assert (left, height - top) == pytest.approx(expected.box.quad.min(axis=0) * 72 / 150, abs=3)
+
+
+def written(tmp_path: Path, image: PIL.Image.Image) -> Path:
+    file = tmp_path / "page.png"
+    image.save(file, dpi=(450, 450))
+    return file
 
 
 @pytest.mark.parametrize("turn", [90, 180, 270])

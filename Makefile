@@ -245,6 +245,15 @@ integrations: .venv-ocrmypdf/installed .venv-ray/installed  ## Test the plug-ins
 	.venv-ocrmypdf/bin/python -m pytest tests/integrations tests/runtime/test_openvino.py
 	.venv-ray/bin/python -m pytest tests/integrations/test_parquet.py tests/integrations/test_ray.py
 
+docling: .venv-docling/installed  ## Test the plug-in for docling, and docling with the service; 6 GB, because docling needs PyTorch.
+	.venv-docling/bin/python -m pytest tests/integrations/test_docling.py
+
+.venv-docling/installed: pyproject.toml
+	rm -rf .venv-docling
+	$(PYTHON) -m venv .venv-docling
+	.venv-docling/bin/python -m pip install --quiet --editable '.[cpu,docling,serve]' httpx hypothesis onnx pytest
+	touch $@
+
 .venv-ocrmypdf/installed: pyproject.toml
 	rm -rf .venv-ocrmypdf
 	$(PYTHON) -m venv .venv-ocrmypdf
@@ -284,7 +293,7 @@ check-frozen: wheel  ## Freeze a program with the wheel and PyInstaller, and rea
 typed: wheel  ## Check with pyright that the installed package is completely typed, and a user's script against it.
 	rm -rf .cache/typed
 	$(PYTHON) -m venv .cache/typed
-	.cache/typed/bin/python -m pip install --quiet "$$(echo dist/*.whl)[batch,cpu,mcp,ocrmypdf,serve]" pyright
+	.cache/typed/bin/python -m pip install --quiet "$$(echo dist/*.whl)[batch,cpu,mcp,ocrmypdf,serve]" docling-slim pyright
 	.cache/typed/bin/pyright --pythonpath .cache/typed/bin/python --project tests/typed.json
 	cd .cache/typed && PATH="$$PWD/bin:$$PATH" bin/pyright --verifytypes ocr_onnx --ignoreexternal
 
@@ -302,7 +311,7 @@ resolve: wheel  ## Check that every supported Python finds wheels of all depende
 	tests/resolve.sh $(BIN)/python dist/*.whl
 
 clean:
-	rm -rf .venv .venv-convert .venv-docs .venv-image .venv-lock .venv-oracle .venv-supply build dist
+	rm -rf .venv .venv-convert .venv-docling .venv-docs .venv-image .venv-lock .venv-oracle .venv-supply build dist
 
 lock: .venv-lock/installed  ## Pin the dependencies of the converter again.
 	$(PIN) --extra convert --extra cpu --output-file ocr_onnx/converters/requirements.lock pyproject.toml

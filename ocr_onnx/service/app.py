@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -21,6 +24,7 @@ from ocr_onnx.service import keys, logs, messages, openapi, request_errors, resp
 from ocr_onnx.service.access_log import CLIENT_CLOSED_REQUEST, AccessLogEntry, AccessLogMiddleware, log_entry
 from ocr_onnx.service.bodies import BodyReader, ParsedRequest, RequestMemory
 from ocr_onnx.service.budget import Budget, default_budget
+from ocr_onnx.service.dialects import DIALECTS, MODEL, MODEL_METADATA, PAGE, Dialect
 from ocr_onnx.service.engine import Engine
 from ocr_onnx.service.fetch_pool import FetchPool
 from ocr_onnx.service.inference import Inference, Kind, kind_of
@@ -33,7 +37,9 @@ from ocr_onnx.service.scheduling import CancelToken, Scheduler
 from ocr_onnx.service.settings import MEGABYTE, Settings
 from ocr_onnx.service.streaming import CompleteResponse, NDJSONResponse, while_connected
 
-ROUTES = frozenset({"/ocr", "/health", "/ready", "/metrics", "/openapi.json", "/docs", "/"})
+ROUTES = frozenset(
+    {"/ocr", "/health", "/ready", "/metrics", "/openapi.json", "/docs", "/", *(each.path for each in DIALECTS)}
+)
 
 INTERNAL_SERVER_ERROR = 500
 
@@ -58,14 +64,9 @@ class Service:
 
     async def ocr(self, request: Request) -> Response:
         """Handle POST /ocr."""
-        client, entry = self.client(request), log_entry(request.scope)
+        entry = log_entry(request.scope)
         async with AsyncExitStack() as stack:
-            stack.enter_context(self.scheduler.accepted())
-            self.scheduler.refuse_if_full()
-            stack.enter_context(self.scheduler.limited(client))
-            memory = stack.enter_context(self.bodies.request_memory(self.scheduler))
-            body = await self.bodies.receive(request, memory)
-            entry.received = len(body)
+            body, memory = await self._received(request, stack)
             parsed = await self.bodies.parse(request.headers, body, memory)
             entry.log_id = parsed.fields.log_id or entry.log_id
             await stack.enter_async_context(self.scheduler.admission())
@@ -85,6 +86,36 @@ class Service:
             else:
                 parts, media_type = responses.document_parts(writer, found), writer.media_type
             return CompleteResponse(stack.pop_all(), memory, parts, media_type)
+
+    async def speak(self, dialect: Dialect, request: Request) -> Response:
+        """Handle a request in the protocol of another service."""
+        entry, fields = log_entry(request.scope), messages.parse({"file": "in the body"})
+        async with AsyncExitStack() as stack:
+            body, memory = await self._received(request, stack)
+            files = await dialect.files(request.headers, body)
+            body.clear()
+            memory.resize(sum(map(len, files)))
+            await stack.enter_async_context(self.scheduler.admission())
+            found, end = [], time.monotonic() + self.settings.deadline
+            for data in files:
+                token = CancelToken(end - time.monotonic())
+                pages = self.scheduler.stream(self.inference.pages(data, fields, token, PAGE), token)
+                async with aclosing(pages):
+                    read = await while_connected(request.receive, _all(_counted(pages, entry, memory)))
+                found.append([json.loads(page.body) for page in read])
+            reply = json.dumps(dialect.reply(found), ensure_ascii=False).encode("utf-8", "replace")
+            return CompleteResponse(stack.pop_all(), memory, [reply], responses.JSON)
+
+    async def _received(self, request: Request, stack: AsyncExitStack) -> tuple[bytearray, RequestMemory]:
+        """Receive the body of a request within all limits, which hold until the stack is closed."""
+        client = self.client(request)
+        stack.enter_context(self.scheduler.accepted())
+        self.scheduler.refuse_if_full()
+        stack.enter_context(self.scheduler.limited(client))
+        memory = stack.enter_context(self.bodies.request_memory(self.scheduler))
+        body = await self.bodies.receive(request, memory)
+        log_entry(request.scope).received = len(body)
+        return body, memory
 
     async def _start(
         self, parsed: ParsedRequest, memory: RequestMemory, writer: Writer | None, token: CancelToken
@@ -184,13 +215,24 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         """Read the text of an image, or of the pages of a document."""
         return await service.ocr(request)
 
+    for dialect in DIALECTS:
+        speak = partial(service.speak, dialect)
+        app.add_api_route(dialect.path, speak, methods=[dialect.method], include_in_schema=False, response_model=None)
+
+    @app.get(f"/v2/models/{MODEL}", include_in_schema=False)
+    async def model() -> Response:
+        return Response(json.dumps(MODEL_METADATA), media_type=responses.JSON)
+
     # Probes of load balancers and monitors send HEAD.
+    @app.get("/v2/health/live", include_in_schema=False)
     @app.head("/health", include_in_schema=False)
     @app.get("/health", response_class=Response, responses=enveloped)
     async def health(request: Request) -> Response:
         """Report that the server runs."""
         return responses.success(log_entry(request.scope).log_id, "Healthy")
 
+    @app.get("/v2/health/ready", include_in_schema=False)
+    @app.get(f"/v2/models/{MODEL}/ready", include_in_schema=False)
     @app.head("/ready", include_in_schema=False)
     @app.get("/ready", response_class=Response, responses=enveloped | openapi.error_responses(503))
     async def ready(request: Request) -> Response:

@@ -178,9 +178,14 @@ async def parse_body(headers: Headers, body: bytearray) -> ParsedRequest:
     raise RequestError(415, f"the Content-Type must be {JSON} or {FORM}")
 
 
-def _parse_json(body: bytearray) -> ParsedRequest:
+def check_json(body: bytearray) -> None:
+    """Raise RequestError (422) for a JSON body with more values than any valid request."""
     if sum(body.count(sign) for sign in (b",", b"[", b"{")) > MAX_JSON_VALUES:
         raise RequestError(422, f"the body has more than {MAX_JSON_VALUES} values: send only the fields of a request")
+
+
+def _parse_json(body: bytearray) -> ParsedRequest:
+    check_json(body)
     fields = messages.parse(body)
     body.clear()
     return _with_file(fields)

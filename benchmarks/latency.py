@@ -334,7 +334,7 @@ def _model(spec: zoo.ModelSpec, made_up: Path | None) -> str | Path | None:
 
 def _measured(rows: Sequence[Mapping[str, Any]]) -> int:
     """The number of models with figures."""
-    return sum(bool(row["devices"]) for row in rows)
+    return sum(bool(row.get("devices")) for row in rows)
 
 
 if __name__ == "__main__":

@@ -184,8 +184,11 @@ def _bfloat16() -> Iterator[Fact]:
     elif openvino.is_installed():
         yield Fact("providers", "bfloat16", f"high-performance mode uses it, with {OPENVINO}")
     else:
-        package = spec_of(OPENVINO).package
-        yield Fact("providers", "bfloat16", f"high-performance mode uses it after: pip install {package}")
+        yield Fact(
+            "providers",
+            "bfloat16",
+            f"high-performance mode uses it after: pip install {requirement(spec_of(OPENVINO).extra)}",
+        )
 
 
 def _hardware(device: Any) -> str:

@@ -82,11 +82,9 @@ class ProviderSpec:
     build: str = ""
     """The requirement for a build of ONNX Runtime with this provider, which replaces the installed one."""
     extra: str = ""
-    """The extra of this package that requires such a build."""
+    """The extra of this package that requires such a build, or the package that runs models in place of ONNX Runtime."""
     plugin: str = ""
     """The package of the plug-in with this provider, installed in addition to ONNX Runtime."""
-    package: str = ""
-    """The requirement for a package that runs models in place of ONNX Runtime."""
     system: str = ""
     """The only operating system on which it exists."""
     libraries: tuple[str, ...] = ()
@@ -154,7 +152,7 @@ SPECS: Mapping[str, ProviderSpec] = {
         ),
         ProviderSpec(
             OPENVINO,
-            package="'ocr-onnx[openvino]'",
+            extra="openvino",
             options=(
                 # In high-performance mode its default applies: bfloat16 if the processor supports it.
                 ProviderOption("INFERENCE_PRECISION_HINT", "f32", mode="standard"),

@@ -14,6 +14,7 @@ import numpy as np
 
 from ocr_onnx.declarations import check_text
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError, shortened
+from ocr_onnx.installation import requirement
 from ocr_onnx.models import store, zoo
 from ocr_onnx.runtime import libraries, openvino, plugins, provider_errors, session
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
@@ -81,7 +82,7 @@ def _on_cpu(reason: str, mode: Mode) -> Placement:
     if mode == "standard" or not openvino.has_bfloat16():
         return Placement(CPU.providers, reason, mode)
     if not openvino.is_installed():
-        hint = f"for bfloat16, which this processor supports: pip install {spec_of(OPENVINO).package}"
+        hint = f"for bfloat16, which this processor supports: pip install {requirement(spec_of(OPENVINO).extra)}"
         return Placement(CPU.providers, f"{reason}; {hint}", mode)
     models = tuple(sorted(name for name, spec in zoo.models().items() if spec.bf16))
     chosen = _of((Provider(OPENVINO),), f"{reason}; in bfloat16: {', '.join(models)}", mode, build_missing=False)
@@ -154,7 +155,9 @@ def require(name: str) -> None:
     """Raise DeviceUnavailableError, with cause and cure, if a provider is not available; load it if it is a plug-in."""
     if name == OPENVINO:
         if not openvino.is_installed():
-            raise DeviceUnavailableError(f"{OPENVINO} is not installed: pip install {spec_of(OPENVINO).package}")
+            raise DeviceUnavailableError(
+                f"{OPENVINO} is not installed: pip install {requirement(spec_of(OPENVINO).extra)}"
+            )
         return
     plugin = next((each for each in plugins.installed() if name in each.providers), None)
     if plugin is None or name in session.plugin_devices():

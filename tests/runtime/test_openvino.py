@@ -13,6 +13,7 @@ import ocr_onnx
 from ocr_onnx import OCR, OCROptions, TextRecognition
 from ocr_onnx.cli.diagnosis import diagnose
 from ocr_onnx.errors import DeviceUnavailableError, ModelError
+from ocr_onnx.installation import requirement
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import properties, read_metadata
 from ocr_onnx.runtime import batching, openvino
@@ -81,8 +82,8 @@ def test_without_the_package_the_placement_says_how_to_install_it(processor: pyt
     processor.setattr(openvino, "is_installed", lambda: False)
     chosen = choose_placement(mode="high-performance")
     assert chosen.providers == CPU.providers
-    assert "pip install 'ocr-onnx[openvino]'" in chosen.reason
-    with pytest.raises(DeviceUnavailableError, match=r"pip install 'ocr-onnx\[openvino\]'"):
+    assert f"pip install {requirement('openvino')}" in chosen.reason
+    with pytest.raises(DeviceUnavailableError, match=r"pip install .*\[openvino\]"):
         choose_placement(providers=[OPENVINO])
 
 
@@ -100,7 +101,7 @@ def test_bfloat16_is_read_from_the_features_of_the_processor(tmp_path: Path, fla
 def test_the_doctor_says_whether_bfloat16_is_used(processor: pytest.MonkeyPatch) -> None:
     processor.setattr(openvino, "is_installed", lambda: False)
     (fact,) = (fact for fact in diagnose().facts if fact.name == "bfloat16")
-    assert fact.value == "high-performance mode uses it after: pip install 'ocr-onnx[openvino]'"
+    assert fact.value == f"high-performance mode uses it after: pip install {requirement('openvino')}"
     processor.setattr(openvino, "has_bfloat16", lambda: False)
     (fact,) = (fact for fact in diagnose().facts if fact.name == "bfloat16")
     assert fact.value == "no instructions in this processor"

@@ -59,7 +59,7 @@ class Machine:
             def run(self, outputs: Any, inputs: dict[str, Tensor], options: Any = None) -> Any:
                 if not any(tensor.any() for tensor in inputs.values()):
                     # A tensor of the warm-up, whose answer nobody reads.
-                    return [np.zeros(1)] * len(self.get_outputs())
+                    return [np.zeros((1,) * len(output.shape)) for output in self.get_outputs()]
                 if self.names[0] == TENSORRT_PROVIDER:
                     inputs = {name: machine.harm(tensor) for name, tensor in inputs.items()}
                 return super().run(outputs, inputs, options)

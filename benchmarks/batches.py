@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import records
-from benchmarks.labelled import spread
 from benchmarks.machine import circumstances
 from benchmarks.peers import PICTURES, SIDE
+from benchmarks.pictures import spread
 from benchmarks.providers import OPTIONS
 from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, OCRResult

@@ -25,10 +25,11 @@ import cv2
 import numpy as np
 
 from benchmarks import fidelity, records
-from benchmarks.labelled import SETS, Score, compare_text, spread
+from benchmarks.labelled import SETS, Score, compare_text
 from benchmarks.machine import circumstances
 from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
+from benchmarks.pictures import spread
 from benchmarks.runners.process import Peer, Runner
 from benchmarks.runners.protocol import Settings
 from ocr_onnx import OCR, DetectionOptions, OCROptions

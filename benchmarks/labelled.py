@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import click
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -130,14 +129,3 @@ def _covered(box: BaseGeometry, other: BaseGeometry) -> float:
 def _union_share(a: BaseGeometry, b: BaseGeometry) -> float:
     union = a.union(b).area
     return a.intersection(b).area / union if union else 0.0
-
-
-def spread(data: Path, counts: Mapping[str, int]) -> list[Path]:
-    """So many files of each pattern, by name and evenly spread."""
-    chosen: list[Path] = []
-    for pattern, count in counts.items():
-        paths = sorted(data.glob(pattern))
-        if len(paths) < count:
-            raise click.ClickException(f"{data} has {len(paths)} of {pattern}, and {count} are needed")
-        chosen += paths[:: len(paths) // count][:count]
-    return chosen

@@ -26,10 +26,10 @@ import click
 
 from benchmarks import records
 from benchmarks.footprint import PAGES, make_page
-from benchmarks.labelled import spread
 from benchmarks.machine import circumstances
 from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
+from benchmarks.pictures import spread
 from benchmarks.runners.process import ROOT
 from benchmarks.runners.protocol import peak
 from benchmarks.versions import VERSION_5

@@ -24,8 +24,9 @@ import click
 import numpy as np
 
 from benchmarks import cold, peers_report, records
-from benchmarks.labelled import SETS, Score, compare_boxes, compare_text, spread
+from benchmarks.labelled import SETS, Score, compare_boxes, compare_text
 from benchmarks.machine import load, machine, today
+from benchmarks.pictures import spread
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Settings
 from ocr_onnx.runtime.threads import cpu_count

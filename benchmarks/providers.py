@@ -18,10 +18,10 @@ from typing import Any
 import click
 
 from benchmarks import records
-from benchmarks.labelled import spread
 from benchmarks.machine import circumstances
 from benchmarks.modes import without_orientation
 from benchmarks.peers import PICTURES, SIDE
+from benchmarks.pictures import spread
 from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, DetectionOptions, OCROptions
 from ocr_onnx.inputs import sources

@@ -25,8 +25,8 @@ import click
 import yaml
 
 from benchmarks import records, service_report
-from benchmarks.labelled import spread
 from benchmarks.machine import load, machine, today
+from benchmarks.pictures import spread
 from benchmarks.processes import Server, free_port
 from benchmarks.runners.clients import Load
 from benchmarks.runners.process import ROOT, Peer, Runner

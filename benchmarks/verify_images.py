@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmarks.labelled import spread
+from benchmarks.pictures import spread
 from ocr_onnx.inputs import sources
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata

@@ -44,7 +44,8 @@ from benchmarks import (
     throughput,
     words,
 )
-from benchmarks.labelled import Labelled, Score, compare_boxes, compare_text, spread
+from benchmarks.labelled import Labelled, Score, compare_boxes, compare_text
+from benchmarks.pictures import spread
 from benchmarks.runners.clients import BROKEN, Load, send
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Clock, Settings

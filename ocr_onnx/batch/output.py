@@ -35,7 +35,8 @@ class Output:
     """An output folder that one process writes."""
 
     def __init__(self, journal: Journal, shard_format: ShardFormat, shard_pages: int, file_format: str | None) -> None:
-        self.journal, self.file_format = journal, file_format
+        self.journal: Journal = journal
+        self.file_format: str | None = file_format
         self._shard_format, self._shard_pages = shard_format, shard_pages
         self._saved = time.monotonic()
 

@@ -35,12 +35,14 @@ class Worker(Generic[Job]):
 
     def __init__(self, main: Main, settings: EngineSettings, file_format: str | None) -> None:
         context = python_process.multiprocessing_context()
-        self.wire, theirs = context.Pipe()
+        wires = context.Pipe()
+        self.wire: Connection = wires[0]
+        theirs = wires[1]
         self._process = context.Process(target=main, args=(theirs, settings, file_format))
         self._process.start()
         theirs.close()
         self._timeout = settings.batch.page_timeout
-        self.ready = False
+        self.ready: bool = False
         self.job: Job | None = None
         self._allow(MODELS_SECONDS)
 

@@ -77,7 +77,8 @@ class DocumentReader:
     """A pipeline with its decoder, in a process of its own: OpenCV uses one thread. Raises OCRError if no decoder starts."""
 
     def __init__(self, engine: OCR, options: OCROptions, batch: BatchOptions) -> None:
-        self.engine, self.options = engine, options
+        self.engine: OCR = engine
+        self.options: OCROptions = options
         # One page a core: several processes share the cores.
         cv2.setNumThreads(1)
         limits = DecodeLimits(

@@ -165,9 +165,8 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float]:
     return {"median": 1e3 * statistics.median(seconds), "p95": 1e3 * float(np.percentile(seconds, 95))}
 
 
-def measure_pages(models: Models, options: OCROptions, paths: Sequence[Path]) -> dict[str, Any]:
+def measure_pages(ocr: OCR, paths: Sequence[Path]) -> dict[str, Any]:
     """Whole pages from file to text."""
-    ocr = OCR(options, models=models)
     taken: dict[str, list[float]] = {"page": [], "processor": []}
     count = 0
     for turn in range(ROUNDS + 1):
@@ -182,9 +181,9 @@ def measure_pages(models: Models, options: OCROptions, paths: Sequence[Path]) ->
     return {"lines": count // ROUNDS, **{name: quantiles(seconds) for name, seconds in taken.items()}}
 
 
-def in_models(options: OCROptions, paths: Sequence[Path]) -> float:
+def in_models(paths: Sequence[Path]) -> float:
     """The part of the process's time on one core that is spent within the models' runs, once they are warm."""
-    ocr = OCR(options, cpu_threads=1)
+    ocr = OCR(cpu_threads=1)
     ocr.predict(list(paths))
     with profiling.record() as profile:
         ocr.predict(list(paths))
@@ -193,14 +192,15 @@ def in_models(options: OCROptions, paths: Sequence[Path]) -> float:
 
 def whole_pages() -> Iterator[dict[str, Any]]:
     """Pages by the default pipeline in each mode, then by each pair of models without orientation."""
-    for name, mode in MODES.items():
-        row = measure_pages(Models(), mode, PAGES)
-        share = in_models(mode, PAGES)
-        yield {"models": f"default, with page and line orientation, {name} mode", **row, "in_models": share}
+    for mode in get_args(Mode):
+        row = measure_pages(OCR(mode=mode), PAGES)
+        # The threads of OpenVINO are not seen.
+        share = {"in_models": in_models(PAGES)} if mode == "standard" else {}
+        yield {"models": f"default, with page and line orientation, {mode} mode", **row, **share}
     off = OCROptions(use_doc_orientation_classify=False, use_textline_orientation=False)
     for pair in PAIRS:
         if all(store.path_of(name).is_file() for name in pair):
-            yield {"models": " + ".join(pair), **measure_pages(Models(*pair), off, PAGES)}
+            yield {"models": " + ".join(pair), **measure_pages(OCR(off, models=Models(*pair)), PAGES)}
 
 
 def markdown(result: Mapping[str, Any]) -> str:

@@ -320,13 +320,6 @@ lock-image: .venv-lock/installed  ## Pin the packages of the container image and
 	$(PIN) --upgrade --extra cpu --extra serve --output-file deploy/requirements.lock pyproject.toml
 	$(PIN) --upgrade --build-deps-for wheel --only-build-deps --output-file deploy/build.lock pyproject.toml
 
-.venv-supply/installed: pyproject.toml
-	rm -rf .venv-supply
-	$(PYTHON) -m venv .venv-supply
-	$(SUPPLY)/python -m pip install --quiet --upgrade pip
-	$(SUPPLY)/python -m pip install --quiet --group supply
-	touch $@
-
 # The packages of the container image, without pip.
 .venv-image/installed: deploy/requirements.lock .venv-supply/installed
 	rm -rf .venv-image
@@ -356,11 +349,12 @@ lock-image: .venv-lock/installed  ## Pin the packages of the container image and
 	$(BIN)/python -m pip install --quiet --group fuzz
 	touch $@
 
-.venv-docs/installed: pyproject.toml
-	rm -rf .venv-docs
-	$(PYTHON) -m venv .venv-docs
-	$(DOCS)/python -m pip install --quiet --upgrade pip
-	$(DOCS)/python -m pip install --quiet --group docs
+# Each has the packages of a dependency group.
+.venv-docs/installed .venv-supply/installed: .venv-%/installed: pyproject.toml
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --upgrade pip
+	$(@D)/bin/python -m pip install --quiet --group $*
 	touch $@
 
 .venv-convert/installed: ocr_onnx/converters/requirements.lock

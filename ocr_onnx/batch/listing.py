@@ -21,6 +21,7 @@ from typing import IO, Any, TypeAlias
 from ocr_onnx.errors import InputError, InputNotFoundError, UnreadableImageError, shortened
 from ocr_onnx.inputs.sources import SCHEME, SUFFIXES
 from ocr_onnx.inputs.urls import is_url
+from ocr_onnx.installation import requirement
 from ocr_onnx.options import InputOptions
 
 MANIFESTS = (".txt", ".csv")
@@ -32,8 +33,6 @@ BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 PATH_COLUMN = "path"
 """The column of a CSV manifest with the names of documents; without a column of this name, the first one."""
-
-MISSING = "needs fsspec and its package for this scheme: pip install 'ocr-onnx[batch]' s3fs (or gcsfs, adlfs)"
 
 OPEN_ARCHIVES = 4
 """Zip archives that a process keeps open."""
@@ -163,7 +162,7 @@ def _remote(address: str, options: InputOptions) -> Iterator[Document | InputErr
     try:
         import fsspec
     except ImportError as error:
-        raise InputNotFoundError(f"{shortened(address)} {MISSING}") from error
+        raise _missing(address) from error
     try:
         system, path = fsspec.core.url_to_fs(address)
         if glob.has_magic(path):
@@ -177,7 +176,14 @@ def _remote(address: str, options: InputOptions) -> Iterator[Document | InputErr
             url = system.unstrip_protocol(each)
             yield from _or_error(url, _remote_file(system, each, url, options))
     except ImportError as error:
-        raise InputNotFoundError(f"{shortened(address)} {MISSING} ({error})") from error
+        raise _missing(address, f" ({error})") from error
+
+
+def _missing(address: str, reason: str = "") -> InputNotFoundError:
+    return InputNotFoundError(
+        f"{shortened(address)} needs fsspec and its package for this scheme: pip install {requirement('batch')} s3fs (or gcsfs, "
+        f"adlfs){reason}"
+    )
 
 
 def _remote_file(system: Any, path: str, url: str, options: InputOptions) -> Iterator[Document | InputError]:

@@ -19,7 +19,7 @@ from ocr_onnx.batch.settings import MEGABYTE, BatchOptions
 from ocr_onnx.errors import InputError, NotEnoughMemoryError, OCRError
 from ocr_onnx.inputs.decoding import Decoder
 from ocr_onnx.inputs.decoding_client import DecodeLimits
-from ocr_onnx.inputs.documents import PDF_SIGNATURE, PDF_SIGNATURE_WINDOW
+from ocr_onnx.inputs.documents import is_pdf
 from ocr_onnx.options import InputOptions, OCROptions
 from ocr_onnx.outputs import native
 from ocr_onnx.paddle.assembly import Request, assemble, with_values
@@ -66,11 +66,6 @@ class Outcome:
     """The number of pages of the document; None: it is a single image, or not known."""
     result: OCRResult | None = None
     error: OCRError | None = None
-
-
-def is_pdf(data: bytes) -> bool:
-    """Return whether the content of a file is a PDF."""
-    return PDF_SIGNATURE in data[:PDF_SIGNATURE_WINDOW]
 
 
 class DocumentReader:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from ocr_onnx.batch.journal import WHOLE_DOCUMENT, Entry
+from ocr_onnx.batch.journal import WHOLE_DOCUMENT, Entry, Journal
 from ocr_onnx.batch.listing import Document
 from ocr_onnx.batch.output import Output
 from ocr_onnx.batch.pool import Pool, Worker
-from ocr_onnx.batch.reader import Task, is_pdf
+from ocr_onnx.batch.reader import Task
 from ocr_onnx.errors import InputError, OCRError
+from ocr_onnx.inputs.documents import is_pdf
 from ocr_onnx.options import InputOptions
 
 CHUNK = 16
@@ -91,11 +92,8 @@ class Runner:
     def _jobs(self, documents: Iterator[Document | InputError], threads: ThreadPoolExecutor) -> Iterator[Job]:
         """Yield a job for each document that is not complete; the contents of the next ones are read in advance."""
         ahead: deque[tuple[Document, Future[tuple[bytes, str]]]] = deque()
-        for each in documents:
-            if isinstance(each, InputError):
-                self._journal.fail_document(str(each.source), type(each).__name__, str(each))
-            elif each.version is None or not self._journal.is_complete(each):
-                ahead.append((each, threads.submit(_content, each)))
+        for each in pending(documents, self._journal):
+            ahead.append((each, threads.submit(_content, each)))
             if len(ahead) > 2 * len(self._pool.workers):
                 yield from self._begun(*ahead.popleft())
         while ahead:
@@ -240,6 +238,15 @@ class Runner:
         if job is not None:
             self._on_error(job, job.current, "WorkerError", reason or CRASHED.format(code))
             self._read_again(job)
+
+
+def pending(documents: Iterable[Document | InputError], journal: Journal) -> Iterator[Document]:
+    """Yield the documents that are not complete; record the inputs that cannot be listed."""
+    for each in documents:
+        if isinstance(each, InputError):
+            journal.fail_document(str(each.source), type(each).__name__, str(each))
+        elif each.version is None or not journal.is_complete(each):
+            yield each
 
 
 def _finish_page(job: Job, index: int) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from ocr_onnx.batch.journal import Journal, database_errors
 from ocr_onnx.batch.settings import ShardFormat
 from ocr_onnx.errors import OutputError
+from ocr_onnx.installation import requirement
 from ocr_onnx.outputs.saving import output_errors
 
 ROW_GROUP = 100
@@ -30,8 +31,6 @@ NAME = re.compile(r"(\d+)\.(jsonl|parquet)")
 
 PAGES = "pages"
 """The folder of the shards."""
-
-MISSING = "Parquet needs pyarrow: pip install 'ocr-onnx[batch]'"
 
 
 def shard_path(folder: Path, number: int, kind: ShardFormat) -> Path:
@@ -73,11 +72,15 @@ def _write_parquet(rows: Iterator[str], path: Path) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise OutputError(MISSING) from error
+        raise _missing() from error
     columns = schema()
     with pq.ParquetWriter(path, columns, compression="zstd") as writer:
         while group := [json.loads(row) for row in islice(rows, ROW_GROUP)]:
             writer.write_table(pa.Table.from_pylist(group, columns))
+
+
+def _missing() -> OutputError:
+    return OutputError(f"Parquet needs pyarrow: pip install {requirement('batch')}")
 
 
 def schema() -> Any:
@@ -85,7 +88,7 @@ def schema() -> Any:
     try:
         import pyarrow as pa
     except ImportError as error:
-        raise OutputError(MISSING) from error
+        raise _missing() from error
     quad = pa.list_(pa.list_(pa.int32()))
     word = pa.struct([("text", pa.string()), ("score", pa.float64()), ("quad", quad)])
     line = pa.struct(

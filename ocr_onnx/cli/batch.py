@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ocr_onnx.batch.settings import BatchOptions, ShardFormat
+from ocr_onnx.cli.main import INTERRUPTED
 from ocr_onnx.cli.options import PipelineCommand, input_settings, pipeline_settings, setting_of_declaration
 from ocr_onnx.cli.run import pipeline_request
 from ocr_onnx.declarations import declared_fields
@@ -32,9 +33,6 @@ OPTIONS = [
     setting_of_declaration(declared, each.default, "Workers and shards")
     for each, declared in declared_fields(BatchOptions)
 ]
-
-INTERRUPTED = 130
-"""The exit code after Ctrl-C or SIGTERM, by convention of shells."""
 
 
 class BatchCommand(PipelineCommand):

@@ -28,7 +28,7 @@ import PIL.Image
 from ocr_onnx.errors import InputError, NotEnoughMemoryError, OCRError, UnreadableImageError
 from ocr_onnx.inputs import fonts, pdf_fonts, sandbox
 from ocr_onnx.inputs.decoding_messages import in_memory, receive, send
-from ocr_onnx.inputs.documents import PDF_SIGNATURE, PDF_SIGNATURE_WINDOW, read_file
+from ocr_onnx.inputs.documents import is_pdf, read_file
 from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.inputs.pdf import PdfiumDocument
 from ocr_onnx.options import InputOptions
@@ -96,11 +96,10 @@ def _serve(wire: socket.socket, command: dict[str, Any], file: int, limits: tupl
 
 def _check_kind(data: bytes, kind: str) -> None:
     """Raise UnreadableImageError if a file is not of the expected kind."""
-    is_pdf = PDF_SIGNATURE in data[:PDF_SIGNATURE_WINDOW]
-    if data and is_pdf != (kind == "pdf"):
+    if data and is_pdf(data) != (kind == "pdf"):
         raise UnreadableImageError(
             "the input is a PDF, not an image: send it with fileType 0"
-            if is_pdf
+            if kind == "image"
             else "the input is not a PDF: send an image with fileType 1, or download the PDF again if it is incomplete"
         )
 

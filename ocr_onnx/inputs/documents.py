@@ -38,6 +38,11 @@ PDF_SIGNATURE_WINDOW = 1024
 """Bytes at the beginning of a file in which PDF readers look for the signature."""
 
 
+def is_pdf(data: bytes | bytearray) -> bool:
+    """Return whether the content of a file is a PDF."""
+    return PDF_SIGNATURE in data[:PDF_SIGNATURE_WINDOW]
+
+
 def read_file(data: bytes, path: str | None, options: InputOptions) -> Generator[Page | InputError, None, None]:
     """Yield the pages of a file with content `data`; `path` is the path of the file, or None.
 
@@ -59,7 +64,7 @@ def read_file(data: bytes, path: str | None, options: InputOptions) -> Generator
             yield decode_page(partial(_decode, picture, data, name, options), path)
     elif image_files.lacks_end(data):
         raise image_files.truncated(name)
-    elif PDF_SIGNATURE in data[:PDF_SIGNATURE_WINDOW]:
+    elif is_pdf(data):
         yield from pdf.read_pages(open_pdf(data, name, options), path, name, options)
     elif (other := _other_format(data)) is not None:
         raise UnreadableImageError(f"{name} is a {other} image, which is not supported: convert it to JPEG or PNG")

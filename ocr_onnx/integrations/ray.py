@@ -18,18 +18,17 @@ from ocr_onnx.batch.listing import Document
 from ocr_onnx.batch.output import Output
 from ocr_onnx.batch.pool import Pool
 from ocr_onnx.batch.reader import DocumentReader, EngineSettings, Task, row_of
-from ocr_onnx.batch.runner import Job, Runner
+from ocr_onnx.batch.runner import Job, Runner, pending
 from ocr_onnx.batch.settings import BatchOptions
 from ocr_onnx.batch.shards import schema
 from ocr_onnx.errors import InputError, OCRError
+from ocr_onnx.installation import requirement
 from ocr_onnx.options import InputOptions
 from ocr_onnx.pipeline import OCR
 from ocr_onnx.runtime.threads import cpu_count
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-MISSING = "--engine ray needs Ray: pip install 'ocr-onnx[cpu,ray]'"
 
 PART_DOCUMENTS, PART_BYTES = 500, 2**28
 """Documents of one Ray dataset for each actor, and bytes of their descriptions, which have the content of a member of a compressed
@@ -141,7 +140,7 @@ class RayEngine:
         try:
             import ray
         except ImportError as error:
-            raise OCRError(MISSING) from error
+            raise OCRError(f"--engine ray needs Ray: pip install {requirement('cpu,ray')}") from error
         cpus = {} if self.address else {"num_cpus": max(self.settings.batch.processes, cpu_count()) + 1}
         try:
             ray.init(self.address, ignore_reinit_error=True, log_to_driver=False, **cpus)
@@ -150,7 +149,7 @@ class RayEngine:
                 f"Ray does not start: {error}; check --address, or start a cluster with 'ray start'"
             ) from error
         try:
-            for part in self._parts(_pending(documents, output)):
+            for part in self._parts(pending(documents, output.journal)):
                 for row in self._read(part).iter_rows():
                     _replay(pickle.loads(row["calls"]), output)  # noqa: S301 from our own actors
                     output.save()
@@ -187,12 +186,3 @@ class RayEngine:
                 part, size = [], 0
         if part:
             yield part
-
-
-def _pending(documents: Iterable[Document | InputError], output: Output) -> Iterator[Document]:
-    """Yield the documents that are not complete; record the inputs that cannot be listed."""
-    for each in documents:
-        if isinstance(each, InputError):
-            output.journal.fail_document(str(each.source), type(each).__name__, str(each))
-        elif each.version is None or not output.journal.is_complete(each):
-            yield each

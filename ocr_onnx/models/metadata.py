@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ocr_onnx.errors import ModelError, shortened
@@ -232,15 +231,7 @@ def properties(model: bytes) -> dict[str, str]:
         for number, start, end in protobuf.fields(model, 0, len(model))
         if number == METADATA_PROPS
     )
-    return {entry[1]: entry.get(2, "") for entry in entries}
-
-
-def read_metadata(path: Path) -> ModelMetadata:
-    """Read the record from an ONNX file without loading the model; raise ModelError if that is not possible."""
-    try:
-        return ModelMetadata.from_properties(properties(path.read_bytes()), str(path))
-    except (IndexError, ValueError) as error:
-        raise ModelError(f"{path} is not an ONNX file: download or convert it again") from error
+    return {entry.get(1, ""): entry.get(2, "") for entry in entries}
 
 
 def stamped(model: bytes, metadata: ModelMetadata) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 
 from ocr_onnx.errors import OutputError
-from ocr_onnx.inputs.documents import PDF_SIGNATURE, PDF_SIGNATURE_WINDOW
+from ocr_onnx.inputs import documents
 from ocr_onnx.installation import requirement
 from ocr_onnx.outputs import pdf_text
 from ocr_onnx.outputs.pdf_font import GlyphlessFont
@@ -124,7 +124,7 @@ def _opened(source: Page, password: str | None) -> _Document:
     import pikepdf
 
     data = _content(source)
-    is_pdf = data is not None and PDF_SIGNATURE in data[:PDF_SIGNATURE_WINDOW]
+    is_pdf = data is not None and documents.is_pdf(data)
     try:
         document = pikepdf.Pdf.open(
             io.BytesIO(data if is_pdf and data else _image_pdf(data, source)), password=password or ""

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ocr_onnx.errors import ModelError, shortened
 from ocr_onnx.models import zoo
+from ocr_onnx.models.metadata import ModelMetadata, properties
 from ocr_onnx.models.protobuf import fields, read_varint
 from ocr_onnx.models.store import MAX_BYTES, refuse_lfs_pointer
 from ocr_onnx.runtime.model_file import CPU_FIELD, GPU_FIELD
@@ -76,6 +77,16 @@ def read_model(path: Path) -> bytes:
     if not path.resolve().is_relative_to(zoo.PACKAGE):
         check_model(content, path)
     return content
+
+
+def read_metadata(path: Path) -> ModelMetadata:
+    """Read the record of an ONNX file without loading the model. Raises ModelError as `read_model`, or if there is no record."""
+    content = read_model(path)
+    try:
+        found = properties(content)
+    except (IndexError, ValueError) as error:
+        raise ModelError(f"{path} is not an ONNX file: download or convert it again") from error
+    return ModelMetadata.from_properties(found, str(path))
 
 
 def check_model(content: bytes, path: Path) -> None:

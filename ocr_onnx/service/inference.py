@@ -10,7 +10,7 @@ from functools import partial
 from typing import Literal
 
 from ocr_onnx.errors import InputError
-from ocr_onnx.inputs.documents import PDF_SIGNATURE
+from ocr_onnx.inputs.documents import is_pdf
 from ocr_onnx.options import InputOptions, OCROptions, changed
 from ocr_onnx.outputs.formats import Writer
 from ocr_onnx.results import OCRResult
@@ -92,7 +92,7 @@ class Inference:
 def kind_of(data: bytes, file_type: int | None) -> Kind:
     """The kind of a file: as fileType says, else detected from the contents."""
     if file_type is None:
-        return "pdf" if PDF_SIGNATURE in data[:1024] else "image"
+        return "pdf" if is_pdf(data) else "image"
     return "pdf" if file_type == PDF else "image"
 
 

@@ -10,9 +10,10 @@ from typing import TypeAlias
 
 from ocr_onnx.errors import ModelError
 from ocr_onnx.models import store
-from ocr_onnx.models.metadata import LAYOUTS, ModelMetadata, Task, read_metadata
+from ocr_onnx.models.metadata import LAYOUTS, ModelMetadata, Task
 from ocr_onnx.options import DetectionOptions, Models, OCROptions
 from ocr_onnx.runtime import batching, openvino
+from ocr_onnx.runtime.model_check import read_metadata
 from ocr_onnx.runtime.providers import Placement
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import parallel_map

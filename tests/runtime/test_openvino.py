@@ -15,8 +15,9 @@ from ocr_onnx.cli.diagnosis import diagnose
 from ocr_onnx.errors import DeviceUnavailableError, ModelError
 from ocr_onnx.installation import requirement
 from ocr_onnx.models import store
-from ocr_onnx.models.metadata import properties, read_metadata
+from ocr_onnx.models.metadata import properties
 from ocr_onnx.runtime import batching, openvino
+from ocr_onnx.runtime.model_check import read_metadata
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, OPENVINO
 from ocr_onnx.runtime.providers import CPU, Provider
 from ocr_onnx.runtime.selection import choose_placement
@@ -111,8 +112,11 @@ def test_the_metadata_of_a_model_file_is_read_without_a_session(tmp_path: Path) 
     path = store.find(RECOGNITION)
     assert properties(path.read_bytes()) == Session(path).properties
     (tmp_path / "other.onnx").write_bytes(b"no model")
-    with pytest.raises(ModelError, match=r"other\.onnx is not an ONNX file"):
+    with pytest.raises(ModelError, match=r"other\.onnx cannot be loaded: it is not an ONNX file"):
         read_metadata(tmp_path / "other.onnx")
+    (tmp_path / "pointer.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(ModelError, match="Git LFS"):
+        read_metadata(tmp_path / "pointer.onnx")
 
 
 @needs_openvino

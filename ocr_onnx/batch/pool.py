@@ -132,7 +132,10 @@ class Pool(Generic[Job]):
         return code
 
     def close(self) -> None:
-        """Kill all workers."""
+        """End the idle workers by closing their connections, and kill the others."""
+        idle = list(self.idle())
+        for each in idle:
+            each.wire.close()
         for each in self.workers:
-            each.end()
+            each.end(has_ended=each in idle)
         self.workers.clear()

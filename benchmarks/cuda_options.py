@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks import records
 from benchmarks.machine import circumstances
 from ocr_onnx.models import store
-from ocr_onnx.runtime import libraries, session
+from ocr_onnx.runtime import backend, libraries, session
 from ocr_onnx.runtime.cuda_graphs import GRAPH_ID, GRAPH_OPTION, NOT_RECORDED, RECORDED
 from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER
@@ -50,7 +50,7 @@ RUNS, TURNS = 30, 4
 
 def open_session(name: str, changes: Mapping[str, str]) -> Any:
     """Return an onnxruntime.InferenceSession of a model with these options."""
-    ort = session.onnxruntime()
+    ort = backend.onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level, options.enable_mem_pattern = session.LOG_ERRORS_ONLY, False
     contents = bytes(model_for_device(store.find(name).read_bytes(), on_cpu=False, masked=True))
@@ -72,7 +72,7 @@ def median(call: Callable[[], object]) -> float:
 
 def measure(opened: Any, tensor: Tensor, graph: str) -> dict[str, float]:
     """Return the milliseconds of the first run, of a run with its copies, and of one without; `graph` is the recording's number."""
-    ort, name, found = session.onnxruntime(), opened.get_inputs()[0].name, {}
+    ort, name, found = backend.onnxruntime(), opened.get_inputs()[0].name, {}
     ordinary, recorded = ort.RunOptions(), ort.RunOptions()
     if graph:
         ordinary.add_run_config_entry(GRAPH_ID, NOT_RECORDED)
@@ -114,7 +114,7 @@ def rows(model: str, changes: Mapping[str, str]) -> dict[str, Any]:
             "x".join(map(str, shape)): measure(opened, tensor_of(shape), graph)
             for shape, graph in zip(MODELS[model], graphs, strict=True)
         }
-    except session.exceptions(session.onnxruntime()) as error:
+    except backend.exceptions(backend.onnxruntime()) as error:
         return {"error": str(error)}
 
 

@@ -31,9 +31,10 @@ from benchmarks import records
 from benchmarks.machine import circumstances
 from benchmarks.operators import by_kind, multiply_adds
 from ocr_onnx.models import store
+from ocr_onnx.runtime.backend import onnxruntime
 from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.runtime.providers import CPU
-from ocr_onnx.runtime.session import Session, onnxruntime, session_options
+from ocr_onnx.runtime.session import Session, session_options
 from ocr_onnx.runtime.threads import cpu_count, parallel_map
 from ocr_onnx.types import Tensor
 

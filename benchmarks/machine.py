@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from ocr_onnx import __version__
-from ocr_onnx.runtime.session import onnxruntime
+from ocr_onnx.runtime.backend import onnxruntime
 from ocr_onnx.runtime.threads import cpu_count
 
 

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ocr_onnx.runtime import session
+from ocr_onnx.runtime import backend
 
 
 def inject(monkeypatch: pytest.MonkeyPatch, names: dict[str, Any]) -> ModuleType:
     """Have sessions made with a module of these names, until the test ends."""
     module = ModuleType("onnxruntime")
     vars(module).update(names)
-    monkeypatch.setattr(session.Backend, "module", module)
+    monkeypatch.setattr(backend.Backend, "module", module)
     return module
 
 
 def change(monkeypatch: pytest.MonkeyPatch, **names: Any) -> ModuleType:
     """Have sessions made with ONNX Runtime, but for these names."""
-    return inject(monkeypatch, vars(session.onnxruntime()) | names)
+    return inject(monkeypatch, vars(backend.onnxruntime()) | names)
 
 
 def hide(folder: Path, *packages: str) -> dict[str, str]:

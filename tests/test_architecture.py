@@ -123,7 +123,7 @@ def test_no_module_branches_on_the_task_of_a_model() -> None:
 
 
 def test_only_one_module_imports_onnx_runtime() -> None:
-    assert importers({"onnxruntime"}) == ["runtime.session"]
+    assert importers({"onnxruntime"}) == ["runtime.backend"]
 
 
 def test_only_the_process_for_paddle_imports_paddle() -> None:

@@ -15,7 +15,7 @@ from ocr_onnx.errors import ModelError, ModelNotFoundError, OnnxRuntimeError, Op
 from ocr_onnx.inputs import fonts, sandbox
 from ocr_onnx.installation import requirement
 from ocr_onnx.models import store
-from ocr_onnx.runtime import libraries, openvino, plugins, session, threads
+from ocr_onnx.runtime import backend, libraries, openvino, plugins, threads
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, OPENVINO, spec_of
 from ocr_onnx.runtime.providers import Placement, ProviderLike
@@ -151,7 +151,7 @@ def _wheels(installed: InstalledRuntime, added: Iterable[plugins.Plugin]) -> Ite
         yield Fact("onnxruntime", "package", str(installed), "warning", remedy)
     else:
         yield Fact("onnxruntime", "package", str(installed))
-    yield Fact("onnxruntime", "loaded from", str(session.onnxruntime().__file__))
+    yield Fact("onnxruntime", "loaded from", str(backend.onnxruntime().__file__))
     yield Fact("onnxruntime", "built for CUDA", installed.cuda or "no")
     for plugin in added:
         yield Fact("onnxruntime", "plug-in", f"{plugin.distribution} {plugin.version}: {', '.join(plugin.providers)}")
@@ -172,7 +172,7 @@ def _providers(names: Iterable[str]) -> Iterator[Fact]:
             name,
             "works" if name == CPU_PROVIDER else f"works, largest difference from the CPU {difference:.0e}",
         )
-    for name, devices in session.plugin_devices().items():
+    for name, devices in backend.plugin_devices().items():
         for number, device in enumerate(devices):
             yield Fact("providers", f"{name}:device={number}", _hardware(device))
 

@@ -20,9 +20,9 @@ from ocr_onnx.converters.replacements import Replacement, contents
 from ocr_onnx.errors import ConversionError, ModelError
 from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
 from ocr_onnx.models.store import move_into_place
+from ocr_onnx.runtime.backend import float16_converter
 from ocr_onnx.runtime.model_check import read_model
 from ocr_onnx.runtime.model_file import has_padding_mask, model_for_device
-from ocr_onnx.runtime.session import float16_converter
 
 logger: logging.Logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from ocr_onnx.declarations import check_text
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError, shortened
 from ocr_onnx.installation import requirement
 from ocr_onnx.models import store, zoo
-from ocr_onnx.runtime import libraries, openvino, plugins, provider_errors, session
+from ocr_onnx.runtime import backend, libraries, openvino, plugins, provider_errors, session
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, OPENVINO, TENSORRT_PROVIDER, Mode, compilers, spec_of
 from ocr_onnx.runtime.providers import CPU, Device, Placement, Provider, ProviderLike, provider
@@ -36,9 +36,9 @@ TOLERANCE = 0.05
 
 def installed_runtime() -> InstalledRuntime:
     """Return the installed ONNX Runtime."""
-    ort = session.onnxruntime()
+    ort = backend.onnxruntime()
     return InstalledRuntime(
-        session.distributions(), tuple(ort.get_available_providers()), str(getattr(ort, "cuda_version", "") or "")
+        backend.distributions(), tuple(ort.get_available_providers()), str(getattr(ort, "cuda_version", "") or "")
     )
 
 
@@ -147,7 +147,7 @@ def _of(wanted: Sequence[Provider], reason: str, mode: Mode, *, build_missing: b
     for name in names:
         if name != CPU_PROVIDER:
             require(name)
-    completed = tuple(each.complete(mode, session.version()) for each in wanted)
+    completed = tuple(each.complete(mode, backend.version()) for each in wanted)
     return Placement(completed, reason, mode, build_missing)
 
 
@@ -160,13 +160,13 @@ def require(name: str) -> None:
             )
         return
     plugin = next((each for each in plugins.installed() if name in each.providers), None)
-    if plugin is None or name in session.plugin_devices():
+    if plugin is None or name in backend.plugin_devices():
         _require_built_in(name, installed_runtime())
         return
     if lost := libraries.missing(libraries.needed(name)):
         raise DeviceUnavailableError(provider_errors.missing_libraries(name, lost, installed_runtime()))
-    session.register_plugin(plugin.distribution, plugin.library)
-    if name not in session.plugin_devices():
+    backend.register_plugin(plugin.distribution, plugin.library)
+    if name not in backend.plugin_devices():
         raise DeviceUnavailableError(
             f"{name} finds no device on this machine that it can use, though {plugin.distribution} {plugin.version} is "
             "installed: see the package's documentation for the devices and drivers that it needs"
@@ -177,7 +177,7 @@ def _require_built_in(name: str, installed: InstalledRuntime) -> None:
     """Do the same as `require` for a provider that is built in, or that another library of this process registered."""
     if name not in installed.providers:
         raise DeviceUnavailableError(provider_errors.missing_provider(name, installed))
-    if libraries.needed(name) and name not in session.plugin_devices():
+    if libraries.needed(name) and name not in backend.plugin_devices():
         preload()
         if lost := libraries.missing(libraries.needed(name, installed.cuda)):
             raise DeviceUnavailableError(provider_errors.missing_libraries(name, lost, installed))
@@ -186,7 +186,7 @@ def _require_built_in(name: str, installed: InstalledRuntime) -> None:
 @functools.cache
 def preload() -> None:
     """Load CUDA's libraries from NVIDIA's Python packages, if these are installed."""
-    ort = session.onnxruntime()
+    ort = backend.onnxruntime()
     if hasattr(ort, "preload_dlls"):
         # It prints what it cannot find, but not everything that is missing: libraries.missing returns all of it.
         with contextlib.redirect_stdout(io.StringIO()):

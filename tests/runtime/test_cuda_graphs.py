@@ -17,6 +17,7 @@ import pytest
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime import batching, cuda_graphs, session
+from ocr_onnx.runtime.backend import exceptions
 from ocr_onnx.runtime.cuda_graphs import ORDINARY, RECORDING, RecordedRuns
 from ocr_onnx.runtime.device_pixels import FILE, Pixels
 from ocr_onnx.runtime.model_file import model_for_device
@@ -50,7 +51,7 @@ class Sessions:
 def runs() -> Callable[[Sessions], RecordedRuns]:
     backend = ModuleType("onnxruntime")
     vars(backend).update(OrtValue=backends.DeviceTensor, RunOptions=onnxruntime.RunOptions)
-    return lambda sessions: RecordedRuns(backend, session.exceptions(onnxruntime), sessions, 1)
+    return lambda sessions: RecordedRuns(backend, exceptions(onnxruntime), sessions, 1)
 
 
 def lines(count: int, seed: int = 0) -> Tensor:

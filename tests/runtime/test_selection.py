@@ -25,14 +25,14 @@ from ocr_onnx.cli.serve import make_engine
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError
 from ocr_onnx.models import store
 from ocr_onnx.paddle.assembly import Request
-from ocr_onnx.runtime import libraries, plugins
+from ocr_onnx.runtime import backend, libraries, plugins
 from ocr_onnx.runtime import session as session_module
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, DRIVER, OPENVINO_PROVIDER
 from ocr_onnx.runtime.providers import CPU, Device, Placement, Provider
 from ocr_onnx.runtime.selection import choose_placement, try_out
 from ocr_onnx.service.settings import Settings
 
-AVAILABLE = session_module.onnxruntime().get_available_providers()
+AVAILABLE = backend.onnxruntime().get_available_providers()
 no_cuda = pytest.mark.skipif(CUDA_PROVIDER in AVAILABLE, reason="this ONNX Runtime has CUDA")
 no_driver = pytest.mark.skipif(not libraries.missing([DRIVER]), reason="this machine has NVIDIA's driver")
 needs_openvino = pytest.mark.skipif(
@@ -185,7 +185,7 @@ def test_built_in_providers_are_given_to_the_session_in_order(sessions: list[Any
 def test_a_plug_in_is_given_the_device_that_is_named_and_the_number_of_threads(sessions: list[Any]) -> None:
     wanted = [Provider(OPENVINO_PROVIDER, {"device": "1", "n": "{threads}"}), Provider(CUDA_PROVIDER)]
     session_module._open(b"", wanted, 4)
-    device = session_module.plugin_devices()[OPENVINO_PROVIDER][1]
+    device = backend.plugin_devices()[OPENVINO_PROVIDER][1]
     assert sessions == [[([device], {"n": "4"}), (CUDA_PROVIDER, {})]]
     with pytest.raises(OptionError, match=r"device is '2', but .* has 2 devices: give a number"):
         session_module._open(b"", [Provider(OPENVINO_PROVIDER, {"device": "2"})], 4)
@@ -203,7 +203,7 @@ class Install(Protocol):
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Makes ONNX Runtime one whose sessions on CUDA answer as the CPU's, changed, or raise an error."""
-    real = session_module.onnxruntime()
+    real = backend.onnxruntime()
     monkeypatch.setattr(libraries, "needed", lambda *_: [])
 
     def install(behaviour: Answer | Exception, *, computes: bool = True) -> None:
@@ -314,7 +314,7 @@ def test_a_gpu_is_the_device_of_that_number_where_cuda_is_a_plug_in(
     sessions: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     devices = [SimpleNamespace(ep_name=CUDA_PROVIDER, number=number) for number in range(2)]
-    monkeypatch.setattr(session_module.onnxruntime(), "get_ep_devices", lambda: devices)
+    monkeypatch.setattr(backend.onnxruntime(), "get_ep_devices", lambda: devices)
     session_module._open(b"", Device.parse("gpu:1").providers(), 4)
     assert sessions == [[([devices[1]], {}), (CPU_PROVIDER, {})]]
 

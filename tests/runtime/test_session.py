@@ -23,6 +23,7 @@ from ocr_onnx.converters import pull
 from ocr_onnx.errors import ModelError, OCRError
 from ocr_onnx.installation import requirement
 from ocr_onnx.models import store
+from ocr_onnx.runtime import backend
 from ocr_onnx.runtime import session as session_module
 from ocr_onnx.runtime.session import Session
 
@@ -146,7 +147,7 @@ def test_onnx_runtime_reports_nothing_and_leaves_nothing_at_home(tmp_path: Path)
 def test_threads_look_for_work_only_where_that_can_be_kept_short(
     version: str, threads: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module.onnxruntime(), "__version__", version)
+    monkeypatch.setattr(backend.onnxruntime(), "__version__", version)
     options = session_module.session_options(threads)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == expected
     if expected == "1":
@@ -160,7 +161,7 @@ def test_two_distributions_of_onnx_runtime_are_warned_of(
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(session_module.Backend, "module", None)
+    monkeypatch.setattr(backend.Backend, "module", None)
     with caplog.at_level(logging.WARNING):
         Session(store.find("PP-OCRv5_mobile_det"))
     assert "onnxruntime and onnxruntime-gpu are installed together" in caplog.text

@@ -20,7 +20,7 @@ from ocr_onnx import OCR, OCROptions, PaddleOCR
 from ocr_onnx.cli.main import main
 from ocr_onnx.errors import DeviceUnavailableError, EngineRefusedError, OptionError
 from ocr_onnx.models import store
-from ocr_onnx.runtime import libraries, session
+from ocr_onnx.runtime import backend, libraries
 from ocr_onnx.runtime import tensorrt as tensorrt_module
 from ocr_onnx.runtime.batching import CPU_SHAPES, EXACT_SHAPES, MASKED_SHAPES, PADDED_SHAPES
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER, TENSORRT_RTX_PROVIDER
@@ -46,7 +46,7 @@ class Machine:
         self.harm: Callable[[Tensor], Tensor] = lambda tensor: tensor
         """What becomes of the input of a model that was compiled."""
         self.providers = [TENSORRT_PROVIDER, CUDA_PROVIDER, CPU_PROVIDER]
-        real, machine = session.onnxruntime(), self
+        real, machine = backend.onnxruntime(), self
 
         class InferenceSession(real.InferenceSession):  # type: ignore[misc, name-defined]
             def __init__(self, contents: bytes, options: Any, *, providers: Any, **_: Any) -> None:

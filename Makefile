@@ -133,6 +133,9 @@ bench-service: .venv/developed .cache/peers/installed .cache/peers/models  ## Me
 bench-throughput: .venv/developed  ## Compare the rate of batches with that of the bare engine: benchmarks/results/throughput.md.
 	$(BIN)/python -m benchmarks.throughput --data $(REFERENCE)/data --preset fast
 
+ray-nodes: .venv-ray/installed  ## Cut a Ray node off during a batch, in network namespaces; needs root.
+	.venv-ray/bin/python -m benchmarks.ray_nodes
+
 .cache/peers/installed: benchmarks/runners/requirements.txt
 	rm -rf $(addprefix $(@D)/,$(PEERS))
 	set -e; for peer in $(PEERS); do \

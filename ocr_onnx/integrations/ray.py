@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -138,15 +139,24 @@ class RayEngine:
     def run(self, output: Output, documents: Iterable[Document | InputError], tick: Callable[[], None]) -> None:
         """Read all documents that are not complete. Raises OutputError, and OCRError if Ray is missing or cannot start."""
         try:
-            import ray
+            import ray.data
         except ImportError as error:
             raise OCRError(f"--engine ray needs Ray: pip install {requirement('cpu,ray')}") from error
         cpus = {} if self.address else {"num_cpus": max(self.settings.batch.processes, cpu_count()) + 1}
         try:
-            ray.init(self.address, ignore_reinit_error=True, log_to_driver=False, **cpus)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+            # Standard error has the lines of progress.
+            logging.getLogger("ray.data").setLevel(logging.WARNING)
+            ray.init(
+                self.address,
+                ignore_reinit_error=True,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                **cpus,
+            )
+        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise OCRError(
-                f"Ray does not start: {error}; check --address, or start a cluster with 'ray start'"
+                f"Ray does not start: {str(error).rstrip('.')}; check --address and the cluster's token (RAY_AUTH_TOKEN), or start a "
+                "cluster with 'ray start --head'"
             ) from error
         try:
             for part in self._parts(pending(documents, output.journal)):
@@ -169,7 +179,7 @@ class RayEngine:
         return ray.data.from_items([{"document": each} for each in part], override_num_blocks=len(part)).map(
             _DocumentActor,
             fn_constructor_args=(settings, self.file_format, self.options),
-            compute=ray.data.ActorPoolStrategy(size=settings.batch.processes),
+            compute=ray.data.ActorPoolStrategy(size=min(settings.batch.processes, len(part))),
             num_cpus=settings.request.cpu_threads or 1,
             num_gpus=int(on_gpu),
         )

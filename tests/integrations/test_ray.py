@@ -112,6 +112,55 @@ def actors_of(ancestor: int) -> Iterator[int]:
             yield process
 
 
+def test_without_a_cluster_the_error_says_what_to_start(folder: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        command(folder, "-o", tmp_path / "out", "--engine", "ray", "--address", "auto"),
+        env={**os.environ, "RAY_TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=RAY_PATIENCE,
+    )
+    assert done.returncode == 1
+    assert "Error: Ray does not start: Could not find any running Ray instance" in done.stderr
+    assert "start a cluster with 'ray start --head'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head and another node, each with one CPU."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        yield started
+    finally:
+        started.shutdown()
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_loses_no_page(cluster: Any, folder: Path, local: Path, tmp_path: Path) -> None:
+    node = cluster.add_node(num_cpus=1)
+    ray_options = ("--engine", "ray", "--address", cluster.address)
+    process = subprocess.Popen(command(folder, "-o", tmp_path / "out", *ray_options))
+    limit = time.monotonic() + RAY_PATIENCE
+    while process.poll() is None and pages(tmp_path / "out") == 0 and time.monotonic() < limit:
+        time.sleep(0.2)
+    assert process.poll() is None
+    cluster.remove_node(node, allow_graceful=False)
+    assert process.wait(RAY_PATIENCE) == 1
+    assert rows(tmp_path / "out") == rows(local)
+    assert failures(tmp_path / "out") == failures(local)
+
+
+def pages(out: Path) -> int:
+    """The pages that a run has read, and saved."""
+    done = subprocess.run([*BATCH, "status", out], capture_output=True, check=False, timeout=PATIENCE)
+    return int(json.loads(done.stdout)["pages"]) if done.returncode == 0 else 0
+
+
 def test_the_actor_reads_rows_of_a_dataset_of_ones_own(folder: Path, local: Path) -> None:
     from ocr_onnx.integrations.ray import OCRActor
 

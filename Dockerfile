@@ -21,7 +21,7 @@ RUN python -m venv /opt/build \
     && /opt/ocr-onnx/bin/python -m pip install --no-deps -r fonts.txt
 COPY pyproject.toml model_zoo.yaml README.md LICENSE NOTICE ./
 COPY ocr_onnx ocr_onnx
-RUN /opt/build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir wheels ".[cpu,serve]" \
+RUN /opt/build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir wheels ".[cpu,serve,pdf]" \
     && /opt/ocr-onnx/bin/python -m pip install --no-deps --no-index wheels/*.whl \
     && /opt/ocr-onnx/bin/python -m pip check
 

@@ -320,7 +320,7 @@ lock: .venv-lock/installed  ## Pin the dependencies of the converter again.
 	$(PIN) --extra convert --extra cpu --output-file ocr_onnx/converters/requirements.lock pyproject.toml
 
 lock-image: .venv-lock/installed  ## Pin the packages of the container image and of its build again.
-	$(PIN) --upgrade --extra cpu --extra serve --output-file deploy/requirements.lock pyproject.toml
+	$(PIN) --upgrade --extra cpu --extra pdf --extra serve --output-file deploy/requirements.lock pyproject.toml
 	$(PIN) --upgrade --build-deps-for wheel --only-build-deps --output-file deploy/build.lock pyproject.toml
 
 # The packages of the container image, without pip.

@@ -77,6 +77,7 @@ class InputOptions(OptionRecord):
         "Pages of a PDF that have text, when a searchable PDF is written. skip: leave them as they are; redo: replace invisible text "
         "of an earlier OCR, and leave pages with visible text; force: replace every page by an image of itself, and add text.",
         default="skip",
+        request=True,
     )
     max_megapixels: float = option(
         "Largest image to read, in millions of pixels. Larger images are refused; PDF pages are rendered smaller.",

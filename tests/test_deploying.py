@@ -32,7 +32,7 @@ from ocr_onnx.service.settings import Settings
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT, BUILD = PYPROJECT["project"], PYPROJECT["build-system"]
-EXTRAS = {"cpu", "serve"}
+EXTRAS = {"cpu", "pdf", "serve"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
 UNIT = (ROOT / "deploy" / "ocr-onnx.service").read_text("utf-8")
 PAGE = (ROOT / "docs" / "deploying.md").read_text("utf-8")

@@ -7,7 +7,7 @@ files so, the library its PDFs (`isolated_pdf`).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import Literal
@@ -37,7 +37,7 @@ class Decoder:
     """A pool of `processes` processes that decode one file each at a time. Thread-safe; calls wait for a free process.
 
     Without `processes`, none is started before it is needed, and no call waits. `on_missing` is told the sandbox features that the
-    kernel lacks; default: log them once.
+    kernel lacks; default: log them once. Each process imports `modules` when it starts, if they are installed: those that `convert` needs.
     """
 
     def __init__(
@@ -45,10 +45,11 @@ class Decoder:
         limits: DecodeLimits,
         processes: int | None = None,
         on_missing: Callable[[tuple[str, ...]], None] | None = None,
+        modules: Sequence[str] = (),
     ) -> None:
         if processes is not None:
             check_number("processes", processes, 1, whole=True)
-        self._limits, self._count = limits, processes
+        self._limits, self._count, self._modules = limits, processes, tuple(modules)
         self._on_missing = warn_of_missing if on_missing is None else on_missing
         self._free = threading.Condition()
         self._closed = False
@@ -88,6 +89,17 @@ class Decoder:
         another process.
         """
         return _IsolatedPdf(self, data, name, options)
+
+    def convert(
+        self, data: bytes, kind: Literal["image", "pdf"], options: InputOptions, function: str, pages: Sequence[bytes]
+    ) -> bytes:
+        """Convert the contents of a file by a function, named as `module:function`, in a process.
+
+        The function gets the contents, an iterator over `pages`, which are pickled objects, and the options, and returns the new file.
+        Each page may take the time of a page. Raises what `pages` raises, and OutputError if the function raises it.
+        """
+        with self._borrowed() as process:
+            return process.convert(data, UNNAMED, options, (kind, function), pages)
 
     def close(self) -> None:
         """Kill all processes, including busy ones; waiting calls raise OCRError."""
@@ -158,7 +170,7 @@ class Decoder:
         if self._closed:
             raise OCRError("the decoder is closed: create another one")
         try:
-            process = DecodingProcess(self._limits, self._on_missing)
+            process = DecodingProcess(self._limits, self._on_missing, self._modules)
         except OSError as error:
             raise OCRError(
                 f"cannot start a decoding process: {error}; check the limit of processes of this user or container"

@@ -8,16 +8,17 @@ import fcntl
 import logging
 import mmap
 import os
+import pickle
 import re
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from ocr_onnx import errors, python_process
 from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import InputError, OCRError, UnreadableImageError
 from ocr_onnx.inputs.decoder_errors import out_of_memory
-from ocr_onnx.inputs.decoding_messages import in_memory, receive, send
+from ocr_onnx.inputs.decoding_messages import contents, in_memory, receive, send
 from ocr_onnx.options import LARGEST_MAX_PIXELS, MAX_PIXELS, InputOptions
 from ocr_onnx.runtime import memory
 from ocr_onnx.types import Page
@@ -41,7 +42,7 @@ END_SECONDS = 5
 ERRORS: dict[str, type[OCRError]] = {
     name: kind
     for name, kind in vars(errors).items()
-    if isinstance(kind, type) and issubclass(kind, InputError | errors.OptionError)
+    if isinstance(kind, type) and issubclass(kind, InputError | errors.OptionError | errors.OutputError)
 }
 """The exceptions that a process may pass on, by name."""
 
@@ -49,6 +50,8 @@ SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_S
 
 MAX_GROWTH = 4
 """A process whose memory grew by its limit divided by this is replaced."""
+
+UNEXPECTED = "an unexpected reply"
 
 SIMPLIFY = "it is damaged or too large: save it again, smaller or in another format"
 
@@ -97,14 +100,21 @@ class DecodeLimits:
             check_number("max_pages", self.max_pages, 1, whole=True)
 
 
+Outcome: TypeAlias = Page | InputError | int | bytes | None
+"""A page, the error of one, the number of pages, a converted file, or the end."""
+
+
 class DecodingProcess:
     """One decoding process and its state. Raises OSError if it cannot be started."""
 
-    def __init__(self, limits: DecodeLimits, on_missing: Callable[[tuple[str, ...]], None]) -> None:
+    def __init__(
+        self, limits: DecodeLimits, on_missing: Callable[[tuple[str, ...]], None], modules: Sequence[str] = ()
+    ) -> None:
         self._limits, self._on_missing = limits, on_missing
         self._ready = self._decoding = self._pending = False
         self._pdfs = self._resident = 0
-        command = python_process.function("ocr_onnx.inputs.decoding_process", f"{limits.memory},{limits.cpu_seconds}")
+        arguments = ",".join((str(limits.memory), str(limits.cpu_seconds), *modules))
+        command = python_process.function("ocr_onnx.inputs.decoding_process", arguments)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._process = subprocess.Popen(
@@ -124,7 +134,7 @@ class DecodingProcess:
 
     def open_image(self, data: bytes, name: str, options: InputOptions) -> Page | InputError | None:
         """Open an image and return its first page, or the error of that page."""
-        return self._page_or_end(self._open(data, "image", name, options), name)
+        return self._page_or_end(self._open(data, {"open": "image", "name": name}, options), name)
 
     def next(self, name: str) -> Page | InputError | None:
         """Return the next page of the open image, or its error; None after the last."""
@@ -133,10 +143,22 @@ class DecodingProcess:
     def open_pdf(self, data: bytes, name: str, options: InputOptions) -> int:
         """Open a PDF and return the number of its pages."""
         self._pdfs += 1
-        count = self._open(data, "pdf", name, options)
+        count = self._open(data, {"open": "pdf", "name": name}, options)
         if not isinstance(count, int):
-            raise self._crashed(name, "an unexpected reply")
+            raise self._crashed(name, UNEXPECTED)
         return count
+
+    def convert(
+        self, data: bytes, name: str, options: InputOptions, conversion: tuple[str, str], pages: Sequence[bytes]
+    ) -> bytes:
+        """Convert a file; `conversion` is its kind and the function."""
+        self._pdfs += 1
+        kind, function = conversion
+        command = {"open": kind, "name": name, "convert": function}
+        converted = self._open(pickle.dumps((data, pages)), command, options, len(pages) + 1)
+        if not isinstance(converted, bytes):
+            raise self._crashed(name, UNEXPECTED)
+        return converted
 
     def render(self, index: int, name: str) -> Page:
         """Return a page of the open PDF. Raises an InputError."""
@@ -144,7 +166,7 @@ class DecodingProcess:
         if isinstance(page, InputError):
             raise page
         if page is None:
-            raise self._crashed(name, "an unexpected reply")
+            raise self._crashed(name, UNEXPECTED)
         return page
 
     @property
@@ -201,25 +223,26 @@ class DecodingProcess:
             self._on_missing(tuple(map(str, reply["missing"])))
         self._pending, self._ready = False, True
         self._resident = self._memory()
-        self._socket.settimeout(self._limits.wall_seconds)
 
-    def _open(self, data: bytes, kind: str, name: str, options: InputOptions) -> Page | InputError | int | None:
+    def _open(self, data: bytes, command: dict[str, Any], options: InputOptions, pages: int = 1) -> Outcome:
+        """Send a command with a file, which may take the time of `pages` pages."""
         self._wait_until_ready()
         room = memory.remaining()
         allowed = self._limits.memory if room is None else min(self._limits.memory, room)
-        command = {"open": kind, "options": dataclasses.asdict(options), "memory": allowed, "name": name}
-        return self._request(command, name, in_memory(data))
+        command |= {"options": dataclasses.asdict(options), "memory": allowed}
+        return self._request(command, command["name"], in_memory(data), pages)
 
-    def _request(self, command: dict[str, Any], name: str, file: int | None = None) -> Page | InputError | int | None:
-        """Send a command; return the page, the error of the page, the number of pages, or None for the end.
+    def _request(self, command: dict[str, Any], name: str, file: int | None = None, pages: int = 1) -> Outcome:
+        """Send a command; return the page, the error of the page, the number of pages, a converted file, or None for the end.
 
         Raises the error of the whole file. `_pending` stays set if there is no valid reply.
         """
         self._pending = True
+        self._socket.settimeout(self._limits.wall_seconds * pages)
         try:
             send(self._socket, command, file)
-            reply, pixels = receive(self._socket)
-            outcome = self._outcome(reply, pixels)
+            reply, sent = receive(self._socket)
+            outcome = self._outcome(reply, sent)
         except TimeoutError as error:
             seconds = f"{self._limits.wall_seconds:g} seconds"
             raise UnreadableImageError(f"{name} took longer than {seconds} to decode: {self._limits.remedy}") from error
@@ -228,15 +251,15 @@ class DecodingProcess:
                 raise out_of_memory(name) from error
             raise self._crashed(name, str(error)) from error
         self._pending = False
-        self._decoding = not isinstance(outcome, OCRError | None) or "page" in reply
+        self._decoding = not isinstance(outcome, OCRError | bytes | None) or "page" in reply
         if isinstance(outcome, OCRError) and not (isinstance(outcome, InputError) and self._decoding):
             raise outcome
         return outcome
 
-    def _outcome(self, reply: dict[str, Any], pixels: int | None) -> Page | OCRError | int | None:
+    def _outcome(self, reply: dict[str, Any], file: int | None) -> Page | OCRError | int | bytes | None:
         """Convert a reply. Raises ValueError, KeyError or TypeError if it is not valid."""
-        if pixels is not None:
-            return _page(reply, pixels, self._limits.max_pixels)
+        if file is not None:
+            return contents(file) if "converted" in reply else _page(reply, file, self._limits.max_pixels)
         if "error" in reply:
             error = ERRORS[reply["error"]](reply["text"])
             if isinstance(error, InputError) and "page" in reply:
@@ -246,12 +269,12 @@ class DecodingProcess:
             return None
         count = int(reply["count"]) if "count" in reply else -1
         if not 0 <= count <= MAX_PDF_PAGES:
-            raise ValueError(reply.get("crash", "an unexpected reply"))
+            raise ValueError(reply.get("crash", UNEXPECTED))
         return count
 
-    def _page_or_end(self, outcome: Page | InputError | int | None, name: str) -> Page | InputError | None:
-        if isinstance(outcome, int):
-            raise self._crashed(name, "an unexpected reply")
+    def _page_or_end(self, outcome: Outcome, name: str) -> Page | InputError | None:
+        if isinstance(outcome, int | bytes):
+            raise self._crashed(name, UNEXPECTED)
         return outcome
 
     def _crashed(self, name: str, crash: str) -> InputError:

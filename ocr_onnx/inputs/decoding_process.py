@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import resource
 import select
 import signal
@@ -16,9 +17,11 @@ import sysconfig
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import cache, partial
+from importlib import import_module
+from pkgutil import resolve_name
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +30,7 @@ import PIL.Image
 
 from ocr_onnx.errors import InputError, NotEnoughMemoryError, OCRError, UnreadableImageError
 from ocr_onnx.inputs import fonts, pdf_fonts, sandbox
-from ocr_onnx.inputs.decoding_messages import in_memory, receive, send
+from ocr_onnx.inputs.decoding_messages import contents, in_memory, receive, send
 from ocr_onnx.inputs.documents import is_pdf, read_file
 from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.inputs.pdf import PdfiumDocument
@@ -55,14 +58,15 @@ FONTS = ("/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/X11/fonts/Typ
 
 def main() -> None:
     """Decode files until the server closes the socket, which also happens if it is killed."""
-    memory, cpu_seconds = map(int, sys.argv[1].split(","))
+    memory, cpu_seconds, *modules = sys.argv[1].split(",")
+    limits = int(memory), int(cpu_seconds)
     wire = socket.socket(fileno=0)
     sys.excepthook = _crash_reporter(wire)
-    _load()
+    _load(modules)
     # Restricts this thread and the threads that it starts later.
     missing = sandbox.enter(_readable())
     threading.Thread(target=_exit_on_hangup, args=(wire.fileno(),), daemon=True).start()
-    _set_hard_limits(memory)
+    _set_hard_limits(limits[0])
     send(wire, {"ready": True, "missing": missing})
     while True:
         command, file = receive(wire)
@@ -70,21 +74,24 @@ def main() -> None:
             return
         if file is not None:
             with suppress(_Stopped):
-                send(wire, _serve(wire, command, file, (memory, cpu_seconds)))
+                send(wire, _serve(wire, command, file, limits))
 
 
 class _Stopped(Exception):  # noqa: N818 no error
-    """The server wants no further pages."""
+    """The server wants nothing further of a file."""
 
 
 def _serve(wire: socket.socket, command: dict[str, Any], file: int, limits: tuple[int, int]) -> Mapping[str, Any]:
-    """Send the pages of a file on request; return the last message."""
-    data = _contents(file)
+    """Send the pages of a file on request, or the file that it is converted to; return the last message."""
+    data = contents(file)
     memory, cpu_seconds = min(limits[0], command["memory"]), limits[1]
     try:
-        _check_kind(data, command["open"])
-        serve = _serve_pdf if data and command["open"] == "pdf" else _serve_image
         with _limited(memory, cpu_seconds):
+            if "convert" in command:
+                send(wire, {"converted": True}, in_memory(_converted(data, command, cpu_seconds)))
+                raise _Stopped
+            _check_kind(data, command["open"])
+            serve = _serve_pdf if data and command["open"] == "pdf" else _serve_image
             serve(wire, data, command, cpu_seconds)
     except OCRError as error:
         return _described(error)
@@ -102,6 +109,20 @@ def _check_kind(data: bytes, kind: str) -> None:
             if kind == "image"
             else "the input is not a PDF: send an image with fileType 1, or download the PDF again if it is incomplete"
         )
+
+
+def _converted(pickled: bytes, command: dict[str, Any], cpu_seconds: int) -> bytes:
+    """Call the function of a conversion."""
+    data, pages = pickle.loads(pickled)  # noqa: S301 the server has made it
+    _check_kind(data, command["open"])
+
+    def counted() -> Iterator[object]:
+        for page in pages:
+            yield pickle.loads(page)  # noqa: S301
+            _begin_page(cpu_seconds)
+
+    found = resolve_name(command["convert"])(data, counted(), InputOptions(**command["options"]))
+    return bytes(found)
 
 
 def _serve_pdf(wire: socket.socket, data: bytes, command: dict[str, Any], cpu_seconds: int) -> None:
@@ -143,13 +164,6 @@ def _described(error: OCRError) -> dict[str, Any]:
     return {"error": type(error).__name__, "text": str(error)[:MAX_TEXT]}
 
 
-def _contents(file: int) -> bytes:
-    try:
-        return os.pread(file, os.fstat(file).st_size, 0)
-    finally:
-        os.close(file)
-
-
 @contextmanager
 def _limited(memory: int, cpu_seconds: int) -> Iterator[None]:
     """Limit memory above the present use, and CPU time, during the block."""
@@ -189,10 +203,13 @@ def _statm() -> int:
     return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _load() -> None:
-    """Ignore signals that are meant for the server, and load all decoders."""
+def _load(modules: Iterable[str]) -> None:
+    """Ignore signals that are meant for the server, and load all decoders, and those of the modules that are installed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for module in modules:
+        with suppress(ImportError):
+            import_module(module)
     cv2.setNumThreads(1)
     PIL.Image.init()
     _statm()

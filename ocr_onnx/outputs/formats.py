@@ -47,6 +47,8 @@ class Writer:
     """Whether the name of a file precedes its pages, if there are several files."""
     document: Callable[[Iterable[RecognizedPage]], bytes] | None = None
     """Converts all pages at once, if the format is not text; then `page` is not used."""
+    file: str = ""
+    """The function that does the same with the content of a file and the PlacedPage of each page, as `Decoder.convert` calls it."""
 
     def encoded(self, pages: Iterable[RecognizedPage], *, several_files: bool = False) -> Iterator[bytes]:
         """Convert pages to parts of a file, lazily. Text is in UTF-8."""
@@ -187,6 +189,7 @@ FORMATS = {
             "application/pdf",
             _no_text,
             document=_searchable_pdf,
+            file="ocr_onnx.outputs.pdf:searchable_file",
         ),
     )
 }

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
+import numpy as np
 
-from ocr_onnx.errors import OutputError
+from ocr_onnx.errors import InputError, OutputError
 from ocr_onnx.inputs import documents
+from ocr_onnx.inputs.sources import unwrap
 from ocr_onnx.installation import requirement
 from ocr_onnx.outputs import pdf_text
 from ocr_onnx.outputs.pdf_font import GlyphlessFont
 from ocr_onnx.outputs.pdf_layer import FONT_NAME, Frame, frame_of, layer, numbers
 from ocr_onnx.outputs.pdf_text import INVISIBLE
 from ocr_onnx.outputs.placed import PlacedPage, placed_page
+from ocr_onnx.types import Page
 
 if TYPE_CHECKING:
     import pikepdf
 
     from ocr_onnx.options import InputOptions
-    from ocr_onnx.types import Page, RecognizedPage
+    from ocr_onnx.types import RecognizedPage
 
 MISSING = "searchable PDFs need pikepdf and img2pdf: pip install "
+
+MODULES = ("ocr_onnx.outputs.pdf", "img2pdf", "pikepdf")
+"""Those that `searchable_file` needs."""
 
 IMAGE_NAME = "/OcrOnnxPage"
 
 DEFAULT_RESOLUTION = 96.0
 """Pixels per inch of an image whose metadata have none, as in img2pdf."""
 
+
+NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 JPEG_QUALITY = 90
 """Of pages that are replaced by an image of themselves."""
@@ -116,6 +125,19 @@ def searchable(results: Iterable[RecognizedPage]) -> bytes:
     document = SearchablePDF()
     for result in results:
         document.add(result)
+    return document.save()
+
+
+def searchable_file(data: bytes, pages: Iterable[PlacedPage], options: InputOptions) -> bytes:
+    """Return a searchable PDF of the content of a file and the text of its first pages."""
+    if documents.is_pdf(data) and options.pdf_text != "force":
+        sources: Iterable[Page | InputError] = (Page(NO_PIXELS, index=index) for index in itertools.count())
+    else:
+        # In a decoding process, which cannot start another one.
+        sources = documents.read_file(data, None, replace(options, pdf_timeout=0))
+    document = SearchablePDF()
+    for placed, source in zip(pages, sources, strict=False):
+        document.add_placed(replace(unwrap(source), content=data), placed, options)
     return document.save()
 
 

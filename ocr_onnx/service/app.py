@@ -19,7 +19,8 @@ from ocr_onnx import __version__
 from ocr_onnx.errors import OCRError
 from ocr_onnx.inputs.decoding import Decoder
 from ocr_onnx.inputs.decoding_client import DecodeLimits
-from ocr_onnx.outputs.formats import Writer
+from ocr_onnx.outputs import pdf
+from ocr_onnx.outputs.formats import FORMATS, Writer
 from ocr_onnx.service import keys, logs, messages, openapi, request_errors, responses
 from ocr_onnx.service.access_log import CLIENT_CLOSED_REQUEST, AccessLogEntry, AccessLogMiddleware, log_entry
 from ocr_onnx.service.bodies import BodyReader, ParsedRequest, RequestMemory
@@ -30,7 +31,7 @@ from ocr_onnx.service.fetch_pool import FetchPool
 from ocr_onnx.service.inference import Inference, Kind, kind_of
 from ocr_onnx.service.metrics import Metrics
 from ocr_onnx.service.origin import add_origin_check
-from ocr_onnx.service.page_encoding import PAGE_FORMATS, EncodedPage
+from ocr_onnx.service.page_encoding import EncodedPage
 from ocr_onnx.service.page_route import add_page
 from ocr_onnx.service.request_errors import ClientGoneError, RequestError
 from ocr_onnx.service.scheduling import CancelToken, Scheduler
@@ -140,10 +141,10 @@ def writer_of(name: str | None, accept: str) -> Writer | None:
     Accept chooses a format only if the client does not accept JSON, because many clients send a list of types by default.
     """
     if name is not None:
-        return PAGE_FORMATS[name]
+        return FORMATS[name]
     if responses.JSON in accept or responses.NDJSON in accept or "*/*" in accept:
         return None
-    return next((writer for writer in PAGE_FORMATS.values() if writer.media_type in accept), None)
+    return next((writer for writer in FORMATS.values() if writer.media_type in accept), None)
 
 
 async def _counted(
@@ -166,9 +167,9 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
     scheduler = Scheduler(settings, metrics)
     known = () if settings.api_key_file is None else keys.load(settings.api_key_file)
     limits = DecodeLimits(max_pages=settings.max_pages or None, max_pixels=settings.max_pixels)
-    decoder = Decoder(limits, settings.slots)
+    decoder = Decoder(limits, settings.slots, modules=pdf.MODULES)
     total = default_budget(settings.workers) if settings.max_memory is None else round(settings.max_memory * MEGABYTE)
-    inference = Inference(settings, engine, metrics, decoder.pages, Budget(total))
+    inference = Inference(settings, engine, metrics, decoder, Budget(total))
     fetch_pool = FetchPool(settings, metrics, scheduler)
     bodies = BodyReader(settings, metrics)
     service = Service(settings, inference, metrics, scheduler, bodies, keys.Keys(known), fetch_pool)

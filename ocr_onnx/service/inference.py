@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, Protocol
 
 from ocr_onnx.errors import InputError
 from ocr_onnx.inputs.documents import is_pdf
@@ -25,11 +25,23 @@ from ocr_onnx.types import Page
 
 Kind = Literal["image", "pdf"]
 
-Decode = Callable[[bytes, Kind, InputOptions], Generator[Page | InputError, None, None]]
-"""Decodes a file to its pages: `Decoder.pages`."""
+Encode = Callable[..., EncodedPage]
+"""Encodes a result; the keyword `number` is the place of the page in the answer."""
 
 PDF, IMAGE = 0, 1
 """The values of fileType."""
+
+
+class Files(Protocol):
+    """Opens files in other processes: `Decoder`."""
+
+    def pages(self, data: bytes, kind: Kind, options: InputOptions) -> Generator[Page | InputError, None, None]:
+        """Decode a file to its pages."""
+        ...
+
+    def convert(self, data: bytes, kind: Kind, options: InputOptions, function: str, pages: Sequence[bytes]) -> bytes:
+        """Convert a file by a function, which gets `pages` too: pickled objects."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +51,7 @@ class Inference:
     settings: Settings
     engine: Engine
     metrics: Metrics
-    decode: Decode
+    files: Files
     budget: Budget
 
     def pages(
@@ -48,30 +60,41 @@ class Inference:
         """Read a file page by page, and encode each page with `writer`, else as PaddleX's JSON.
 
         A page that cannot be read is encoded as its error if another page can be read and the format has a place for it.
+        In a format that is made of the file, the last page has the document as its body, and the others have none.
         Raises subclasses of OCRError, and ClientGoneError if the request is canceled.
         """
         options = options_of(fields, self.engine.options, self.settings)
         visualize = self.settings.visualize if fields.visualize is None else fields.visualize
-        encoded = partial(encode_page, visualize=visualize, max_size=self.settings.max_output_size, writer=writer)
-        input_options = InputOptions(pdf_scale=self.settings.pdf_scale, max_megapixels=self.settings.max_megapixels)
-        failure: InputError | None = None
-        some_read = False
-        with closing(self.decode(data, kind_of(data, fields.file_type), input_options)) as pages:
-            for number, page in enumerate(pages, 1):
-                encode = partial(encoded, number=number)
-                outcome = page if isinstance(page, InputError) else self._read(page, options, token, encode)
-                del page
-                if isinstance(outcome, EncodedPage):
-                    some_read = True
-                    yield outcome
-                elif writer is not None or outcome.page is None:
-                    raise outcome
-                else:
-                    clear_frames(outcome)  # They refer to the page.
-                    failure = failure or outcome
-                    yield encode_error(outcome)
-        if failure is not None and not some_read:
-            raise failure
+        encode = partial(encode_page, visualize=visualize, max_size=self.settings.max_output_size, writer=writer)
+        file = data, kind_of(data, fields.file_type), self._input_options(options)
+        with closing(self.files.pages(*file)) as pages:
+            encoded = self._encoded(pages, options, token, encode)
+            if writer is None:
+                yield from _with_errors(encoded)
+            elif writer.file:
+                yield from _document(_without_errors(encoded), partial(self.files.convert, *file, writer.file))
+            else:
+                yield from _without_errors(encoded)
+
+    def _input_options(self, options: OCROptions) -> InputOptions:
+        return InputOptions(
+            pdf_scale=self.settings.pdf_scale,
+            max_megapixels=self.settings.max_megapixels,
+            pdf_text=options.input.pdf_text,
+        )
+
+    def _encoded(
+        self, pages: Iterable[Page | InputError], options: OCROptions, token: CancelToken, encode: Encode
+    ) -> Iterator[EncodedPage | InputError]:
+        """Read and encode pages."""
+        for number, page in enumerate(pages, 1):
+            each = (
+                page
+                if isinstance(page, InputError)
+                else self._read(page, options, token, partial(encode, number=number))
+            )
+            del page
+            yield each
 
     def _read(
         self, page: Page, options: OCROptions, token: CancelToken, encode: Callable[[OCRResult], EncodedPage]
@@ -87,6 +110,44 @@ class Inference:
         except InputError as error:
             error.page = None if page.index is None else page.index + 1
             return error
+
+
+def _with_errors(pages: Iterable[EncodedPage | InputError]) -> Iterator[EncodedPage]:
+    """Yield the pages, and the error of a page that cannot be read if another page can be; else raise the first one."""
+    failure: InputError | None = None
+    some_read = False
+    for page in pages:
+        if isinstance(page, EncodedPage):
+            some_read = True
+            yield page
+        elif page.page is None:
+            raise page
+        else:
+            clear_frames(page)  # They refer to the page.
+            failure = failure or page
+            yield encode_error(page)
+    if failure is not None and not some_read:
+        raise failure
+
+
+def _without_errors(pages: Iterable[EncodedPage | InputError]) -> Iterator[EncodedPage]:
+    """Yield the pages. Raises the error of a page."""
+    for page in pages:
+        if isinstance(page, InputError):
+            raise page
+        yield page
+
+
+def _document(pages: Iterable[EncodedPage], make: Callable[[Sequence[bytes]], bytes]) -> Iterator[EncodedPage]:
+    """Yield the pages without their bodies; the last one gets the document that is made of these."""
+    bodies, last = [], None
+    for page in pages:
+        if last is not None:
+            yield last
+        bodies.append(page.body)
+        last = page.without_body()
+    if last is not None:
+        yield replace(last, body=make(bodies))
 
 
 def kind_of(data: bytes, file_type: int | None) -> Kind:

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.alias_generators import to_camel
 
 from ocr_onnx.options import Place, places
-from ocr_onnx.service.page_encoding import PAGE_FORMATS
+from ocr_onnx.outputs.formats import FORMATS
 from ocr_onnx.service.request_errors import RequestError
 
-FORMAT_HELP = "; ".join(f"{writer.name}: {writer.help}" for writer in PAGE_FORMATS.values())
+FORMAT_HELP = "; ".join(f"{writer.name}: {writer.help}" for writer in FORMATS.values())
 
 LOG_ID = r"^[A-Za-z0-9._-]{1,64}$"
 
@@ -65,10 +65,10 @@ def field_of(place: Place) -> tuple[Any, Any]:
 
 
 _fields: Any = {place.declaration.name: field_of(place) for place in REQUEST_OPTIONS}
-FORMAT_NAMES: Any = Literal.__getitem__(tuple(PAGE_FORMATS))
+FORMAT_NAMES: Any = Literal.__getitem__(tuple(FORMATS))
 _fields["format"] = (
     FORMAT_NAMES | None,
-    Field(None, description=f"Format of the response; null: JSON. {FORMAT_HELP}."),
+    Field(None, description=f"Format of the response; null: PaddleX's JSON. {FORMAT_HELP}."),
 )
 FULL_REQUEST = create_model("OCRRequest", __base__=OCRRequest, __doc__=OCRRequest.__doc__, **_fields)
 """OCRRequest with the pipeline options and the formats as fields."""

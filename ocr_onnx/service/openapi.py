@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ocr_onnx.outputs.formats import FORMATS
 from ocr_onnx.service import messages
-from ocr_onnx.service.page_encoding import PAGE_FORMATS
-from ocr_onnx.service.responses import NDJSON
+from ocr_onnx.service.responses import JSON, NDJSON
 
 TITLE = "ocr-onnx"
 
@@ -54,11 +54,15 @@ def ocr_responses() -> dict[int | str, dict[str, Any]]:
     lines = "One line {page, result} per page; the last line has logId to dataInfo."
     texts = {NDJSON: lines} | {
         writer.media_type: f"With format {writer.name}: {writer.help}."
-        for writer in PAGE_FORMATS.values()
-        if writer.media_type != NDJSON
+        for writer in FORMATS.values()
+        if writer.media_type not in {NDJSON, JSON}
     }
     content = {media_type: {"schema": {"type": "string", "description": text}} for media_type, text in texts.items()}
-    success = {"model": messages.OCRResponse, "description": "The text of the pages.", "content": content}
+    success = {
+        "model": messages.OCRResponse | list[dict[str, Any]],
+        "description": "The text of the pages.",
+        "content": content,
+    }
     return {200: success, **error_responses(*STATUS_DESCRIPTIONS)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import pickle
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,9 @@ import PIL.Image
 
 from ocr_onnx.errors import InputError
 from ocr_onnx.outputs.drawing import draw_images, fit, to_pil
-from ocr_onnx.outputs.formats import FORMATS, Writer
+from ocr_onnx.outputs.formats import Writer
 from ocr_onnx.outputs.paddle import to_dict
+from ocr_onnx.outputs.placed import placed_page
 from ocr_onnx.outputs.plain import page_text
 from ocr_onnx.results import OCRResult
 from ocr_onnx.service import request_errors
@@ -24,21 +26,13 @@ REMOVED_KEYS = frozenset({"input_path", "page_index"})
 JPEG_QUALITY = 95
 """OpenCV's default, which PaddleX uses."""
 
-PAGE_FORMATS = {
-    name: writer
-    for name, writer in FORMATS.items()
-    if writer.media_type != "application/json" and writer.document is None
-}
-"""The formats that a request may choose: those that encode page by page. JSON is PaddleX's. A searchable PDF is made of the input's file,
-which must not be parsed outside the decoding processes."""
-
 
 @dataclass(frozen=True, slots=True)
 class EncodedPage:
     """The encoded result of one page."""
 
     body: bytes
-    """JSON, or text of another format, in UTF-8."""
+    """JSON, or text of another format, in UTF-8; of a format that is made of the file, the pickled PlacedPage."""
     size: tuple[int, int]
     """(width, height) of the input page in pixels."""
     count: int | None
@@ -59,9 +53,14 @@ def encode_page(
 
     `number`, counted from 1, is the place of the page in the answer. Images, which only PaddleX's JSON has, are reduced to `max_size` (height, width) before they are drawn.
     """
-    body = _paddlex_json(result, max_size, visualize=visualize) if writer is None else writer.part(result, number)
+    if writer is None:
+        body = _paddlex_json(result, max_size, visualize=visualize).encode()
+    elif writer.file:
+        body = pickle.dumps(placed_page(result))
+    else:
+        body = writer.part(result, number).encode()
     height, width = result.source.image.shape[:2]
-    return EncodedPage(body.encode(), (width, height), result.source.count)
+    return EncodedPage(body, (width, height), result.source.count)
 
 
 def encode_error(error: InputError) -> EncodedPage:

@@ -9,7 +9,7 @@ from importlib import resources
 
 from fastapi import FastAPI, HTTPException, Request, Response
 
-from ocr_onnx.service.page_encoding import PAGE_FORMATS
+from ocr_onnx.outputs.formats import FORMATS
 
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -81,8 +81,7 @@ def load_files() -> dict[str, PageFile]:
 def with_formats(file: PageFile, element: str) -> PageFile:
     """The file with an element for each output format of the service: `element` has {name}, {suffix} and {help}."""
     elements = (
-        element.format(name=writer.name, suffix=writer.suffix, help=escape(writer.help))
-        for writer in PAGE_FORMATS.values()
+        element.format(name=writer.name, suffix=writer.suffix, help=escape(writer.help)) for writer in FORMATS.values()
     )
     return replace(file, content=file.content.replace(FORMATS_PLACE, "".join(elements).encode()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ocr_onnx.errors import InputError, NotEnoughMemoryError, OCRError, OptionError, StageNotLoadedError
+from ocr_onnx.errors import InputError, NotEnoughMemoryError, OCRError, OptionError, OutputError, StageNotLoadedError
 
 UNAUTHORIZED = 401
 
@@ -50,6 +50,6 @@ def from_ocr_error(error: OCRError) -> RequestError:
     if isinstance(error, StageNotLoadedError):
         stage = next((field for name, field in STAGES.items() if name in str(error)), "a stage")
         return RequestError(422, f"{stage} is true, but the server was started with that stage off")
-    if isinstance(error, InputError | OptionError):
+    if isinstance(error, InputError | OptionError | OutputError):
         return RequestError(422, OBJECT_REPR.sub("it", str(error)))
     return RequestError(500, INTERNAL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -23,12 +24,14 @@ from bombs import resident, slow
 from conftest import PAGES, PATIENCE, RGB, encoded, only, pdf
 
 from ocr_onnx import InputOptions
-from ocr_onnx.errors import InputError, OCRError, OptionError, UnreadableImageError
+from ocr_onnx.errors import InputError, OCRError, OptionError, OutputError, UnreadableImageError
 from ocr_onnx.inputs import isolated_pdf
 from ocr_onnx.inputs.decoding import Decoder
 from ocr_onnx.inputs.decoding_client import DecodeLimits, _page
 from ocr_onnx.inputs.decoding_messages import in_memory
 from ocr_onnx.inputs.sources import unwrap
+from ocr_onnx.outputs.formats import FORMATS
+from ocr_onnx.outputs.placed import PageSize, PlacedPage
 from ocr_onnx.types import Page
 
 TINY = (PAGES / "tiny.png").read_bytes()
@@ -50,6 +53,14 @@ def decoder() -> Iterator[Decoder]:
 def pages(decoder: Decoder, data: bytes, kind: Literal["image", "pdf"] = "image") -> list[Page]:
     with closing(decoder.pages(data, kind, InputOptions())) as found:
         return list(map(unwrap, found))
+
+
+def test_a_file_that_cannot_become_a_searchable_pdf_is_refused(decoder: Decoder) -> None:
+    function, placed = FORMATS["pdf"].file, [pickle.dumps(PlacedPage(PageSize(30, 20), ()))]
+    with pytest.raises(OutputError, match="cannot be written as a searchable PDF"):
+        decoder.convert(b"%PDF-1.7 nonsense", "pdf", InputOptions(), function, placed)
+    assert decoder.convert(THREE, "pdf", InputOptions(), function, placed).startswith(b"%PDF-")
+    assert len(pages(decoder, TINY)) == 1
 
 
 def processes(of: int | None = None) -> list[int]:

@@ -13,14 +13,15 @@ from typing import Any
 import httpx
 import numpy as np
 import PIL.Image
+import pypdfium2
 import pytest
 from conftest import encoded, pdf
 from served import SIGN, Running, base64_of, problems, read, running
 
 from ocr_onnx import OCROptions
 from ocr_onnx.inputs import sources
+from ocr_onnx.outputs.formats import FORMATS
 from ocr_onnx.service.messages import FULL_REQUEST, WHITE, OCRResponse
-from ocr_onnx.service.page_encoding import PAGE_FORMATS
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,7 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "textRecScoreThresh": (0.5, "recognition.score_thresh"),
     "returnWordBox": (True, "return_word_box"),
     "readingOrder": ("columns", "reading_order"),
+    "pdfText": ("redo", "input.pdf_text"),
 }
 
 
@@ -124,14 +126,16 @@ PAGES_OF_TWO = base64_of(pdf((50, 60), (40, 30)))
 READS_JSON = ("*/*", "application/json", "application/json, text/plain, */*", "text/html, */*;q=0.8")
 
 
-@pytest.mark.parametrize(("name", "media_type"), [(name, writer.media_type) for name, writer in PAGE_FORMATS.items()])
+@pytest.mark.parametrize(
+    ("name", "media_type"), [(name, writer.media_type) for name, writer in FORMATS.items() if name != "pdf"]
+)
 def test_a_request_chooses_an_output_format_by_name(server: Running, name: str, media_type: str) -> None:
     answer = server.post(file=PAGES_OF_TWO, format=name)
     assert answer.headers["content-type"].partition(";")[0] == media_type
     # The service sends what the command line writes.
     pages = list(sources.read_pages(base64.b64decode(PAGES_OF_TWO)))
     results = [read(dataclasses.replace(page, content=None), server.seen[-1]) for page in pages]
-    assert answer.text == "".join(PAGE_FORMATS[name].write(results))
+    assert answer.text == "".join(FORMATS[name].write(results))
 
 
 def test_a_form_chooses_an_output_format_too(server: Running) -> None:
@@ -147,10 +151,35 @@ def test_accept_chooses_an_output_format_if_the_client_reads_no_json(server: Run
     assert list(json.loads(line)) == ["page", "result"]
 
 
-def test_json_is_no_format_of_a_request_and_errors_are_json_in_every_format(server: Running) -> None:
-    assert problems(server.post(format="json")) == {"body.format": "literal_error"}
-    refused = server.post(format="text", file=base64_of(b"no image"))
+@pytest.mark.parametrize("name", ["text", "pdf"])
+def test_errors_are_json_in_every_format(server: Running, name: str) -> None:
+    assert problems(server.post(format="docx")) == {"body.format": "literal_error"}
+    refused = server.post(format=name, file=base64_of(b"no image"))
     assert (refused.status_code, refused.json()["errorCode"]) == (422, 422)
+
+
+def texts_of(data: bytes) -> list[str]:
+    """Texts without spaces: those of lines that are 4 pixels high are too narrow for PDFium."""
+    return [page.get_textpage().get_text_range().replace(" ", "") for page in pypdfium2.PdfDocument(data)]
+
+
+@pytest.mark.parametrize(("file", "texts"), [(PAGES_OF_TWO, ["page0", "page1"]), (base64_of(SIGN), ["pageNone"])])
+def test_a_file_becomes_a_searchable_pdf(server: Running, file: str, texts: list[str]) -> None:
+    answer = server.post(file=file, format="pdf")
+    assert answer.headers["content-type"] == "application/pdf"
+    assert texts_of(answer.content) == texts
+    assert texts_of(server.post({"Accept": "application/pdf"}, file=file).content) == texts
+
+
+def test_pages_of_a_tiff_become_a_searchable_pdf(server: Running) -> None:
+    answer = server.post(file=base64_of(frames(2)), format="pdf")
+    assert texts_of(answer.content) == ["page0", "page1"]
+
+
+def test_a_request_chooses_what_happens_to_pages_that_have_text(server: Running) -> None:
+    first = base64_of(server.post(file=PAGES_OF_TWO, format="pdf").content)
+    assert texts_of(server.post(file=first, format="pdf", pdfText="force").content) == ["page0", "page1"]
+    assert server.seen[-1].input.pdf_text == "force"
 
 
 def test_the_first_ten_pages_of_a_document_are_read(server: Running) -> None:

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from ocr_onnx.outputs.formats import FORMATS
 from ocr_onnx.service import page_route
-from ocr_onnx.service.page_encoding import PAGE_FORMATS
 
 FILES = page_route.load_files()
 
@@ -69,7 +69,7 @@ def test_the_page_refers_to_every_file_and_to_no_other() -> None:
 
 def test_the_page_offers_every_output_format_of_the_service() -> None:
     offered = re.findall(r'<option value="(\w+)" data-suffix="(\.\w+)">', ask("/").text)
-    assert offered == [(writer.name, writer.suffix) for writer in PAGE_FORMATS.values()]
+    assert offered == [(writer.name, writer.suffix) for writer in FORMATS.values()]
 
 
 def test_the_page_is_small() -> None:

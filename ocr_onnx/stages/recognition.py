@@ -43,7 +43,7 @@ class TightInput:
 
 
 TIGHT_INPUTS: Mapping[str, TightInput] = {
-    "PP-OCRv6_small_rec": TightInput(squeeze=1, least=160),
+    "PP-OCRv6_small_rec": TightInput(squeeze=1, least=224),
     "PP-OCRv6_tiny_rec": TightInput(squeeze=1),
 }
 """The models that differ. PP-OCRv6 loses words on street photographs if crops are squeezed, and small if short ones are padded to less."""

@@ -211,10 +211,10 @@ def test_crops_are_not_squeezed_for_models_that_lose_text_by_it() -> None:
 
 
 def test_short_crops_are_padded_to_more_for_models_that_lose_text_by_less() -> None:
-    crops, own = [blank(48, 60), blank(48, 200)], RecognitionOptions(padding="own")
-    assert input_widths(crops, own, RECOGNITION)[0] == [80, 192]
+    crops, own = [blank(48, 60), blank(48, 240)], RecognitionOptions(padding="own")
+    assert input_widths(crops, own, RECOGNITION)[0] == [80, 224]
     widths, shares = input_widths(crops, own, replace(RECOGNITION, name="PP-OCRv6_small_rec"))
-    assert (widths, shares) == ([160, 200], [60 / 160, 1])
+    assert (widths, shares) == ([224, 240], [60 / 224, 1])
 
 
 def test_padding_says_in_which_width_a_crop_is_run() -> None:

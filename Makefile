@@ -245,7 +245,7 @@ wheel: .venv/developed  ## Build dist/.
 	$(BIN)/hatchling build
 
 integrations: .venv-ocrmypdf/installed .venv-ray/installed  ## Test the plug-ins with the programs for which they are, and OpenVINO; OCRmyPDF needs Tesseract.
-	.venv-ocrmypdf/bin/python -m pytest tests/integrations tests/runtime/test_openvino.py
+	.venv-ocrmypdf/bin/python -m pytest tests/integrations tests/runtime/test_openvino.py tests/runtime/test_cpu_backends.py
 	.venv-ray/bin/python -m pytest tests/integrations/test_parquet.py tests/integrations/test_ray.py
 
 docling: .venv-docling/installed  ## Test the plug-in for docling, and docling with the service; 6 GB, because docling needs PyTorch.

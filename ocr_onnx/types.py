@@ -36,6 +36,12 @@ class Orientation(NamedTuple):
     """The probability of this orientation, 0 to 1."""
 
 
+MAX_DIFFERING_SHARE = 0.02
+"""The largest share of the decisions on the sample page in which a model on another provider may differ from the CPU. Rounded to
+fp16, PP-OCRv5 mobile detection and recognition differ in 0.5 and 0.8 %; rounded to bfloat16, in 13 and 6 %, which loses text on
+other pages too (docs/devices.md)."""
+
+
 class Difference(NamedTuple):
     """The number of decisions in which two runs of a model differ."""
 

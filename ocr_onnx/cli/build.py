@@ -1,4 +1,4 @@
-"""The command `ocr-onnx build`: build TensorRT engines before the first run, for given pipeline options."""
+"""The command `ocr-onnx build`: prepare this machine for high-performance mode, for given pipeline options."""
 
 from __future__ import annotations
 
@@ -16,21 +16,28 @@ if TYPE_CHECKING:
 
 @click.command(cls=PipelineCommand)
 def build(**given: Any) -> None:
-    """Build TensorRT engines of the pipeline's models for this machine's GPU, and store them.
+    """Build TensorRT engines of the pipeline's models for this machine's GPU, or choose the faster library on its CPU, and store that.
 
     Give the options that you will use with 'run': the mode and the size limits of detection determine the input shapes
     of the engines. Without --provider, the installed TensorRT is used. Building takes minutes. An engine whose results
     differ from the CPU's on more than 2 % of the sample page's lines, pixels or orientations is rejected.
 
+    With --device cpu, each model runs on ONNX Runtime and on OpenVINO; high-performance mode then uses the faster one, if not
+    more than 2 % of the same results differ.
+
     \b
     Examples:
       ocr-onnx build --mode high-performance
+      ocr-onnx build --device cpu
       ocr-onnx build --device gpu:1 --provider NvTensorRTRTXExecutionProvider
     """
     from ocr_onnx.models import store
     from ocr_onnx.runtime import tensorrt
 
     pipeline = pipeline_request(given)
+    if pipeline.device == "cpu" and not pipeline.providers:
+        _choose_backends(pipeline)
+        return
     providers = tensorrt.build_providers(pipeline.device, pipeline.providers)
     before, known = tensorrt.engine_files(), tensorrt.comparisons()
     _build_engines(replace(pipeline, device=None, providers=providers, build_missing=True))
@@ -42,6 +49,21 @@ def build(**given: Any) -> None:
     if not made and not outcomes:
         click.echo(f"No engine was built: all engines exist already, in {store.engines_folder()}.")
     click.echo("Run with: " + " ".join(f"--provider {provider}" for provider in providers))
+
+
+def _choose_backends(pipeline: Request) -> None:
+    """Measure the models on the CPU, print and store the figures."""
+    from ocr_onnx.paddle.assembly import models_and_options
+    from ocr_onnx.runtime import cpu_backends
+    from ocr_onnx.runtime.threads import cpu_count
+    from ocr_onnx.stages import calibration
+
+    models, options = models_and_options(pipeline)
+    measured = []
+    for each in calibration.compare_backends(models, options, pipeline.cpu_threads or cpu_count()):
+        click.echo(str(each))
+        measured.append(each)
+    click.echo(f"Stored in {cpu_backends.keep(measured)}. Run with: --mode high-performance")
 
 
 def _build_engines(pipeline: Request) -> None:

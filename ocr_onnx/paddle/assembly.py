@@ -81,12 +81,7 @@ class Assembly:
 
 def assemble(request: Request) -> Assembly:
     """Create the pipeline. Raises a subclass of OCRError for a value out of range, a missing model or a missing device."""
-    config = pipeline_yaml.default() if request.config is None else request.config
-    if request.high_performance is not None:
-        if not isinstance(request.high_performance, bool):
-            raise OptionError(f"enable_hpi is {shortened(repr(request.high_performance))}: it must be True or False")
-        config = config | {"use_hpip": request.high_performance}
-    values = {name: plain(value) for name, value in request.values.items() if value is not None}
+    config, values = _given(request)
     options = _options(request, config, values)
     choices, following = _choices(pipeline_yaml.choices(config), values, request)
     # The placement is checked before models are downloaded.
@@ -97,6 +92,24 @@ def assemble(request: Request) -> Assembly:
     choices = _with_model_names(choices, engine)
     options = _with_thresholds(options, values, engine.detect.metadata)
     return Assembly(engine, options, choices, pipeline_yaml.updated(config, options, choices))
+
+
+def models_and_options(request: Request) -> tuple[Models, OCROptions]:
+    """Return the models and the options of the pipeline; download missing models. Raises the same as `assemble`."""
+    config, values = _given(request)
+    options = _options(request, config, values)
+    choices, following = _choices(pipeline_yaml.choices(config), values, request)
+    return _models(choices, options, request.downloads, following), options
+
+
+def _given(request: Request) -> tuple[Config, dict[str, Any]]:
+    """Return the content of the pipeline file, or the default one, with the mode of the request, and the parameters that are set."""
+    config = pipeline_yaml.default() if request.config is None else request.config
+    if request.high_performance is not None:
+        if not isinstance(request.high_performance, bool):
+            raise OptionError(f"enable_hpi is {shortened(repr(request.high_performance))}: it must be True or False")
+        config = config | {"use_hpip": request.high_performance}
+    return config, {name: plain(value) for name, value in request.values.items() if value is not None}
 
 
 def _options(request: Request, config: Config, values: Mapping[str, Any]) -> OCROptions:

@@ -121,12 +121,16 @@ def is_installed() -> bool:
 @functools.cache
 def has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
     """Return whether the processor has instructions for bfloat16. Only Linux says so; elsewhere this is False."""
+    return not BFLOAT16_FLAGS.isdisjoint(processor_field("flags", cpuinfo).split())
+
+
+def processor_field(name: str, cpuinfo: Path = CPUINFO) -> str:
+    """Return what Linux says of the first processor in this field of /proc/cpuinfo; empty on other systems."""
     try:
         lines = cpuinfo.read_text("utf-8", "replace").splitlines()
     except OSError:
-        return False
-    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
-    return not BFLOAT16_FLAGS.isdisjoint(flags.split())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 def _ports(ports: Sequence[Any]) -> list[Port]:

@@ -15,8 +15,8 @@ import numpy as np
 from ocr_onnx.declarations import check_text
 from ocr_onnx.errors import DeviceUnavailableError, ModelError, OptionError, shortened
 from ocr_onnx.installation import requirement
-from ocr_onnx.models import store, zoo
-from ocr_onnx.runtime import backend, libraries, openvino, plugins, provider_errors, session
+from ocr_onnx.models import store
+from ocr_onnx.runtime import backend, cpu_backends, libraries, openvino, plugins, provider_errors, session
 from ocr_onnx.runtime.provider_errors import InstalledRuntime
 from ocr_onnx.runtime.provider_specs import CPU_PROVIDER, OPENVINO, TENSORRT_PROVIDER, Mode, compilers, spec_of
 from ocr_onnx.runtime.providers import CPU, Device, Placement, Provider, ProviderLike, provider
@@ -78,15 +78,19 @@ def choose_placement(
 
 
 def _on_cpu(reason: str, mode: Mode) -> Placement:
-    """Return the CPU; in high-performance mode with OpenVINO for the models that keep their accuracy in bfloat16, if it is faster."""
-    if mode == "standard" or not openvino.has_bfloat16():
+    """Return the CPU; in high-performance mode with OpenVINO for the models that it computes faster."""
+    models, measured = ((), False) if mode == "standard" else cpu_backends.chosen()
+    if measured:
+        reason = f"{reason}; measured by 'ocr-onnx build'"
+    if models and not openvino.is_installed():
+        reason = (
+            f"{reason}; for bfloat16, which this processor supports: pip install {requirement(spec_of(OPENVINO).extra)}"
+        )
+    if not models or not openvino.is_installed():
         return Placement(CPU.providers, reason, mode)
-    if not openvino.is_installed():
-        hint = f"for bfloat16, which this processor supports: pip install {requirement(spec_of(OPENVINO).extra)}"
-        return Placement(CPU.providers, f"{reason}; {hint}", mode)
-    models = tuple(sorted(name for name, spec in zoo.models().items() if spec.bf16))
-    chosen = _of((Provider(OPENVINO),), f"{reason}; in bfloat16: {', '.join(models)}", mode, build_missing=False)
-    return replace(chosen, only=models)
+    precision = "bfloat16" if openvino.has_bfloat16() else "float32"
+    reason = f"{reason}; in {precision}: {', '.join(models)}"
+    return replace(_of((cpu_backends.provider(),), reason, mode, build_missing=False), only=models)
 
 
 def _tensorrt_is_ready(build_missing: bool) -> bool:

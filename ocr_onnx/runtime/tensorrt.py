@@ -31,7 +31,7 @@ from ocr_onnx.runtime.provider_specs import (
 from ocr_onnx.runtime.providers import Device, Placement, Provider, ProviderLike, provider
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cpu_count
-from ocr_onnx.types import Difference, Run
+from ocr_onnx.types import MAX_DIFFERING_SHARE, Difference, Run
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -43,11 +43,6 @@ COMPILERS = compilers()
 
 COMPARED = "compared.json"
 """The file in an engine's folder that contains the result of its comparison with the CPU. Without it, an engine is not used."""
-
-MAX_DIFFERING_SHARE = 0.02
-"""The largest share of the decisions on the sample page (texts, text pixels, orientations) in which an engine may differ from the
-CPU. Rounded to fp16, PP-OCRv5 mobile detection and recognition differ in 0.5 and 0.8 %; rounded to bfloat16, in 13 and 6 %, which
-loses text on other pages too (docs/devices.md)."""
 
 PRECISIONS = {"trt_fp16_enable": "fp16", "trt_bf16_enable": "bf16", "trt_int8_enable": "int8"}
 """TensorRT's options for precisions below float32. Only the user sets them."""

@@ -26,10 +26,10 @@ from ocr_onnx.runtime.batching import MASKED_SHAPES, PADDING_CLASS, PADDING_MARK
 from ocr_onnx.runtime.model_file import PRODUCER, has_padding_mask, model_for_device
 from ocr_onnx.runtime.providers import CPU, Placement
 from ocr_onnx.runtime.session import Session
-from ocr_onnx.runtime.tensorrt import MAX_DIFFERING_SHARE
 from ocr_onnx.stages import recognition
 from ocr_onnx.stages.calibration import difference
 from ocr_onnx.stages.sample_page import sample_page, split_lines
+from ocr_onnx.types import MAX_DIFFERING_SHARE
 
 DETECTOR, RECOGNIZER = "PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec"
 

@@ -24,12 +24,10 @@ from ocr_onnx.runtime.selection import choose_placement
 from ocr_onnx.runtime.session import Session
 from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.stages.calibration import difference
+from ocr_onnx.types import MAX_DIFFERING_SHARE
 
 DETECTION, RECOGNITION, LINES = "PP-OCRv6_small_det", "PP-OCRv6_small_rec", "PP-LCNet_x1_0_textline_ori"
 SAMPLE = Path(ocr_onnx.__file__).with_name("sample.png")
-
-MAX_SHARE = 0.02
-"""The largest share of decisions on the sample page that may differ in bfloat16, as for engines of TensorRT."""
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="the package openvino is not installed"
@@ -140,7 +138,7 @@ def test_in_bfloat16_few_decisions_differ(name: str) -> None:
     shapes = batching.shapes_for(fast, read_metadata(path), masked=False)
     session = Session(path, fast, cpu_count())
     assert session.providers == [OPENVINO]
-    assert 0 < difference(session, Session(path), read_metadata(path), shapes).share <= MAX_SHARE
+    assert 0 < difference(session, Session(path), read_metadata(path), shapes).share <= MAX_DIFFERING_SHARE
 
 
 @needs_openvino

@@ -36,6 +36,8 @@ PAGE_SCORE, LINE_SCORE = 0.8, 1.0
 TEXT_SCORE = 0.6
 """The least score of a text: the highest that loses no right word of the labelled photographs and receipts (docs/defaults.md)."""
 
+PDFText: TypeAlias = Literal["skip", "redo", "force", "auto"]
+
 Transparency: TypeAlias = Literal["flatten", "ignore"]
 
 PAGE_RANGE = re.compile(r"\s*(\d{1,9})\s*(?:(-)\s*(\d{1,9})?\s*)?")
@@ -73,10 +75,12 @@ class InputOptions(OptionRecord):
         default=None,
         secret=True,
     )
-    pdf_text: Literal["skip", "redo", "force"] = option(
-        "Pages of a PDF that have text, when a searchable PDF is written. skip: leave them as they are; redo: replace invisible text "
-        "of an earlier OCR, and leave pages with visible text; force: replace every page by an image of itself, and add text.",
-        default="skip",
+    pdf_text: PDFText | None = option(
+        "Pages of a PDF that have text. skip: do not read them, and leave them as they are in a searchable PDF; redo: read those whose text is "
+        "the invisible one of an earlier OCR, and replace it; force: read all, and replace each page of a searchable PDF by an image of "
+        "itself; auto: take the text of the PDF where its characters are plausible and at the places where text is detected, and read the others. "
+        "If not given, all are read, and skip applies to searchable PDFs.",
+        default=None,
         request=True,
     )
     max_megapixels: float = option(

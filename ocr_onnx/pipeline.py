@@ -15,6 +15,7 @@ import numpy as np
 from ocr_onnx.declarations import check_text
 from ocr_onnx.errors import InputError, NotEnoughMemoryError, OptionError, StageNotLoadedError
 from ocr_onnx.inputs import sources
+from ocr_onnx.inputs.pdf_text import agrees
 from ocr_onnx.inputs.prefetch import map_on_workers, prefetch
 from ocr_onnx.models import languages, presets, store
 from ocr_onnx.models.metadata import ModelMetadata, Task
@@ -70,6 +71,8 @@ class DetectedPage:
     """The boxes in PaddleOCR's order, with their crops."""
     warnings: tuple[str, ...] = ()
     """Those of the source, and of detection."""
+    layer: tuple[TextLine, ...] | None = None
+    """The lines that are taken from a PDF instead of being recognized."""
 
 
 class OCR:
@@ -277,6 +280,10 @@ class OCR:
         If the classifier is not sure of the page's orientation, the largest lines decide whether the page is upside down.
         """
         self._check_loaded(options)
+        if page.layer is not None:
+            if not page.layer or agrees(page.layer, detect_in_tiles(self.detect, page.image, options.detection)):
+                return DetectedPage(page, None, page, [], page.warnings, page.layer)
+            page = replace(page, layer=None)
         if not options.use_doc_orientation_classify or self.classify_page is None:
             return self._find_lines(page, None, options)
         guess = self.classify_page(page.image, ANY_SCORE)
@@ -334,6 +341,8 @@ class OCR:
             for box, read in zip(boxes, texts, strict=True)
             if read.score >= options.recognition.score_thresh
         ]
+        if detected.layer is not None:
+            boxes, kept = [line.box for line in detected.layer], list(detected.layer)
         if options.return_word_box:
             kept = [with_words(line) for line in kept]
         lines, blocks = _in_reading_order(kept, detected.page, options)

@@ -178,6 +178,8 @@ class Page:
     """Pixels of `image` per unit of the input: per point of a PDF, else 1."""
     content: bytes | None = None
     """The content of the input's file, if the file has no path on this machine: a searchable PDF is made of it."""
+    layer: tuple[TextLine, ...] | None = None
+    """The lines that were taken from the page's own text, because of `pdf_text`; empty if the page was not read; None if it was."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

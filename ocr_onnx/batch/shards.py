@@ -103,7 +103,8 @@ def schema() -> Any:
         [
             *(("path", pa.string()), ("sha256", pa.string()), ("page", pa.int32()), ("pages", pa.int32())),
             *(("width", pa.int32()), ("height", pa.int32()), ("resolution", pa.float64()), ("scale", pa.float64())),
-            *(("angle", pa.int32()), ("text", pa.string()), ("lines", pa.list_(line)), ("blocks", pa.list_(block))),
+            *(("angle", pa.int32()), ("from_pdf", pa.bool_()), ("text", pa.string())),
+            *(("lines", pa.list_(line)), ("blocks", pa.list_(block))),
             ("warnings", pa.list_(pa.string())),
         ]
     )

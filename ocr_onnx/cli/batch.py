@@ -108,7 +108,7 @@ def batch(  # noqa: PLR0913, PLR0917 one for each option
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ocr_onnx.batch import output as outputs
 
-    workers = _engine_settings(settings)
+    workers = _engine_settings(settings, file_format)
     _require_packages(shard_format, file_format)
     kind = shard_format or "jsonl"
     with _ending(output), outputs.opened(output, kind, workers.batch.shard_pages, file_format) as opened:
@@ -122,13 +122,15 @@ def batch(  # noqa: PLR0913, PLR0917 one for each option
 batch.params += [*OPTIONS, *input_settings(), *(each for each in pipeline_settings() if each.name != "engine")]
 
 
-def _engine_settings(settings: dict[str, Any]) -> EngineSettings:
+def _engine_settings(settings: dict[str, Any], file_format: str | None) -> EngineSettings:
     """Return the settings of the workers, from those of the command line."""
     from ocr_onnx.batch.reader import EngineSettings
     from ocr_onnx.runtime.threads import cpu_count
 
     own = {str(setting.name): settings.pop(str(setting.name)) for setting in OPTIONS}
     inputs = {name: value for name in INPUTS if (value := settings.pop(name)) is not None}
+    if file_format is not None and FORMATS[file_format].document is not None:
+        inputs.setdefault("pdf_text", "skip")
     options = BatchOptions(**{name: value for name, value in own.items() if value is not None})
     request = pipeline_request(settings)
     if options.workers is None:

@@ -101,6 +101,8 @@ def run(
     if trace is not None and not trace.absolute().parent.is_dir():
         raise OutputError(f"{trace} cannot be written: its folder does not exist; create it, or choose another file")
     assembly = assemble(pipeline_request(settings))
+    if writer.document is not None:
+        input_values["pdf_text"] = input_values["pdf_text"] or "skip"
     options = with_values(assembly.options, input_values)
     failures: list[InputError] = []
     with _profile(trace):

@@ -27,6 +27,7 @@ from ocr_onnx.declarations import check_number
 from ocr_onnx.errors import InputError, OCRError, UnreadableImageError
 from ocr_onnx.inputs.decoder_errors import out_of_memory
 from ocr_onnx.inputs.decoding_messages import contents, in_memory, receive, send
+from ocr_onnx.inputs.pdf_text import unpacked
 from ocr_onnx.options import LARGEST_MAX_PIXELS, MAX_PIXELS, InputOptions
 from ocr_onnx.runtime import memory
 from ocr_onnx.types import Page
@@ -54,6 +55,9 @@ MAX_GROWTH = 4
 UNEXPECTED = "an unexpected reply"
 
 SIMPLIFY = "it is damaged or too large: save it again, smaller or in another format"
+
+MAX_LAYER = 2**25
+"""Bytes of the lines of a PDF. Pages with more than 100,000 characters are read."""
 
 MAX_PDF_PAGES = 2**20
 """PDFium's limit."""
@@ -246,7 +250,7 @@ class DecodingProcess:
         except TimeoutError as error:
             seconds = f"{self._limits.wall_seconds:g} seconds"
             raise UnreadableImageError(f"{name} took longer than {seconds} to decode: {self._limits.remedy}") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             if isinstance(error, OSError) and error.errno == errno.ENOMEM:
                 raise out_of_memory(name) from error
             raise self._crashed(name, str(error)) from error
@@ -312,18 +316,21 @@ def warn_of_missing(missing: tuple[str, ...]) -> None:
 
 
 def _page(reply: dict[str, Any], file: int, max_pixels: int) -> Page:
-    """The page whose pixels are in an anonymous file, which is sealed against changes and closed here.
+    """The page whose pixels, and lines of a PDF, are in an anonymous file, which is sealed against changes and closed here.
 
-    Raises ValueError if the size does not match the process's message or exceeds the limit.
+    Raises ValueError or TypeError if it does not match the process's message or exceeds a limit.
     """
     try:
         height, width = reply["shape"]
-        if min(height, width) < 1 or height * width > max_pixels or os.fstat(file).st_size != height * width * 3:
+        size, layer_size = height * width * 3, reply["layer"] or 0
+        is_allowed = min(height, width) > 0 and height * width <= max_pixels and 0 <= layer_size <= MAX_LAYER
+        if not is_allowed or os.fstat(file).st_size != size + layer_size:
             raise ValueError(f"a page of {width} x {height} pixels in {os.fstat(file).st_size} bytes")
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, SEALS)
         pixels = mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     finally:
         os.close(file)
-    image = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+    image = np.frombuffer(pixels, np.uint8, size).reshape(height, width, 3)
+    layer = None if reply["layer"] is None else unpacked(pixels[size:])
     warnings = tuple(map(str, reply["warnings"]))
-    return Page(image, None, reply["index"], reply["count"], warnings, reply["resolution"], reply["scale"])
+    return Page(image, None, reply["index"], reply["count"], warnings, reply["resolution"], reply["scale"], layer=layer)

@@ -4,7 +4,8 @@ to the process    {"open": kind, "options": ..., "memory": bytes, "name": ...} w
                   {"page": index, "name": ...}, for an image {"next": true}; {"stop": true}; or, with "convert": function, the
                   pickled contents of a file and objects for its pages
 from the process  once {"ready": true, "missing": [sandbox features that the kernel lacks]}; to the opening of a PDF {"count": pages};
-                  for a page {"shape": [height, width], "warnings": [...], ...} with its pixels, {"error": name, "text": ...}, with
+                  for a page {"shape": [height, width], "layer": bytes or null, "warnings": [...], ...} with its pixels and the lines of
+                  the PDF; {"error": name, "text": ...}, with
                   "page" if further pages follow, or {"end": true}; for a conversion {"converted": true} with the new file;
                   {"crash": traceback} before it exits because of a bug
 """
@@ -44,13 +45,14 @@ def contents(file: int) -> bytes:
         os.close(file)
 
 
-def in_memory(contents: Any) -> int:
+def in_memory(*parts: Any) -> int:
     """Create an anonymous file with these bytes."""
     file = os.memfd_create("ocr-onnx", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        left = memoryview(contents).cast("B")
-        while left:
-            left = left[os.write(file, left) :]
+        for part in parts:
+            left = memoryview(part).cast("B")
+            while left:
+                left = left[os.write(file, left) :]
     except OSError:
         os.close(file)
         raise

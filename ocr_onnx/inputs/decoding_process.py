@@ -29,7 +29,7 @@ import cv2
 import PIL.Image
 
 from ocr_onnx.errors import InputError, NotEnoughMemoryError, OCRError, UnreadableImageError
-from ocr_onnx.inputs import fonts, pdf_fonts, sandbox
+from ocr_onnx.inputs import fonts, pdf_fonts, pdf_text, sandbox
 from ocr_onnx.inputs.decoding_messages import contents, in_memory, receive, send
 from ocr_onnx.inputs.documents import is_pdf, read_file
 from ocr_onnx.inputs.page_warnings import decode_page
@@ -157,7 +157,9 @@ def _send_page(wire: socket.socket, page: Page | InputError) -> None:
     else:
         described = {name: getattr(page, name) for name in DESCRIBED} | {"shape": page.image.shape[:2]}
         described["warnings"] = [text[:MAX_WARNING] for text in page.warnings[:MAX_WARNINGS]]
-        send(wire, described, in_memory(page.image))
+        layer = None if page.layer is None else pdf_text.packed(page.layer)
+        described["layer"] = None if layer is None else len(layer)
+        send(wire, described, in_memory(page.image, layer or b""))
 
 
 def _described(error: OCRError) -> dict[str, Any]:

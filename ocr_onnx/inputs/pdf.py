@@ -13,6 +13,7 @@ import numpy as np
 from ocr_onnx.errors import InputError, InputNotFoundError, UnreadableImageError
 from ocr_onnx.inputs.decoder_errors import decode_pages, decoder_errors, require_memory
 from ocr_onnx.inputs.images import check_size, from_array
+from ocr_onnx.inputs.pdf_text import own_lines
 from ocr_onnx.options import InputOptions
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.types import POINTS_PER_INCH, Page
@@ -105,10 +106,11 @@ class PdfiumDocument:
                 require_memory(math.ceil(width * scale) * math.ceil(height * scale), RENDER_BYTES, name)
                 image = from_array(np.array(page.render(scale=scale).to_numpy(), np.uint8))
                 warn_of_missing(page, name)
+                layer = own_lines(page, self._options.pdf_text, scale)
             except pypdfium2.PdfiumError as error:
                 raise UnreadableImageError(f"{name} cannot be rendered: {error}; print the PDF to a new PDF") from error
             else:
-                return Page(image, resolution=scale * POINTS_PER_INCH, scale=scale)
+                return Page(image, resolution=scale * POINTS_PER_INCH, scale=scale, layer=layer)
             finally:
                 page.close()
 

@@ -13,6 +13,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from ocr_onnx import OCR, InputOptions, OCROptions, __version__, save
 from ocr_onnx.errors import InputNotFoundError, OCRError, OutputError
+from ocr_onnx.options import PDFText
 from ocr_onnx.outputs.formats import FORMATS
 
 NAME = "ocr-onnx"
@@ -64,11 +65,11 @@ def _read(ocr: OCR, file: Path, name: Format, pages: str | None) -> str:
 def _write(ocr: OCR, file: Path, target: Path) -> str:
     if target.exists() or target.suffix.lower() != ".pdf":
         raise OutputError(f"{target} exists, or its suffix is not .pdf: give the path of a new PDF")
-    return str(save(ocr.predict_iter(_existing(file), _options(ocr, None)), target))
+    return str(save(ocr.predict_iter(_existing(file), _options(ocr, None, "skip")), target))
 
 
-def _options(ocr: OCR, pages: str | None) -> OCROptions:
-    return replace(ocr.options, input=InputOptions(pdf_pages=pages))
+def _options(ocr: OCR, pages: str | None, pdf_text: PDFText | None = None) -> OCROptions:
+    return replace(ocr.options, input=InputOptions(pdf_pages=pages, pdf_text=pdf_text))
 
 
 def _existing(file: Path) -> Path:

@@ -23,6 +23,7 @@ def to_dict(result: RecognizedPage) -> dict[str, Any]:
         "resolution": result.source.resolution,
         "scale": result.source.scale,
         "angle": result.angle,
+        "from_pdf": result.source.layer is not None,
         "text": page_text(result),
         "lines": [_line(line) for line in result.lines],
         "blocks": [_block(block) for block in result.blocks],

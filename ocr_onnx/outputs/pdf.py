@@ -14,12 +14,12 @@ import numpy as np
 
 from ocr_onnx.errors import InputError, OutputError
 from ocr_onnx.inputs import documents
+from ocr_onnx.inputs.pdf_text import INVISIBLE
 from ocr_onnx.inputs.sources import unwrap
 from ocr_onnx.installation import requirement
 from ocr_onnx.outputs import pdf_text
 from ocr_onnx.outputs.pdf_font import GlyphlessFont
 from ocr_onnx.outputs.pdf_layer import FONT_NAME, Frame, frame_of, layer, numbers
-from ocr_onnx.outputs.pdf_text import INVISIBLE
 from ocr_onnx.outputs.placed import PlacedPage, placed_page
 from ocr_onnx.types import Page
 
@@ -197,7 +197,9 @@ def _add_text(document: _Document, page: pikepdf.Page, added: Added) -> None:
     """Add the layer of text to a page, as `pdf_text` requires."""
     import pikepdf
 
-    policy = added.options.pdf_text
+    policy = added.options.pdf_text or "skip"
+    if added.placed.from_pdf:
+        return
     if document.is_pdf and policy != "force":
         modes = pdf_text.rendering_modes(page)
         if modes and (policy == "skip" or modes != {INVISIBLE}):

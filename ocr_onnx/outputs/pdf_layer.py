@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ocr_onnx.inputs.pdf_text import INVISIBLE
 from ocr_onnx.outputs.pdf_font import ASCENT, DESCENT, UNITS, GlyphlessFont
-from ocr_onnx.outputs.pdf_text import INVISIBLE
 from ocr_onnx.outputs.placed import PlacedBlock, PlacedPage, PlacedWord
 from ocr_onnx.stages.page_frame import RIGHT_TO_LEFT
 from ocr_onnx.stages.words import visual_order

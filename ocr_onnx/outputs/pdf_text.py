@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ocr_onnx.inputs.pdf_text import INVISIBLE
+
 if TYPE_CHECKING:
     import pikepdf
-
-INVISIBLE = 3
-"""The text rendering mode without fill and stroke."""
 
 SHOWING = frozenset({"Tj", "TJ", "'", '"'})
 """Operators that show text."""

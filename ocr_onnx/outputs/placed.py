@@ -121,11 +121,13 @@ class PlacedPage:
     size: PageSize
     """Of the image in which the boxes are."""
     blocks: tuple[PlacedBlock, ...]
+    from_pdf: bool = False
+    """Whether the text is that of the PDF, or the page was not read."""
 
 
 def placed_page(page: RecognizedPage) -> PlacedPage:
     """Return what a format with coordinates needs of a page."""
-    return PlacedPage(size_of(page), tuple(placed_blocks(page)))
+    return PlacedPage(size_of(page), tuple(placed_blocks(page)), page.source.layer is not None)
 
 
 def placed_blocks(page: RecognizedPage) -> Iterator[PlacedBlock]:

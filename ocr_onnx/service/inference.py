@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from ocr_onnx.errors import InputError
 from ocr_onnx.inputs.documents import is_pdf
-from ocr_onnx.options import InputOptions, OCROptions, changed
+from ocr_onnx.options import InputOptions, OCROptions, PDFText, changed
 from ocr_onnx.outputs.formats import Writer
 from ocr_onnx.results import OCRResult
 from ocr_onnx.service import messages
@@ -66,7 +66,8 @@ class Inference:
         options = options_of(fields, self.engine.options, self.settings)
         visualize = self.settings.visualize if fields.visualize is None else fields.visualize
         encode = partial(encode_page, visualize=visualize, max_size=self.settings.max_output_size, writer=writer)
-        file = data, kind_of(data, fields.file_type), self._input_options(options)
+        policy = options.input.pdf_text or ("skip" if writer is not None and writer.file else None)
+        file = data, kind_of(data, fields.file_type), self._input_options(policy)
         with closing(self.files.pages(*file)) as pages:
             encoded = self._encoded(pages, options, token, encode)
             if writer is None:
@@ -76,11 +77,11 @@ class Inference:
             else:
                 yield from _without_errors(encoded)
 
-    def _input_options(self, options: OCROptions) -> InputOptions:
+    def _input_options(self, pdf_text: PDFText | None) -> InputOptions:
         return InputOptions(
             pdf_scale=self.settings.pdf_scale,
             max_megapixels=self.settings.max_megapixels,
-            pdf_text=options.input.pdf_text,
+            pdf_text=pdf_text,
         )
 
     def _encoded(

@@ -115,6 +115,9 @@ def test_each_document_gets_a_searchable_pdf(tmp_path: Path) -> None:
     batch(folder, "-o", tmp_path / "out", *FAST, "--files", "pdf")
     (found,) = (tmp_path / "out" / "files").rglob("*.pdf")
     assert found.read_bytes().startswith(b"%PDF-")
+    # Pages that stay as they are are not read.
+    done = batch(found, "-o", tmp_path / "out", *FAST, "--files", "pdf", "--pdf_text", "redo", code=1)
+    assert "options.input.pdf_text was 'skip'" in done.stderr
     assert "1 pages" in batch("verify", tmp_path / "out").stdout
 
 

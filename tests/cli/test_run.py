@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 import PIL.Image
+import pypdfium2
 import pytest
 from click.testing import CliRunner, Result
 from conftest import PAGES, locked_pdf, pdf
@@ -139,6 +140,22 @@ def test_an_old_name_beside_the_new_is_a_usage_error() -> None:
 def test_pages_of_a_pdf_can_be_chosen(tmp_path: Path, name: str) -> None:
     (tmp_path / "three.pdf").write_bytes(pdf((50, 50), (60, 50), (70, 50)))
     assert [page["page_index"] for page in pages_of(tmp_path / "three.pdf", name, "1,3-")] == [0, 2]
+
+
+def test_a_searchable_pdf_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "first.pdf", tmp_path / "second.pdf"
+    assert invoke(PAGES / "sign.png", "-o", first).exit_code == 0
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the page was read")
+
+    monkeypatch.setattr("ocr_onnx.stages.detection.TextDetector.__call__", fail)
+    assert invoke(first, "-o", second).exit_code == 0
+    assert "FERRY TERMINAL" in pypdfium2.PdfDocument(second)[0].get_textpage().get_text_range()
+    # Other formats have the text of all pages, unless it is left out.
+    assert isinstance(invoke(first).exception, AssertionError)
+    assert invoke(first, "--pdf_text", "auto").exception is not None
+    assert invoke(first, "--pdf_text", "skip").stdout == "\n"
 
 
 def test_pages_are_rendered_at_the_scale_asked_for(tmp_path: Path) -> None:

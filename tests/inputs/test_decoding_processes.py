@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -361,9 +361,12 @@ def test_a_missing_python_is_reported_when_the_decoder_starts(monkeypatch: pytes
         Decoder(DecodeLimits(), 1)
 
 
+NOTHING_ELSE: dict[str, Any] = {"warnings": [], "layer": None}
+
+
 def test_the_pixels_of_a_page_cannot_be_changed_or_truncated() -> None:
     file = in_memory(bytes(range(12)))
-    reply = {"shape": [2, 2], "index": None, "count": None, "resolution": None, "scale": 1.0, "warnings": []}
+    reply = {"shape": [2, 2], "index": None, "count": None, "resolution": None, "scale": 1.0} | NOTHING_ELSE
     page = _page(reply, os.dup(file), 4)
     with pytest.raises(PermissionError):
         os.ftruncate(file, 0)
@@ -375,7 +378,14 @@ def test_the_pixels_of_a_page_cannot_be_changed_or_truncated() -> None:
 
 def test_a_page_with_more_pixels_than_allowed_is_refused() -> None:
     with pytest.raises(ValueError, match="a page of 2 x 2 pixels"):
-        _page({"shape": [2, 2], "index": None, "count": None}, in_memory(bytes(12)), 3)
+        _page({"shape": [2, 2], "index": None, "count": None} | NOTHING_ELSE, in_memory(bytes(12)), 3)
+
+
+@pytest.mark.parametrize("size", [-1, 3, 5, 2**40, "4", [4]])
+def test_lines_of_a_pdf_whose_size_differs_from_the_message_are_refused(size: object) -> None:
+    reply = {"shape": [2, 2], "index": None, "count": None, "resolution": None, "scale": 1.0}
+    with pytest.raises((ValueError, TypeError)):
+        _page(reply | NOTHING_ELSE | {"layer": size}, in_memory(bytes(12), b"[[]]"), 4)
 
 
 def test_opencv_gets_the_pixel_limit_before_it_decodes() -> None:
@@ -389,4 +399,4 @@ def test_opencv_gets_the_pixel_limit_before_it_decodes() -> None:
 @pytest.mark.parametrize("shape", [[3, 3], [-1, 2], [-2, -2], [2**62, 4], [2], [2, 2, 3], "22", None])
 def test_a_page_whose_size_differs_from_its_message_is_refused(shape: object) -> None:
     with pytest.raises((ValueError, TypeError)):
-        _page({"shape": shape, "index": None, "count": None}, in_memory(bytes(12)), 4)
+        _page({"shape": shape, "index": None, "count": None} | NOTHING_ELSE, in_memory(bytes(12)), 4)

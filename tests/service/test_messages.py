@@ -182,6 +182,13 @@ def test_a_request_chooses_what_happens_to_pages_that_have_text(server: Running)
     assert server.seen[-1].input.pdf_text == "force"
 
 
+@pytest.mark.parametrize(("policy", "expected"), [(None, False), ("force", False), ("auto", True), ("skip", True)])
+def test_the_text_of_a_pdf_is_taken_if_the_request_says_so(server: Running, policy: str | None, expected: bool) -> None:
+    first = base64_of(server.post(file=PAGES_OF_TWO, format="pdf").content)
+    lines = server.post(file=first, format="native", pdfText=policy).text.splitlines()
+    assert [json.loads(line)["from_pdf"] for line in lines] == [expected] * 2
+
+
 def test_the_first_ten_pages_of_a_document_are_read(server: Running) -> None:
     content = server.post(file=base64_of(pdf(*[(50, 60)] * 12)), fileType=0).json()["result"]
     assert [page["prunedResult"]["rec_texts"] for page in content["ocrResults"]] == [[f"page {i}"] for i in range(10)]

@@ -220,10 +220,9 @@ def _decoded(text: pypdfium2.PdfTextPage) -> Iterator[tuple[int, str]]:
         if unit in HIGH_SURROGATES:
             high = unit
         elif unit in LOW_SURROGATES:
-            yield (
-                i,
-                chr(FIRST_ASTRAL + (high - HIGH_SURROGATES.start) * len(LOW_SURROGATES) + unit - LOW_SURROGATES.start),
-            )
+            offset = (high - HIGH_SURROGATES.start) * len(LOW_SURROGATES) + unit - LOW_SURROGATES.start
+            yield i, chr(FIRST_ASTRAL + offset) if high else REPLACEMENT
+            high = 0
         else:
             yield i, chr(unit)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pikepdf
+import pypdfium2
 import pytest
 
 from ocr_onnx import OCR, InputOptions, OCROptions, OCRResult, TextBox
-from ocr_onnx.inputs import sources
+from ocr_onnx.inputs import pdf_text, sources
 from ocr_onnx.inputs.pdf_text import agrees, unpacked
 from ocr_onnx.outputs.formats import FORMATS
 from ocr_onnx.outputs.pdf_font import GlyphlessFont
@@ -143,6 +145,13 @@ def test_characters_beyond_the_basic_plane_are_kept() -> None:
     buffer = io.BytesIO()
     document.save(buffer)
     assert layers(buffer.getvalue(), "auto") == [[text]]
+
+
+def test_half_a_character_beyond_the_basic_plane_has_no_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    units = [0xDC00, ord("a"), 0xD842, 0xDFB7, 0xDC00]
+    monkeypatch.setattr(pypdfium2.raw, "FPDFText_GetUnicode", lambda _, i: units[i])
+    text = SimpleNamespace(count_chars=lambda: len(units))
+    assert [character for _, character in pdf_text._decoded(text)] == ["\ufffd", "a", "\U00020bb7", "\ufffd"]
 
 
 def test_redo_reads_a_page_whose_invisible_text_is_in_a_form() -> None:

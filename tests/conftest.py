@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import signal
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,9 @@ PAGES = Path(__file__).parent / "pages"
 
 PATIENCE = 180.0
 """Seconds after which something hangs: nothing takes as long, on however busy a machine."""
+
+# A shell has the processes that it starts in the background ignore Ctrl-C, and their children too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On a machine with other work a case may take any time.
 hypothesis.settings.register_profile("few", deadline=None, max_examples=25)

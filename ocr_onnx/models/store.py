@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import stat
 import tarfile
 import tempfile
 import zipfile
@@ -89,8 +90,11 @@ def is_missing(name: str | os.PathLike[str]) -> bool:
 
 def _is_file(path: Path) -> bool:
     """Return whether a model exists. Raises ModelError if that cannot be known."""
+    # From Python 3.14, is_file returns False if the folder may not be read.
     try:
-        return path.is_file()
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}; check the permissions of its folder") from error
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from functools import partial
 
 import PIL.Image
 
 from ocr_onnx.errors import InputError, UnreadableImageError
 from ocr_onnx.inputs import image_files, pdf, tiff
-from ocr_onnx.inputs.decoder_errors import decoder_errors
-from ocr_onnx.inputs.images import FORMATS, allow_pixels, check_size, decode, square_pixels
+from ocr_onnx.inputs.decoder_errors import decoder_errors, require_memory
+from ocr_onnx.inputs.headers import size_for_opencv
+from ocr_onnx.inputs.images import FORMATS, allow_pixels, check_size, decode, orientation_of, square_pixels
 from ocr_onnx.inputs.isolated_pdf import open_pdf
 from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.options import InputOptions
@@ -33,6 +35,9 @@ OTHER_SIGNATURES = {
     b"8BPS": "Photoshop",
     b"%!PS": "PostScript",
 }
+
+WEBP_BYTES = 8
+"""Bytes per pixel that opening a WebP takes."""
 
 PDF_SIGNATURE_WINDOW = 1024
 """Bytes at the beginning of a file in which PDF readers look for the signature."""
@@ -87,14 +92,25 @@ def _decode(picture: PIL.Image.Image, data: bytes, name: str, options: InputOpti
     if image_files.lacks_end(data):
         data = image_files.with_end(data, picture.size, name)
         with _open(data, name) or picture as whole:
-            return square_pixels(decode(whole, data, name, options.transparency), whole, options.max_pixels)
-    return square_pixels(decode(picture, data, name, options.transparency), picture, options.max_pixels)
+            return _decode_whole(whole, data, name, options)
+    return _decode_whole(picture, data, name, options)
+
+
+def _decode_whole(picture: PIL.Image.Image, data: bytes, name: str, options: InputOptions) -> Page:
+    image = decode(picture, data, name, options.transparency)
+    return square_pixels(image, picture, options.max_pixels, orientation_of(picture))
 
 
 def _open(data: bytes, name: str) -> PIL.Image.Image | None:
     """Open an image; return None for an unknown format."""
-    with decoder_errors(name):
-        try:
+    if size := size_for_opencv(data, "WEBP") if data[8:12] == b"WEBP" else None:
+        require_memory(size[0] * size[1], WEBP_BYTES, name)  # Pillow takes it already now.
+    try:
+        with decoder_errors(name):
             return PIL.Image.open(io.BytesIO(image_files.without_metadata(data)), formats=FORMATS)
-        except PIL.UnidentifiedImageError:
+    except UnreadableImageError as error:
+        with suppress(InputError), decoder_errors(name):
+            return PIL.Image.open(io.BytesIO(image_files.pixels_alone(data)), formats=FORMATS)
+        if isinstance(error.__cause__, PIL.UnidentifiedImageError):
             return None
+        raise

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 Size = tuple[int, int]
 """(width, height)"""
@@ -21,6 +22,12 @@ MARKER_PREFIX, SCAN_MARKER = 0xFF, 0xDA
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 MARKERS_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA), SCAN_MARKER})
 """Markers of JPEG: of a scan, of the frame headers, which contain the size, and those that are not followed by a length."""
+
+METADATA_MARKERS = frozenset({*range(0xE0, 0xF0), 0xFE})
+"""Markers of the segments of applications, such as EXIF data, and of comments."""
+
+ADOBE, ADOBE_SEGMENT = b"Adobe", 16
+"""The name and the least length of the segment that tells the colors of a JPEG."""
 
 WEBP_BITS, WEBP_MASK = 14, 0x3FFF
 """The bits of a side of a WebP."""
@@ -46,14 +53,36 @@ def jpeg_scan_offset(data: bytes) -> int:
     return _jpeg_headers(data)[1]
 
 
+def jpeg_without_metadata(data: bytes) -> bytes:
+    """Return a JPEG without comments and the segments of applications, except that of Adobe, which tells the colors."""
+    begins = [*_jpeg_segments(data), jpeg_scan_offset(data)]
+    segments = (data[begin:end] for begin, end in pairwise(begins))
+    kept = (each for each in segments if each[1] not in METADATA_MARKERS or _is_adobe(each))
+    return data[:2] + b"".join(kept) + data[begins[-1] :]
+
+
+def _is_adobe(segment: bytes) -> bool:
+    return segment[4:].startswith(ADOBE) and len(segment) >= ADOBE_SEGMENT
+
+
 def _jpeg_headers(data: bytes) -> tuple[list[int], int]:
     """Return the offsets of the frame headers before the first scan of a JPEG, and of that scan or of the first invalid segment."""
-    frames, at = [], 2
+    segments = list(_jpeg_segments(data))
+    frames = [at for at in segments if data[at + 1] in FRAME_MARKERS]
+    return frames, segments[-1] + _segment_length(data, segments[-1]) if segments else 2
+
+
+def _jpeg_segments(data: bytes) -> Iterator[int]:
+    """Yield the offset of each segment before the first scan of a JPEG, up to the first invalid one."""
+    at = 2
     while at + 4 <= len(data) and data[at] == MARKER_PREFIX and data[at + 1] not in MARKERS_WITHOUT_LENGTH:
-        if data[at + 1] in FRAME_MARKERS:
-            frames.append(at)
-        at += 1 if data[at + 1] == MARKER_PREFIX else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return frames, at
+        yield at
+        at += _segment_length(data, at)
+
+
+def _segment_length(data: bytes, at: int) -> int:
+    """Return the bytes of a segment with its marker; one byte of padding before a marker is a segment."""
+    return 1 if data[at + 1] == MARKER_PREFIX else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 
 
 def _jpeg(data: bytes) -> Size | None:

@@ -11,7 +11,7 @@ import PIL.Image
 
 from ocr_onnx.errors import UnreadableImageError
 from ocr_onnx.inputs.decoder_errors import decoder_errors, require_memory
-from ocr_onnx.inputs.headers import jpeg_scan_offset
+from ocr_onnx.inputs.headers import jpeg_scan_offset, jpeg_without_metadata
 from ocr_onnx.inputs.page_warnings import warn
 
 JPEG_SIGNATURE, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
@@ -40,6 +40,18 @@ def without_metadata(data: bytes) -> bytes:
     chunks = list(_chunks(data))
     kept = [each for name, each in chunks if not name[:1].islower() or (name in DECODED_CHUNKS and _is_intact(each))]
     return data if len(kept) == len(chunks) else PNG_SIGNATURE + b"".join(kept)
+
+
+def pixels_alone(data: bytes) -> bytes:
+    """Return a JPEG or PNG without any metadata, which may be too damaged for Pillow to open the file; other decoders ignore them.
+
+    Other files are returned as they are.
+    """
+    if data.startswith(PNG_SIGNATURE):
+        return PNG_SIGNATURE + b"".join(each for name, each in _chunks(data) if not name[:1].islower())
+    if data.startswith(JPEG_SIGNATURE):
+        return jpeg_without_metadata(data)
+    return data
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

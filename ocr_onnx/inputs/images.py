@@ -12,10 +12,9 @@ import PIL.ExifTags
 import PIL.features
 import PIL.Image
 import PIL.ImageCms
-import PIL.ImageOps
 from numpy.typing import NDArray
 
-from ocr_onnx.errors import ImageTooLargeError, UnreadableImageError, UnsupportedInputError
+from ocr_onnx.errors import ImageTooLargeError, InputError, UnreadableImageError, UnsupportedInputError
 from ocr_onnx.inputs.decoder_errors import decoder_errors, require_memory
 from ocr_onnx.inputs.headers import size_for_opencv
 from ocr_onnx.inputs.page_warnings import warn
@@ -41,7 +40,11 @@ BACKGROUND_CONTRAST = 0.2
 
 ROTATED_BY_OPENCV = frozenset({"JPEG", "MPO"})
 
+FIRST_QUARTER_TURN = 5
+"""EXIF orientations from here on exchange width and height."""
+
 TRANSPOSITIONS: dict[int, Callable[[Image], Image]] = {
+    1: np.asarray,
     2: lambda image: image[:, ::-1],
     3: lambda image: image[::-1, ::-1],
     4: lambda image: image[::-1],
@@ -74,7 +77,7 @@ def from_array(array: NDArray[np.uint8], max_pixels: int = MAX_PIXELS, transpare
     The dtype is uint8, or uint16, of which the high byte is used, or the highest bits if it has at most 14. Alpha is ignored, with a warning if it is not opaque. Raises
     UnsupportedInputError and ImageTooLargeError.
     """
-    if array.dtype == np.uint16:
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # In either byte order.
         array = _eight_bits(array)
     if array.dtype != np.uint8:
         raise UnsupportedInputError(
@@ -149,7 +152,7 @@ def _decode_with_opencv(picture: PIL.Image.Image, data: bytes, name: str) -> Ima
 
     OpenCV rotates a JPEG according to its EXIF data. Whether it does so for other formats depends on its version.
     """
-    orientation = None if picture.format in ROTATED_BY_OPENCV else _exif_orientation(picture, name)
+    orientation = None if picture.format in ROTATED_BY_OPENCV else orientation_of(picture)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
     if orientation is not None:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
@@ -158,32 +161,40 @@ def _decode_with_opencv(picture: PIL.Image.Image, data: bytes, name: str) -> Ima
         if image is None:
             return None
         # OpenCV 4.10 gives a gray PFM two axes.
-        turned = TRANSPOSITIONS.get(orientation or 1, np.asarray)(from_array(np.asarray(image)))
-        return np.ascontiguousarray(turned)
+        return np.ascontiguousarray(TRANSPOSITIONS[orientation or 1](from_array(np.asarray(image))))
     return None
 
 
-def _exif_orientation(picture: PIL.Image.Image, name: str) -> int:
-    """Return the orientation in the EXIF data of an image, 1 to 8."""
-    with decoder_errors(name):
-        # Pillow would decode a PNG to look for EXIF data after the pixels.
-        return int(picture.getexif().get(PIL.ExifTags.Base.Orientation, 1)) if "exif" in picture.info else 1
+def orientation_of(picture: PIL.Image.Image) -> int:
+    """Return the orientation in the EXIF data of an image, 1 to 8; 1 if they are missing or damaged, as decoders do.
+
+    Of a TIFF, the one before it is loaded: Pillow turns it then.
+    """
+    # Pillow would decode a PNG to look for EXIF data after the pixels.
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return 1
+    with suppress(InputError), decoder_errors("the EXIF data"):
+        found = picture.getexif().get(PIL.ExifTags.Base.Orientation, 1)
+        return int(found) if found in TRANSPOSITIONS else 1
+    return 1
 
 
 def _decode_upright(picture: PIL.Image.Image, name: str, transparency: Transparency) -> Image:
     """Decode the current frame of a Pillow image, rotated according to its EXIF data."""
     require_memory(picture.width * picture.height, PILLOW_BYTES, name)
     with decoder_errors(name):
-        upright = PIL.ImageOps.exif_transpose(picture)
-    return decode_with_pillow(upright, name, transparency)
+        picture.load()
+    return decode_with_pillow(picture, name, transparency, orientation_of(picture))
 
 
-def square_pixels(image: Image, picture: PIL.Image.Image, max_pixels: int) -> Page:
-    """Return the page of an image; different resolutions in x and y, such as 204 x 98 dots per inch of a fax, are made equal.
+def square_pixels(image: Image, picture: PIL.Image.Image, max_pixels: int, orientation: int) -> Page:
+    """Return the page of an upright image; different resolutions in x and y, such as 204 x 98 dots per inch of a fax, are made equal.
 
-    `picture` has the resolutions. Other images, and those that would exceed `max_pixels`, are not stretched.
+    `picture` has the resolutions, which count from before the image was turned by `orientation`. Other images, and those that
+    would exceed `max_pixels`, are not stretched.
     """
-    return Page(_stretched(image, picture, max_pixels), resolution=resolution_of(picture))
+    turned = orientation >= FIRST_QUARTER_TURN
+    return Page(_stretched(image, picture, max_pixels, turned=turned), resolution=resolution_of(picture))
 
 
 def resolution_of(picture: PIL.Image.Image) -> float | None:
@@ -195,10 +206,11 @@ def resolution_of(picture: PIL.Image.Image) -> float | None:
     return found if RESOLUTIONS[0] <= found <= RESOLUTIONS[1] else None
 
 
-def _stretched(image: Image, picture: PIL.Image.Image, max_pixels: int) -> Image:
+def _stretched(image: Image, picture: PIL.Image.Image, max_pixels: int, *, turned: bool) -> Image:
     resolution = next((picture.info[key] for key in RESOLUTION_KEYS if key in picture.info), None)
     try:
-        ratio = float(resolution[0]) / float(resolution[1])  # type: ignore[index]
+        x, y = (float(resolution[i]) for i in (turned, not turned))  # type: ignore[index]
+        ratio = x / y
     except (TypeError, ValueError, ArithmeticError, IndexError):
         return image
     if not any(low <= ratio <= high for low, high in (STRETCHED, (1 / STRETCHED[1], 1 / STRETCHED[0]))):
@@ -217,18 +229,24 @@ def _check_sizes_equal(size: tuple[int, int], opened: tuple[int, int], name: str
         )
 
 
-def decode_with_pillow(picture: PIL.Image.Image, name: str, transparency: Transparency = "ignore") -> Image:
-    """Decode the current frame of a Pillow image; of 16-bit values the high byte is used. Raises UnreadableImageError."""
+def decode_with_pillow(
+    picture: PIL.Image.Image, name: str, transparency: Transparency = "ignore", orientation: int = 1
+) -> Image:
+    """Decode the current frame of a Pillow image, and turn it from its EXIF `orientation`; of 16-bit values the high byte is used.
+
+    Raises UnreadableImageError.
+    """
+    turn = TRANSPOSITIONS[orientation]
     require_memory(picture.width * picture.height, PILLOW_BYTES, name)
     if picture.mode in UNPREMULTIPLIED_MODES:
         with decoder_errors(name):
             picture = picture.convert(UNPREMULTIPLIED_MODES[picture.mode])
     with decoder_errors(name):
         if picture.mode.startswith("I;16"):
-            return from_array(np.asarray(picture, np.uint16))
+            return from_array(turn(np.asarray(picture, np.uint16)))
         if picture.mode in {"I", "F"}:
             raise UnreadableImageError(f"{name} has 32-bit pixels of unknown range: save it with 8 bits per channel")
-        image = np.ascontiguousarray(np.asarray(_rgb(picture), np.uint8)[:, :, ::-1])
+        image = np.ascontiguousarray(turn(np.asarray(_rgb(picture), np.uint8)[:, :, ::-1]))
     return _with_transparency(picture, image, name, transparency)
 
 
@@ -264,8 +282,7 @@ def _with_transparency(picture: PIL.Image.Image, image: Image, name: str, transp
         return image
     with decoder_errors(name):
         alpha = np.asarray(picture.convert("RGBA").getchannel("A"), np.uint8)
-    alpha = TRANSPOSITIONS.get(_exif_orientation(picture, name), np.asarray)(alpha)
-    return _with_alpha(image, alpha, name, transparency)
+    return _with_alpha(image, TRANSPOSITIONS[orientation_of(picture)](alpha), name, transparency)
 
 
 def _with_alpha(image: Image, alpha: NDArray[np.uint8], name: str, transparency: Transparency) -> Image:

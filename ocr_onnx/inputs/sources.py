@@ -27,11 +27,13 @@ from ocr_onnx.errors import (
     UnsupportedInputError,
     shortened,
 )
+from ocr_onnx.inputs.decoder_errors import REDUCE, out_of_memory
 from ocr_onnx.inputs.documents import read_file
-from ocr_onnx.inputs.images import from_array, from_pillow, resolution_of
+from ocr_onnx.inputs.images import from_array, from_pillow, orientation_of, resolution_of, square_pixels
 from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.options import InputOptions
+from ocr_onnx.runtime import memory
 from ocr_onnx.types import Page
 
 
@@ -87,7 +89,9 @@ THUMBNAILS = "@eaDir"
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
-BASE64 = re.compile(r"(data:[\w/+.-]+;base64,)?[\w+/\s-]+={0,2}\s*")
+DATA_URL = "data:"
+
+BASE64 = re.compile(rf"({DATA_URL}[\w/+.-]*(;[\w=-]+)*,)?[\w+/\s-]*={{0,2}}\s*")
 
 LONGEST_NAME = 255
 """Bytes of the longest file name of common file systems."""
@@ -114,8 +118,11 @@ def read_pages_or_errors(
     `error.source` and `error.page` say which it is.
     """
     chosen = InputOptions() if options is None else options
-    if _is_array_of_paths(source):
-        source = source.ravel().tolist()
+    try:
+        source = _converted(source)
+    except InputError as error:
+        yield error
+        return
     if isinstance(source, Iterable) and not isinstance(source, (*SINGLE_INPUTS, Mapping)) and not _is_one(source):
         for each in source:
             yield from read_pages_or_errors(each, chosen)
@@ -132,13 +139,22 @@ def read_pages_or_errors(
         except InputError as error:
             error.source = error.source or _name(each)
             yield error
+        except MemoryError:
+            failure = out_of_memory(_name(each) or "the input")
+            failure.source = _name(each)
+            yield failure
 
 
-def _is_array_of_paths(source: object) -> TypeGuard[NDArray[Any]]:
-    """Return whether an input is an array of strings or of paths, as a column of a table gives them."""
-    if not isinstance(source, np.ndarray) or source.dtype.kind not in "UO":
-        return False
-    return all(isinstance(each, str | os.PathLike) for each in source.flat)
+def _converted(source: Source) -> Source:
+    """Return the array of a tensor of another library, and the list of an array of objects, as a column of a table gives it."""
+    if hasattr(source, "__array__") and not isinstance(source, SINGLE_INPUTS):
+        try:
+            source = np.asarray(source)
+        except Exception as error:  # Code of another library.
+            raise UnsupportedInputError(
+                f"an input of type {type(source).__name__} cannot be converted to an array: {error}; give a NumPy array"
+            ) from error
+    return source.ravel().tolist() if isinstance(source, np.ndarray) and source.dtype.kind in "UO" else source
 
 
 def _is_readable(source: object) -> TypeGuard[Readable]:
@@ -193,8 +209,13 @@ def _read_input(source: Any, options: InputOptions) -> Iterator[Page | InputErro
 
 
 def _from_pillow(picture: PIL.Image.Image, name: str, options: InputOptions) -> Page:
+    orientation = orientation_of(picture)
     image = from_pillow(picture, name, options.max_pixels, options.transparency)
-    return Page(image, resolution=resolution_of(picture))
+    if (
+        picture.format is None
+    ):  # Derived from an image of a file, whose resolution it may have kept although it was resized.
+        return Page(image, resolution=resolution_of(picture))
+    return square_pixels(image, picture, options.max_pixels, orientation)
 
 
 def _from_array(array: NDArray[Any], options: InputOptions) -> Page:
@@ -234,7 +255,7 @@ def expand_path(name: str | os.PathLike[str]) -> list[str]:
         raise InputNotFoundError("the path is empty: give a file, or '.' for the current folder")
     if is_url(text):
         return [text]
-    if len(text) > LONGEST_NAME and BASE64.fullmatch(text):
+    if (len(text) > LONGEST_NAME or text.startswith(DATA_URL)) and BASE64.fullmatch(text):
         raise UnsupportedInputError(
             f"{shortened(text)!r} is no path; it looks like Base64: give the bytes, base64.b64decode(text), without 'data:...,'"
         )
@@ -291,7 +312,7 @@ def _read_stream(file: Readable, name: str, limit: int) -> bytes:
             raise UnsupportedInputError(
                 f"{name} has an asynchronous read(): give the bytes, await x.read(), or the file of an UploadFile, x.file"
             )
-        if not isinstance(block, bytes):
+        if not isinstance(block, bytes | bytearray | memoryview):
             raise UnsupportedInputError(
                 f"{name} returns {type(block).__name__} instead of bytes: open it with mode 'rb'"
             )
@@ -315,6 +336,7 @@ def _read_path(path: Path) -> bytes:
     with _file_errors(path):
         if path.exists() and not path.is_file():
             raise UnreadableImageError(f"{path} is not a regular file: copy its content to a regular file")
+        memory.require(path.stat().st_size, f"reading {path}", REDUCE)
         return path.read_bytes()
 
 

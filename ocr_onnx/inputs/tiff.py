@@ -16,7 +16,7 @@ import PIL.Image
 
 from ocr_onnx.errors import InputError, UnreadableImageError
 from ocr_onnx.inputs.decoder_errors import decode_pages, decoder_errors
-from ocr_onnx.inputs.images import check_size, decode_with_pillow, square_pixels
+from ocr_onnx.inputs.images import check_size, decode_with_pillow, orientation_of, square_pixels
 from ocr_onnx.inputs.page_warnings import decode_page
 from ocr_onnx.options import InputOptions
 from ocr_onnx.types import Page
@@ -81,8 +81,9 @@ def _decode(data: bytes, offset: int | None, name: str, options: InputOptions) -
             stream.seek(0)
     with decoder_errors(name), _open(stream, name) as picture:
         check_size(*picture.size, name, options.max_pixels)
+        orientation = orientation_of(picture)
         image = decode_with_pillow(picture, name, options.transparency)
-        return square_pixels(image, picture, options.max_pixels)
+        return square_pixels(image, picture, options.max_pixels, orientation)
 
 
 def _open(stream: io.BytesIO, name: str) -> PIL.Image.Image:

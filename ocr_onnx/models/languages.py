@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 
 from ocr_onnx.declarations import check_text
 from ocr_onnx.errors import OptionError, shortened
 from ocr_onnx.models import presets
+from ocr_onnx.models.language_names import names
 from ocr_onnx.models.presets import DEFAULT
 from ocr_onnx.models.zoo import nearest, zoo
 
@@ -19,6 +21,10 @@ DEFAULT_LANGUAGE = "ch"
 BCP_47 = {
     "av": "ava",
     "ce": "che",
+    "ch-tra": "chinese_cht",  # EasyOCR's name.
+    "chinese": "ch",
+    "cyrillic": "bg",  # PaddleOCR 2's names of two scripts.
+    "devanagari": "hi",
     "in": "id",
     "ja": "japan",
     "kn": "ka",  # PaddleOCR's ka is Kannada; in BCP 47 ka is Georgian, which PaddleOCR does not support.
@@ -50,6 +56,8 @@ swa:sw swh:sw tam:ta tel:te tgk:tg tha:th tgl:tl fil:tl tur:tr tat:tt uig:ug ukr
 """
 """Codes of three letters with a code of two letters, of the languages that a model reads."""
 
+SEPARATORS = re.compile(r"[,+]")
+
 LONGEST_CODE = 3
 """Letters of the codes of ISO 639."""
 
@@ -77,13 +85,14 @@ def models_for(lang: str | None = None, ocr_version: str | None = None, preset: 
 def chain_for(
     langs: str | None = None, ocr_version: str | None = None, preset: str | None = None
 ) -> tuple[str, tuple[str, ...]]:
-    """Return the detection model and the recognition models for several languages, separated by commas, as `models_for` does.
+    """Return the detection model and the recognition models for several languages, separated by commas (or `+`, as in Tesseract).
 
     The detection model is that of the first language. A model that reads several of the languages is named once.
     """
     if langs is not None:
         check_text("lang", langs)
-    each = [models_for(lang, ocr_version, preset) for lang in (langs.split(",") if langs is not None else [None])]
+    given = [None] if langs is None else [lang.strip() for lang in SEPARATORS.split(langs)]
+    each = [models_for(lang, ocr_version, preset) for lang in given]
     return each[0][0], tuple(dict.fromkeys(recognition for _, recognition in each))
 
 
@@ -106,14 +115,19 @@ def canonical(lang: str) -> str:
     subtags = tag.split("-")
     tags = ["-".join(subtags[:length]) for length in range(len(subtags), 0, -1)]
     known = languages()
-    for candidate in (lang, lang.lower(), *(_paddle_name(t) for t in tags)):
+    for candidate in (lang, lang.lower(), *(_paddle_name(t) for t in tags), *_english(lang)):
         if candidate in known:
             return candidate
-    # The nearest name of a short code is another language.
-    names = [name for name in known if len(name) > LONGEST_CODE] if len(subtags[0]) <= LONGEST_CODE else known
+    # The nearest name of a short code is another language, and so is the nearest English name of some words.
+    similar = [] if len(subtags[0]) <= LONGEST_CODE else known
     raise OptionError(
-        f"no model supports lang={shortened(repr(lang))}; {nearest(lang.lower(), names, 'ocr-onnx models langs')}"
+        f"no model supports lang={shortened(repr(lang))}; {nearest(lang.lower(), similar, 'ocr-onnx models langs')}"
     )
+
+
+def _english(name: str) -> list[str]:
+    """Return PaddleOCR's name of the language with an English name."""
+    return [code for code, english in names().items() if english.lower() == name.strip().lower()]
 
 
 def _paddle_name(tag: str) -> str:

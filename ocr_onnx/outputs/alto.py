@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ocr_onnx import __version__
 from ocr_onnx.outputs.hocr import escaped
 from ocr_onnx.outputs.paddle import printable_path
-from ocr_onnx.outputs.placed import Box, PlacedBlock, PlacedLine, PlacedWord, placed_blocks, size_of
+from ocr_onnx.outputs.placed import Box, PlacedBlock, PlacedLine, PlacedWord, page_number, placed_blocks, size_of
 
 if TYPE_CHECKING:
     from ocr_onnx.types import Quad, RecognizedPage
@@ -48,10 +48,9 @@ def head(first: RecognizedPage) -> str:
 def page(result: RecognizedPage, number: int) -> str:
     """Return one page; `number`, counted from 1, is its place in the output."""
     width, height = size_of(result)
-    image_number = number if result.source.index is None else result.source.index + 1
     blocks = (_block(block, f"{number}_{i}") for i, block in enumerate(placed_blocks(result), 1))
     return (
-        f'  <Page ID="page_{number}" PHYSICAL_IMG_NR="{image_number}" WIDTH="{width}" HEIGHT="{height}">\n'
+        f'  <Page ID="page_{number}" PHYSICAL_IMG_NR="{page_number(result, number)}" WIDTH="{width}" HEIGHT="{height}">\n'
         f"   <PrintSpace {_place(Box(0, 0, width, height))}>\n{''.join(blocks)}   </PrintSpace>\n  </Page>\n"
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ocr_onnx import __version__
 from ocr_onnx.outputs.paddle import printable_path
-from ocr_onnx.outputs.placed import Box, PlacedBlock, PlacedLine, placed_blocks, size_of
+from ocr_onnx.outputs.placed import Box, PlacedBlock, PlacedLine, page_number, placed_blocks, size_of
 
 if TYPE_CHECKING:
     from ocr_onnx.types import RecognizedPage
@@ -37,7 +37,7 @@ def page(result: RecognizedPage, number: int) -> str:
     """Return one page; `number`, counted from 1, is its place in the output."""
     width, height = size_of(result)
     image = escaped(printable_path(result.source) or "")
-    properties = [f'image "{image}"', _bbox(Box(0, 0, width, height)), f"ppageno {number - 1}"]
+    properties = [f'image "{image}"', _bbox(Box(0, 0, width, height)), f"ppageno {page_number(result, number) - 1}"]
     if result.source.resolution is not None:
         dpi = round(result.source.resolution)
         properties.append(f"scan_res {dpi} {dpi}")

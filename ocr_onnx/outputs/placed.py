@@ -165,6 +165,11 @@ def size_of(page: RecognizedPage) -> PageSize:
     return PageSize(image.shape[1], image.shape[0])
 
 
+def page_number(page: RecognizedPage, place: int) -> int:
+    """Return the number of a page in its document, counted from 1; of an image, its place in the output."""
+    return place if page.source.index is None else page.source.index + 1
+
+
 def box_of(quad: Quad) -> Box:
     """Return the upright box around a quad."""
     (left, top), (right, bottom) = quad.min(axis=0).tolist(), quad.max(axis=0).tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ocr_onnx.outputs.placed import Box, placed_blocks, size_of
+from ocr_onnx.outputs.placed import Box, page_number, placed_blocks, size_of
 
 if TYPE_CHECKING:
     from ocr_onnx.types import RecognizedPage
@@ -38,18 +38,18 @@ def head(_: RecognizedPage) -> str:
 
 def page(result: RecognizedPage, number: int) -> str:
     """Return the rows of one page; `number`, counted from 1, is its place in the output."""
-    return "".join(_rows(result, number))
+    return "".join(_rows(result, page_number(result, number)))
 
 
-def _rows(result: RecognizedPage, page_number: int) -> Iterator[str]:
-    yield _row(PAGE, (page_number, 0, 0, 0, 0), Box(0, 0, *size_of(result)))
+def _rows(result: RecognizedPage, number: int) -> Iterator[str]:
+    yield _row(PAGE, (number, 0, 0, 0, 0), Box(0, 0, *size_of(result)))
     for b, block in enumerate(placed_blocks(result), 1):
-        yield _row(BLOCK, (page_number, b, 0, 0, 0), block.box)
-        yield _row(PARAGRAPH, (page_number, b, 1, 0, 0), block.box)
+        yield _row(BLOCK, (number, b, 0, 0, 0), block.box)
+        yield _row(PARAGRAPH, (number, b, 1, 0, 0), block.box)
         for n, line in enumerate(block.lines, 1):
-            yield _row(LINE, (page_number, b, 1, n, 0), line.box)
+            yield _row(LINE, (number, b, 1, n, 0), line.box)
             for w, word in enumerate(line.words, 1):
-                yield _row(WORD, (page_number, b, 1, n, w), word.box, word.confidence, word.text)
+                yield _row(WORD, (number, b, 1, n, w), word.box, word.confidence, word.text)
 
 
 def _row(level: int, numbers: tuple[int, ...], box: Box, confidence: int = NO_CONFIDENCE, text: str = "") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -138,6 +139,45 @@ def test_a_pdf_page_that_exceeds_the_memory_limit_costs_no_other_page(monkeypatc
     outcomes = list(read_pages_or_errors(pdf((50, 50), (3000, 3000), (50, 50))))
     assert described(outcomes) == [0, "error of 2", 2]
     assert isinstance(outcomes[1], NotEnoughMemoryError)
+
+
+def test_a_file_for_which_memory_is_lacking_costs_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, huge = tmp_path / "small.png", tmp_path / "huge.tif"
+    small.write_bytes(encoded(SMALL, "PNG"))
+    with huge.open("wb") as file:
+        file.truncate(2**40)  # A sparse file.
+    monkeypatch.setattr(memory, "remaining", lambda: 2**30)
+    error, page = read_pages_or_errors([huge, small])
+    assert isinstance(error, NotEnoughMemoryError)
+    assert error.source == str(huge)
+    assert isinstance(page, Page)
+
+
+@pytest.mark.parametrize("kind", ["a path", "a file object", "named bytes"])
+def test_a_lack_of_memory_while_a_file_is_read_is_an_error_of_that_file(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "page.png"
+    path.write_bytes(encoded(SMALL, "PNG"))
+    opened = path.open("rb")
+    monkeypatch.setattr(Path, "read_bytes", raising(MemoryError()))
+    monkeypatch.setattr(sources, "_read_stream", raising(MemoryError()))
+    monkeypatch.setattr(sources, "_read_content", raising(MemoryError()))
+    given: dict[str, Any] = {"a path": path, "a file object": opened, "named bytes": (str(path), b"x")}
+    with opened:
+        error, page = read_pages_or_errors([given[kind], np.zeros((5, 6), np.uint8)])
+    assert isinstance(error, NotEnoughMemoryError)
+    assert error.source == str(path)
+    assert isinstance(page, Page)
+
+
+def test_a_webp_that_exceeds_the_memory_limit_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "remaining", lambda: 2**20)
+    monkeypatch.setattr(PIL.Image, "open", raising(AssertionError("opened")))
+    (error,) = read_pages_or_errors(encoded(PIL.Image.new("L", (6000, 4000)), "WEBP"))
+    assert isinstance(error, NotEnoughMemoryError)
 
 
 # Pages.

@@ -46,6 +46,46 @@ def test_metadata_does_not_make_a_png_unreadable(odd: bytes, behind: bool, mode:
     assert np.array_equal(only(data[:at] + odd + data[at:]), only(data))
 
 
+DAMAGED_CHUNKS = {
+    f"{name.decode()} of {len(body)} bytes {where}": (name, body, where)
+    for name in (b"pHYs", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf", b"sBIT", b"iDOT")
+    for body in (b"", b"junk", b"\xff" * 26)
+    for where in ("before", "behind")
+}
+
+
+@pytest.mark.parametrize(("name", "body", "where"), DAMAGED_CHUNKS.values(), ids=DAMAGED_CHUNKS)
+def test_a_damaged_chunk_beside_the_pixels_does_not_make_a_png_unreadable(name: bytes, body: bytes, where: str) -> None:
+    at = IHDR_END if where == "before" else len(PNG) - IEND
+    assert np.array_equal(only(PNG[:at] + chunk(name, body) + PNG[at:]), only(PNG))
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+DAMAGED_SEGMENTS = {
+    "a short color profile": segment(0xE2, b"ICC_PROFILE\0"),
+    "a short segment of Adobe": segment(0xEE, b"Adobe"),
+    "a short header": segment(0xE0, b"JFIF\0"),
+    "damaged EXIF data": segment(0xE1, b"Exif\0\0junk"),
+    "a damaged index of pictures": segment(0xE2, b"MPF\0II*\0junk"),
+    "a damaged resource of Photoshop": segment(0xED, b"Photoshop 3.0\x008BIM\4\4\0\0\0\0\xff\xff"),
+    "damaged XMP": segment(0xE1, b'http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation="x"/>'),
+    "a comment": segment(0xFE, b"\xff" * 60_000),
+    "padding": b"\xff" * 5,
+}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("odd", DAMAGED_SEGMENTS.values(), ids=DAMAGED_SEGMENTS)
+def test_metadata_do_not_make_a_jpeg_unreadable(odd: bytes, behind: bool, mode: str) -> None:
+    data = encoded(SCREENSHOT.convert(mode), "JPEG")
+    at = 4 + int.from_bytes(data[4:6], "big") if behind else 2
+    assert np.array_equal(only(data[:at] + odd + data[at:]), only(data))
+
+
 def test_transparency_and_orientation_of_a_png_with_a_large_text_are_read() -> None:
     exif = PIL.Image.Exif()
     exif[0x112] = 6

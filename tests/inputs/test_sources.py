@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import PAGES, RGB, encoded, only, pdf
+from conftest import PAGES, RGB, Array, encoded, only, pdf
 
 from ocr_onnx import InputOptions, Page
 from ocr_onnx.errors import (
@@ -315,6 +315,60 @@ def test_an_upload_that_is_read_asynchronously_is_refused_with_the_remedy() -> N
     with pytest.raises(UnsupportedInputError, match=r"asynchronous read\(\).*x\.file"):
         only(Upload())
     assert only(Upload().file).shape[2] == 3
+
+
+class Tensor:
+    """A tensor of another library, which can be iterated too."""
+
+    def __init__(self, array: Array, error: Exception | None = None) -> None:
+        self.array, self.error = array, error
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        if self.error is not None:
+            raise self.error
+        return self.array
+
+    def __iter__(self) -> Any:
+        return iter([Tensor(row) for row in self.array])
+
+
+def test_a_tensor_of_another_library_is_an_image() -> None:
+    image = only(PAGES / "tiny.png")
+    assert np.array_equal(only(Tensor(image)), image)
+    on_gpu = Tensor(image, TypeError("can't convert cuda:0 device type tensor to numpy"))
+    (error, page) = sources.read_pages_or_errors([on_gpu, image])
+    assert isinstance(error, UnsupportedInputError)
+    assert "Tensor" in str(error)
+    assert isinstance(page, Page)
+
+
+def test_an_array_of_files_is_a_list_of_files() -> None:
+    column = np.empty(2, object)
+    column[:] = [encoded(RGB, "PNG"), PAGES / "tiny.png"]
+    assert [page.image.shape for page in sources.read_pages(column)] == [
+        only(RGB).shape,
+        only(PAGES / "tiny.png").shape,
+    ]
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_file_object_may_return_any_kind_of_bytes(kind: Any) -> None:
+    class File:
+        def __init__(self) -> None:
+            self.left = [kind(b""), kind(encoded(RGB, "PNG"))]
+
+        def read(self, _: int) -> Any:
+            return self.left.pop()
+
+    assert np.array_equal(only(File()), only(RGB))
+
+
+@pytest.mark.parametrize(
+    "url", ["data:image/png;base64,iVBORw0KGgo=", "data:;base64,AAAA", "data:image/png;charset=utf-8;base64,AAAA"]
+)
+def test_a_data_url_of_any_length_is_answered_with_the_remedy(url: str) -> None:
+    with pytest.raises(UnsupportedInputError, match="b64decode"):
+        only(url)
 
 
 @pytest.mark.parametrize("kind", [str, object])

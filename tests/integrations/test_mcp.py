@@ -20,6 +20,7 @@ from conftest import PAGES, PATIENCE
 pytest.importorskip("mcp.server.mcpserver", reason="the MCP server has an environment of its own: make integrations")
 
 import anyio
+import PIL.Image
 import pypdfium2
 from mcp import Client, StdioServerParameters, stdio_client
 
@@ -129,3 +130,21 @@ def test_a_page_in_a_browser_cannot_use_the_server_by_another_name(folder: Path)
 def test_paths_outside_of_the_folders_are_refused(folder: Path, path: str) -> None:
     with pytest.raises(InputNotFoundError, match="none of the folders"):
         confined(path, [folder.resolve()])
+
+
+def test_a_page_that_cannot_be_read_costs_no_other_page(folder: Path) -> None:
+    pages = [PIL.Image.open(PAGES / "sign.png").convert(mode) for mode in ("RGB", "F", "RGB")]
+    pages[0].save(folder / "three.tif", save_all=True, append_images=pages[1:])
+    pages[1].save(folder / "unreadable.tif")
+
+    async def talk(client: Client) -> None:
+        answer = await client.call_tool("ocr", {"path": "three.tif"})
+        text, error = (part.text for part in answer.content)
+        assert text.count("FERRY TERMINAL") == 2
+        assert error.startswith("page 2 of")
+        answer = await client.call_tool("searchable_pdf", {"path": "three.tif", "output": "three.pdf"})
+        assert [part.text[:9] for part in answer.content] == [str(folder)[:9], "page 2 of"]
+        answer = await client.call_tool("ocr", {"path": "unreadable.tif"})
+        assert answer.is_error
+
+    session(folder, talk)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocr_onnx.errors import OptionError
-from ocr_onnx.models.languages import canonical, languages, models_for, two_letters
+from ocr_onnx.models.languages import canonical, chain_for, languages, models_for, two_letters
 
 # Language, version, detection, recognition: the family is PaddleOCR 3.7.0's answer, run by run, in the embedded size.
 TABLE = [
@@ -151,7 +151,33 @@ def test_codes_of_iso_639_and_tesseract_are_accepted(code: str, name: str) -> No
     assert canonical(code) == name
 
 
-@pytest.mark.parametrize("code", ["he", "heb", "iw", "kat", "geo", "amh", "am", "bo", "xx", "zzz"])
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("English", "en"),
+        ("chinese", "ch"),
+        ("Japanese", "japan"),
+        ("portuguese", "pt"),
+        ("ch_sim", "ch"),
+        ("ch_tra", "chinese_cht"),
+        ("latin", "la"),
+        ("arabic", "ar"),
+        ("cyrillic", "bg"),
+        ("devanagari", "hi"),
+    ],
+)
+def test_english_names_and_those_of_other_projects_are_accepted(given: str, name: str) -> None:
+    assert canonical(given) == name
+
+
+@pytest.mark.parametrize("langs", ["en,korean", "eng+kor", "en, ko", "English + Korean"])
+def test_several_languages_are_separated_by_commas_or_as_in_tesseract(langs: str) -> None:
+    assert chain_for(langs)[1] == ("PP-OCRv6_small_rec", "korean_PP-OCRv5_mobile_rec")
+
+
+@pytest.mark.parametrize(
+    "code", ["he", "heb", "iw", "kat", "geo", "amh", "am", "bo", "xx", "zzz", "pan", "nan", "Deutsch", "auto", "multi"]
+)
 def test_the_code_of_a_language_without_a_model_is_not_answered_with_another_language(code: str) -> None:
     with pytest.raises(OptionError) as caught:
         canonical(code)

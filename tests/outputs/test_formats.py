@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -116,6 +117,13 @@ def test_a_document_has_all_pages_with_names_of_their_own(name: str) -> None:
     names = root.xpath("//@id | //@ID")
     assert len(names) == len(set(names))
     assert len(root.xpath("//*[@class='ocr_page'] | //*[local-name()='Page']")) == 2
+
+
+def test_a_page_has_its_number_in_the_document_although_pages_before_it_are_missing() -> None:
+    pages = [result_of(*LETTER, page=Page(np.zeros((600, 800, 3), np.uint8), "a.pdf", i, 9)) for i in (2, 5)]
+    assert re.findall(r"ppageno (\d+)", written("hocr", *pages)) == ["2", "5"]
+    assert re.findall(r'PHYSICAL_IMG_NR="(\d+)"', written("alto", *pages)) == ["3", "6"]
+    assert re.findall(r"^1\t(\d+)", written("tsv", *pages), re.MULTILINE) == ["3", "6"]
 
 
 @pytest.mark.parametrize("degrees", [7, -7])

@@ -31,10 +31,15 @@ from ocr_onnx.installation import requirement
 MAX_SHOWN = 100
 """Characters of a value in a message: it may be a whole file in Base64."""
 
+SHOWN_END = 30
+"""Those of them at its end, where the name of a file is in its path."""
+
 
 def shortened(text: str) -> str:
-    """Return a text for a message, cut after MAX_SHOWN characters."""
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+    """Return a text for a message: without control characters, and without its middle if it is longer than MAX_SHOWN characters."""
+    if len(text) > MAX_SHOWN:
+        text = f"{text[: MAX_SHOWN - SHOWN_END]}…{text[-SHOWN_END:]}"
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 class OCRError(Exception):

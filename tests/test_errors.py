@@ -33,7 +33,7 @@ from ocr_onnx import (
 )
 from ocr_onnx import pipeline as pipeline_module
 from ocr_onnx.converters import convert
-from ocr_onnx.errors import MAX_SHOWN, OCRError
+from ocr_onnx.errors import MAX_SHOWN, OCRError, shortened
 from ocr_onnx.models import download, store
 from ocr_onnx.stages.loading import Stages
 
@@ -248,3 +248,12 @@ def test_a_message_without_a_remedy_or_a_name_is_noticed() -> None:
     assert "no remedy" in (problem(OCRError("a is 7"), 7, "a") or "")
     assert "name" in (problem(OCRError("wrong: give another"), 7, "size") or "")
     assert problem(OCRError("a is 7: it must be 8"), 7, "a") is None
+
+
+def test_a_long_value_keeps_its_beginning_and_its_end() -> None:
+    path = f"/home/{'a' * 200}/invoice 7.pdf"
+    assert shortened("short.png") == "short.png"
+    assert shortened(path).startswith("/home/aaa")
+    assert shortened(path).endswith("…aaaaaaaaaaaaaaa/invoice 7.pdf"[-20:])
+    assert len(shortened("x" * 10**6)) == MAX_SHOWN + 1
+    assert shortened("\x1b[31m\0") == "\ufffd[31m\ufffd"

@@ -49,6 +49,18 @@ class Request(http.server.BaseHTTPRequestHandler):
     def send_text(self, _: str) -> None:
         self.send_file(b"<html>Please log in</html>")
 
+    def send_noise(self, _: str) -> None:
+        self.wfile.write(b"\x1b[31m\0" * 5000)
+
+    def send_reason(self, _: str) -> None:
+        self.wfile.write(b"HTTP/1.1 500 \x1b[31m" + b"\xff" * 9000 + b"\r\n\r\n")
+
+    def send_away(self, _: str) -> None:
+        self.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: ftp://a/" + b"\x1b" * 9000 + b"\r\n\r\n")
+
+    def send_coding(self, _: str) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: " + b"\x1b" * 9000 + b"\r\n\r\n")
+
     def send_short(self, _: str) -> None:
         self.send_file(PNG[:100], len(PNG))
 

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Self
 from urllib.parse import quote, urljoin, urlsplit
 
-from ocr_onnx.errors import InputDownloadError, InputError
+from ocr_onnx.errors import InputDownloadError, InputError, shortened
 from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.models.download import CHUNK, OFFLINE_VARIABLE, network_cure, offline
 from ocr_onnx.options import InputOptions
@@ -35,8 +35,11 @@ MINIMUM_TIMEOUT = 0.001
 
 def fetch(url: str, options: InputOptions) -> bytes:
     """Download a URL and return its content. Raises InputDownloadError if that fails or the content exceeds a limit."""
+    shown = shortened(url)
     if offline():
-        raise InputDownloadError(f"{url} is not downloaded because {OFFLINE_VARIABLE} is set: unset it, or give a file")
+        raise InputDownloadError(
+            f"{shown} is not downloaded because {OFFLINE_VARIABLE} is set: unset it, or give a file"
+        )
     try:
         return fetch_with_redirects(url, options, _environment_opener)
     except InputError:
@@ -44,9 +47,10 @@ def fetch(url: str, options: InputOptions) -> bytes:
     except (OSError, ValueError, http.client.HTTPException) as error:
         if isinstance(error, TimeoutError):
             raise InputDownloadError(
-                f"{url} took longer than {options.download_timeout:g} seconds: try again, or raise download_timeout"
+                f"{shown} took longer than {options.download_timeout:g} seconds: try again, or raise download_timeout"
             ) from error
-        raise InputDownloadError(f"{url} cannot be downloaded: {error}; {network_cure(error)}") from error
+        reason = shortened(str(error).strip())
+        raise InputDownloadError(f"{shown} cannot be downloaded: {reason}; {network_cure(error)}") from error
 
 
 def fetch_with_redirects(
@@ -75,7 +79,7 @@ def fetch_with_redirects(
                     return _body(url, response, options)
             current = _redirected(current, target)
     raise InputDownloadError(
-        f"{url} has more than {options.max_redirects} redirects: raise max_redirects, or give the final URL"
+        f"{shortened(url)} has more than {options.max_redirects} redirects: raise max_redirects, or give the final URL"
     )
 
 
@@ -94,7 +98,7 @@ def _redirected(url: str, target: str) -> str:
     found = urljoin(url, target)
     if not is_url(found) or (urlsplit(url).scheme == "https" and urlsplit(found).scheme != "https"):
         raise InputDownloadError(
-            f"{url} redirects to {found}, which is not followed: only http and https are allowed, and never from https to http; "
+            f"{shortened(url)} redirects to {shortened(found)}, which is not followed: only http and https are allowed, and never from https to http; "
             "download it yourself and give the file"
         )
     return found
@@ -105,11 +109,12 @@ def _body(url: str, response: http.client.HTTPResponse, options: InputOptions) -
 
     Raises http.client.IncompleteRead if the body is shorter than its Content-Length.
     """
+    shown = shortened(url)
     if response.status != http.client.OK:
-        raise InputDownloadError(f"{url} returned {response.status} {response.reason}: check the URL")
+        raise InputDownloadError(f"{shown} returned {response.status} {shortened(response.reason)}: check the URL")
     if (coding := response.headers.get("Content-Encoding", "identity")).lower() != "identity":
         raise InputDownloadError(
-            f"{url} has the Content-Encoding {coding!r}, which was not requested: download it yourself and give the file"
+            f"{shown} has the Content-Encoding {shortened(repr(coding))}, which was not requested: download it yourself and give the file"
         )
     length = response.headers.get("Content-Length")
     data = bytearray()
@@ -120,7 +125,7 @@ def _body(url: str, response: http.client.HTTPResponse, options: InputOptions) -
                 raise http.client.IncompleteRead(b"", int(length) - len(data))
             return bytes(data)
         data += block
-    raise InputDownloadError(f"{url} is larger than {options.max_bytes} bytes: raise max_bytes, or give a file")
+    raise InputDownloadError(f"{shown} is larger than {options.max_bytes} bytes: raise max_bytes, or give a file")
 
 
 class Deadline:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from ocr_onnx.declarations import check_number
-from ocr_onnx.errors import FetchRefusedError, InputDownloadError, InputError, OptionError
+from ocr_onnx.errors import FetchRefusedError, InputDownloadError, InputError, OptionError, shortened
 from ocr_onnx.inputs.http import ConnectionHandler, Deadline, fetch_with_redirects
 from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.models.download import OFFLINE_VARIABLE, offline
@@ -134,7 +134,7 @@ def fetch(url: str, policy: FetchPolicy, resolver: Resolve = resolve, deadline: 
     """
     if offline():
         raise FetchRefusedError(
-            f"{url} was not downloaded because {OFFLINE_VARIABLE} is set: unset it, or send the file itself"
+            f"{shortened(url)} was not downloaded because {OFFLINE_VARIABLE} is set: unset it, or send the file itself"
         )
     if not is_url(url):
         raise FetchRefusedError("only http and https URLs are downloaded: use one, or send the file itself")
@@ -148,11 +148,13 @@ def fetch(url: str, policy: FetchPolicy, resolver: Resolve = resolve, deadline: 
         raise
     except TimeoutError as error:
         raise InputDownloadError(
-            f"{url} took longer than {policy.timeout:g} seconds: try again, send the file itself, or raise the server's timeout"
+            f"{shortened(url)} took longer than {policy.timeout:g} seconds: try again, send the file itself, or raise the server's timeout"
         ) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         logger.info("a URL cannot be downloaded: %s", error)
-        raise InputDownloadError(f"{url} cannot be downloaded: check the URL, or send the file itself") from error
+        raise InputDownloadError(
+            f"{shortened(url)} cannot be downloaded: check the URL, or send the file itself"
+        ) from error
 
 
 def reachable(address: Address, *, private: bool) -> bool:

@@ -119,6 +119,13 @@ def test_invalid_urls_are_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert "cannot be downloaded" in refusal(url)
 
 
+@pytest.mark.parametrize("path", ["noise", "reason", "away", "coding", "nowhere/" + "a" * 9000])
+def test_what_a_server_sends_and_a_long_url_are_shortened_in_the_error(host: str, path: str) -> None:
+    message = refusal(f"{host}/{path}")
+    assert len(message) < 400
+    assert message.isprintable()
+
+
 @pytest.mark.parametrize("url", ["ftp://host/a.png", "file:///etc/hosts", "s3://bucket/a.png"])
 def test_other_schemes_are_refused(url: str) -> None:
     with pytest.raises(UnsupportedInputError, match="is not supported: give a path, or an http or https URL"):

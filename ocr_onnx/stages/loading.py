@@ -32,6 +32,8 @@ Stage: TypeAlias = TextDetector | TextRecognizer | PageClassifier | LineClassifi
 WrapRun: TypeAlias = Callable[[Run, ModelMetadata], Run]
 """Returns a model to use in place of another one, for example one that counts runs or calls a server."""
 
+CHANNELS = 3
+
 Loaded: TypeAlias = tuple[Session, ModelMetadata]
 """A model that is loaded."""
 
@@ -134,6 +136,22 @@ def load(
     return session, metadata
 
 
+def _check_input(declared: Sequence[int | str | None], metadata: ModelMetadata, path: Path) -> None:
+    """Raise ModelError if a graph declares a size of its input that the images of its task do not have."""
+    usual: tuple[int | None, ...] = metadata.static_shape or (1, *(metadata.input_shape or (CHANNELS, None, None)))
+    expected = [
+        None if axis in metadata.layout.padded_axes and not metadata.static_shape else usual[axis] for axis in range(4)
+    ]
+    if any(isinstance(size, int) and size != wanted for size, wanted in zip(declared, expected, strict=True)):
+        shown, needed = (
+            "x".join("?" if not isinstance(size, int) else str(size) for size in each) for each in (declared, expected)
+        )
+        raise ModelError(
+            f"{path} accepts only inputs of shape {shown}, but {metadata.task} needs {needed} (?: any size): convert the Paddle model again, "
+            "or give the file as it was before its shape was fixed"
+        )
+
+
 def _check_graph(session: Session, metadata: ModelMetadata, path: Path) -> None:
     """Raise ModelError if a graph's input and outputs are not those of its task, or do not fit to its characters or labels."""
     spec = TASKS[metadata.task]
@@ -143,6 +161,7 @@ def _check_graph(session: Session, metadata: ModelMetadata, path: Path) -> None:
         raise ModelError(
             f"{path} has inputs {given} and outputs of {axes} axes, which are not those of {metadata.task}: convert it again"
         )
+    _check_input(session.inputs[0].shape, metadata, path)
     classes = session.outputs[0].shape[-1]
     named = metadata.labels if spec.output == "classes" else ("blank", *metadata.charset)
     if (spec.output == "classes" or (axes == (3,) and isinstance(classes, int))) and classes != len(named):

@@ -14,7 +14,7 @@ from onnx import helper
 
 from ocr_onnx import TextDetection, TextRecognition
 from ocr_onnx.converters import legacy, pull, toolchain
-from ocr_onnx.errors import ConversionError
+from ocr_onnx.errors import ConversionError, ModelError
 from ocr_onnx.models import store
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime.session import Session
@@ -160,3 +160,48 @@ def test_a_model_of_fixed_size_is_not_freed(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="only images of 9x9"):
         legacy.check_free_size(ModelMetadata("det", "text_detection", "BGR", 1.0, (0.0,), (1.0,)), [1, 3, 9, 9])
     legacy.check_free_size(LINE, [1, 3, 80, 160])
+
+
+@pytest.mark.parametrize(
+    ("name", "declared"),
+    [
+        ("PP-OCRv6_tiny_det", ("n", 3, 640, 640)),
+        ("PP-OCRv6_tiny_det", (1, 3, "h", 960)),
+        ("PP-OCRv6_tiny_det", (1, 1, "h", "w")),
+        ("PP-OCRv6_tiny_rec", (1, 3, 48, 320)),
+        ("PP-OCRv6_tiny_rec", ("n", 3, 32, "w")),
+        ("PP-OCRv6_tiny_rec", (8, 3, 48, "w")),
+    ],
+)
+def test_a_finished_model_whose_shape_was_fixed_is_refused_before_the_first_page(
+    tmp_path: Path, name: str, declared: tuple[int | str, ...]
+) -> None:
+    fixed = with_shape(name, declared)
+    onnx.save(fixed, tmp_path / "fixed.onnx")
+    module = TextDetection if name.endswith("det") else TextRecognition
+    with pytest.raises(ModelError, match=r"fixed\.onnx accepts only inputs of shape .* needs 1x3x"):
+        module(model_dir=str(tmp_path / "fixed.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("name", "declared"), [("PP-OCRv6_tiny_det", (1, 3, "h", "w")), ("PP-OCRv6_tiny_rec", (1, 3, 48, "w"))]
+)
+def test_a_finished_model_of_one_image_at_a_time_is_used(
+    tmp_path: Path, name: str, declared: tuple[int | str, ...]
+) -> None:
+    onnx.save(with_shape(name, declared), tmp_path / "one.onnx")
+    module = TextDetection if name.endswith("det") else TextRecognition
+    assert len(module(model_dir=str(tmp_path / "one.onnx")).predict([PAGE, PAGE], batch_size=1)) == 2
+
+
+def with_shape(name: str, declared: tuple[int | str, ...]) -> onnx.ModelProto:
+    """An embedded model whose input declares a shape."""
+    made = onnx.load(store.find(name))
+    for dimension, size in zip(made.graph.input[0].type.tensor_type.shape.dim, declared, strict=True):
+        dimension.Clear()
+        if isinstance(size, int):
+            dimension.dim_value = size
+        else:
+            dimension.dim_param = size
+    made.graph.output[0].type.tensor_type.ClearField("shape")
+    return made

@@ -114,6 +114,11 @@ class Decoder:
         for process in busy:
             process.kill()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def end_idle(self) -> None:
         """Kill the processes that decode nothing; later calls start others."""
         with self._free:
@@ -196,7 +201,7 @@ class _IsolatedPdf:
             raise UnreadableImageError(
                 f"{name} is skipped, because {MAX_LOST_PROCESSES} pages crashed the decoder or exceeded its limits: {SIMPLIFY}"
             )
-        process = self._process or self._open()
+        process = self._process or self._reopened(name)
         try:
             page = process.render(index, name[:MAX_NAME])
         finally:
@@ -206,6 +211,19 @@ class _IsolatedPdf:
         for warning in page.warnings:
             warn(warning)
         return page
+
+    def _reopened(self, name: str) -> DecodingProcess:
+        """Open the PDF in another process for the page of this name. Raises UnreadableImageError if none can be started."""
+        try:
+            return self._open()
+        except InputError:
+            raise
+        except OCRError as error:
+            if self._decoder.is_closed:
+                raise
+            raise UnreadableImageError(
+                f"{name} is not rendered, because the decoding process ended: {error}"
+            ) from error
 
     def close(self) -> None:
         """Release the process."""

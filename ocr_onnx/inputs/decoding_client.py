@@ -234,7 +234,16 @@ class DecodingProcess:
         room = memory.remaining()
         allowed = self._limits.memory if room is None else min(self._limits.memory, room)
         command |= {"options": dataclasses.asdict(options), "memory": allowed}
-        return self._request(command, command["name"], in_memory(data), pages)
+        name = command["name"]
+        try:
+            file = in_memory(data)
+        except OSError as error:
+            if error.errno in {errno.ENOMEM, errno.ENOSPC}:
+                raise out_of_memory(name) from error
+            raise OCRError(
+                f"{name} cannot be given to a decoding process: {error}; raise the limit of open files"
+            ) from error
+        return self._request(command, name, file, pages)
 
     def _request(self, command: dict[str, Any], name: str, file: int | None = None, pages: int = 1) -> Outcome:
         """Send a command; return the page, the error of the page, the number of pages, a converted file, or None for the end.

@@ -116,6 +116,50 @@ def test_a_page_that_does_not_fit_into_this_process_is_an_error_and_no_crash(mon
     assert error.page == 2
 
 
+def no_processes(*_: object, **__: object) -> None:
+    raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+
+@pytest.mark.parametrize("when", ["the process was killed", "a page took too long"])
+def test_if_no_other_process_can_be_started_each_page_has_an_error_and_other_documents_are_read(
+    when: str, started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = pdf((50, 40), (50, 40), (50, 40)) if when == "the process was killed" else with_hostile_pages("bhbb")
+    found = sources.read_pages_or_errors([bad, np.zeros((8, 8, 3), np.uint8), pdf((50, 40))], SHORT)
+    assert isinstance(next(found), Page)
+    if when == "the process was killed":
+        for decoder in isolated_pdf._decoders.values():
+            for process in decoder._running:
+                process.kill()
+    monkeypatch.setattr(subprocess, "Popen", no_processes)
+    errors = list(found)
+    image, opened_here = errors.pop(-2), errors.pop()
+    assert isinstance(image, Page)
+    assert isinstance(opened_here, Page)
+    assert [error.page for error in errors if isinstance(error, UnreadableImageError)] == list(
+        range(2, 2 + len(errors))
+    )
+    last = str(errors[-1])
+    assert f"page {len(errors) + 1} of the input is not rendered" in last
+    assert "cannot start a decoding process: [Errno 11] Resource temporarily unavailable" in last
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize("code", [errno.ENOMEM, errno.EMFILE])
+def test_a_pdf_that_cannot_be_given_to_a_process_costs_no_other_document(
+    code: int, started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(decoding_client, "in_memory", refuse)
+    first, image = sources.read_pages_or_errors([pdf((50, 40)), np.zeros((8, 8, 3), np.uint8)])
+    # Without free descriptors for a file, it is rendered in this process.
+    assert isinstance(first, NotEnoughMemoryError if code == errno.ENOMEM else Page)
+    assert isinstance(image, Page)
+    assert len(started) == 1
+
+
 def test_after_some_hostile_pages_the_others_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "MAX_LOST_PROCESSES", 2)
     *_, skipped = sources.read_pages_or_errors(with_hostile_pages("bhhb"), SHORT)

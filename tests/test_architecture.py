@@ -131,13 +131,33 @@ def test_only_the_process_for_paddle_imports_paddle() -> None:
 
 
 def loaded_by(statement: str) -> set[str]:
-    script = f"import sys; {statement}; print(*sys.modules)"
-    return set(subprocess.check_output([sys.executable, "-c", script], text=True).split())
+    script = f"import sys; {statement}; print(); print(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", script], text=True).splitlines()[-1].split())
 
 
 @pytest.mark.parametrize("statement", ["import ocr_onnx", "import ocr_onnx.converters", "import ocr_onnx.cli.main"])
 def test_importing_loads_nothing_heavy(statement: str) -> None:
     assert not loaded_by(statement) & HEAVY
+
+
+HELP = "from ocr_onnx.cli.main import main; main({}, standalone_mode=False)"
+COMPLETION = (
+    "from click.shell_completion import ShellComplete; from ocr_onnx.cli.main import main; "
+    "ShellComplete(main, {}, 'ocr-onnx', '_OCR_ONNX_COMPLETE').get_completions(['run'], '--format')"
+)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *(HELP.format(words) for words in (["--help"], ["run", "--help"], ["batch", "--help"], ["serve", "--help"])),
+        COMPLETION,
+    ],
+    ids=["help", "help of run", "help of batch", "help of serve", "completion"],
+)
+def test_help_and_completion_load_nothing_heavy(statement: str) -> None:
+    # The help shows the presets, which are in a YAML file.
+    assert not loaded_by(statement) & (HEAVY - {"yaml"})
 
 
 def test_what_reads_an_image_loads_nothing_for_pdfs_or_the_web() -> None:

@@ -16,7 +16,13 @@ import click
 
 from ocr_onnx.batch.settings import BatchOptions, ShardFormat
 from ocr_onnx.cli.main import INTERRUPTED
-from ocr_onnx.cli.options import PipelineCommand, input_settings, pipeline_settings, setting_of_declaration
+from ocr_onnx.cli.options import (
+    PipelineCommand,
+    input_settings,
+    pipeline_settings,
+    require_linux,
+    setting_of_declaration,
+)
 from ocr_onnx.cli.run import pipeline_request
 from ocr_onnx.declarations import declared_fields
 from ocr_onnx.errors import OCRError
@@ -105,6 +111,7 @@ def batch(  # noqa: PLR0913, PLR0917 one for each option
         raise click.UsageError("--format and --files exclude each other: give one of them.")
     if address is not None and engine != "ray":
         raise click.UsageError("--address is for --engine ray: give both.")
+    require_linux("ocr-onnx batch")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ocr_onnx.batch import output as outputs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import click
 
 from ocr_onnx.cli.completion import complete_devices, complete_languages, complete_models, complete_versions
 from ocr_onnx.declarations import Declaration, shown
+from ocr_onnx.errors import OCRError
 from ocr_onnx.models.presets import DEFAULT, PRESETS, Preset
 from ocr_onnx.options import Models, Place, places
 from ocr_onnx.paddle.parameters import DROPPED, OLD_NAMES, TENSORRT, WITHOUT_EFFECT
@@ -257,6 +259,12 @@ def _hidden() -> Iterator[Setting]:
     for name, (usual, _) in {**WITHOUT_EFFECT, **TENSORRT}.items():
         if usual is not None:
             yield Setting(name, group="", type=type(usual), hidden=True)
+
+
+def require_linux(what: str) -> None:
+    """Raise OCRError on other systems for a command whose decoding processes have limits that only Linux enforces."""
+    if sys.platform != "linux":
+        raise OCRError(f"{what} needs Linux: run it in WSL, in a container (docs/deploying.md) or on another machine")
 
 
 def save_path_setting() -> Setting:

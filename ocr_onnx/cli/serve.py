@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocr_onnx.cli.options import PipelineCommand, pipeline_settings, setting_of_declaration
+from ocr_onnx.cli.options import PipelineCommand, pipeline_settings, require_linux, setting_of_declaration
 from ocr_onnx.cli.run import pipeline_request
 from ocr_onnx.declarations import declared_fields
 from ocr_onnx.errors import OCRError
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from ocr_onnx.service.engine import Engine
 
 MISSING = "the service is not installed: pip install"
-
-POSIX_MODULE = "fcntl"
-"""A module of the standard library that Windows lacks."""
-
-NO_POSIX = "the service needs Linux or macOS: run it in WSL or in a container (docs/deploying.md)"
 
 SERVICE, LIMITS = "Service", "Limits of the service"
 """The titles in the help."""
@@ -45,13 +40,12 @@ def serve(paddlex_config: str | None, **given: Any) -> None:
       ocr-onnx serve --host 0.0.0.0 --api-key-file keys.txt --workers 2
       ocr-onnx serve --paddlex_config OCR.yaml --allow-url files.example.com
     """
+    require_linux("the service")
     try:
         from ocr_onnx.service import server
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("ocr_onnx"):
             raise
-        if error.name == POSIX_MODULE:
-            raise OCRError(NO_POSIX) from error
         raise OCRError(f"{MISSING} {requirement('serve,cpu')} ({error.name} is missing)") from error
     from ocr_onnx.paddle import pipeline_yaml
 

@@ -16,8 +16,6 @@ NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
 
 SCHEMA = "http://www.loc.gov/standards/alto/v4/alto-4-4.xsd"
 
-TAIL = " </Layout>\n</alto>\n"
-
 
 def head(first: RecognizedPage) -> str:
     """Return the beginning of a document, with the name of the first page's file."""

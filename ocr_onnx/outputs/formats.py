@@ -1,4 +1,7 @@
-"""The output formats. To add one, add a Writer to FORMATS, which the command line, `OCRResult.save` and the service read."""
+"""The output formats. To add one, add a Writer to FORMATS, which the command line, `OCRResult.save` and the service read.
+
+The help of the command line lists them, so their modules, which need NumPy, are imported when a page is written.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ocr_onnx.declarations import check_text
 from ocr_onnx.errors import OptionError, shortened
-from ocr_onnx.outputs import alto, hocr, markdown, native, paddle, plain, tsv
+from ocr_onnx.outputs import markdown
 from ocr_onnx.outputs.saving import save_parts
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 FORM_FEED = "\f"
 """Separates the pages of a document in plain text, as in the output of pdftotext."""
+
+HOCR_TAIL, ALTO_TAIL = " </body>\n</html>\n", " </Layout>\n</alto>\n"
+"""The ends of what `hocr.head` and `alto.head` begin."""
 
 
 def _nothing(_: RecognizedPage) -> str:
@@ -58,15 +64,14 @@ class Writer:
 
     def write(self, pages: Iterable[RecognizedPage], *, several_files: bool = False) -> Iterator[str]:
         """Convert pages to parts of the text, lazily."""
+        from ocr_onnx.outputs.paddle import printable_path
+
         number, path = 0, None
         for number, page in enumerate(pages, 1):
             is_new_file = page.source.index is None or page.source.path != path
             path = page.source.path
             if self.titled and several_files and is_new_file:
-                yield (
-                    "\n" * (number > 1)
-                    + f"==> {paddle.printable_path(page.source) or ''} <==\n{self.page(page, number)}"
-                )
+                yield ("\n" * (number > 1) + f"==> {printable_path(page.source) or ''} <==\n{self.page(page, number)}")
             else:
                 yield self.part(page, number)
         yield self.tail if number else self.empty
@@ -88,27 +93,75 @@ def _no_text(_: RecognizedPage, __: int) -> str:
 
 
 def _text(page: RecognizedPage, _: int) -> str:
-    return f"{plain.page_text(page)}\n"
+    from ocr_onnx.outputs.plain import page_text
+
+    return f"{page_text(page)}\n"
 
 
 def _lines(page: RecognizedPage, _: int) -> str:
-    return f"{plain.lines_text(page)}\n"
+    from ocr_onnx.outputs.plain import lines_text
+
+    return f"{lines_text(page)}\n"
 
 
 def _layout(page: RecognizedPage, _: int) -> str:
-    return f"{plain.layout_text(page)}\n"
+    from ocr_onnx.outputs.plain import layout_text
+
+    return f"{layout_text(page)}\n"
 
 
 def _json(page: RecognizedPage, _: int) -> str:
-    return indent(json.dumps(paddle.to_dict(page), ensure_ascii=False, indent=4), " " * 4)
+    from ocr_onnx.outputs.paddle import to_dict
+
+    return indent(json.dumps(to_dict(page), ensure_ascii=False, indent=4), " " * 4)
 
 
 def _json_line(page: RecognizedPage, _: int) -> str:
-    return json.dumps(paddle.to_dict(page), ensure_ascii=False) + "\n"
+    from ocr_onnx.outputs.paddle import to_dict
+
+    return json.dumps(to_dict(page), ensure_ascii=False) + "\n"
 
 
 def _native_line(page: RecognizedPage, _: int) -> str:
-    return json.dumps(native.to_dict(page), ensure_ascii=False) + "\n"
+    from ocr_onnx.outputs.native import to_dict
+
+    return json.dumps(to_dict(page), ensure_ascii=False) + "\n"
+
+
+def _tsv(page: RecognizedPage, number: int) -> str:
+    from ocr_onnx.outputs import tsv
+
+    return tsv.page(page, number)
+
+
+def _tsv_head(first: RecognizedPage) -> str:
+    from ocr_onnx.outputs import tsv
+
+    return tsv.head(first)
+
+
+def _hocr(page: RecognizedPage, number: int) -> str:
+    from ocr_onnx.outputs import hocr
+
+    return hocr.page(page, number)
+
+
+def _hocr_head(first: RecognizedPage) -> str:
+    from ocr_onnx.outputs import hocr
+
+    return hocr.head(first)
+
+
+def _alto(page: RecognizedPage, number: int) -> str:
+    from ocr_onnx.outputs import alto
+
+    return alto.page(page, number)
+
+
+def _alto_head(first: RecognizedPage) -> str:
+    from ocr_onnx.outputs import alto
+
+    return alto.head(first)
 
 
 FORMATS = {
@@ -161,26 +214,26 @@ FORMATS = {
             "a table of words with their boxes, with Tesseract's columns",
             ".tsv",
             "text/tab-separated-values",
-            tsv.page,
-            head=tsv.head,
+            _tsv,
+            head=_tsv_head,
         ),
         Writer(
             "hocr",
             "hOCR: HTML with the boxes of blocks, lines and words",
             ".hocr",
             "text/vnd.hocr+html",
-            hocr.page,
-            head=hocr.head,
-            tail=hocr.TAIL,
+            _hocr,
+            head=_hocr_head,
+            tail=HOCR_TAIL,
         ),
         Writer(
             "alto",
             "ALTO 4: XML with the boxes of blocks, lines and words",
             ".xml",
             "application/alto+xml",
-            alto.page,
-            head=alto.head,
-            tail=alto.TAIL,
+            _alto,
+            head=_alto_head,
+            tail=ALTO_TAIL,
         ),
         Writer(
             "pdf",

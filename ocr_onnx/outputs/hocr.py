@@ -12,8 +12,6 @@ from ocr_onnx.outputs.placed import Box, PlacedBlock, PlacedLine, page_number, p
 if TYPE_CHECKING:
     from ocr_onnx.types import RecognizedPage
 
-TAIL = " </body>\n</html>\n"
-
 XML_CONTROLS = dict.fromkeys({*range(0x20), 0xFFFE, 0xFFFF} - {0x9, 0xA, 0xD}, "\ufffd")
 """Characters that XML forbids, each with the replacement character."""
 

@@ -147,4 +147,4 @@ def test_a_page_that_cannot_be_read_costs_no_other_page(folder: Path) -> None:
         answer = await client.call_tool("ocr", {"path": "unreadable.tif"})
         assert answer.is_error
 
-    session(folder, talk)
+    session(folder, "stdio", talk)

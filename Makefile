@@ -246,7 +246,7 @@ wheel: .venv/developed  ## Build dist/.
 
 integrations: .venv-ocrmypdf/installed .venv-ray/installed  ## Test the plug-ins with the programs for which they are, and OpenVINO; OCRmyPDF needs Tesseract.
 	.venv-ocrmypdf/bin/python -m pytest tests/integrations tests/runtime/test_openvino.py tests/runtime/test_cpu_backends.py
-	.venv-ray/bin/python -m pytest tests/integrations/test_parquet.py tests/integrations/test_ray.py
+	.venv-ray/bin/python -m pytest tests/integrations/test_parquet.py tests/integrations/test_ray.py tests/integrations/test_s3.py
 
 docling: .venv-docling/installed  ## Test the plug-in for docling, and docling with the service; 6 GB, because docling needs PyTorch.
 	.venv-docling/bin/python -m pytest tests/integrations/test_docling.py
@@ -266,7 +266,7 @@ docling: .venv-docling/installed  ## Test the plug-in for docling, and docling w
 .venv-ray/installed: pyproject.toml
 	rm -rf .venv-ray
 	$(PYTHON) -m venv .venv-ray
-	.venv-ray/bin/python -m pip install --quiet --editable '.[batch,cpu,ray]' duckdb hypothesis onnx pandas pytest
+	.venv-ray/bin/python -m pip install --quiet --editable '.[batch,cpu,ray]' duckdb hypothesis 'moto[server]' onnx pandas pytest s3fs
 	touch $@
 
 reproduce: wheel  ## Build the wheel again from the source distribution, elsewhere, and compare byte for byte.

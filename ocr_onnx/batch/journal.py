@@ -8,6 +8,7 @@ written twice, whenever the process ends.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -25,17 +26,20 @@ WHOLE_DOCUMENT = 0
 """The page number of an error that concerns a document as a whole; pages are counted from 1."""
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS documents (
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE documents (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, version TEXT, sha256 TEXT NOT NULL, pages INTEGER, to_read INTEGER,
     complete INTEGER NOT NULL DEFAULT 0, file_sha256 TEXT, UNIQUE (name, sha256));
-CREATE TABLE IF NOT EXISTS pages (
+CREATE TABLE pages (
     document INTEGER NOT NULL, page INTEGER NOT NULL, shard INTEGER, kind TEXT, error TEXT,
     PRIMARY KEY (document, page)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS waiting (
+CREATE TABLE waiting (
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL, page INTEGER NOT NULL, row TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS shards (id INTEGER PRIMARY KEY, pages INTEGER NOT NULL, sha256 TEXT NOT NULL);
+CREATE TABLE shards (id INTEGER PRIMARY KEY, pages INTEGER NOT NULL, sha256 TEXT NOT NULL);
 """
+
+SCHEMA_VERSION = 1
+"""Is another one if SCHEMA changes."""
 
 WAIT_SECONDS = 30
 """For a command that reads the journal at the same time."""
@@ -81,10 +85,14 @@ def database_errors(folder: Path) -> Iterator[None]:
     """Convert errors of the database, such as those of a full disk, to OutputError."""
     try:
         yield
+    except sqlite3.OperationalError as error:
+        raise OutputError(
+            f"the journal of {str(folder)!r} cannot be read or written: {error}; free disk space or check the folder, and run the same "
+            "command again: it continues"
+        ) from error
     except sqlite3.Error as error:
         raise OutputError(
-            f"the journal of {str(folder)!r} cannot be written: {error}; free disk space or check the folder, and run the same "
-            "command again: it continues"
+            f"the journal of {str(folder)!r} is damaged: {error}; give another output folder. The shards in this one are complete"
         ) from error
 
 
@@ -101,11 +109,42 @@ class Journal:
                 f"{str(folder)!r} is no output of 'ocr-onnx batch': it has no {NAME}; give another folder"
             )
         with database_errors(folder):
-            self._database = sqlite3.connect(":memory:" if in_memory else path, timeout=WAIT_SECONDS)
             if create:
-                self._database.execute("PRAGMA journal_mode = WAL")
-                self._database.execute("PRAGMA synchronous = FULL")
-                self._database.executescript(SCHEMA)
+                self._database = sqlite3.connect(":memory:" if in_memory else path, timeout=WAIT_SECONDS)
+            else:
+                # A database in WAL mode can be read in a folder that cannot be written only if it is declared not to change.
+                immutable = "" if os.access(folder, os.W_OK) else "?immutable=1"
+                self._database = sqlite3.connect(path.absolute().as_uri() + immutable, timeout=WAIT_SECONDS, uri=True)
+            try:
+                if create:
+                    self._create()
+                self._check_schema()
+            except BaseException:
+                self.close()
+                raise
+
+    def _create(self) -> None:
+        """Make the tables of a new journal."""
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        if not self._database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+            self._database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+    def _check_schema(self) -> None:
+        """Raise OutputError if the tables are those of another version of ocr-onnx."""
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version != SCHEMA_VERSION:
+            raise OutputError(
+                f"the journal of {str(self.folder)!r} was written by another version of ocr-onnx (its schema is {version}, and that of "
+                f"this version {SCHEMA_VERSION}): use that version, or give another output folder"
+            )
+
+    def damage(self) -> Iterator[str]:
+        """Yield what SQLite finds wrong with the database."""
+        try:
+            yield from (text for (text,) in self._database.execute("PRAGMA integrity_check") if text != "ok")
+        except sqlite3.DatabaseError as error:
+            yield str(error)
 
     def close(self) -> None:
         """Close the database; changes that are not committed are lost."""
@@ -156,6 +195,13 @@ class Journal:
         return Entry(
             key, pages, frozenset(page for (page,) in run("SELECT page FROM pages WHERE document = ?", (key,)))
         )
+
+    def forget_unlisted(self) -> None:
+        """Forget the inputs that an earlier run could not list or open, because each run tries them again."""
+        run = self._database.execute
+        run("DELETE FROM pages WHERE document IN (SELECT id FROM documents WHERE sha256 = '')")
+        run("DELETE FROM documents WHERE sha256 = ''")
+        self.commit()
 
     def fail_document(self, name: str, kind: str, error: str) -> None:
         """Record that the content of a document could not be obtained; the next run tries again."""

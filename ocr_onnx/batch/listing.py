@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import os
 import re
 import tarfile
@@ -14,12 +15,13 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, TypeAlias, TypeVar
 
 from ocr_onnx.errors import InputError, InputNotFoundError, UnreadableImageError, shortened
-from ocr_onnx.inputs.sources import SCHEME, SUFFIXES
+from ocr_onnx.inputs.sources import SCHEME, SUFFIXES, is_hidden
 from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.installation import requirement
 from ocr_onnx.options import InputOptions
@@ -31,11 +33,16 @@ ARCHIVES = (TAR, *COMPRESSED_TAR, ".zip")
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 """A range of numbers in a name, as WebDataset writes the names of shards: `pages-{000..123}.tar`."""
 
+RECURSIVE = "**"
+"""The part of a pattern that stands for any number of folders."""
+
 PATH_COLUMN = "path"
 """The column of a CSV manifest with the names of documents; without a column of this name, the first one."""
 
 OPEN_ARCHIVES = 4
 """Zip archives that a process keeps open."""
+
+Found = TypeVar("Found")
 
 Open: TypeAlias = "partial[IO[bytes]]"
 """Opens a file; can be pickled."""
@@ -58,16 +65,19 @@ class Document:
     """Returns the content; can be pickled. Raises InputError."""
 
 
-def documents(inputs: Iterable[str], options: InputOptions) -> Iterator[Document | InputError]:
+def documents(
+    inputs: Iterable[str], options: InputOptions, written: Path | None = None
+) -> Iterator[Document | InputError]:
     """Yield the documents of inputs, and the error of each input that cannot be listed.
 
     An input is a file, a folder, a pattern, a manifest (.txt with one name a line; .csv with a column `path`), an archive
     (.tar, .tar.gz, .zip), an http or https URL, or another address that fsspec opens, such as s3://bucket/scans/. A range
-    `{000..123}` in a name stands for each of its numbers.
+    `{000..123}` in a name stands for each of its numbers. Folders and patterns leave out what is in the folder `written`, the
+    output.
     """
     for each in inputs:
         for name in _with_numbers(each):
-            yield from _or_error(name, _documents(name, options))
+            yield from _or_error(name, _documents(name, options, written))
 
 
 def _or_error(name: str, found: Iterator[Document | InputError]) -> Iterator[Document | InputError]:
@@ -78,9 +88,32 @@ def _or_error(name: str, found: Iterator[Document | InputError]) -> Iterator[Doc
         error.source = name
         yield error
     except Exception as error:  # noqa: BLE001 File systems of fsspec, tarfile and zipfile raise errors of many kinds.
-        failure = UnreadableImageError(f"{shortened(name)} cannot be listed: {error}; check it, or copy it again")
+        failure = _failure(name, "listed", error)
         failure.source = name
         yield failure
+
+
+def _failure(name: str, verb: str, error: Exception) -> InputError:
+    """Return the InputError for an error of a file system or an archive."""
+    remote = SCHEME.match(name)
+    if isinstance(error, FileNotFoundError):
+        return InputNotFoundError(f"{shortened(name)} does not exist: check the {'address' if remote else 'path'}")
+    cure = "check it, or copy it again"
+    if remote:
+        cure = "check the address, the network and the credentials, which fsspec's package takes from the environment or from files"
+    return UnreadableImageError(f"{shortened(name)} cannot be {verb}: {error}; {cure}")
+
+
+def _some(name: str, found: Iterable[Found]) -> Iterator[Found]:
+    """Yield what was found in a folder or for a pattern; raises InputNotFoundError if it is nothing."""
+    empty = True
+    for each in found:
+        empty = False
+        yield each
+    if empty:
+        raise InputNotFoundError(
+            f"{shortened(name)} has no image, PDF, tar or zip archive: check it; a file with another suffix is read if it is named itself"
+        )
 
 
 def _with_numbers(name: str) -> Iterator[str]:
@@ -94,48 +127,100 @@ def _with_numbers(name: str) -> Iterator[str]:
         yield from _with_numbers(f"{name[: found.start()]}{number:0{len(first)}}{name[found.end() :]}")
 
 
-def _documents(name: str, options: InputOptions) -> Iterator[Document | InputError]:
+def _documents(name: str, options: InputOptions, written: Path | None) -> Iterator[Document | InputError]:
     if is_url(name):
         yield Document(name, None, partial(_fetch, name, options))
     elif SCHEME.match(name):
-        yield from _remote(name, options)
-    elif Path(name).is_dir():
-        for path in _walk(name):
-            yield from _or_error(path, _file(path, options))
-    elif glob.has_magic(name) and not Path(name).exists():
-        for path in filter(_is_document, glob.iglob(name, recursive=True)):  # noqa: PTH207 Path.glob takes no absolute pattern
-            yield from _or_error(path, _file(path, options))
+        yield from _remote(name, options, written)
+    elif (is_folder := Path(name).is_dir()) or (glob.has_magic(name) and not Path(name).exists()):
+        for path in _some(name, _walk(name, written) if is_folder else _matching(name, written)):
+            yield from [path] if isinstance(path, InputError) else _or_error(path, _file(path, options))
     elif name.lower().endswith(MANIFESTS):
-        yield from documents(_manifest(Path(name)), options)
+        with Path(name).open("rb") as file:
+            yield from documents(_manifest(file, name), options, written)
     else:
         yield from _file(name, options)
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """Yield the documents and archives in a folder and its subfolders, except hidden ones, in no order."""
-    folders = [folder]
+def _walk(root: str, written: Path | None) -> Iterator[str | InputError]:
+    """Yield the documents and archives in a folder and its subfolders, in no order, and the errors of subfolders.
+
+    Left out are hidden ones, the folder `written`, and a folder that a symbolic link leads back to.
+    """
+    own = _identity(written) if written is not None and written.exists() else None
+    folders: list[tuple[str, tuple[tuple[int, int], ...]]] = [(root, ())]
     while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    folders.append(entry.path)
-                elif _is_document(entry.name):
-                    yield entry.path
+        path, above = folders.pop()
+        try:
+            identity = _identity(path)
+            if identity in above or (identity == own and above):
+                continue
+            inside = (*above, identity)
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if is_hidden(entry.name):
+                        continue
+                    if _is_folder(entry):
+                        folders.append((entry.path, inside))
+                    elif _is_document(entry.name):
+                        yield entry.path
+        except OSError as error:
+            failure = _failure(path, "listed", error)
+            failure.source = path
+            yield failure
+
+
+def _matching(pattern: str, written: Path | None) -> Iterator[str | InputError]:
+    """Yield what a pattern matches; `**` follows no symbolic link that leads back, which glob would follow without end."""
+    parts = Path(pattern).parts
+    if RECURSIVE not in parts:
+        own = written.resolve() if written is not None else None
+        found = filter(_is_document, glob.iglob(pattern))  # noqa: PTH207 Path.glob takes no absolute pattern
+        yield from (each for each in found if own not in Path(each).resolve().parents)
+        return
+    place = parts.index(RECURSIVE)
+    for root in filter(os.path.isdir, glob.iglob(str(Path(*parts[:place])))):  # noqa: PTH207
+        for each in _walk(root, written):
+            if isinstance(each, InputError):
+                yield each
+            elif _matches(Path(each).relative_to(root).parts, parts[place:]):
+                yield each.removeprefix("./")
+
+
+def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Return whether the parts of a path match those of a pattern."""
+    if not pattern:
+        return not parts
+    if pattern[0] == RECURSIVE:
+        return any(_matches(parts[i:], pattern[1:]) for i in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116 for a million folders
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A symbolic link to itself.
+        return False
 
 
 def _is_document(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES or name.lower().endswith(ARCHIVES)
 
 
-def _manifest(path: Path) -> Iterator[str]:
+def _manifest(file: IO[bytes], own: str) -> Iterator[str]:
     """Yield the names in a manifest; those that are relative paths are relative to its folder."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        names = _column(file) if path.suffix.lower() == ".csv" else (line.rstrip("\r\n") for line in file)
-        for name in names:
+    folder = own[: own.rindex("/")] if SCHEME.match(own) else os.path.dirname(own)  # noqa: PTH120 keeps the spelling
+    # Names of files may be no UTF-8.
+    with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        for name in _column(text) if own.lower().endswith(".csv") else (line.rstrip("\r\n") for line in text):
+            is_absolute = SCHEME.match(name) or os.path.isabs(name) or not folder  # noqa: PTH117 for a million names
             if name:
-                yield name if SCHEME.match(name) else str(path.parent / name)
+                yield name if is_absolute else f"{folder}/{name}"
 
 
 def _column(file: IO[str]) -> Iterator[str]:
@@ -157,8 +242,8 @@ def _file(path: str, options: InputOptions) -> Iterator[Document | InputError]:
     yield from _opened(path, partial(open, path, "rb"), f"{status.st_size}-{status.st_mtime_ns}", options)
 
 
-def _remote(address: str, options: InputOptions) -> Iterator[Document | InputError]:
-    """Yield the documents at an address of fsspec: of a folder, a pattern, or one file."""
+def _remote(address: str, options: InputOptions, written: Path | None) -> Iterator[Document | InputError]:
+    """Yield the documents at an address of fsspec: of a folder, a pattern, a manifest, or one file."""
     try:
         import fsspec
     except ImportError as error:
@@ -166,10 +251,17 @@ def _remote(address: str, options: InputOptions) -> Iterator[Document | InputErr
     try:
         system, path = fsspec.core.url_to_fs(address)
         if glob.has_magic(path):
-            found: Iterable[str] = filter(_is_document, system.glob(path))
+            found: Iterable[str] = _some(address, filter(_is_document, system.glob(path)))
         elif system.isdir(path):
             walked = system.walk(path)
-            found = (f"{folder}/{name}" for folder, _, names in walked for name in sorted(names) if _is_document(name))
+            found = _some(
+                address,
+                (f"{folder}/{name}" for folder, _, names in walked for name in sorted(names) if _is_document(name)),
+            )
+        elif address.lower().endswith(MANIFESTS):
+            with _open_remote(address) as file:
+                yield from documents(_manifest(file, address), options, written)
+            return
         else:
             found = [path]
         for each in found:
@@ -281,7 +373,7 @@ def _reading(name: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # File systems of fsspec raise errors of many libraries; zipfile raises RuntimeError.
-        raise UnreadableImageError(f"{shortened(name)} cannot be read: {error}; check it, or copy it again") from error
+        raise _failure(name, "read", error) from error
 
 
 def _given(data: bytes, name: str, limit: int) -> bytes:

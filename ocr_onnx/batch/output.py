@@ -55,6 +55,10 @@ class Output:
         """Write the rest of the pages as a last shard, and the list of failures."""
         self.journal.commit()
         shards.write_shards(self.journal, self._shard_format, self._shard_pages, rest=True)
+        self.list_failures()
+
+    def list_failures(self) -> None:
+        """Write the list of failures."""
         save_parts((_line(failure) for failure in self.journal.failures()), self.journal.folder / FAILURES)
 
     def write_file(self, name: str, content: bytes) -> None:

@@ -13,6 +13,9 @@ from ocr_onnx.batch.settings import ShardFormat
 
 def problems(journal: Journal) -> Iterator[str]:
     """Yield a sentence for each difference between the journal and the files; none if each page is there exactly once."""
+    if damage := list(journal.damage()):
+        yield f"the journal is damaged: {damage[0]}"
+        return
     settings = journal.settings()
     counts = journal.counts()
     if counts.open:

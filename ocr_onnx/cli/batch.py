@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -53,13 +53,25 @@ class BatchCommand(PipelineCommand):
         return super().make_context(info_name, args, parent, **extra)
 
 
+def _folder_of_output(_: click.Context, __: click.Parameter, value: str) -> Path:
+    """Return the folder. Raises BadParameter for an address: the journal is a database on this machine."""
+    from ocr_onnx.inputs.sources import SCHEME
+
+    if SCHEME.match(value):
+        raise click.BadParameter(
+            f"{value} is not on this machine: give a folder, and copy it when the run is complete."
+        )
+    return Path(value)
+
+
 @click.command(cls=BatchCommand)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False),
+    callback=_folder_of_output,
     help="Folder for the results and the journal. If it has those of an interrupted run, the run continues.",
 )
 @click.option(
@@ -159,12 +171,15 @@ def _require_packages(shard_format: str | None, file_format: str | None) -> None
 
 @contextmanager
 def _ending(output: Path) -> Iterator[None]:
-    """End after Ctrl-C or SIGTERM with a message that the run can continue."""
+    """End after Ctrl-C, SIGTERM or the end of the terminal with a message that the run can continue."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup ignores it.
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"\nInterrupted: run the same command again to continue in {output}", err=True)
+        with suppress(OSError):  # The terminal may be gone.
+            click.echo(f"\nInterrupted: run the same command again to continue in {output}", err=True)
         sys.exit(INTERRUPTED)
 
 
@@ -187,27 +202,29 @@ def _read_all(
     pool: Pool[Job] = Pool(workers, output.file_format)
     try:
         output.journal.require({**output.described(), **pool.described})
+        output.journal.forget_unlisted()
         if retry_failed:
             output.journal.forget_failures(whole_documents=output.file_format is not None)
         options = InputOptions(**pool.described["options"]["input"])
         total = Total()
         if not any(map(SCHEME.match, inputs)):  # Listing on a network a second time would take long.
-            total.count(documents(inputs, options))
+            total.count(documents(inputs, options, output.journal.folder))
         progress = Progress(output.journal, sys.stderr, total)
         if engine[0] == "ray":
             from ocr_onnx.integrations.ray import RayEngine
 
             pool.close()
             RayEngine(workers, options, output.file_format, engine[1]).run(
-                output, documents(inputs, options), progress.tick
+                output, documents(inputs, options, output.journal.folder), progress.tick
             )
         else:
             pool.fill()
-            Runner(output, pool, options, progress.tick).run(documents(inputs, options))
+            Runner(output, pool, options, progress.tick).run(documents(inputs, options, output.journal.folder))
         output.finish()
         progress.finish()
     except KeyboardInterrupt:
         output.save(now=True)
+        output.list_failures()
         raise
     finally:
         pool.close()

@@ -262,7 +262,9 @@ def expand_path(name: str | os.PathLike[str]) -> list[str]:
     path = Path(text)
     with _file_errors(path):
         if path.is_dir():
-            candidates: Iterable[Path] = (f for f in path.rglob("*") if not _is_hidden(f.relative_to(path)))
+            candidates: Iterable[Path] = (
+                f for f in path.rglob("*") if not any(map(is_hidden, f.relative_to(path).parts))
+            )
         elif glob.has_magic(text) and not path.exists():
             candidates = map(Path, glob.iglob(text, recursive=True))  # noqa: PTH207 Path.glob takes no absolute pattern
         else:
@@ -277,9 +279,9 @@ def expand_path(name: str | os.PathLike[str]) -> list[str]:
     return [str(file) for file in sorted(found, key=_natural_key)]
 
 
-def _is_hidden(path: Path) -> bool:
-    """Return whether a path in a folder is hidden, as macOS's `._name`, or a thumbnail of a Synology NAS (`@eaDir`)."""
-    return any(part.startswith(".") or part == THUMBNAILS for part in path.parts)
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, as macOS's `._name`, or the thumbnails of a Synology NAS (`@eaDir`)."""
+    return name.startswith(".") or name == THUMBNAILS
 
 
 def _checked_path(text: str) -> str:

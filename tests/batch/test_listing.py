@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import pickle
 import tarfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 
 from ocr_onnx.batch.listing import Document, documents
-from ocr_onnx.errors import InputError
+from ocr_onnx.errors import InputError, InputNotFoundError
 from ocr_onnx.options import InputOptions
 
 
@@ -144,13 +146,96 @@ def test_the_version_of_a_document_changes_with_its_content(folder: Path) -> Non
     assert before.version != after.version
 
 
+def test_a_pattern_may_have_several_parts_for_any_number_of_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/x.png", "a/b/c/d/x.png", "a/b/y.png", "e/x.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert sorted(contents(listed("**/b/**/*.png"))) == ["a/b/c/d/x.png", "a/b/y.png"]
+    assert sorted(contents(listed("[ae]/**/x.png"))) == ["a/b/c/d/x.png", "a/x.png", "e/x.png"]
+
+
+@pytest.mark.parametrize("pattern", [".", "**/*.png"], ids=["folder", "pattern"])
+def test_a_symbolic_link_that_leads_back_is_not_followed(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "sub" / "a.png").write_bytes(b"a")
+    (tmp_path / "in" / "sub" / "loop").symlink_to("..")
+    (tmp_path / "in" / "own").symlink_to("own")
+    (tmp_path / "in" / "other").symlink_to("sub")
+    found = contents(listed(tmp_path / "in" / pattern))
+    assert sorted(found) == [str(tmp_path / "in" / name) for name in ("other/a.png", "sub/a.png")]
+
+
+def test_a_subfolder_that_cannot_be_listed_is_an_error_and_the_others_are_listed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def fail(path: str) -> Any:
+        if path.endswith("sub"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", fail)
+    document, error = sorted(listed(folder), key=lambda each: isinstance(each, InputError))
+    assert isinstance(document, Document)
+    assert isinstance(error, InputError)
+    assert (error.source, "Permission denied" in str(error)) == (f"{folder}/sub", True)
+
+
+@pytest.mark.parametrize("name", ["", "*.png", "*/*.pdf"])
+def test_a_folder_or_pattern_without_documents_is_an_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.docx").write_bytes(b"")
+    (error,) = listed(tmp_path / name)
+    assert isinstance(error, InputNotFoundError)
+    assert "has no image, PDF, tar or zip archive" in str(error)
+
+
+@pytest.mark.parametrize("pattern", [".", "**/*.p*"], ids=["folder", "pattern"])
+def test_the_output_is_no_input(folder: Path, pattern: str) -> None:
+    (folder / "result" / "files").mkdir(parents=True)
+    (folder / "result" / "files" / "a.png.pdf").write_bytes(b"searchable")
+    (folder / "link").symlink_to("result")
+    found = list(documents([str(folder / pattern)], InputOptions(), folder / "link"))
+    assert sorted(contents(found)) == [f"{folder}/a.png", *([f"{folder}/sub/c.PDF"] if pattern == "." else [])]
+
+
+def test_the_thumbnails_of_a_synology_nas_are_no_documents(folder: Path) -> None:
+    (folder / "@eaDir").mkdir()
+    (folder / "@eaDir" / "a.png").write_bytes(b"small")
+    assert len(listed(folder)) == 2
+
+
+def test_a_name_in_a_list_may_be_no_utf_8(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xe4.png")).write_bytes(b"a")
+    (tmp_path / "list.txt").write_bytes(b"\xe4.png\r\n")
+    assert contents(listed(tmp_path / "list.txt")) == {rf"{tmp_path}/\xe4.png": b"a"}
+
+
+def test_a_list_that_names_itself_ends(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("list.txt\n", "utf-8")
+    (error,) = listed(tmp_path / "list.txt")
+    assert isinstance(error, InputError)
+
+
+def test_a_list_on_fsspec_names_documents_beside_it() -> None:
+    system = fsspec.filesystem("memory")
+    system.pipe("/lists/a.png", b"a")
+    system.pipe("/lists/list.txt", b"a.png\nmemory://lists/a.png\n")
+    found = listed("memory://lists/list.txt")
+    assert len(found) == 2
+    assert contents(found) == {"memory:///lists/a.png": b"a"}
+
+
 def test_an_address_of_fsspec_is_a_folder_a_pattern_or_a_file() -> None:
     system = fsspec.filesystem("memory")
-    for name in ("/scans/a.png", "/scans/sub/b.pdf", "/scans/c.txt"):
+    for name in ("/scans/a.png", "/scans/sub/b.pdf", "/scans/c"):
         system.pipe(name, name.encode())
     both = {"memory:///scans/a.png": b"/scans/a.png", "memory:///scans/sub/b.pdf": b"/scans/sub/b.pdf"}
     assert {name.replace(":////", ":///"): data for name, data in contents(listed("memory://scans")).items()} == both
     assert list(contents(listed("memory://scans/*.png")).values()) == [b"/scans/a.png"]
-    assert list(contents(listed("memory://scans/c.txt")).values()) == [b"/scans/c.txt"]
+    assert list(contents(listed("memory://scans/c")).values()) == [b"/scans/c"]
     (error,) = listed("memory://scans/missing.png")
     assert isinstance(error, InputError)

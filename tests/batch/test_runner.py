@@ -6,12 +6,14 @@ import json
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ def run(
     try:
         with outputs.opened(out, "jsonl", pages, files) as opened:
             opened.journal.require({**opened.described(), **pool.described})
+            opened.journal.forget_unlisted()
             if retry:
                 opened.journal.forget_failures(whole_documents=files is not None)
             pool.fill()
@@ -206,6 +209,73 @@ def test_a_second_run_on_the_same_output_is_refused(tmp_path: Path) -> None:
         outputs.opened(tmp_path, "jsonl", 10, None),
     ):
         pass
+
+
+def test_a_second_run_on_the_same_output_by_another_path_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("out")
+    script = "import sys; from pathlib import Path; from ocr_onnx.batch import output\nwith output.opened(Path(sys.argv[1]), 'jsonl', 1, None): pass"
+    with outputs.opened(tmp_path / "out", "jsonl", 10, None):
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path / "link")], capture_output=True, text=True, check=False
+        )
+    assert "another run writes to" in done.stderr
+
+
+def test_the_journal_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    with outputs.opened(tmp_path, "jsonl", 10, None):
+        pass
+    for version in (0, 2):
+        with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as database:
+            database.execute(f"PRAGMA user_version = {version}")
+        for create in (True, False):
+            with pytest.raises(OutputError, match="was written by another version of ocr-onnx"):
+                Journal(tmp_path, create=create)
+
+
+@pytest.mark.parametrize("begin", [0, 4096], ids=["header", "tables"])
+def test_a_damaged_journal_is_named(tmp_path: Path, begin: int) -> None:
+    folder, out = write(tmp_path / "in", {f"{i}.png": "read" for i in range(20)}), tmp_path / "out"
+    run(folder, out)
+    with (out / "journal.sqlite").open("r+b") as file:
+        file.seek(begin)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(OutputError, match=r"the journal of .* is damaged: .*give another output folder"):
+        run(folder, out)
+
+
+def test_verification_finds_a_damaged_journal(tmp_path: Path) -> None:
+    folder, out = write(tmp_path / "in", {"a.png": "read"}), tmp_path / "out"
+    run(folder, out)
+    data = (out / "journal.sqlite").read_bytes()
+    (out / "journal.sqlite").write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+    journal = Journal(out, create=False)
+    assert [problem.partition(":")[0] for problem in problems(journal)] == ["the journal is damaged"]
+    journal.close()
+
+
+def test_the_journal_can_be_read_in_a_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = write(tmp_path / "in", {"a.png": "read"}), tmp_path / "out"
+    run(folder, out)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    journal = Journal(out, create=False)
+    assert journal.counts().pages == 1
+    assert not list(out.glob("journal.sqlite-*"))
+    journal.close()
+
+
+def test_an_input_that_could_not_be_listed_is_no_failure_once_it_can_be(tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", {})
+    assert run(folder, tmp_path / "out").failed == 1
+    assert run(folder, tmp_path / "out").failed == 1
+    write(folder, {"a.png": "read"})
+    assert run(folder, tmp_path / "out").failed == 0
+
+
+def test_two_documents_with_the_same_content_are_two_documents(tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", {"a.png": "read", "b.png": "read"})
+    assert run(folder, tmp_path / "out").documents == 2
 
 
 def test_other_options_are_refused(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -143,14 +142,30 @@ def test_mistakes_are_answered_with_the_remedy(arguments: tuple[str, ...], messa
     assert message in batch(*arguments, code=2).stderr
 
 
-def test_a_stopped_run_says_how_to_continue(tmp_path: Path) -> None:
+def test_an_address_is_no_output_folder(tmp_path: Path) -> None:
+    done = batch(PAGES / "letter.png", "-o", "s3://bucket/result", code=2)
+    assert "s3://bucket/result is not on this machine: give a folder" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_named() -> None:
+    done = batch(PAGES / "letter.png", "-o", "/proc/result", code=1)
+    assert "/proc/result/.lock' cannot be written: " in done.stderr
+    assert "choose a writable folder" in done.stderr
+
+
+@pytest.mark.parametrize("kind", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_what_is_read_and_lists_the_failures(tmp_path: Path, kind: signal.Signals) -> None:
     folder, out = words(tmp_path / "in", 200), tmp_path / "out"
-    process = subprocess.Popen(command(folder, "-o", out, *FAST), stderr=subprocess.PIPE, text=True)
+    (folder / "bad.png").write_bytes(b"no image")
+    process = subprocess.Popen(
+        command(folder, "-o", out, *FAST), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     limit = time.monotonic() + PATIENCE
-    while pages(out) < 1 and time.monotonic() < limit:
+    while pages(out) < 5 and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(kind)
     _, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode in {0, 130}  # It may have been done.
-    assert process.returncode == 0 or f"run the same command again to continue in {out}" in errors
-    shutil.rmtree(out)
+    assert process.returncode == 130
+    assert f"Interrupted: run the same command again to continue in {out}" in errors
+    assert (out / "failures.jsonl").is_file()
+    assert pages(out) >= 5

@@ -32,6 +32,10 @@ ADOBE, ADOBE_SEGMENT = b"Adobe", 16
 WEBP_BITS, WEBP_MASK = 14, 0x3FFF
 """The bits of a side of a WebP."""
 
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+CHUNK_OVERHEAD = 12
+"""Bytes of a chunk's length, name and checksum in a PNG."""
+
 BMP_CORE_HEADER = 12
 """Length in bytes of the oldest BMP header, which has 16-bit sides."""
 
@@ -94,10 +98,29 @@ def _jpeg(data: bytes) -> Size | None:
     return width, height
 
 
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the name, the start and the end of each chunk of a PNG; the last end is outside of a truncated file."""
+    at = len(PNG_SIGNATURE)
+    while at < len(data):
+        end = at + CHUNK_OVERHEAD + int.from_bytes(data[at : at + 4], "big")
+        yield data[at + 4 : at + 8], at, end
+        at = end
+
+
 def _png(data: bytes) -> Size | None:
-    """Return the size in the first chunk: libpng and OpenCV use the first IHDR chunk, Pillow the last."""
+    """Return the size in the first chunk: libpng and OpenCV use the first IHDR chunk, Pillow the last.
+
+    Return None for a chunk that ends outside of the file: OpenCV allocates up to 4 GB for it before it reads.
+    """
     name, width, height = struct.unpack_from(">4sII", data, 12)
-    return (width, height) if name == b"IHDR" else None
+    return (width, height) if name == b"IHDR" and _has_whole_chunks(data) else None
+
+
+def _has_whole_chunks(data: bytes) -> bool:
+    for name, _, end in png_chunks(data):
+        if end > len(data) or name == b"IEND":
+            return end <= len(data)
+    return True
 
 
 def _webp(data: bytes) -> Size | None:

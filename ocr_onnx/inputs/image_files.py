@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator
 
 import numpy as np
 import PIL.Image
 
 from ocr_onnx.errors import UnreadableImageError
 from ocr_onnx.inputs.decoder_errors import decoder_errors, require_memory
-from ocr_onnx.inputs.headers import jpeg_scan_offset, jpeg_without_metadata
+from ocr_onnx.inputs.headers import (
+    CHUNK_OVERHEAD,
+    PNG_SIGNATURE,
+    jpeg_scan_offset,
+    jpeg_without_metadata,
+    png_chunks,
+)
 from ocr_onnx.inputs.page_warnings import warn
 
 JPEG_SIGNATURE, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 DECODED_CHUNKS = frozenset({b"tRNS", b"eXIf", b"pHYs", b"acTL", b"fcTL", b"fdAT"})
 """The chunks of a PNG that are not critical, but change its pixels, its size or its number of frames."""
-
-CHUNK_OVERHEAD = 12
-"""Bytes of a chunk's length, name and checksum."""
 
 FILLER = b"\x55" * 4096
 """Data after the end of a JPEG: if pixels are missing, it is decoded as their data, and changes them."""
@@ -37,7 +39,7 @@ def without_metadata(data: bytes) -> bytes:
     """
     if not data.startswith(PNG_SIGNATURE):
         return data
-    chunks = list(_chunks(data))
+    chunks = [(name, data[start:end]) for name, start, end in png_chunks(data)]
     kept = [each for name, each in chunks if not name[:1].islower() or (name in DECODED_CHUNKS and _is_intact(each))]
     return data if len(kept) == len(chunks) else PNG_SIGNATURE + b"".join(kept)
 
@@ -48,19 +50,12 @@ def pixels_alone(data: bytes) -> bytes:
     Other files are returned as they are.
     """
     if data.startswith(PNG_SIGNATURE):
-        return PNG_SIGNATURE + b"".join(each for name, each in _chunks(data) if not name[:1].islower())
+        return PNG_SIGNATURE + b"".join(
+            data[start:end] for name, start, end in png_chunks(data) if not name[:1].islower()
+        )
     if data.startswith(JPEG_SIGNATURE):
         return jpeg_without_metadata(data)
     return data
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the name and the bytes of each chunk of a PNG; the rest of a truncated file is one chunk."""
-    at = len(PNG_SIGNATURE)
-    while at < len(data):
-        end = at + CHUNK_OVERHEAD + int.from_bytes(data[at : at + 4], "big")
-        yield data[at + 4 : at + 8], data[at:end]
-        at = end
 
 
 def _is_intact(chunk: bytes) -> bool:

@@ -377,6 +377,15 @@ def test_opencv_is_not_given_a_header_that_can_be_read_in_two_ways(kind: str, mo
         assert only(TWO_SIZES[kind]).shape[1::-1] == picture.size
 
 
+def test_opencv_is_not_given_a_png_chunk_that_is_longer_than_the_file() -> None:
+    """OpenCV would allocate the 4 GB that the chunk claims to have."""
+    data = encoded(WIDE, "PNG")
+    claim = b"\xf0\0\0\0" + b"tEXt"
+    assert headers.size_for_opencv(data, "PNG") == WIDE.size
+    assert headers.size_for_opencv(data[:-12] + claim + data[-12:], "PNG") is None
+    assert headers.size_for_opencv(data + claim, "PNG") == WIDE.size
+
+
 def test_a_size_that_opencv_finds_by_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((520, 901, 3), np.uint8))
     with pytest.raises(UnreadableImageError, match="decoders find the sizes 900 x 520 and"):

@@ -9,7 +9,6 @@ from contextlib import closing
 from typing import Literal
 
 import numpy as np
-import PIL.features
 import PIL.Image
 import pytest
 from bombs import document, drawing, form, gif, nested_forms, png, resident, slow, tiff
@@ -25,6 +24,7 @@ from ocr_onnx.errors import (
     NotEnoughMemoryError,
     UnreadableImageError,
 )
+from ocr_onnx.inputs import images
 from ocr_onnx.inputs.decoding import Decoder
 from ocr_onnx.inputs.decoding_client import DecodeLimits
 from ocr_onnx.inputs.sources import unwrap
@@ -56,7 +56,7 @@ def pages(decoder: Decoder, data: bytes, kind: Kind = "image", options: InputOpt
         return list(map(unwrap, found))
 
 
-@pytest.mark.skipif(not PIL.features.check("avif"), reason="this Pillow cannot decode AVIF")
+@pytest.mark.skipif("AVIF" not in images.FORMATS, reason="this Pillow cannot decode AVIF")
 def test_avif_is_decoded(decoder: Decoder) -> None:
     data = encoded(RGB, "AVIF")
     assert np.array_equal(pages(decoder, data)[0].image, only(data))

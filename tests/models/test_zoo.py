@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
@@ -13,6 +14,7 @@ from ocr_onnx.cli import diagnosis
 from ocr_onnx.errors import ModelError, ModelNotFoundError, OptionError
 from ocr_onnx.models import store, zoo
 from ocr_onnx.models.metadata import PROPERTY, ModelMetadata
+from ocr_onnx.models.zoo import Mirror, ModelSpec, Version, Zoo
 from ocr_onnx.runtime.session import Session
 
 EMBEDDED = [spec.name for spec in zoo.models().values() if spec.embedded]
@@ -35,12 +37,14 @@ def test_a_recognition_model_carries_its_characters() -> None:
 
 
 def test_a_misspelled_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ModelNotFoundError, match="did you mean 'PP-OCRv5_mobile_det'"):
+    with pytest.raises(
+        ModelNotFoundError, match=r"^unknown model 'PP-OCRv5_mobil_det'; did you mean 'PP-OCRv5_mobile_det'"
+    ):
         store.find("PP-OCRv5_mobil_det")
 
 
 def test_a_name_like_no_other_is_answered_with_the_list() -> None:
-    with pytest.raises(ModelNotFoundError, match="models list"):
+    with pytest.raises(ModelNotFoundError, match=r"; run 'ocr-onnx models list' for the list$"):
         store.find("zzz")
 
 
@@ -145,3 +149,94 @@ def test_a_program_frozen_without_the_data_files_says_how_to_add_them(
     with pytest.raises(ModelError, match=r"model_zoo\.yaml is missing.*--collect-data ocr_onnx"):
         zoo.zoo()
     zoo.zoo.cache_clear()
+
+
+def contents() -> dict[str, Any]:
+    """A small model_zoo.yaml."""
+    record = {"family": "PP-OCRv9", "licence": "Apache-2.0", "verified": "none"}
+    mirror = {"package": "a==1", "directory": "d", "files": {"inference.pdiparams": "12ab"}}
+    return {
+        "hosts": {"bos": "https://example.com/{name}/{file}"},
+        "wheels": {"a==1": "34cd"},
+        "versions": {"v9": {"text_detection": "det9", "text_recognition": ["rec9", "en_rec9"]}},
+        "models": {
+            "det9": record | {"task": "text_detection", "mirrors": [mirror], "thresholds": {"thresh": 0.2}},
+            "rec9": record | {"task": "text_recognition", "languages": ["ch", "en"], "calibration": [2.0, -1.0]},
+            "en_rec9": record | {"task": "text_recognition"},
+        },
+    }
+
+
+def test_the_contents_of_a_zoo_become_its_records() -> None:
+    usual: dict[str, Any] = {"family": "PP-OCRv9", "licence": "Apache-2.0", "verified": "none"}
+    mirror = Mirror("a==1", "d", {"inference.pdiparams": "12ab"})
+    assert zoo.parse(contents()) == Zoo(
+        hosts={"bos": "https://example.com/{name}/{file}"},
+        versions={"v9": Version("det9", ("rec9", "en_rec9"))},
+        models={
+            "det9": ModelSpec("det9", "text_detection", **usual, mirrors=(mirror,), thresholds={"thresh": 0.2}),
+            "rec9": ModelSpec(
+                "rec9", "text_recognition", **usual, languages=("ch", "en"), calibration=(2.0, -1.0), mirrors=()
+            ),
+            "en_rec9": ModelSpec("en_rec9", "text_recognition", **usual, languages=(), calibration=()),
+        },
+        wheels={"a==1": "34cd"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("versions", "v9", "text_detection"), "det8", "version v9 contains det8, which has no record: add it below"),
+        (("versions", "v9", "text_recognition"), ["rec9", "x"], "version v9 contains x, which has no record"),
+        (("versions", "v9"), {}, "is malformed (KeyError: 'text_detection'): reinstall ocr-onnx"),
+        (("models",), [], "is malformed (AttributeError: 'list' object has no attribute 'items'): reinstall"),
+        (("models", "det9", "b"), 1, "the record of det9 has the unknown keys b: remove them"),
+        (("models", "det9"), {"b": 1, "a": 2}, "the record of det9 has the unknown keys a, b: remove them"),
+        (
+            ("models", "det9", "task"),
+            "translation",
+            "the record of det9 is malformed: task is 'translation'; it must be one of doc_orientation, ",
+        ),
+        (
+            ("models", "det9", "verified"),
+            "yes",
+            "the record of det9 is malformed: verified is 'yes'; it must be one of real, transplanted, synthetic, rebuilt",
+        ),
+    ],
+)
+def test_the_wrong_part_of_a_zoo_is_named(place: tuple[str, ...], value: object, message: str) -> None:
+    whole = contents()
+    part = whole
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    with pytest.raises(ModelError, match=r"^model_zoo\.yaml") as refused:
+        zoo.parse(whole)
+    assert message in str(refused.value)
+
+
+def test_a_record_is_found_by_its_name() -> None:
+    assert zoo.spec("PP-OCRv5_mobile_det") is zoo.models()["PP-OCRv5_mobile_det"]
+    assert zoo.spec("PP-OCRv5_mobile_det").name == "PP-OCRv5_mobile_det"
+
+
+def test_only_the_nearest_name_is_offered() -> None:
+    assert zoo.nearest("rec_a", ["rec_b", "rec_c", "rec_ab"], "list") == "did you mean 'rec_ab'?"
+
+
+def test_a_data_file_of_the_package_comes_before_that_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "ocr_onnx"
+    package.mkdir()
+    monkeypatch.setattr(zoo, "PACKAGE", package)
+    assert zoo.data_file("x.yaml") == tmp_path / "x.yaml"
+    (package / "x.yaml").touch()
+    assert zoo.data_file("x.yaml") == package / "x.yaml"
+
+
+def test_without_the_files_of_a_model_new_ones_must_be_accepted() -> None:
+    whole = zoo.parse(contents()).models
+    assert whole["det9"].pull_command == "ocr-onnx models pull det9"
+    assert whole["rec9"].pull_command == "ocr-onnx models pull --accept-new rec9"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -16,9 +18,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ocr_onnx import DetectionOptions
-from ocr_onnx.errors import OptionError
+from ocr_onnx.errors import ModelError, NotEnoughMemoryError, OptionError
+from ocr_onnx.models import zoo
+from ocr_onnx.models.metadata import ModelMetadata
+from ocr_onnx.runtime import memory
+from ocr_onnx.runtime.batching import MASKED_SHAPES
+from ocr_onnx.runtime.device_pixels import Pixels
+from ocr_onnx.runtime.session import Session
 from ocr_onnx.stages.detection import (
+    DEFAULT_PIXEL_BYTES,
     TextDetector,
+    check_memory,
     find_boxes,
     mean_inside,
     preprocess,
@@ -26,8 +36,9 @@ from ocr_onnx.stages.detection import (
     standalone_options,
     unclip,
     with_model_defaults,
+    working_memory,
 )
-from ocr_onnx.stages.normalization import normalize
+from ocr_onnx.stages.normalization import normalize, tables
 from ocr_onnx.types import Tensor
 
 sides = st.integers(1, 9000)
@@ -287,3 +298,124 @@ def test_a_boxs_score_is_the_mean_of_its_pixels(seed: int, left: int, top: int, 
 def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionError, match=next(iter(wrong))):
         DetectionOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_options_tuned_for_a_model_come_before_those_of_its_file() -> None:
+    tuned = zoo.spec("PP-OCRv6_small_det").tuned
+    says = replace(DETECTION, name="PP-OCRv6_small_det", postprocess={**dict.fromkeys(tuned, 0.9), "max_candidates": 7})
+    found = with_model_defaults(DetectionOptions(), says)
+    assert tuned
+    assert {name: getattr(found, name) for name in tuned} == tuned
+    assert found.max_candidates == 7
+
+
+SMALL_MODEL = replace(DETECTION, name="PP-OCRv6_tiny_det")
+
+
+@pytest.mark.parametrize("model", [SMALL_MODEL, DETECTION], ids=["measured", "unknown"])
+def test_the_memory_of_a_model_is_that_measured_or_that_of_the_largest(model: ModelMetadata) -> None:
+    options = DetectionOptions(limit_side_len=640, limit_type="max")
+    measured = zoo.spec("PP-OCRv6_tiny_det").memory if model is SMALL_MODEL else DEFAULT_PIXEL_BYTES
+    assert measured is not None
+    assert working_memory((1280, 640), options, model) == 640 * 320 * measured
+
+
+def test_a_page_beyond_the_memory_limit_is_refused_with_a_size_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "remaining", lambda: 2**28)
+    page = np.zeros((1984, 3008, 3), np.uint8)
+    with pytest.raises(NotEnoughMemoryError, match="detection at 3008 x 1984 would take about 1195 MB") as refused:
+        check_memory(page, DetectionOptions(), DETECTION)
+    advised = re.search(r"use limit_side_len=(\d+) with limit_type='max'", str(refused.value))
+    assert advised is not None
+    side = int(advised[1])
+    assert side % 32 == 0
+    check_memory(page, DetectionOptions(limit_side_len=side, limit_type="max"), DETECTION)
+    with pytest.raises(NotEnoughMemoryError):
+        check_memory(page, DetectionOptions(limit_side_len=side + 160, limit_type="max"), DETECTION)
+
+
+def test_without_a_limit_of_memory_a_page_beyond_the_machines_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(memory, "remaining", lambda: None)
+    monkeypatch.setattr(memory, "available", lambda: 2**27)
+    check_memory(np.zeros((1984, 3008, 3), np.uint8), DetectionOptions(), DETECTION)
+    assert "detection at 3008 x 1984 will take about 1195 MB" in caplog.text
+    assert caplog.text.endswith("available: reduce limit_side_len\n")
+
+
+def test_the_memory_of_a_small_page_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "remaining", lambda: 0)
+    check_memory(np.zeros((640, 640, 3), np.uint8), DetectionOptions(), DETECTION)
+
+
+class OnDevice(Session):
+    """A session that normalizes pixels itself, with the darkness of the red channel as its answer."""
+
+    def __init__(self) -> None:
+        self.seen: list[Pixels] = []
+
+    @property
+    def reads_pixels(self) -> bool:
+        return True
+
+    def run_pixels(self, pixels: Pixels) -> tuple[np.ndarray[Any, Any], ...]:
+        self.seen.append(pixels)
+        height, width = pixels.image.shape[:2]
+        map_ = np.zeros((1, 1, *pixels.padded), np.float32)
+        map_[0, 0, :height, :width] = pixels.image[:, :, 0] < 128
+        return (map_,)
+
+
+@pytest.mark.parametrize("channels", ["BGR", "RGB"])
+def test_a_session_that_reads_pixels_gets_them_in_the_models_order(channels: Literal["BGR", "RGB"]) -> None:
+    page = bars(100)
+    page[..., 0 if channels == "RGB" else 2] = 255
+    run, model = OnDevice(), replace(DETECTION, channels=channels)
+    (box,) = TextDetector(run, model, MASKED_SHAPES)(page, DetectionOptions(unclip_ratio=0))
+    assert box.quad[0].tolist() == [60, 100]
+    (seen,) = run.seen
+    assert seen.padded == (480, 480)
+    np.testing.assert_array_equal(seen.image, page if channels == "BGR" else page[..., ::-1])
+    np.testing.assert_array_equal(seen.table, tables(model))
+
+
+def test_a_map_of_another_size_is_an_error_that_names_both() -> None:
+    def half(batch: Tensor) -> tuple[Tensor]:
+        return (batch[:, :1, ::2, ::2],)
+
+    with pytest.raises(ModelError, match=r"det returned a map of shape \(1, 1, 160, 240\) for an image of 480 x 320"):
+        TextDetector(half, DETECTION)(bars(100))
+
+
+def test_a_reduction_to_the_largest_side_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert resized((5000, 2000), DetectionOptions(max_side_limit=4000)) == (4000, 1600)
+    assert caplog.messages == ["detection at 5000 x 2000 exceeds max_side_limit 4000: the image is reduced"]
+
+
+@pytest.mark.parametrize("shape", ["quad", "poly"])
+@pytest.mark.parametrize(
+    ("height", "ratio", "found"), [(3, 3.0, 0), (4, 3.0, 1), (5, 0.0, 0), (6, 0.0, 1), (7, 0.0, 1)]
+)
+def test_thin_regions_are_dropped_before_and_after_they_grow(
+    height: int, ratio: float, found: int, shape: Literal["quad", "poly"]
+) -> None:
+    """The side of n rows of pixels is n - 1; only rectangles are measured before they grow."""
+    probability = np.zeros((64, 128), np.float32)
+    probability[20 : 20 + height, 10:110] = 1
+    boxes = find_boxes(probability, (128, 64), DetectionOptions(unclip_ratio=ratio, box_type=shape))
+    assert len(boxes) == (1 if shape == "poly" and ratio else found)
+
+
+@pytest.mark.parametrize("shape", ["quad", "poly"])
+@pytest.mark.parametrize("mode", ["fast", "slow"])
+def test_a_region_whose_score_is_the_threshold_is_kept(
+    shape: Literal["quad", "poly"], mode: Literal["fast", "slow"]
+) -> None:
+    probability = np.zeros((64, 128), np.float32)
+    probability[20:40, 10:110] = 0.5
+    options = DetectionOptions(thresh=0.25, box_thresh=0.5, score_mode=mode, box_type=shape)
+    (kept,) = find_boxes(probability, (128, 64), options)
+    assert kept.score == 0.5
+    assert find_boxes(probability, (128, 64), replace(options, box_thresh=0.51)) == []

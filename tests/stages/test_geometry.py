@@ -5,10 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ocr_onnx.stages.geometry import crop, reading_order, rectangle, rotate, rotate_back
+from ocr_onnx.stages import geometry
+from ocr_onnx.stages.geometry import crop, reading_order, rectangle, rotate, rotate_back, text_corners, total_area
 from ocr_onnx.stages.warp import warp_perspective
 from ocr_onnx.types import Quad, TextBox
 
@@ -148,3 +149,62 @@ def test_what_was_turned_can_be_found_where_it_was(angle: int) -> None:
 @pytest.mark.parametrize("angle", [0, 90, 180, 270])
 def test_a_turned_picture_lies_row_by_row_in_memory(angle: int) -> None:
     assert rotate(np.zeros((40, 60, 3), np.uint8), angle).flags.c_contiguous
+
+
+@given(st.lists(quads, max_size=12))
+def test_the_first_corner_decides_on_the_order(found: list[Quad]) -> None:
+    boxes = [TextBox(quad, 1.0) for quad in found]
+    assert reading_order(boxes) == paddle_order(boxes)
+
+
+NEAR_BORDER = np.array([[3, 12], [80, 2], [82, 20], [5, 30]], np.int32)
+
+
+@given(quads)
+@example(NEAR_BORDER)
+def test_a_crop_of_an_image_that_opencv_cannot_warp_is_that_of_its_surroundings(quad: Quad) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (220, 200, 3), np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(geometry, "MAX_WARP_SIDE", 220)
+        found = crop(image, quad)
+    difference = found.astype(int) - crop(image, quad)
+    # The corners are smaller numbers, so that their float32 sums differ in the last bit.
+    assert np.abs(difference).max(initial=0) <= 2
+
+
+def test_only_images_that_opencv_cannot_warp_are_cut_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("cut")
+
+    monkeypatch.setattr(geometry, "_surroundings", refuse)
+    crop(np.zeros((100, 32766, 3), np.uint8), NEAR_BORDER)
+    for shape in ((100, 32767, 3), (32767, 100, 3)):
+        with pytest.raises(AssertionError, match="cut"):
+            crop(np.zeros(shape, np.uint8), NEAR_BORDER)
+
+
+def test_areas_of_boxes_are_those_of_their_bounding_rectangles() -> None:
+    tilted = TextBox(np.array([[0, 10], [30, 0], [34, 12], [4, 22]], np.int32), 1.0)
+    assert total_area([box(3, 4), tilted]) == 5 * 5 + 34 * 22
+    assert total_area([]) == 0
+
+
+def test_a_turn_by_nothing_is_the_picture_itself() -> None:
+    image = np.zeros((4, 6, 3), np.uint8)
+    assert rotate(image, 0) is image
+    assert rotate(image, 90).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("size", "upside_down", "first"),
+    [((40, 10), False, (5, 7)), ((40, 10), True, (45, 17)), ((10, 15), False, (15, 7)), ((10, 14), False, (5, 7))],
+)
+def test_the_first_corner_of_a_text_is_where_it_begins(
+    size: tuple[int, int], upside_down: bool, first: tuple[int, int]
+) -> None:
+    """A box with 1.5 times the height of its width is read from the top, and its top is at the right."""
+    width, height = size
+    quad = np.array([[5, 7], [5 + width, 7], [5 + width, 7 + height], [5, 7 + height]], np.int32)
+    found = text_corners(quad, upside_down=upside_down)
+    assert tuple(found[0]) == first
+    assert found.shape == (4, 2)

@@ -15,15 +15,19 @@ from hypothesis import strategies as st
 
 from ocr_onnx import RecognitionOptions
 from ocr_onnx.errors import OptionError
+from ocr_onnx.runtime.batching import PADDING_CLASS, PADDING_MARK, Shapes
 from ocr_onnx.stages.recognition import (
     TextRecognizer,
+    computed,
     ctc_decode,
     filled_shares,
     input_widths,
     own_width,
     padded_widths,
     preprocess,
+    squeezing_warning,
     tight_widths,
+    without_padding,
 )
 from ocr_onnx.types import Columns, Image, Tensor
 
@@ -122,6 +126,7 @@ def test_a_crop_is_stretched_to_the_shape_asked_for() -> None:
     (text,) = TextRecognizer(look, RECOGNITION)([crop], RecognitionOptions(input_shape=(3, 48, 200)))
     expected = (cv2.resize(crop, (200, 48)).transpose(2, 0, 1) / 255 - 0.5) / 0.5
     np.testing.assert_array_equal(seen[0][0], expected.astype(np.float32))
+    assert seen[0].shape == (1, 3, 48, 200)
     assert text.columns.total == 4
 
 
@@ -129,7 +134,9 @@ def test_another_height_than_the_models_is_refused_before_anything_is_read() -> 
     def never(_: Tensor) -> tuple[np.ndarray, ...]:
         raise AssertionError
 
-    with pytest.raises(OptionError, match="accepts only crops of height 48"):
+    with pytest.raises(
+        OptionError, match=r"is \(3, 32, 320\), but rec accepts only crops of height 48: give \(3, 48, width\)"
+    ):
         TextRecognizer(never, RECOGNITION)([blank(48, 100)], RecognitionOptions(input_shape=(3, 32, 320)))
 
 
@@ -219,9 +226,11 @@ def test_short_crops_are_padded_to_more_for_models_that_lose_text_by_less() -> N
 
 def test_padding_says_in_which_width_a_crop_is_run() -> None:
     seen: list[int] = []
+    filled: list[int] = []
 
     def run(tensor: Tensor) -> tuple[np.ndarray, ...]:
         seen.append(tensor.shape[3])
+        filled.append(int(tensor[0, 0, 0].astype(bool).sum()))
         steps = np.ones((1, tensor.shape[3] // 8))
         return steps.astype(np.int64), steps.astype(np.float32)
 
@@ -229,9 +238,12 @@ def test_padding_says_in_which_width_a_crop_is_run() -> None:
     crops = [blank(48, 200), blank(48, 400)]
     recognizer(crops)
     assert seen == [400, 400]
+    assert sorted(filled) == [200, 400]
     seen.clear()
+    filled.clear()
     texts = recognizer(crops, RecognitionOptions(padding="own"))
     assert seen == [376, 192]
+    assert filled == [372, 187]
     assert [text.columns.total for text in texts] == [
         pytest.approx(186 / 8, abs=1 / 8),
         pytest.approx(372 / 8, abs=1 / 8),
@@ -241,3 +253,97 @@ def test_padding_says_in_which_width_a_crop_is_run() -> None:
 def test_padding_is_by_batch_or_by_itself() -> None:
     with pytest.raises(OptionError, match="'batch' or 'own'"):
         RecognitionOptions(padding="tight")  # type: ignore[arg-type]
+
+
+def by_darkness(batch: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """A model with a step for each 8 columns: "a" if it is black, else a blank; padding is marked as padding."""
+    steps = batch[:, 0, 24, ::8]
+    index = np.where(steps == PADDING_MARK, PADDING_CLASS, (steps < 0).astype(np.int64))
+    return index, np.full(index.shape, 0.5, np.float32)
+
+
+def dashed(width: int, bar: int = 16, gap: int = 16) -> Image:
+    """A crop of 48 rows with black bars on white."""
+    columns = np.arange(width) % (bar + gap) < bar
+    return np.broadcast_to(np.where(columns, 0, 255)[None, :, None], (48, width, 3)).astype(np.uint8)
+
+
+def test_lines_of_several_widths_in_a_batch_are_read_without_their_padding() -> None:
+    shapes = Shapes(sizes=(4,), widths=(320, 640), masked=True)
+    crops, seen = [dashed(640), dashed(160), dashed(480)], []
+
+    def run(batch: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(batch.shape)
+        return by_darkness(batch)
+
+    texts = TextRecognizer(run, RECOGNITION, shapes=shapes)(crops, RecognitionOptions(batch_size=1))
+    assert seen == [(4, 3, 48, 640)]
+    assert [text.text for text in texts] == ["a" * 20, "a" * 5, "a" * 15]
+    # A crop of 160 columns is padded to the model's 320, and the share of them that it fills is the half.
+    assert [text.columns.total for text in texts] == [80, 20, 60]
+
+
+def test_steps_in_marked_padding_are_left_out() -> None:
+    index, probability = without_padding(np.array([0, 3, -1, 2, -1]), np.arange(5, dtype=np.float32))
+    assert (index.tolist(), probability.tolist()) == ([0, 3, 2], [0, 1, 3])
+
+
+def test_only_a_blank_with_the_probability_nought_was_not_computed() -> None:
+    found = computed(np.array([0, 0, 4, 4]), np.array([0, 0.5, 0, 0.5], np.float32))
+    assert found.tolist() == [False, True, True, True]
+
+
+def spaced(width: int) -> Image:
+    """A dashed crop with a wide gap in the middle."""
+    crop = dashed(width)
+    crop[:, width // 2 - 40 : width // 2 + 40] = 255
+    return crop
+
+
+def test_a_wide_crop_is_cut_squeezed_or_stretched() -> None:
+    widths: list[int] = []
+
+    def run(batch: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        widths.append(batch.shape[3])
+        return by_darkness(batch)
+
+    recognizer, crops = TextRecognizer(run, RECOGNITION, threads=1), [dashed(160), spaced(4000)]
+    short, cut = recognizer(crops, RecognitionOptions(cut_wide_lines=True, batch_size=1))
+    # The gap of 80 columns takes the place of two bars and parts of others.
+    first, second = cut.text.split(" ")
+    assert len(widths) == 3
+    assert max(widths) < 2100
+    assert short.text == "aaaaa"
+    assert len(first + second) == pytest.approx(4000 / 32 - 3, abs=2)
+
+    widths.clear()
+    recognizer(crops, RecognitionOptions(cut_wide_lines=False, batch_size=1))
+    assert sorted(widths) == [320, 3200]
+
+    widths.clear()
+    for cutting in (True, False):
+        recognizer(crops, RecognitionOptions(cut_wide_lines=cutting, input_shape=(3, 48, 640)))
+    assert widths == [640] * 4
+
+
+def test_only_a_crop_as_wide_as_the_models_largest_input_is_whole() -> None:
+    widths: list[int] = []
+
+    def run(batch: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        widths.append(batch.shape[3])
+        return by_darkness(batch)
+
+    TextRecognizer(run, RECOGNITION, threads=1)([dashed(3200)], RecognitionOptions(cut_wide_lines=True))
+    assert widths == [3200]
+
+
+def test_crops_beyond_the_largest_input_are_counted_in_a_warning() -> None:
+    kept = RecognitionOptions(cut_wide_lines=False)
+    crops = [blank(48, 3200), blank(48, 3201), blank(24, 1700), blank(96, 3300)]
+    assert squeezing_warning(crops, kept, RECOGNITION) == (
+        "2 lines are longer than 67 times their height and squeezed for recognition, so text may be missing: "
+        "set text_rec_cut_wide_lines"
+    )
+    assert squeezing_warning(crops[:1], kept, RECOGNITION) is None
+    assert squeezing_warning(crops, RecognitionOptions(cut_wide_lines=True), RECOGNITION) is None
+    assert squeezing_warning(crops, replace(kept, input_shape=(3, 48, 320)), RECOGNITION) is None

@@ -43,6 +43,9 @@ BLOCK = 2**18
 GZIP = b"\x1f\x8b"
 """The first bytes of a gzip file."""
 
+DAMAGE = (tarfile.TarError, EOFError, OSError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError)
+"""The exceptions of tarfile for damaged archives: numbers in a header may have any number of digits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -271,7 +274,7 @@ def safe_extract(archive: Path, target: Path) -> list[Path]:
                 raise tarfile.ReadError("a header is invalid")
     except OCRError:
         raise
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError) as error:
+    except (*DAMAGE, zlib.error) as error:
         raise IntegrityError(f"{archive} is not a tar archive, or is damaged: {error}; get it again") from error
     return taken
 

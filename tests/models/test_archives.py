@@ -113,6 +113,12 @@ def test_headers_of_headers_without_end_are_refused(tmp_path: Path, out: Path) -
     assert "is not a tar archive" in refused(written(tmp_path / "deep.tar", *parts), out)
 
 
+@pytest.mark.parametrize("length", [b"9" * 30, b"9" * 300])
+def test_a_header_with_a_length_beyond_any_memory_is_refused(tmp_path: Path, out: Path, length: bytes) -> None:
+    parts = header("x", 512, tarfile.XHDTYPE), (length + b" path=a\n").ljust(512, b"\0"), header("a", 0), bytes(1024)
+    assert "is not a tar archive, or is damaged" in refused(written(tmp_path / "x.tar", *parts), out)
+
+
 def test_more_files_than_any_bundle_has_are_refused(tmp_path: Path, out: Path) -> None:
     members = [header(f"f{number}", 0) for number in range(20_000)]
     assert f"more than {store.MAX_MEMBERS} members" in refused(written(tmp_path / "many.tar", *members), out)

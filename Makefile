@@ -23,7 +23,7 @@ RAPIDOCR ?= .cache/peers/rapidocr-cuda
 
 # What `make opencv` compares. The headless packages have no libraries for windows, the contrib packages have more modules.
 OPENCV ?= $(addprefix opencv-python-headless==,4.10.0.84 4.11.0.86 4.12.0.88 4.13.0.92 4.14.0.94 5.0.0.93) \
-	opencv-python==5.0.0.93 opencv-contrib-python==5.0.0.93
+	$(addprefix opencv-python==,4.10.0.84 5.0.0.93) $(addprefix opencv-contrib-python==,4.10.0.84 5.0.0.93)
 
 # What `make pythons` tests.
 PYTHONS ?= 3.12 3.13 3.14
@@ -303,6 +303,20 @@ typed: wheel  ## Check with pyright that the installed package is completely typ
 pythons: $(addprefix python-,$(PYTHONS))  ## Run the tests under other versions of Python, but for those that take minutes.
 	@echo "Passed on Python $(PYTHONS)"
 
+lowest: .cache/lowest/installed  ## Run the tests that do not need other programs with the oldest versions that pyproject.toml accepts.
+	.cache/lowest/bin/python -m pytest $(PARALLEL) -m "not slow" tests/inputs/test_images.py tests/inputs/test_image_files.py \
+		tests/models tests/outputs tests/stages tests/test_golden.py
+
+# The tools of the tests have any version that fits to those.
+.cache/lowest/installed: pyproject.toml | .venv-lock/installed
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	.venv-lock/bin/uv pip compile --quiet --resolution lowest-direct $(addprefix --extra ,batch cpu pdf serve) \
+		--python $(@D)/bin/python --output-file $(@D)/lowest.txt pyproject.toml
+	$(@D)/bin/python -m pip install --quiet --upgrade pip
+	$(@D)/bin/python -m pip install --quiet --constraint $(@D)/lowest.txt --editable '.[batch,cpu,pdf,serve]' --group dev
+	touch $@
+
 python-%:
 	tests/python.sh $* $(PARALLEL) -m "not slow"
 
@@ -330,9 +344,9 @@ lock-image: .venv-lock/installed  ## Pin the packages of the container image and
 	$(SUPPLY)/python -m pip --python .venv-image install --quiet --require-hashes --requirement $<
 	touch $@
 
-.venv-lock/installed:
+.venv-lock/installed: Makefile
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet pip-tools
+	.venv-lock/bin/python -m pip install --quiet pip-tools uv
 	touch $@
 
 .venv/pip:

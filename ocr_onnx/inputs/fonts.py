@@ -125,7 +125,7 @@ def load(path: Path | None, points: int, language: str = "") -> Font:
         default = PIL.ImageFont.load_default(points)
         assert isinstance(default, Font)  # noqa: S101  no font can be loaded if Pillow lacks FreeType
         return default
-    font = PIL.ImageFont.truetype(path, points, index=face_index(path, language))
+    font = PIL.ImageFont.truetype(str(path), points, index=face_index(path, language))
     if "[" in path.stem or path.stem.endswith("-VF"):
         font.set_variation_by_name("Regular")
     return font
@@ -200,7 +200,7 @@ def _unshaped(path: Path | None) -> Font:
     """Load a font at a small size without shaping, so that one character is one glyph."""
     if path is None:
         return load(None, 16)
-    return PIL.ImageFont.truetype(path, 16, layout_engine=PIL.ImageFont.Layout.BASIC)
+    return PIL.ImageFont.truetype(str(path), 16, layout_engine=PIL.ImageFont.Layout.BASIC)
 
 
 def _is_font(path: Path) -> bool:
@@ -222,7 +222,7 @@ def _faces(path: Path) -> dict[str, int]:
     faces: dict[str, int] = {}
     while path.suffix.lower() == ".ttc":
         try:
-            family = PIL.ImageFont.truetype(path, 16, index=len(faces)).getname()[0]
+            family = PIL.ImageFont.truetype(str(path), 16, index=len(faces)).getname()[0]
         except OSError:
             break
         faces[family.split()[-1] if family and family.split()[-1] not in faces else f"face {len(faces)}"] = len(faces)

@@ -22,8 +22,10 @@ from ocr_onnx.options import MAX_PIXELS, Transparency
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.types import Image, Page
 
+# Pillow 11.3 was the first with AVIF; an older one warns if it is asked.
+AVIF = ("AVIF",) if "avif" in PIL.features.modules and PIL.features.check("avif") else ()
 FORMATS = (
-    *(("AVIF",) if PIL.features.check("avif") else ()),
+    *AVIF,
     *("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "SUN", "TIFF", "WEBP"),
 )
 """The supported formats, by Pillow's names. JPEG 2000 is excluded because crafted files crash OpenCV's decoder."""

@@ -6,6 +6,7 @@ ORACLE := .venv-oracle/bin
 PIN := .venv-lock/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	--no-emit-find-links --allow-unsafe --strip-extras
 DOCS := .venv-docs/bin
+BUILD := .venv-build/bin
 SUPPLY := .venv-supply/bin
 
 # Recordings and images for `make fidelity` that are not part of the repository.
@@ -240,9 +241,9 @@ opencv: .venv/developed $(RECORDED) $(addprefix .cache/opencv/,$(OPENCV))  ## Co
 $(TEXTLINE): | .venv-convert/installed
 	$(CONVERT)/ocr-onnx convert $(REFERENCE)/models/paddle/PP-LCNet_x0_25_textline_ori -o $@
 
-wheel: .venv/developed  ## Build dist/.
+wheel: .venv-build/installed  ## Build dist/, with tools of which each has a known hash.
 	rm -rf dist
-	$(BIN)/hatchling build
+	$(BUILD)/hatchling build
 
 integrations: .venv-ocrmypdf/installed .venv-ray/installed  ## Test the plug-ins with the programs for which they are, and OpenVINO; OCRmyPDF needs Tesseract.
 	.venv-ocrmypdf/bin/python -m pytest tests/integrations tests/runtime/test_openvino.py tests/runtime/test_cpu_backends.py
@@ -273,7 +274,7 @@ reproduce: wheel  ## Build the wheel again from the source distribution, elsewhe
 	rm -rf .cache/again
 	mkdir -p .cache/again
 	tar -xzf dist/*.tar.gz --strip-components=1 --touch -C .cache/again
-	cd .cache/again && umask 077 && TZ=Asia/Tokyo PYTHONHASHSEED=7 $(CURDIR)/$(BIN)/hatchling build --target wheel --directory made
+	cd .cache/again && umask 077 && TZ=Asia/Tokyo PYTHONHASHSEED=7 $(CURDIR)/$(BUILD)/hatchling build --target wheel --directory made
 	cmp dist/*.whl .cache/again/made/*.whl
 	@echo "the same bytes: $$(sha256sum dist/*.whl)"
 
@@ -324,11 +325,11 @@ python-%:
 print-%:
 	@echo $($*)
 
-resolve: wheel  ## Check that every supported Python finds wheels of all dependencies.
+resolve: wheel .venv/pip  ## Check that every supported Python finds wheels of all dependencies.
 	tests/resolve.sh $(BIN)/python dist/*.whl
 
 clean:
-	rm -rf .venv .venv-convert .venv-docling .venv-docs .venv-image .venv-lock .venv-oracle .venv-supply build dist
+	rm -rf .venv .venv-build .venv-convert .venv-docling .venv-docs .venv-image .venv-lock .venv-oracle .venv-supply build dist
 
 lock: .venv-lock/installed  ## Pin the dependencies of the converter again.
 	$(PIN) --extra convert --extra cpu --output-file ocr_onnx/converters/requirements.lock pyproject.toml
@@ -336,6 +337,12 @@ lock: .venv-lock/installed  ## Pin the dependencies of the converter again.
 lock-image: .venv-lock/installed  ## Pin the packages of the container image and of its build again.
 	$(PIN) --upgrade --extra cpu --extra pdf --extra serve --output-file deploy/requirements.lock pyproject.toml
 	$(PIN) --upgrade --build-deps-for wheel --only-build-deps --output-file deploy/build.lock pyproject.toml
+
+.venv-build/installed: deploy/build.lock
+	rm -rf .venv-build
+	$(PYTHON) -m venv .venv-build
+	$(BUILD)/python -m pip install --quiet --require-hashes --requirement $<
+	touch $@
 
 # The packages of the container image, without pip.
 .venv-image/installed: deploy/requirements.lock .venv-supply/installed

@@ -63,7 +63,7 @@ class InputOptions(OptionRecord):
         maximum=PDF_SCALES[1],
     )
     pdf_timeout: float = option(
-        "Seconds that a page of a PDF may take to render, in a separate process with a limit of memory too (on Linux). 0: render in "
+        "Seconds that a page of a PDF may take to render, in a separate process, on Linux with a limit of memory too. 0: render in "
         "this process, without limits.",
         default=30,
         minimum=0,

@@ -1,11 +1,12 @@
-"""Decode untrusted images and PDFs in separate processes with limits of memory and time (Linux only).
+"""Decode untrusted images and PDFs in separate processes with limits of memory and time.
 
 Processes are reused. A process is replaced if it crashes, exceeds a limit, or has decoded many PDFs. The service decodes all its
-files so, the library its PDFs (`isolated_pdf`).
+files so, the library its PDFs (`isolated_pdf`). Outside Linux, a process decodes only PDFs, and only its time is limited.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -19,6 +20,8 @@ from ocr_onnx.inputs.decoding_client import SIMPLIFY, DecodeLimits, DecodingProc
 from ocr_onnx.inputs.page_warnings import warn
 from ocr_onnx.options import InputOptions
 from ocr_onnx.types import Page
+
+ON_LINUX: bool = sys.platform == "linux"
 
 UNNAMED = "the input"
 """The name in messages of a file whose name is not known."""
@@ -175,13 +178,21 @@ class Decoder:
         if self._closed:
             raise OCRError("the decoder is closed: create another one")
         try:
-            process = DecodingProcess(self._limits, self._on_missing, self._modules)
+            process = _process_type()(self._limits, self._on_missing, self._modules)
         except OSError as error:
             raise OCRError(
                 f"cannot start a decoding process: {error}; check the limit of processes of this user or container"
             ) from error
         self._running.add(process)
         return process
+
+
+def _process_type() -> type[DecodingProcess]:
+    if ON_LINUX:
+        return DecodingProcess
+    from ocr_onnx.inputs.piped_process import PipedProcess
+
+    return PipedProcess
 
 
 class _IsolatedPdf:

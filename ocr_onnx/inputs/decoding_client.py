@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import fcntl
 import logging
 import mmap
 import os
@@ -46,8 +45,6 @@ ERRORS: dict[str, type[OCRError]] = {
     if isinstance(kind, type) and issubclass(kind, InputError | errors.OptionError | errors.OutputError)
 }
 """The exceptions that a process may pass on, by name."""
-
-SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 MAX_GROWTH = 4
 """A process whose memory grew by its limit divided by this is replaced."""
@@ -329,13 +326,16 @@ def _page(reply: dict[str, Any], file: int, max_pixels: int) -> Page:
 
     Raises ValueError or TypeError if it does not match the process's message or exceeds a limit.
     """
+    import fcntl  # Of Linux, but this module is imported on every system.
+
+    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
     try:
         height, width = reply["shape"]
         size, layer_size = height * width * 3, reply["layer"] or 0
         is_allowed = min(height, width) > 0 and height * width <= max_pixels and 0 <= layer_size <= MAX_LAYER
         if not is_allowed or os.fstat(file).st_size != size + layer_size:
             raise ValueError(f"a page of {width} x {height} pixels in {os.fstat(file).st_size} bytes")
-        fcntl.fcntl(file, fcntl.F_ADD_SEALS, SEALS)
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
         pixels = mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     finally:
         os.close(file)

@@ -9,7 +9,6 @@ import atexit
 import logging
 import math
 import os
-import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,7 @@ def open_pdf(data: bytes, name: str, options: InputOptions) -> Document:
 
     Raises UnreadableImageError if it is damaged or encrypted.
     """
-    if options.pdf_timeout and sys.platform == "linux":
+    if options.pdf_timeout:
         try:
             return _decoder(options).document(data, name, options)
         except InputError:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -220,13 +221,68 @@ def test_a_frozen_program_renders_in_its_process_with_a_warning(
     assert "without a time limit" in caplog.text
 
 
-def test_a_system_without_these_processes_renders_in_its_process(tmp_path: Path) -> None:
+@pytest.fixture
+def elsewhere(started: list[Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The processes that are started are those of other systems than Linux."""
+    monkeypatch.setattr(decoding, "ON_LINUX", False)
+    return started
+
+
+def test_elsewhere_a_page_that_takes_too_long_costs_no_other_page(elsewhere: list[Any]) -> None:
+    found = list(sources.read_pages_or_errors([with_hostile_pages("bhb"), pdf((50, 40))], SHORT))
+    assert [isinstance(each, Page) for each in found] == [True, False, True, True]
+    assert str(found[1]).startswith("page 2 of the input took longer than 1 seconds")
+    assert "raise pdf_timeout" in str(found[1])
+    assert ["piped_process" in command[3] for command in elsewhere] == [True, True]
+
+
+def test_elsewhere_a_page_is_the_same_as_in_this_process(elsewhere: list[Any]) -> None:
+    data = pdf((50, 40), (60, 40))
+    isolated, here = (list(sources.read_pages(data, InputOptions(pdf_timeout=seconds))) for seconds in (30, 0))
+    for one, other in zip(isolated, here, strict=True):
+        assert np.array_equal(one.image, other.image)
+        assert (one.index, one.count, one.resolution, one.scale) == (other.index, 2, other.resolution, other.scale)
+        one.image[0, 0] = 7  # The pixels can be changed.
+    assert outcomes([data, b"%PDF-1.7 damaged", data]) == ["page 0", "page 1", "error None", "page 0", "page 1"]
+    assert len(elsewhere) == 1
+
+
+def test_elsewhere_a_process_that_crashes_costs_one_page(elsewhere: list[Any]) -> None:
+    found = sources.read_pages_or_errors(pdf((50, 40), (50, 40), (50, 40)))
+    next(found)
+    for decoder in isolated_pdf._decoders.values():
+        for process in decoder._running:
+            process.kill()
+    error, page = found
+    assert isinstance(error, UnreadableImageError)
+    assert "page 2 of the input crashed its decoder" in str(error)
+    assert isinstance(page, Page)
+    assert len(elsewhere) == 2
+
+
+def test_elsewhere_the_process_ends_with_its_parent(tmp_path: Path) -> None:
+    script = """
+import os
+from ocr_onnx.inputs import decoding, isolated_pdf, sources
+decoding.ON_LINUX = False
+next(sources.read_pages("page.pdf"))
+(decoder,) = isolated_pdf._decoders.values()
+print(decoder._running.pop()._process.pid, flush=True)
+os._exit(0)
+"""
+    (tmp_path / "page.pdf").write_bytes(pdf((50, 40), (50, 40)))
+    pid = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path, text=True).strip()
+    while Path("/proc", pid).exists() and "Z" not in Path("/proc", pid, "stat").read_text("ascii"):
+        time.sleep(0.05)
+
+
+def test_a_system_without_the_modules_of_linux_reads_a_pdf(tmp_path: Path) -> None:
     (tmp_path / "page.pdf").write_bytes(pdf((50, 40)))
     script = """
-import sys, types
+import sys
 sys.modules["fcntl"] = sys.modules["resource"] = None
-from ocr_onnx.inputs import isolated_pdf, sources
-isolated_pdf.sys = types.SimpleNamespace(platform="win32")
+from ocr_onnx.inputs import decoding, sources
+decoding.ON_LINUX = False
 print([page.index for page in sources.read_pages("page.pdf")])
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)

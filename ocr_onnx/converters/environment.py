@@ -142,9 +142,7 @@ def _base() -> str:
     wanted = f"python{PYTHON}"
     if "{}.{}".format(*sys.version_info) == PYTHON:
         return python_process.interpreter()
-    # The python3.11 of a version manager can exist and fail.
-    works = (each for each in _programs(wanted) if _version(each) == PYTHON)
-    if (found := next(works, None)) is not None:
+    if (found := on_path(PYTHON)) is not None:
         return found
     for uv in _programs("uv"):
         _log([uv, "python", "install", PYTHON])
@@ -154,6 +152,11 @@ def _base() -> str:
         f"converting with Paddle needs Python {PYTHON}, and no {wanted} on the PATH works: install it "
         f"(apt install {wanted}-venv, …), or uv, which installs it (pip install uv), and try again"
     )
+
+
+def on_path(version: str) -> str | None:
+    """Return a Python of this version on the PATH that works: the python3.11 of a version manager can exist and fail."""
+    return next((each for each in _programs(f"python{version}") if _version(each) == version), None)
 
 
 def _programs(name: str) -> Iterator[str]:

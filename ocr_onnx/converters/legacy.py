@@ -7,7 +7,9 @@ import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+from ocr_onnx.converters import environment
 from ocr_onnx.converters.describe import describe, sources_with
 from ocr_onnx.converters.paddle import PaddleModel, run_paddle
 from ocr_onnx.converters.paddle_params import check_weights
@@ -51,24 +53,41 @@ def stamp(raw: Path, target: Path, metadata: ModelMetadata) -> None:
 
 
 def takes(model: PaddleModel) -> bool:
-    """Return whether this route converts a model: it has the older format, and there is a wheel for this Python."""
-    return model.graph.suffix == ".pdmodel" and sys.version_info[:2] in CORE_WHEELS
+    """Return whether this route converts a model: it has the older format, and there is a Python for which the core has a wheel."""
+    return model.graph.suffix == ".pdmodel" and _host() is not None
+
+
+class Host(NamedTuple):
+    """A Python that loads the core."""
+
+    version: tuple[int, int]
+    python: str | None
+    """Its path; None: it runs this process."""
+
+
+def _host() -> Host | None:
+    """Return this Python, or another one on the PATH, which needs no packages; None if there is none with a wheel of the core."""
+    if sys.version_info[:2] in CORE_WHEELS:
+        return Host(sys.version_info[:2], None)
+    found = (Host(version, environment.on_path("{}.{}".format(*version))) for version in CORE_WHEELS)
+    return next((host for host in found if host.python is not None), None)
 
 
 def export_old(model: PaddleModel, raw: Path, name: str | None) -> ModelMetadata:
     """Convert a model of the older format to the ONNX file `raw`, without metadata; return the metadata."""
     check_weights(model.params)
-    run_paddle("export_old", core(), model.graph, model.params, raw, OPSET)
+    host = _host() or Host(sys.version_info[:2], None)
+    run_paddle("export_old", core(host.version), model.graph, model.params, raw, OPSET, python=host.python)
     if not raw.is_file() or raw.stat().st_size == 0:
         raise ConversionError(f"{model.graph} is damaged, or not in Paddle's older format: download it again")
     tool, version = CORE.split("==")
     return replace(describe(model, len(Session(raw).output_shape), name), converter={tool: version})
 
 
-def core() -> Path:
-    """The compiled core of paddle2onnx 1.3.1, fetched from the Python index if it is not there yet (4 MB)."""
+def core(version: tuple[int, int]) -> Path:
+    """The compiled core of paddle2onnx 1.3.1 for a version of Python, fetched from the Python index if it is not there yet (4 MB)."""
     folder = store.home() / ".packages"
-    wheel = fetch_package(CORE, folder, CORE_WHEELS[sys.version_info[:2]])
+    wheel = fetch_package(CORE, folder, CORE_WHEELS[version], python_version="{}.{}".format(*version))
     with zipfile.ZipFile(wheel) as archive:
         (member,) = [m for m in archive.namelist() if "paddle2onnx_cpp2py_export" in m and m.endswith((".so", ".pyd"))]
     with store.writing(folder), tempfile.TemporaryDirectory(dir=folder) as scratch:

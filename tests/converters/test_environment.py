@@ -27,7 +27,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from ocr_onnx.cli.main import main
-from ocr_onnx.converters import cache, environment
+from ocr_onnx.converters import cache, environment, legacy, toolchain
 from ocr_onnx.errors import ConversionError, DownloadError
 from ocr_onnx.installation import requirement
 from ocr_onnx.models import store
@@ -314,9 +314,39 @@ def test_the_older_format_uses_the_environment_if_its_core_has_no_wheel(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
+    monkeypatch.setattr(environment, "on_path", lambda _: None)
     (model / "inference.json").rename(model / "inference.pdmodel")
     assert described(cache.cached(model, confirm=never)).name == NAME
     assert "inference.pdmodel" in (model / "conversions").read_text()
+
+
+@pytest.mark.usefixtures("home")
+def test_the_older_format_needs_no_environment_if_another_python_has_a_wheel_of_its_core(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another Python is one without packages, which is told to export."""
+    asked = tmp_path / "asked"
+    python = tmp_path / "python3.99"
+    python.write_text(f'#!/bin/sh\n[ "$2" = -c ] && echo 3.99 && exit\necho "$@" > {asked}\nexit 3\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(legacy, "CORE_WHEELS", {(3, 99): set()})
+    wanted: list[tuple[int, int]] = []
+
+    def core(version: tuple[int, int]) -> Path:
+        wanted.append(version)
+        return tmp_path / "core.so"
+
+    monkeypatch.setattr(legacy, "core", core)
+    monkeypatch.setattr(legacy, "check_weights", lambda _: None)
+    monkeypatch.setattr(toolchain, "ready", lambda **_: True)
+    (model / "inference.json").rename(model / "inference.pdmodel")
+    with pytest.raises(ConversionError, match="exited with 3"):
+        cache.cached(model, confirm=never)
+    assert wanted == [(3, 99)]
+    flag, file, *arguments = asked.read_text("utf-8").split()
+    assert (flag, Path(file).name) == ("-I", "paddle_process.py")
+    assert arguments[:3] == ["export_old", str(tmp_path / "core.so"), str(model / "inference.pdmodel")]
 
 
 @pytest.mark.usefixtures("made")

@@ -237,19 +237,22 @@ def test_the_zoo_knows_the_wheel_of_every_mirror() -> None:
     assert all(len(bytes.fromhex(sha256)) == 32 for sha256 in zoo.zoo().wheels.values())
 
 
+THIS = sys.version_info[:2]
+
+
 def test_the_compiled_core_is_loaded_from_a_wheel_that_was_checked(
     index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "paddle2onnx_cpp2py_export.so"
     good = wheel(index, {f"paddle2onnx/{name}": b"good"})
     monkeypatch.setattr(legacy, "CORE", PACKAGE)
-    monkeypatch.setattr(legacy, "CORE_WHEELS", {sys.version_info[:2]: {"0" * 64}})
+    monkeypatch.setattr(legacy, "CORE_WHEELS", {THIS: {"0" * 64}})
     with pytest.raises(IntegrityError, match="not a published one"):
-        legacy.core()
-    monkeypatch.setattr(legacy, "CORE_WHEELS", {sys.version_info[:2]: {good}})
-    assert legacy.core().read_bytes() == b"good"
+        legacy.core(THIS)
+    monkeypatch.setattr(legacy, "CORE_WHEELS", {THIS: {good}})
+    assert legacy.core(THIS).read_bytes() == b"good"
     (store.home() / ".packages" / name).write_bytes(b"forged")
-    assert legacy.core().read_bytes() == b"good"
+    assert legacy.core(THIS).read_bytes() == b"good"
 
 
 def test_a_file_of_a_wheel_is_bounded_whatever_the_wheel_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

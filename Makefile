@@ -245,8 +245,9 @@ wheel: .venv-build/installed  ## Build dist/, with tools of which each has a kno
 	rm -rf dist
 	$(BUILD)/hatchling build
 
-integrations: .venv-ocrmypdf/installed .venv-ray/installed  ## Test the plug-ins with the programs for which they are, and OpenVINO; OCRmyPDF needs Tesseract.
+integrations: .venv-ocrmypdf/installed .venv-extraction/installed .venv-ray/installed  ## Test the plug-ins with the programs for which they are, and OpenVINO; OCRmyPDF needs Tesseract.
 	.venv-ocrmypdf/bin/python -m pytest tests/integrations tests/runtime/test_openvino.py tests/runtime/test_cpu_backends.py
+	.venv-extraction/bin/python -m pytest tests/integrations/test_extraction.py
 	.venv-ray/bin/python -m pytest tests/integrations/test_parquet.py tests/integrations/test_ray.py tests/integrations/test_s3.py
 
 docling: .venv-docling/installed  ## Test the plug-in for docling, and docling with the service; 6 GB, because docling needs PyTorch.
@@ -262,6 +263,12 @@ docling: .venv-docling/installed  ## Test the plug-in for docling, and docling w
 	rm -rf .venv-ocrmypdf
 	$(PYTHON) -m venv .venv-ocrmypdf
 	.venv-ocrmypdf/bin/python -m pip install --quiet --editable '.[cpu,mcp,ocrmypdf,openvino]' hypothesis onnx pytest
+	touch $@
+
+.venv-extraction/installed: pyproject.toml
+	rm -rf .venv-extraction
+	$(PYTHON) -m venv .venv-extraction
+	.venv-extraction/bin/python -m pip install --quiet --editable '.[cpu,kreuzberg,markitdown,pymupdf]' hypothesis onnx pytest
 	touch $@
 
 .venv-ray/installed: pyproject.toml
@@ -297,7 +304,7 @@ check-frozen: wheel  ## Freeze a program with the wheel and PyInstaller, and rea
 typed: wheel  ## Check with pyright that the installed package is completely typed, and a user's script against it.
 	rm -rf .cache/typed
 	$(PYTHON) -m venv .cache/typed
-	.cache/typed/bin/python -m pip install --quiet "$$(echo dist/*.whl)[batch,cpu,mcp,ocrmypdf,serve]" docling-slim pyright
+	.cache/typed/bin/python -m pip install --quiet "$$(echo dist/*.whl)[batch,cpu,kreuzberg,markitdown,mcp,ocrmypdf,pymupdf,serve]" docling-slim pyright
 	.cache/typed/bin/pyright --pythonpath .cache/typed/bin/python --project tests/typed.json
 	cd .cache/typed && PATH="$$PWD/bin:$$PATH" bin/pyright --verifytypes ocr_onnx --ignoreexternal
 

@@ -1,0 +1,47 @@
+"""A backend for kreuzberg: `register()`, then `ExtractionConfig(ocr=OcrConfig(backend="ocr-onnx"))`.
+
+`pip install 'ocr-onnx[kreuzberg,cpu]'`.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import kreuzberg
+
+from ocr_onnx import OCR, __version__
+
+NAME = "ocr-onnx"
+
+
+def register(ocr: OCR | None = None, languages: Sequence[str] = ("eng",)) -> None:
+    """Make `ocr`, or the default models, a backend of kreuzberg. It may be asked for `languages`, which does not change the models."""
+    kreuzberg.register_ocr_backend(OnnxBackend(ocr or OCR(), languages))
+
+
+class OnnxBackend:
+    """Reads the images, and the pages that kreuzberg renders."""
+
+    def __init__(self, ocr: OCR, languages: Sequence[str]) -> None:
+        self._ocr, self._languages = ocr, list(languages)
+
+    def name(self) -> str:
+        """Return the name by which OcrConfig chooses the backend."""
+        return NAME
+
+    def version(self) -> str:
+        """Return the version of ocr-onnx."""
+        return __version__
+
+    def supported_languages(self) -> list[str]:
+        """Return the languages for which kreuzberg may use the backend."""
+        return self._languages
+
+    def process_image(self, image_bytes: bytes, language: str) -> dict[str, Any]:  # noqa: ARG002 the interface
+        """Read an image. Raises OCRError."""
+        (result,) = self._ocr.predict(image_bytes)
+        height, width = result.source.image.shape[:2]
+        confidence = statistics.fmean(line.score for line in result.lines) if result.lines else 0.0
+        return {"content": result.text, "metadata": {"width": width, "height": height, "confidence": confidence}}

@@ -102,7 +102,8 @@ class Journal:
     def __init__(self, folder: Path, *, create: bool = True, in_memory: bool = False) -> None:
         self.folder = folder
         self.added: Counter[str] = Counter()
-        """The `documents`, `pages` and `failed` that were added since the journal was opened; counting all would take long."""
+        """The `documents`, `pages` and `failed` that were added since the journal was opened, since counting all would take long, less
+        the failures that were forgotten; and the pages that were `tried`."""
         path = folder / NAME
         if not create and not path.is_file():
             raise OutputError(
@@ -230,14 +231,14 @@ class Journal:
     def add_page(self, document: int, page: int, row: str | None) -> None:
         """Record a page that was read; its row waits for a shard, if there is one."""
         self._database.execute("INSERT INTO pages (document, page) VALUES (?, ?)", (document, page))
-        self.added["pages"] += 1
+        self.added.update(("pages", "tried"))
         if row is not None:
             self._database.execute("INSERT INTO waiting (document, page, row) VALUES (?, ?, ?)", (document, page, row))
 
     def add_error(self, document: int, page: int, kind: str, error: str) -> None:
         """Record a page that could not be read."""
         values = (document, page, kind, printable(error))
-        self.added["failed"] += 1
+        self.added.update(("failed", "tried"))
         self._database.execute("INSERT OR REPLACE INTO pages (document, page, kind, error) VALUES (?, ?, ?, ?)", values)
 
     def add_file(self, document: int, sha256: str) -> None:
@@ -259,6 +260,13 @@ class Journal:
         run(f"DELETE FROM pages WHERE {which}")  # noqa: S608 constant
         run("DROP TABLE failed")
         self.commit()
+
+    def forget_unread(self) -> None:
+        """Forget the documents without any page. At the end of a run, they are no longer among the inputs."""
+        self._database.execute(
+            "DELETE FROM documents WHERE NOT complete AND sha256 <> '' AND NOT EXISTS "
+            "(SELECT 1 FROM pages WHERE document = documents.id)"
+        )
 
     def failures(self) -> Iterator[Failure]:
         """Yield the failures."""
@@ -310,6 +318,11 @@ class Journal:
             (name, sha256, page),
         ).fetchone()
         return None if found is None else found[0]
+
+    def open(self) -> Iterator[str]:
+        """Yield the names of documents that were begun and are not complete."""
+        found = self._database.execute("SELECT name FROM documents WHERE NOT complete AND sha256 <> '' ORDER BY id")
+        return (name for (name,) in found)
 
     def lacking(self) -> Iterator[str]:
         """Yield the names of complete documents of which a page is neither done nor failed."""

@@ -52,7 +52,8 @@ class Output:
             self._saved = time.monotonic()
 
     def finish(self) -> None:
-        """Write the rest of the pages as a last shard, and the list of failures."""
+        """Write the rest of the pages as a last shard, and the list of failures, when all inputs are read."""
+        self.journal.forget_unread()
         self.journal.commit()
         shards.write_shards(self.journal, self._shard_format, self._shard_pages, rest=True)
         self.list_failures()

@@ -75,12 +75,12 @@ class Progress:
         added, begin, seconds = self.journal.added, self.begin, time.monotonic() - self.started
         documents, total = begin.documents + added["documents"], self.total.documents
         left = None
-        if total is not None and added["documents"]:
+        if total is not None and added["documents"] > 0:
             left = round(max(total - documents, 0) * seconds / added["documents"])
         return {
             "pages": begin.pages + added["pages"],
             "failed": begin.failed + added["failed"],
-            "pages_per_second": round((added["pages"] + added["failed"]) / max(seconds, 1e-9), 3),
+            "pages_per_second": round(added["tried"] / max(seconds, 1e-9), 3),
             "documents": documents,
             "documents_total": total,
             "seconds_left": left,

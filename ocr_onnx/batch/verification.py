@@ -18,8 +18,9 @@ def problems(journal: Journal) -> Iterator[str]:
         return
     settings = journal.settings()
     counts = journal.counts()
-    if counts.open:
-        yield f"{counts.open} documents are not complete: run the same command again, with the same inputs"
+    yield from (
+        f"{name} is not complete: run the same command again, with it among the inputs" for name in journal.open()
+    )
     if counts.waiting:
         yield f"{counts.waiting} pages are not part of a shard yet: run the same command again"
     yield from (f"{name}: a page is missing" for name in journal.lacking())

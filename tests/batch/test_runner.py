@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -26,6 +27,7 @@ from ocr_onnx.batch import shards
 from ocr_onnx.batch.journal import Counts, Failure, Journal
 from ocr_onnx.batch.listing import documents
 from ocr_onnx.batch.pool import Pool
+from ocr_onnx.batch.progress import Progress, Total
 from ocr_onnx.batch.reader import EngineSettings
 from ocr_onnx.batch.runner import CHUNK, Job, Runner
 from ocr_onnx.batch.settings import BatchOptions
@@ -271,6 +273,43 @@ def test_an_input_that_could_not_be_listed_is_no_failure_once_it_can_be(tmp_path
     assert run(folder, tmp_path / "out").failed == 1
     write(folder, {"a.png": "read"})
     assert run(folder, tmp_path / "out").failed == 0
+
+
+def test_a_failed_document_that_is_no_input_any_more_is_forgotten_on_request(tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", {"a.png": "read", "b.png": "damaged", "c.pdf": "%PDF-read fail"})
+    run(folder, tmp_path / "out")
+    (folder / "b.png").unlink()
+    counts = run(folder, tmp_path / "out", retry=True)
+    assert (counts.documents, counts.open, counts.failed) == (2, 0, 1)
+
+
+def test_a_document_that_was_begun_and_is_no_input_any_more_is_named_by_the_verification(tmp_path: Path) -> None:
+    with outputs.opened(tmp_path, "jsonl", 10, None) as opened:
+        opened.journal.require(opened.described())
+        for name in ("begun.pdf", "unread.pdf"):
+            entry = opened.journal.begin(name, None, "sha")
+            assert entry is not None
+            if name == "begun.pdf":
+                opened.journal.add_page(entry.id, 1, '{"path": "begun.pdf", "sha256": "sha", "page": 1}')
+        opened.finish()
+        assert list(problems(opened.journal)) == [
+            "begun.pdf is not complete: run the same command again, with it among the inputs"
+        ]
+
+
+def test_the_rate_counts_the_pages_of_this_run_and_is_never_negative(tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", {"a.png": "damaged"})
+    run(folder, tmp_path / "out")
+    with outputs.opened(tmp_path / "out", "jsonl", 10, None) as opened:
+        progress = Progress(opened.journal, io.StringIO(), Total(1))
+        opened.journal.supersede(str(folder / "a.png"), "other")
+        values = progress.values()
+        assert (values["pages_per_second"], values["documents"], values["seconds_left"]) == (0, 0, None)
+        entry = opened.journal.begin(str(folder / "a.png"), None, "other")
+        assert entry is not None
+        opened.journal.add_page(entry.id, 1, None)
+        opened.journal.complete(entry.id)
+        assert progress.values()["pages_per_second"] > 0
 
 
 def test_two_documents_with_the_same_content_are_two_documents(tmp_path: Path) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from bombs import slow
 from conftest import PAGES, PATIENCE
 
 from ocr_onnx import OCR
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 FAST = ("--preset", "fast", "--workers", "2", "--use_doc_orientation_classify", "False")
 
@@ -169,3 +175,35 @@ def test_a_signal_saves_what_is_read_and_lists_the_failures(tmp_path: Path, kind
     assert f"Interrupted: run the same command again to continue in {out}" in errors
     assert (out / "failures.jsonl").is_file()
     assert pages(out) >= 5
+
+
+def test_the_commands_of_the_documentation_print_what_it_shows(tmp_path: Path) -> None:
+    with PIL.Image.open(PAGES / "tiny.png") as picture:
+        page = picture.convert("RGB")
+    data = (PAGES / "tiny.png").read_bytes()
+    files = {"scans/a.png": data, "scans/2024/b.png": data, "download/cut.png": data}
+    for name, content in {**files, "scans/empty.png": b"", "scans/cut.png": data[:-100]}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    page.save(tmp_path / "scans" / "c.pdf", save_all=True, append_images=[page, page])
+    with zipfile.ZipFile(tmp_path / "scans" / "more.zip", "w") as archive:
+        archive.writestr("d.png", data)
+    (block,) = re.findall(r"```console\n(.*?)```", (DOCS / "scaling.md").read_text("utf-8"), re.DOTALL)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for part in block.removeprefix("$ ").split("\n$ "):
+        line, _, expected = part.partition("\n")
+        done = subprocess.run(
+            ["sh", "-c", f"{line} 2>&1"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        assert without_progress(done.stdout) == without_progress(expected), line
+
+
+def without_progress(text: str) -> list[str]:
+    """The lines, in any order, but for those of progress."""
+    return sorted(line for line in text.splitlines() if not line.startswith('{"pages"'))

@@ -402,3 +402,14 @@ def test_several_gpus_read_the_pages_in_turn() -> None:
     texts = [reading.read(page, two.options, lambda: None).text for _ in range(4)]
     assert seen == [0, 1, 0, 1]
     assert len(set(texts)) == 1
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0], ids=["forward", "back"])
+def test_a_jump_of_the_clock_neither_ends_a_request_nor_delays_it(jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock jumps by a day, again and again, while requests are read; deadlines are seconds."""
+    clock, jumps = time.time, itertools.count()
+    with running(deadline=PATIENCE, transfer_timeout=PATIENCE) as server:
+        monkeypatch.setattr(time, "time", lambda: clock() + jump * next(jumps))
+        answers = [server.post(), server.post(file=base64_of(pdf((90, 60), (60, 90))), fileType=0), server.post()]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert next(jumps) > 0

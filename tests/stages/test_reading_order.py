@@ -223,3 +223,79 @@ def _comparisons(lines: list[TextLine], monkeypatch: pytest.MonkeyPatch) -> int:
         patch.setattr(page_frame.Piece, "x", property(x))
         reading_order.regions(page_frame.pieces([(line.box.quad, line.text) for line in lines], SIZE))
     return count
+
+
+def piece(left: float, top: float, text: str = "word", width: float = 40, line: int = 0) -> page_frame.Piece:
+    """A piece of 10 pixels in height."""
+    return page_frame.Piece(left, top, left + width, top + 10, line, 0, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"), [("It is.", True), ('He said "No!")', True), ("十。", True), ("one, two", False), ("", False)]
+)
+def test_a_sentence_ends_at_a_full_stop_also_before_quotation_marks(text: str, ends: bool) -> None:
+    assert reading_order._ends_sentence(text) is ends
+
+
+@pytest.mark.parametrize(
+    ("starts", "runs"), [("aaaBBBBBBB", True), ("aaBBBBBBBB", False), ("aB1234567", True), ("12漢", True), ("B", False)]
+)
+def test_text_runs_on_if_three_of_ten_lines_begin_with_a_small_letter(starts: str, runs: bool) -> None:
+    """Of the lines that begin with a letter that can be small."""
+    rows = [(piece(0, 12 * i, start + "xyz"),) for i, start in enumerate(starts)]
+    assert reading_order._runs_on(rows) is runs
+
+
+@pytest.mark.parametrize(("left", "below"), [(97, False), (97.5, True), (100, True), (139, True), (140, False)])
+def test_a_piece_is_below_a_cell_if_it_begins_within_it_or_a_quarter_of_its_height_before(
+    left: float, below: bool
+) -> None:
+    assert reading_order._is_below(piece(left, 20), piece(100, 0)) is below
+
+
+def test_lines_over_the_first_column_are_above_and_below_a_table() -> None:
+    title, wide = (piece(0, 0, "title", 200),), (piece(0, 60, "note", 200),)
+    cells = [(piece(0, 20), piece(100, 20)), (piece(0, 30, "Single"),), (piece(0, 40), piece(104, 40))]
+    found = list(reading_order._table([title, *cells, wide]))
+    assert [(region.rows, region.is_table) for region in found] == [
+        ((title,), False),
+        (tuple(cells), True),
+        ((wide,), False),
+    ]
+    assert list(reading_order._table(cells)) == found[1:2]
+    narrow = [(piece(0, 0),), (piece(0, 20),)]
+    assert list(reading_order._table(narrow)) == [reading_order.Region(tuple(narrow), is_table=True)]
+
+
+def test_a_cell_that_goes_on_below_is_moved_behind_the_cell() -> None:
+    above, second = (
+        (piece(0, 0), piece(100, 0, "begins"), piece(200, 0)),
+        (piece(0, 30), piece(100, 30), piece(200, 30)),
+    )
+    rest = piece(102, 10, "and ends")
+    assert reading_order.with_wrapped_cells([above, (rest,), second]) == [(*above[:2], rest, above[2]), second]
+    for kept in (piece(102, 10, "Begins"), piece(150, 10, "beside"), piece(60, 10, "beside")):
+        assert reading_order.with_wrapped_cells([above, (kept,), second]) == [above, (kept,), second]
+    # A row of one cell is no table.
+    assert reading_order.with_wrapped_cells([(piece(0, 0),), (piece(0, 10, "text"),)]) == [
+        (piece(0, 0),),
+        (piece(0, 10, "text"),),
+    ]
+
+
+def test_empty_strips_are_those_that_no_line_reaches_into() -> None:
+    assert reading_order._strips([(0, 10), (10, 20), (25, 60), (30, 40), (62, 70)]) == [(2, 5), (4, 2)]
+
+
+@pytest.mark.parametrize(("value", "distance"), [(-5, 5), (0, 0), (4, 4), (6, 4), (10, 0), (33, 3), (50, 20)])
+def test_the_distance_is_that_to_the_nearest(value: float, distance: float) -> None:
+    assert reading_order._distance(value, [0, 10, 30]) == distance
+
+
+def test_pieces_at_one_height_beside_each_other_are_a_row() -> None:
+    first, second, third = piece(100, 3, line=0), piece(0, 0, line=1), piece(200, 6, line=2)
+    assert reading_order.rows([first, second, third]) == [(second, first, third)]
+    # The distance from the middle of the row is half the height, and one that is over another.
+    below, over = piece(200, 6.5, line=3), piece(10, 1, line=4)
+    assert reading_order.rows([first, second, below]) == [(second, first), (below,)]
+    assert reading_order.rows([second, over]) == [(second,), (over,)]

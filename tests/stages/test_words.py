@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_onnx.stages import blocks, geometry, page_frame
-from ocr_onnx.stages.words import find_words, with_words
+from ocr_onnx.stages.words import find_words, visual_order, with_words
 from ocr_onnx.types import Columns, Quad, TextBox, TextLine
 
 LINE = np.array([[100, 20], [300, 20], [300, 50], [100, 50]], np.int32)
@@ -159,3 +159,28 @@ def test_characters_without_a_neighbor_share_the_line_equally() -> None:
     # 10 columns on 200 pixels, divided by three characters: half of a character is 33 pixels.
     found = find_words(Columns(("a", " ", "b"), (0, 4, 8), 10, (0.5,) * 3), LINE, "a b")
     assert [(int(word.box[0][0]), int(word.box[1][0])) for word in found] == [(100, 143), (237, 300)]
+
+
+def test_the_words_of_an_upside_down_line_and_of_one_without_columns_begin_at_its_right_end() -> None:
+    line = TextLine("ab cd", 0.9, TextBox(LINE, 0.8, upside_down=True), columns=columns("ab cd"))
+    expected = find_words(line.columns, LINE, "ab cd", upside_down=True)
+    assert [word.box.tolist() for word in with_words(line).words or ()] == [word.box.tolist() for word in expected]
+    assert expected[0].box[0, 0] > 250
+    unknown = replace(line, columns=Columns((), (), 20))
+    assert unknown.words is None
+    (whole,) = with_words(unknown).words or ()
+    assert whole.box[0].tolist() == [300, 50]
+
+
+def test_characters_without_probabilities_have_the_confidence_nought() -> None:
+    found = find_words(Columns(("a", "b"), (1, 2), 20), LINE, "ab")
+    assert [character.score for character in found[0].characters] == [0, 0]
+
+
+def test_the_last_character_ends_with_the_line() -> None:
+    (word,) = find_words(Columns(("a", "b"), (4, 19), 20), LINE, "ab")
+    assert word.box[:, 0].max() == 300
+
+
+def test_an_isolate_is_ordered_though_the_library_of_the_reference_has_none() -> None:
+    assert visual_order("a \u2067אב\u2069 c").replace("\u2067", "").replace("\u2069", "") == "a בא c"

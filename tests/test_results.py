@@ -202,6 +202,16 @@ def test_a_suffix_that_cannot_be_written_is_refused_and_makes_no_folder(
     assert result.save_to_img(tmp_path / "results.2026")
 
 
+@pytest.mark.parametrize("name", ["page.png", "page.txt", "page.JSN"])
+def test_a_suffix_that_is_not_json_is_refused_and_makes_no_folder(result: OCRResult, tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match=r"unknown suffix: give one of \.json, or a folder"):
+        result.save_to_json(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    assert result.save_to_json(tmp_path / "results.2026").is_file()
+    (tmp_path / name).mkdir()
+    assert result.save_to_json(tmp_path / name).is_file()
+
+
 def test_a_result_is_shown_as_one_short_line(result: OCRResult) -> None:
     assert repr(result) == "<OCRResult of some/where/page.jpg: 200 x 160 pixels, 2 lines>"
     paged = replace(result, source=replace(result.source, index=2, count=9))

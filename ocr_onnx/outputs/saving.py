@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -49,9 +49,17 @@ def print_result(content: Mapping[str, Any], indent: int, *, formatted: bool, en
 
 def save_json(content: Mapping[str, Any], page: Page, target: Path, indent: int, *, ensure_ascii: bool) -> Path:
     """Write `content` to a .json file, or to `<stem>_res.json` in a folder; return its path. Raises OutputError."""
+    _check_suffix(target, (".json",))
     file = target if target.suffix.lower() == ".json" else target / f"{file_stem(page)}_res.json"
     save_parts([json.dumps(content, indent=indent, ensure_ascii=ensure_ascii).encode()], file)
     return file
+
+
+def _check_suffix(target: Path, known: Collection[str]) -> None:
+    """Raise OutputError for a path that looks like a file of another format; it would become a folder."""
+    suffix = target.suffix.lower()
+    if UNKNOWN_SUFFIX.fullmatch(suffix) and suffix not in known and not target.is_dir():
+        raise OutputError(f"{target} has an unknown suffix: give one of {', '.join(known)}, or a folder")
 
 
 def save_parts(parts: Iterable[bytes], file: Path) -> None:
@@ -85,12 +93,7 @@ def save_images(pictures: Mapping[str, PIL.Image.Image], page: Page, target: Pat
     import PIL.Image
 
     files: list[Path] = []
-    if (
-        UNKNOWN_SUFFIX.fullmatch(target.suffix.lower())
-        and target.suffix.lower() not in LONGEST_SIDE
-        and not target.is_dir()
-    ):
-        raise OutputError(f"{target} has an unknown suffix: give one of {', '.join(LONGEST_SIDE)}, or a folder")
+    _check_suffix(target, LONGEST_SIDE)
     name, suffix = file_stem(page), _input_path(page.path or "").suffix
     for key, picture in pictures.items():
         if target.suffix.lower() in LONGEST_SIDE:

@@ -115,8 +115,12 @@ class SearchablePDF:
             merged = pikepdf.Pdf.new()
             for each in documents:
                 merged.pages.extend(each.pdf.pages[i] for i in (each.pages if each.is_pdf else [0]))
+        # A PDF keeps its form: PDF/A-1 has no object streams.
+        modes = pikepdf.ObjectStreamMode
         buffer = io.BytesIO()
-        merged.save(buffer)
+        merged.save(
+            buffer, object_stream_mode=modes.preserve if any(each.is_pdf for each in documents) else modes.generate
+        )
         return buffer.getvalue()
 
 

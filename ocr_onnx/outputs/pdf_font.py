@@ -59,9 +59,11 @@ class GlyphlessFont:
         return "".join(f"{self._code(character):04X}" for character in text)
 
     def finish(self) -> None:
-        """Write the map from codes to characters."""
+        """Write the maps from codes to characters and to the glyph."""
         import pikepdf
 
+        glyphs = pikepdf.Stream(self._document, GLYPH * (len(self._codes) + 1))
+        self.object["/DescendantFonts"][0]["/CIDToGIDMap"] = self._document.make_indirect(glyphs)
         cmap = CMAP.format(maps="\n".join(self._maps()))
         self.object["/ToUnicode"] = pikepdf.Stream(self._document, cmap.encode("ascii"))
 
@@ -106,7 +108,6 @@ class GlyphlessFont:
                 Registry=pikepdf.String("Adobe"), Ordering=pikepdf.String("Identity"), Supplement=0
             ),
             DW=UNITS,
-            CIDToGIDMap=document.make_indirect(pikepdf.Stream(document, GLYPH * (MAX_CODES + 1))),
             FontDescriptor=document.make_indirect(descriptor),
         )
         return Dictionary(

@@ -51,6 +51,9 @@ MAX_SPACE, MAX_GAP = 0.6, 1.2
 MIN_WIDTH = 0.01
 """Points of a space between two words whose boxes touch."""
 
+MAX_OFF = 0.1
+"""Points by which a word may be beside its place, so that it needs no place of its own: a quarter of a pixel of 200 in an inch."""
+
 LEVEL = 0.5
 """The least cosine of the angle between a line and the x axis of a line that is level."""
 
@@ -147,7 +150,7 @@ def font_size(block: PlacedBlock) -> float:
 
 def numbers(values: Iterable[float]) -> str:
     """Return numbers as a PDF has them."""
-    return " ".join(f"{value:.4f}".rstrip("0").rstrip(".") for value in values)
+    return " ".join(f"{value + 0.0:.4f}".rstrip("0").rstrip(".") for value in values)
 
 
 def _line(
@@ -162,19 +165,35 @@ def _line(
     spans = list(_spans([(word, (quad - corners[3]) @ along) for word, quad in words], size))
     if not spans:
         return
-    track = _track(corners, size)
-
-    def place(distance: float) -> str:
-        (x, y), (cosine, sine) = track.start + track.step * distance, track.direction
-        return f"{numbers((cosine, sine, -sine, cosine))} {x:.2f} {y:.2f} Tm"
-
-    yield f"{FONT_NAME} {size:.2f} Tf"
     if _is_sorted_wrongly(along, frame.matrix):
-        yield place(spans[0].start) + _together(spans, size, font)
-    else:
-        for text, start, end in spans:
-            width = 100 * max(end - start, MIN_WIDTH) / (len(text) * size)
-            yield f"{place(start)} {width:.2f} Tz <{font.encoded(text)}> Tj"
+        spans = [Span("".join(span.text for span in spans), spans[0].start, spans[-1].end)]
+    yield f"{FONT_NAME} {size:.2f} Tf"
+    yield from _shown(spans, _track(corners, size), size, font)
+
+
+def _shown(spans: Iterable[Span], track: Track, size: float, font: GlyphlessFont) -> Iterator[str]:
+    """Yield the operators that show spans.
+
+    In a level line, a span that begins where the one before it ends needs no place, and continues it if its characters have the same
+    width. In other lines, PDFium would exchange lines.
+    """
+    pen, last, codes = None, "", ""
+    is_level = track.direction[0] == 1
+    for text, start, end in spans:
+        width = f"{100 * max(end - start, MIN_WIDTH) / (len(text) * size):.1f}"
+        place = track.start + track.step * start
+        is_next = is_level and pen is not None and math.hypot(*(place - pen)) <= MAX_OFF
+        if codes and not (is_next and width == last):
+            yield f"<{codes}> Tj"
+            codes = ""
+        if pen is None or not is_next:
+            (x, y), (cosine, sine), pen = place, track.direction, place
+            yield f"{numbers((cosine, sine, -sine, cosine))} {x:.1f} {y:.1f} Tm"
+        if width != last:
+            yield f"{width} Tz"
+        codes += font.encoded(text)
+        pen, last = pen + track.direction * (len(text) * size * float(width) / 100), width
+    yield f"<{codes}> Tj"
 
 
 def _track(corners: Point, size: float) -> Track:
@@ -199,13 +218,6 @@ def _is_sorted_wrongly(along: Point, matrix: Matrix) -> bool:
     """
     in_content = float(along @ np.array([matrix[0], matrix[2]]))
     return bool(along[0] < -LEVEL or (along[0] > LEVEL and in_content < LEVEL))
-
-
-def _together(spans: Sequence[Span], size: float, font: GlyphlessFont) -> str:
-    """Return one operator that shows a line in characters of equal width."""
-    text = "".join(span.text for span in spans)
-    width = 100 * max(spans[-1].end - spans[0].start, MIN_WIDTH) / (len(text) * size)
-    return f" {width:.2f} Tz <{font.encoded(text)}> Tj"
 
 
 def _spans(words: Sequence[tuple[PlacedWord, Point]], size: float) -> Iterator[Span]:

@@ -82,6 +82,12 @@ def test_the_text_is_the_recognized_text() -> None:
     assert is_sound(data)
 
 
+def test_a_level_line_takes_few_operators() -> None:
+    with pikepdf.open(io.BytesIO(searchable([result_of(blank(), lines())]))) as document:
+        operators = [str(each.operator) for each in pikepdf.parse_content_stream(document.pages[0])]
+    assert operators.count("Tm") == len(TEXTS)
+
+
 @pytest.mark.parametrize("degrees", [7, -7])
 def test_the_text_of_tilted_lines_is_the_recognized_text(degrees: int) -> None:
     assert text_lines(searchable([result_of(blank(), lines(degrees))])) == list(TEXTS)

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
 import pytest
 from conftest import PAGES
 
@@ -49,6 +51,17 @@ def test_a_scan_becomes_searchable(tmp_path: Path, jobs: str) -> None:
     assert "FERRY TERMINAL" in texts[1]
     assert "渡轮码头" in texts[1]
     assert "Gate 7" in texts[1]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_each_of_twenty_scanned_pages_becomes_searchable(tmp_path: Path, jobs: str) -> None:
+    file, numbers = tmp_path / "scan.pdf", range(1001, 1021)
+    pages = [PIL.Image.new("RGB", (400, 200), "white") for _ in numbers]
+    for page, number in zip(pages, numbers, strict=True):
+        PIL.ImageDraw.Draw(page).text((40, 80), f"Letter {number}", "black", PIL.ImageFont.load_default(40))
+    pages[0].save(file, "PDF", resolution=100, save_all=True, append_images=pages[1:])
+    texts = made(tmp_path, file, "--ocr-engine", "ocr-onnx", "--jobs", jobs)
+    assert [text.strip() for text in texts] == [f"Letter {number}" for number in numbers]
 
 
 def test_the_module_is_the_default_engine_if_it_is_given_as_a_plugin(tmp_path: Path) -> None:

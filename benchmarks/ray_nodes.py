@@ -29,13 +29,11 @@ PREFIX, NETWORK, PORT = "ocr-onnx-", "10.211.7", 6379
 HUB = f"{PREFIX}hub"
 LIMIT_SECONDS = 1200
 STORE_BYTES = 200_000_000
-ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-"""No one else reaches the namespaces."""
 
 
 def run(*command: object) -> str:
     """Run a command and return its output; raises CalledProcessError if it fails."""
-    return subprocess.check_output(list(map(str, command)), text=True, env=ENVIRONMENT)
+    return subprocess.check_output(list(map(str, command)), text=True)
 
 
 def ip(*arguments: object) -> str:
@@ -124,7 +122,7 @@ def read_and_cut(nodes: list[Node], folder: Path, out: Path, after: int) -> tupl
     address = f"{first.address}:{PORT}"
     command = batch(folder, out, "--engine", "ray", "--address", address, "--workers", len(nodes))
     begin = time.monotonic()
-    process = subprocess.Popen(first.command(*command), stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    process = subprocess.Popen(first.command(*command), stderr=subprocess.PIPE, text=True)
     try:
         while process.poll() is None and pages_in_journal(out) < after:
             time.sleep(0.5)
@@ -148,6 +146,8 @@ def read_and_cut(nodes: list[Node], folder: Path, out: Path, after: int) -> tupl
 def main(pages: int, count: int, after: int | None) -> None:
     """Compare a run that loses a node with an undisturbed one without Ray."""
     with tempfile.TemporaryDirectory() as made:
+        # Nobody else reaches the namespaces; Ray's other clusters on this machine keep their files.
+        os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": made}
         folder, plain, out = Path(made) / "in", Path(made) / "plain", Path(made) / "out"
         folder.mkdir()
         write_pages(folder, pages)

@@ -2,6 +2,7 @@
 
     python -m benchmarks.throughput --data ../shared/data --pages 200
     python -m benchmarks.throughput --data ../shared/data --pages 2000 --preset fast --workers 2 --rounds 1
+    python -m benchmarks.throughput --data ../shared/data --pages 300 --preset fast --ray
 
 The pages are made of the pictures in the folder: scaled to 50 to 100 %, rotated by up to 2 degrees, and compressed as JPEG with a
 quality of 40 to 95. The bare engine is one process for each worker, which decodes and reads pages one after the other on one core
@@ -115,13 +116,32 @@ def bare(folder: Path, workers: int, preset: str | None) -> Rate:
     return Rate(workers, len(paths) / seconds, cpu / len(paths))
 
 
+def command(folder: Path, out: str, workers: int, preset: str | None) -> list[str]:
+    """Return the command of a batch."""
+    options = ["--workers", str(workers), *(("--preset", preset) if preset else ())]
+    return [sys.executable, "-P", "-m", "ocr_onnx", "batch", str(folder), "-o", f"{out}/out", *options]
+
+
+def with_ray(folder: Path, workers: int, preset: str | None) -> float:
+    """Return the pages per second of actors of Ray on this machine, between the first and the last line while they read."""
+    with tempfile.TemporaryDirectory() as out:
+        engine = [*command(folder, out, workers, preset), "--engine", "ray"]
+        process = subprocess.Popen(engine, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None  # noqa: S101 for the type checker
+        lines = [(time.monotonic(), json.loads(line)) for line in process.stderr if line.startswith('{"pages"')]
+        if process.wait() != 0:
+            raise click.ClickException("the batch failed")
+    (begin, first), (end, last) = lines[0], lines[-2]  # Ray has ended before the last line.
+    if begin == end:
+        raise click.ClickException("too few pages for two lines of progress: raise --pages")
+    return float((last["pages"] - first["pages"]) / (end - begin))
+
+
 def batch(folder: Path, workers: int, preset: str | None) -> tuple[Rate, list[Sample]]:
     """Measure the command from its first line of progress, when one worker is ready, to its last one."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-P", "-m", "ocr_onnx", "batch", str(folder), "-o", f"{out}/out"]
-        command += ["--workers", str(workers), *(("--preset", preset) if preset else ())]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command(folder, out, workers, preset), stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None  # noqa: S101 for the type checker
         samples = [
             sample(process.pid, json.loads(line)["pages"]) for line in process.stderr if line.startswith('{"pages"')
@@ -209,13 +229,25 @@ def markdown(result: Mapping[str, Any]) -> str:
 @click.option("--workers", "counts", multiple=True, type=int, default=(1, 2))
 @click.option("--rounds", default=1)
 @click.option("--memory-only", is_flag=True, help="Print the memory of the batch, and measure no rates.")
-def main(data: Path, pages: int, preset: str | None, counts: tuple[int, ...], rounds: int, memory_only: bool) -> None:
+@click.option(
+    "--ray", "only_ray", is_flag=True, help="Print the rates of Ray's actors, as many as --workers, and nothing else."
+)
+def main(  # noqa: PLR0913, PLR0917 one for each option
+    data: Path, pages: int, preset: str | None, counts: tuple[int, ...], rounds: int, memory_only: bool, only_ray: bool
+) -> None:
     """Measure both, in turn."""
     rates: dict[int, dict[str, list[Rate]]] = {workers: {"bare": [], "batch": []} for workers in counts}
     samples: dict[int, list[Sample]] = {}
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         write_pages(data, folder, pages)
+        if only_ray:
+            for workers in counts:
+                found = [with_ray(folder, workers, preset) for _ in range(rounds)]
+                click.echo(
+                    f"{workers} actors: {median(found):.2f} pages/s ({', '.join(f'{each:.2f}' for each in found)})"
+                )
+            return
         for number in range(1, rounds + 1):
             for workers in counts:
                 if not memory_only:

@@ -147,7 +147,7 @@ class RayEngine:
             # Standard error has the lines of progress.
             logging.getLogger("ray.data").setLevel(logging.WARNING)
             ray.init(
-                self.address,
+                self.address or "local",
                 ignore_reinit_error=True,
                 log_to_driver=False,
                 logging_level=logging.WARNING,

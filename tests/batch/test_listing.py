@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -212,6 +213,21 @@ def test_a_name_in_a_list_may_be_no_utf_8(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xe4.png")).write_bytes(b"a")
     (tmp_path / "list.txt").write_bytes(b"\xe4.png\r\n")
     assert contents(listed(tmp_path / "list.txt")) == {rf"{tmp_path}/\xe4.png": b"a"}
+
+
+def test_the_memory_for_a_list_does_not_grow_with_it(tmp_path: Path) -> None:
+    def peak(names: int) -> int:
+        (tmp_path / "list.txt").write_text("a.png\n" * names, "utf-8")
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in documents([str(tmp_path / "list.txt")], InputOptions())) == names
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    (tmp_path / "a.png").touch()
+    peak(10)
+    assert peak(20_000) < peak(10) + 200_000  # 20,000 names alone would take a megabyte.
 
 
 def test_a_list_that_names_itself_ends(tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ def local(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_output_is_that_of_a_run_without_ray(folder: Path, local: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         command(folder, "-o", tmp_path / "out", "--engine", "ray"),
+        # A cluster that is not asked for, and has ended.
+        env={**os.environ, "RAY_ADDRESS": "127.0.0.1:1"},
         capture_output=True,
         text=True,
         check=False,

@@ -345,8 +345,10 @@ def test_without_a_limit_of_memory_a_page_beyond_the_machines_is_a_warning(
 
 
 def test_the_memory_of_a_small_page_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "remaining", lambda: 0)
+    asked: list[bool] = []
+    monkeypatch.setattr(memory, "remaining", lambda: asked.append(True))
     check_memory(np.zeros((640, 640, 3), np.uint8), DetectionOptions(), DETECTION)
+    assert asked == []
 
 
 class OnDevice(Session):

@@ -63,6 +63,27 @@ def test_a_file_that_cannot_become_a_searchable_pdf_is_refused(decoder: Decoder)
     assert len(pages(decoder, TINY)) == 1
 
 
+@pytest.mark.parametrize("function", ["json:dumps", "ocr_onnx.outputs.pdf:missing"])
+def test_a_conversion_that_fails_costs_its_process_alone(decoder: Decoder, function: str) -> None:
+    with pytest.raises(UnreadableImageError, match="crashed its decoder"):
+        decoder.convert(THREE, "pdf", InputOptions(), function, [])
+    assert len(pages(decoder, TINY)) == 1
+
+
+def test_a_conversion_that_takes_too_long_is_ended() -> None:
+    with closing(Decoder(DecodeLimits(wall_seconds=0.5), 1)) as decoder:
+        placed = [pickle.dumps(Sleeping())]
+        with pytest.raises(UnreadableImageError, match=r"took longer than 0\.5 seconds"):
+            decoder.convert(THREE, "pdf", InputOptions(), FORMATS["pdf"].file, placed)
+
+
+class Sleeping:
+    """An object that takes a minute to be unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[float], None], tuple[float]]:
+        return time.sleep, (60.0,)
+
+
 def processes(of: int | None = None) -> list[int]:
     """The decoding processes that a process, this one if none is given, has started and that still run."""
     parent = os.getpid() if of is None else of

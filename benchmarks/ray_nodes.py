@@ -145,9 +145,9 @@ def read_and_cut(nodes: list[Node], folder: Path, out: Path, after: int) -> tupl
 @click.option("--after", type=int, help="Pages after which a node is cut off; default: a third.")
 def main(pages: int, count: int, after: int | None) -> None:
     """Compare a run that loses a node with an undisturbed one without Ray."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # The namespaces are removed.
     with tempfile.TemporaryDirectory() as made:
-        # Nobody else reaches the namespaces; Ray's other clusters on this machine keep their files.
-        os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": made}
+        os.environ["RAY_AUTH_MODE"] = "disabled"  # Nobody else reaches the namespaces.
         folder, plain, out = Path(made) / "in", Path(made) / "plain", Path(made) / "out"
         folder.mkdir()
         write_pages(folder, pages)

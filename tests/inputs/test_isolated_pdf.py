@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bombs import document, slow, squiggly
-from conftest import pdf
+from conftest import PATIENCE, pdf
 
 from ocr_onnx import InputOptions
 from ocr_onnx.errors import InputError, NotEnoughMemoryError, UnreadableImageError
@@ -260,6 +260,14 @@ def test_elsewhere_a_process_that_crashes_costs_one_page(elsewhere: list[Any]) -
     assert len(elsewhere) == 2
 
 
+def is_running(pid: str) -> bool:
+    """Whether a process exists and has not ended."""
+    try:
+        return Path("/proc", pid, "stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_elsewhere_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     script = """
 import os
@@ -272,8 +280,10 @@ os._exit(0)
 """
     (tmp_path / "page.pdf").write_bytes(pdf((50, 40), (50, 40)))
     pid = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path, text=True).strip()
-    while Path("/proc", pid).exists() and "Z" not in Path("/proc", pid, "stat").read_text("ascii"):
+    deadline = time.monotonic() + PATIENCE
+    while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert not is_running(pid)
 
 
 def test_a_system_without_the_modules_of_linux_reads_a_pdf(tmp_path: Path) -> None:

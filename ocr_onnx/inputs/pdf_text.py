@@ -24,9 +24,6 @@ READ_BEFORE = frozenset({"skip", "redo", "auto"})
 INVISIBLE = 3
 """The text rendering mode without fill and stroke."""
 
-MAX_DEPTH = 8
-"""Of forms in forms."""
-
 MAX_CHARACTERS = 100_000
 """A page with more is read: its text would take longer than that."""
 
@@ -139,7 +136,7 @@ def _is_visible(page: pypdfium2.PdfPage) -> bool:
     """Return whether a page shows text that can be seen."""
     import pypdfium2
 
-    texts = page.get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_TEXT], max_depth=MAX_DEPTH)
+    texts = page.get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_TEXT])
     modes = {int(pypdfium2.raw.FPDFTextObj_GetTextRenderMode(text)) for text in texts}
     return modes != {INVISIBLE}
 

@@ -105,7 +105,7 @@ def with_content(content: str) -> bytes:
 
 
 def test_a_space_without_width_is_no_space_between_words() -> None:
-    shown = "BT /F1 12 Tf 20 150 Td (De) Tj 0 Tz ( ) Tj 100 Tz (sa) Tj 0 Tz ( ) Tj 100 Tz (rro llo) Tj ET"
+    shown = "BT /F1 12 Tf 20 150 Td [(De ) 278 (sa ) 278 (rro llo)] TJ ET"
     assert layers(with_content(shown), "auto") == [["Desarro llo"]]
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from markitdown import DocumentConverter, DocumentConverterResult, MarkItDown, StreamInfo
 
-from ocr_onnx import OCR, InputOptions
+from ocr_onnx import OCR
 from ocr_onnx.inputs.sources import SUFFIXES
 from ocr_onnx.outputs.formats import FORMATS
 
@@ -37,6 +37,7 @@ class OCRConverter(DocumentConverter):  # type: ignore[misc]
     def convert(self, file_stream: BinaryIO, stream_info: StreamInfo, **_: Any) -> DocumentConverterResult:  # noqa: ARG002
         """Read a file. Raises OCRError."""
         self._ocr = self._ocr or OCR()
-        options = replace(self._ocr.options, input=InputOptions(pdf_text="auto"))
+        given = self._ocr.options.input
+        options = replace(self._ocr.options, input=replace(given, pdf_text=given.pdf_text or "auto"))
         pages = self._ocr.predict_iter(file_stream.read(), options)
         return DocumentConverterResult("".join(FORMATS["markdown"].write(pages)))

@@ -323,5 +323,5 @@ def _unknown(config: Config, path: Keys = ()) -> Iterator[Keys]:
         here = (*path, str(key))
         if key not in known:
             yield here
-        elif isinstance(value, Mapping) and any(place[: len(here)] == here for place in places):
+        elif isinstance(value, Mapping) and any(place[: len(here)] == here != place for place in places):
             yield from _unknown(config, here)

@@ -221,3 +221,10 @@ def test_a_key_that_a_user_expects_to_act_is_a_warning(
     pipeline_yaml._set_value(config, (*place, key), None)
     pipeline_yaml.load(config)
     assert not caplog.records
+
+
+def test_a_mapping_in_the_place_of_a_number_is_an_error_that_names_the_option(tmp_path: Path) -> None:
+    text = "SubModules:\n  TextDetection:\n    box_thresh:\n      unclip_ratio: 1.5\n  TextRecognition: {}\n"
+    (tmp_path / "OCR.yaml").write_text(text, "utf-8")
+    with pytest.raises(OptionError, match="box_thresh"):
+        pipeline_yaml.options(pipeline_yaml.load(tmp_path / "OCR.yaml"))

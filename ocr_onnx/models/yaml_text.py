@@ -12,6 +12,9 @@ MAX_CHARACTERS = 2**24
 MAX_VALUES = 2**20
 """The maximum number of keys and values. Aliases count with all that they stand for: a short file can multiply them."""
 
+MAX_DEPTH = 100
+"""The maximum number of lists and mappings within each other. PyYAML 6.0.1 crashes at 100,000."""
+
 
 def load_yaml(text: str, loader: Literal["SafeLoader", "BaseLoader"] = "SafeLoader") -> Any:
     """Parse YAML. Raises yaml.YAMLError for all that is wrong with it. The loaders written in C are faster."""
@@ -34,6 +37,8 @@ def _check_size(text: str, loader: Any) -> None:
     for event in yaml.parse(text, loader):
         if isinstance(event, yaml.CollectionStartEvent):
             open_.append((event.anchor, total))
+            if len(open_) > MAX_DEPTH:
+                raise yaml.YAMLError(f"it has more than {MAX_DEPTH} levels: remove what is no setting")
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
                 raise yaml.YAMLError(

@@ -52,6 +52,14 @@ def test_what_is_wrong_is_an_error_of_the_file(tmp_path: Path, text: str) -> Non
         _ = PaddleModel.at(tmp_path).config
 
 
+def test_lists_and_mappings_are_nested_at_most_a_hundred_times() -> None:
+    """The compiled parser of an old PyYAML crashes for many thousands, and takes minutes to read them."""
+    assert load_yaml("[" * 100 + "]" * 100)
+    for text in ("[" * 101 + "]" * 101, "{a: " * 101 + "}" * 101):
+        with pytest.raises(yaml.YAMLError, match="more than 100 levels"):
+            load_yaml(text)
+
+
 def test_a_file_that_is_too_long_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yaml_text, "MAX_CHARACTERS", 9)
     with pytest.raises(yaml.YAMLError, match="more than 9 characters"):

@@ -205,6 +205,12 @@ calibration: .venv/developed  ## Calibrate the scores of recognizers on labelled
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.calibration --data $(REFERENCE)/data
 	OCR_ONNX_HOME=.cache/models $(BIN)/python -m benchmarks.scripts --data $(REFERENCE)/data
 
+soak: .venv/developed  ## Make 20,000 mixed calls and compare memory, files, threads and results: benchmarks/results/soak.md.
+	$(BIN)/python -m benchmarks.soak
+
+soak-serve: .venv/developed  ## Send pictures to the service behind nginx for an hour while workers are killed: benchmarks/results/soak_service.md.
+	$(BIN)/python -m benchmarks.soak_service
+
 memory: .cache/openvino/installed  ## Measure the memory of one page, and over thousands: docs/benchmarks.md.
 	$(<D)/bin/python -m benchmarks.memory
 	OCR_ONNX_HOME=$(BENCHED) $(BIN)/python -m benchmarks.footprint

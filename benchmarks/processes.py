@@ -100,14 +100,18 @@ def free_port() -> int:
         return port
 
 
-def family(process: int) -> list[int]:
-    """A process and all that descend from it."""
-    found = [process]
+def children(process: int) -> list[int]:
+    """The processes that a process started; none if it has ended."""
+    found: list[int] = []
     with suppress(OSError):
         for thread in Path(f"/proc/{process}/task").iterdir():
-            for child in (thread / "children").read_text("ascii").split():
-                found += family(int(child))
+            found += map(int, (thread / "children").read_text("ascii").split())
     return found
+
+
+def family(process: int) -> list[int]:
+    """A process and all that descend from it."""
+    return [process, *(each for child in children(process) for each in family(child))]
 
 
 def cpu_seconds(process: int) -> float:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -41,6 +45,8 @@ from benchmarks import (
     records,
     scripts,
     service_report,
+    soak,
+    soak_service,
     throughput,
     words,
 )
@@ -50,6 +56,7 @@ from benchmarks.runners.clients import BROKEN, Load, send
 from benchmarks.runners.process import ROOT, Peer, Runner
 from benchmarks.runners.protocol import Clock, Settings
 from ocr_onnx import OCR, OCROptions, OCRResult
+from ocr_onnx.errors import InputNotFoundError
 from ocr_onnx.models import zoo
 from ocr_onnx.runtime.model_file import model_for_device
 from ocr_onnx.service.engine import Check
@@ -80,6 +87,8 @@ def test_tables_of_results_match_their_json(file: Path) -> None:
         "limit": limit.markdown,
         "modes": modes.page,
         "service": service_report.markdown,
+        "soak": soak.markdown,
+        "soak_service": soak_service.markdown,
         "throughput": throughput.markdown,
         "words": words.markdown,
     }
@@ -440,3 +449,47 @@ def test_a_saving_is_a_share_of_the_time_without_the_pass() -> None:
     found = {passes.AS_IT_IS: {"wall": [9.0, 8.0]}, "blank_bound": {"wall": [10.0, 10.0]}}
     (saved,) = passes.savings({name: each | {"processor": each["wall"]} for name, each in found.items()}, 2).values()
     assert saved["processor"] == pytest.approx([0.1, 0.2])
+
+
+def test_a_soak_counts_results_that_differ_from_the_first_pass() -> None:
+    numbers = itertools.count()
+
+    def fail() -> None:
+        raise InputNotFoundError("nothing there")
+
+    seen, different = soak.soak([lambda: "same", fail], 250)
+    assert [look.calls for look in seen] == [200, 250]
+    assert all(look.memory > 0 and look.handles > 0 and look.threads > 0 for look in seen)
+    assert different == 0
+    assert soak.soak([lambda: next(numbers)], 250)[1] == 250
+
+
+def test_growth_is_from_the_level_after_the_warm_up_to_that_at_the_end() -> None:
+    looks = [soak.Look(n, 50 if n < 10 else 100 + n // 50, 8, 4) for n in range(100)]
+    assert soak.growth(looks, "memory") == pytest.approx(0.01)
+    assert soak.growth(looks, "handles") == 0
+
+
+def test_the_workers_of_a_server_are_its_children_that_multiprocessing_spawned() -> None:
+    sleep = "[sys.executable, '-c', 'import time; time.sleep(600)', '{}']"
+    started = "; ".join(f"subprocess.Popen({sleep.format(name)})" for name in ("spawn_main", "resource_tracker"))
+    script = f"import subprocess, sys, time; {started}"
+    with subprocess.Popen([sys.executable, "-c", f"{script}; time.sleep(600)"]) as process:
+        end = time.monotonic() + PATIENCE
+        # Until it runs its own command, a child has that of its parent.
+        while len(found := processes.children(process.pid)) < 2 or soak_service.workers(process.pid) != found[:1]:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        for each in (*found, process.pid):
+            os.kill(each, signal.SIGKILL)
+
+
+def test_ctrl_c_ends_a_soak_and_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(calls: int) -> soak.Look:
+        if calls > 400:
+            raise KeyboardInterrupt
+        return soak.Look(calls, 1, 1, 1)
+
+    monkeypatch.setattr(soak, "look", look)
+    seen, different = soak.soak([lambda: "same"], 2000)
+    assert ([each.calls for each in seen], different) == ([200, 400], 0)

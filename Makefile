@@ -187,6 +187,16 @@ fuzz: .venv/fuzzing  ## Fuzz each parser for FUZZ_SECONDS: docs/testing.md; FUZZ
 			-print_final_stats=1 -artifact_prefix=.cache/fuzz/$$target/ .cache/fuzz/$$target/corpus; \
 	done
 
+# The arithmetic and its fast unit tests are listed in pyproject.toml. mutmut leaves out functions with a decorator: that of the
+# profiler is removed. The results stay in .cache/mutants: `cd .cache/mutants && ../../.venv/bin/mutmut show NAME`.
+mutants: .venv/mutating  ## Change the arithmetic in one place at a time, and count the changes that no unit test notices: docs/testing.md; MUTANTS="*[147]" chooses.
+	rm -rf .cache/mutants
+	mkdir -p .cache/mutants
+	tar -cf - NOTICE model_zoo.yaml ocr_onnx pyproject.toml tests | tar -xf - -C .cache/mutants
+	sed -i '/^@timed(/d' .cache/mutants/ocr_onnx/stages/*.py
+	cd .cache/mutants && $(CURDIR)/$(BIN)/mutmut run $(if $(MUTANTS),"$(MUTANTS)")
+	cd .cache/mutants && $(CURDIR)/$(BIN)/mutmut results
+
 mutations: .venv/developed  ## Read 50,000 mutated pictures and 5,000 mutated PDFs: only errors of this package may result.
 	$(BIN)/python tests/mutations.py
 
@@ -384,6 +394,10 @@ lock-image: .venv-lock/installed  ## Pin the packages of the container image and
 
 .venv/fuzzing: .venv/developed
 	$(BIN)/python -m pip install --quiet --group fuzz
+	touch $@
+
+.venv/mutating: .venv/developed
+	$(BIN)/python -m pip install --quiet --group mutants
 	touch $@
 
 # Each has the packages of a dependency group.

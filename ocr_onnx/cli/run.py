@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -286,7 +287,8 @@ def _expanded(inputs: Sequence[str]) -> tuple[list[str], list[InputError]]:
 def _read_inputs(engine: OCR, options: OCROptions, files: Sequence[str]) -> Iterator[OCRResult | InputError]:
     """Yield the result of every page of every file, or the error of a file, and show progress on a terminal."""
     paths = [STANDARD_INPUT_NAME if name == STANDARD_INPUT else name for name in files]
-    given = [(STANDARD_INPUT_NAME, sys.stdin.buffer.read()) if name == STANDARD_INPUT else name for name in files]
+    stdin = SimpleNamespace(name=STANDARD_INPUT_NAME, read=sys.stdin.buffer.read)
+    given = [stdin if name == STANDARD_INPUT else name for name in files]
     begin = 0
     _show_progress(f"1 of {len(paths)}: {paths[0]}" if len(paths) > 1 else "")
     for outcome in engine.predict_iter(given, options, return_exceptions=True):

@@ -324,7 +324,9 @@ def _read_stream(file: Readable, name: str, limit: int) -> bytes:
     if len(data) > limit:
         raise UnreadableImageError(f"{name} is larger than {limit} bytes: raise max_bytes, or give its path")
     if not data:
-        raise UnreadableImageError(f"{name} is at its end and has no more data: call seek(0) if it was read before")
+        raise UnreadableImageError(
+            f"{name} is empty, or at its end: give a file with content, or call seek(0) if it was read before"
+        )
     return bytes(data)
 
 

@@ -303,6 +303,12 @@ def test_a_dash_reads_standard_input(name: str, tmp_path: Path) -> None:
     assert "stdin is empty" in empty.stderr
 
 
+def test_standard_input_is_limited_as_other_streams_are() -> None:
+    large = CliRunner().invoke(main, ["run", "-", "--max_bytes", "1000"], input=(PAGES / "sign.png").read_bytes())
+    assert (large.exit_code, large.stdout) == (1, "")
+    assert "stdin is larger than 1000 bytes: raise max_bytes" in large.stderr
+
+
 def test_output_is_written_to_a_file_whose_suffix_chooses_the_format(tmp_path: Path) -> None:
     for name, begin in (("page.hocr", b"<?xml"), ("page.pdf", b"%PDF-"), ("page.tsv", b"level\t")):
         done = invoke(PAGES / "tiny.png", "--output", tmp_path / name)

@@ -209,7 +209,7 @@ closed.close()
     ("file", "cause"),
     [
         (io.StringIO("text"), "returns str instead of bytes: open it with mode 'rb'"),
-        (io.BytesIO(), r"no more data: call seek\(0\)"),
+        (io.BytesIO(), r"is empty, or at its end: .* call seek\(0\)"),
         (io.BytesIO(b"text"), "neither a PDF nor an image"),
         (closed, "cannot be read: I/O operation on closed file"),
     ],

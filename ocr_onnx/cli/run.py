@@ -284,10 +284,15 @@ def _expanded(inputs: Sequence[str]) -> tuple[list[str], list[InputError]]:
     return files, errors
 
 
+def _read_standard_input(size: int) -> bytes:
+    """Read as many bytes; sys.stdin is looked up here, because it is None in a program that has none."""
+    return sys.stdin.buffer.read(size)
+
+
 def _read_inputs(engine: OCR, options: OCROptions, files: Sequence[str]) -> Iterator[OCRResult | InputError]:
     """Yield the result of every page of every file, or the error of a file, and show progress on a terminal."""
     paths = [STANDARD_INPUT_NAME if name == STANDARD_INPUT else name for name in files]
-    stdin = SimpleNamespace(name=STANDARD_INPUT_NAME, read=sys.stdin.buffer.read)
+    stdin = SimpleNamespace(name=STANDARD_INPUT_NAME, read=_read_standard_input)
     given = [stdin if name == STANDARD_INPUT else name for name in files]
     begin = 0
     _show_progress(f"1 of {len(paths)}: {paths[0]}" if len(paths) > 1 else "")

@@ -303,6 +303,18 @@ def test_a_dash_reads_standard_input(name: str, tmp_path: Path) -> None:
     assert "stdin is empty" in empty.stderr
 
 
+def test_a_program_without_standard_input_reads_files_and_names_what_it_lacks() -> None:
+    closed = 'exec "$0" -m ocr_onnx run "$1" <&-'
+    page, dash = (
+        subprocess.run(["sh", "-c", closed, sys.executable, name], capture_output=True, text=True, check=False)
+        for name in (PAGES / "sign.png", "-")
+    )
+    assert "FERRY TERMINAL" in page.stdout
+    assert (dash.returncode, dash.stdout) == (1, "")
+    assert "Error: stdin cannot be read" in dash.stderr
+    assert "Traceback" not in dash.stderr
+
+
 def test_standard_input_is_limited_as_other_streams_are() -> None:
     large = CliRunner().invoke(main, ["run", "-", "--max_bytes", "1000"], input=(PAGES / "sign.png").read_bytes())
     assert (large.exit_code, large.stdout) == (1, "")

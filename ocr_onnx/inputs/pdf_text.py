@@ -76,6 +76,35 @@ class _Character(NamedTuple):
         return self.text == REPLACEMENT or unicodedata.category(self.text) in MEANINGLESS
 
 
+class _View(NamedTuple):
+    """The image of a page."""
+
+    page: pypdfium2.PdfPage
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, page: pypdfium2.PdfPage, scale: float) -> _View:
+        """Return the image at `scale` pixels per point."""
+        width, height = page.get_size()
+        return cls(page, math.ceil(width * scale), math.ceil(height * scale))
+
+    def place(self, x: float, y: float) -> tuple[int, int]:
+        """Return where a point of the page is in the image."""
+        import pypdfium2
+
+        found = c_int(), c_int()
+        pypdfium2.raw.FPDF_PageToDevice(
+            self.page, 0, 0, self.width, self.height, 0, x, y, byref(found[0]), byref(found[1])
+        )
+        return found[0].value, found[1].value
+
+    def shows(self, character: _Character) -> bool:
+        """Return whether the middle of a character is in the image."""
+        x, y = (character.left + character.right) // 2, (character.top + character.bottom) // 2
+        return 0 <= x < self.width and 0 <= y < self.height
+
+
 def own_lines(page: pypdfium2.PdfPage, policy: PDFText | None, scale: float) -> tuple[TextLine, ...] | None:
     """Return the lines of a page that `policy` (pdf_text) takes from the PDF, in pixels; empty if the page is not read; None if it is."""
     if policy not in READ_BEFORE:
@@ -194,14 +223,15 @@ def _is_vertical(line: Sequence[_Character]) -> bool:
 
 def _characters(page: pypdfium2.PdfPage, text: pypdfium2.PdfTextPage, scale: float) -> Iterator[_Character | None]:
     """Yield the characters in the image of a page, in pixels, and None at the end of a line."""
+    view, points = _View.of(page, scale), _View.of(page, 1)
     for i, character in _decoded(text):
         if character not in LINE_ENDS or character in HYPHENS:
             left, bottom, right, top = text.get_charbox(i, loose=True)
-            (x0, y0), (x1, y1) = (_seen(page, scale, *corner) for corner in ((left, top), (right, bottom)))
+            (x0, y0), (x1, y1) = (view.place(*corner) for corner in ((left, top), (right, bottom)))
             shown = "-" if character in HYPHENS else character
-            level = _is_level(page, text, i)
+            level = _is_level(text, i, points)
             found = _Character(shown, level, min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-            if _is_in_image(found, page, scale):
+            if view.shows(found):
                 yield found
         if character in LINE_ENDS:
             yield None
@@ -214,17 +244,15 @@ def _decoded(text: pypdfium2.PdfTextPage) -> Iterator[tuple[int, str]]:
     high = 0
     for i in range(text.count_chars()):
         unit = int(pypdfium2.raw.FPDFText_GetUnicode(text, i))
-        if unit in HIGH_SURROGATES:
-            high = unit
-        elif unit in LOW_SURROGATES:
+        if unit in LOW_SURROGATES:
             offset = (high - HIGH_SURROGATES.start) * len(LOW_SURROGATES) + unit - LOW_SURROGATES.start
             yield i, chr(FIRST_ASTRAL + offset) if high else REPLACEMENT
-            high = 0
-        else:
+        elif unit not in HIGH_SURROGATES:
             yield i, chr(unit)
+        high = unit if unit in HIGH_SURROGATES else 0
 
 
-def _is_level(page: pypdfium2.PdfPage, text: pypdfium2.PdfTextPage, i: int) -> bool:
+def _is_level(text: pypdfium2.PdfTextPage, i: int, points: _View) -> bool:
     import pypdfium2
 
     matrix = pypdfium2.raw.FS_MATRIX()
@@ -232,30 +260,9 @@ def _is_level(page: pypdfium2.PdfPage, text: pypdfium2.PdfTextPage, i: int) -> b
     length = math.hypot(matrix.a, matrix.b)
     if not length:
         return True  # A space that PDFium adds.
-    start = _seen(page, 1, 0, 0)
-    end = _seen(page, 1, LENGTH * matrix.a / length, LENGTH * matrix.b / length)
+    start = points.place(0, 0)
+    end = points.place(LENGTH * matrix.a / length, LENGTH * matrix.b / length)
     return end[0] - start[0] >= LEVEL * LENGTH
-
-
-def _is_in_image(character: _Character, page: pypdfium2.PdfPage, scale: float) -> bool:
-    width, height = _image_size(page, scale)
-    middle = (character.left + character.right) // 2, (character.top + character.bottom) // 2
-    return 0 <= middle[0] < width and 0 <= middle[1] < height
-
-
-def _image_size(page: pypdfium2.PdfPage, scale: float) -> tuple[int, int]:
-    width, height = page.get_size()
-    return math.ceil(width * scale), math.ceil(height * scale)
-
-
-def _seen(page: pypdfium2.PdfPage, scale: float, x: float, y: float) -> tuple[int, int]:
-    """Return where a point of a page is in its image."""
-    import pypdfium2
-
-    width, height = _image_size(page, scale)
-    found = c_int(), c_int()
-    pypdfium2.raw.FPDF_PageToDevice(page, 0, 0, width, height, 0, x, y, byref(found[0]), byref(found[1]))
-    return found[0].value, found[1].value
 
 
 def _line(line: Sequence[_Character]) -> TextLine:

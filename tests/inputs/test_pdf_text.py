@@ -148,10 +148,17 @@ def test_characters_beyond_the_basic_plane_are_kept() -> None:
 
 
 def test_half_a_character_beyond_the_basic_plane_has_no_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
-    units = [0xDC00, ord("a"), 0xD842, 0xDFB7, 0xDC00]
+    units = [0xDC00, ord("a"), 0xD842, 0xDFB7, 0xDC00, 0xD842, ord("b"), 0xDFB7]
     monkeypatch.setattr(pypdfium2.raw, "FPDFText_GetUnicode", lambda _, i: units[i])
     text = SimpleNamespace(count_chars=lambda: len(units))
-    assert [character for _, character in pdf_text._decoded(text)] == ["\ufffd", "a", "\U00020bb7", "\ufffd"]
+    assert [character for _, character in pdf_text._decoded(text)] == [
+        "\ufffd",
+        "a",
+        "\U00020bb7",
+        "\ufffd",
+        "b",
+        "\ufffd",
+    ]
 
 
 def test_redo_reads_a_page_whose_invisible_text_is_in_a_form() -> None:

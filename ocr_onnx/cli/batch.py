@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -148,9 +149,10 @@ def _engine_settings(settings: dict[str, Any], file_format: str | None) -> Engin
     from ocr_onnx.runtime.threads import cpu_count
 
     own = {str(setting.name): settings.pop(str(setting.name)) for setting in OPTIONS}
-    inputs = {name: value for name in INPUTS if (value := settings.pop(name)) is not None}
-    if file_format is not None and FORMATS[file_format].document is not None:
-        inputs.setdefault("pdf_text", "skip")
+    given = {name: settings.pop(name) for name in INPUTS}
+    if file_format is not None:
+        given["pdf_text"] = FORMATS[file_format].pdf_text(given["pdf_text"])
+    inputs = {name: value for name, value in given.items() if value is not None}
     options = BatchOptions(**{name: value for name, value in own.items() if value is not None})
     request = pipeline_request(settings)
     if options.workers is None:
@@ -207,20 +209,18 @@ def _read_all(
         if retry_failed:
             output.journal.forget_failures(whole_documents=output.file_format is not None)
         options = InputOptions(**pool.described["options"]["input"])
-        total = Total()
+        total, listed = Total(), partial(documents, inputs, options, output.journal.folder)
         if not any(map(SCHEME.match, inputs)):  # Listing on a network a second time would take long.
-            total.count(documents(inputs, options, output.journal.folder))
+            total.count(listed())
         progress = Progress(output.journal, sys.stderr, total)
         if engine[0] == "ray":
             from ocr_onnx.integrations.ray import RayEngine
 
             pool.close()
-            RayEngine(workers, options, output.file_format, engine[1]).run(
-                output, documents(inputs, options, output.journal.folder), progress.tick
-            )
+            RayEngine(workers, options, output.file_format, engine[1]).run(output, listed(), progress.tick)
         else:
             pool.fill()
-            Runner(output, pool, options, progress.tick).run(documents(inputs, options, output.journal.folder))
+            Runner(output, pool, options, progress.tick).run(listed())
         output.finish()
         progress.finish()
     except KeyboardInterrupt:

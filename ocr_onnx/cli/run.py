@@ -102,8 +102,7 @@ def run(
     if trace is not None and not trace.absolute().parent.is_dir():
         raise OutputError(f"{trace} cannot be written: its folder does not exist; create it, or choose another file")
     assembly = assemble(pipeline_request(settings))
-    if writer.document is not None:
-        input_values["pdf_text"] = input_values["pdf_text"] or "skip"
+    input_values["pdf_text"] = writer.pdf_text(input_values["pdf_text"])
     options = with_values(assembly.options, input_values)
     failures: list[InputError] = []
     with _profile(trace):

@@ -211,9 +211,8 @@ def _read_input(source: Any, options: InputOptions) -> Iterator[Page | InputErro
 def _from_pillow(picture: PIL.Image.Image, name: str, options: InputOptions) -> Page:
     orientation = orientation_of(picture)
     image = from_pillow(picture, name, options.max_pixels, options.transparency)
-    if (
-        picture.format is None
-    ):  # Derived from an image of a file, whose resolution it may have kept although it was resized.
+    if picture.format is None:
+        # Derived from an image of a file, whose resolution it may have kept although it was resized.
         return Page(image, resolution=resolution_of(picture))
     return square_pixels(image, picture, options.max_pixels, orientation)
 

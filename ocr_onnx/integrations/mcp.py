@@ -72,7 +72,7 @@ def _read(ocr: OCR, file: Path, name: Format, pages: str | None) -> list[str]:
 def _write(ocr: OCR, file: Path, target: Path) -> list[str]:
     if target.exists() or target.suffix.lower() != ".pdf":
         raise OutputError(f"{target} exists, or its suffix is not .pdf: give the path of a new PDF")
-    results, errors = _results(ocr, file, _options(ocr, None, "skip"))
+    results, errors = _results(ocr, file, _options(ocr, None, FORMATS["pdf"].pdf_text(None)))
     return [str(save(results, target)), *errors]
 
 

@@ -18,6 +18,7 @@ from ocr_onnx.outputs import markdown
 from ocr_onnx.outputs.saving import save_parts
 
 if TYPE_CHECKING:
+    from ocr_onnx.options import PDFText
     from ocr_onnx.types import RecognizedPage
 
 FORM_FEED = "\f"
@@ -55,6 +56,10 @@ class Writer:
     """Converts all pages at once, if the format is not text; then `page` is not used."""
     file: str = ""
     """The function that does the same with the content of a file and the PlacedPage of each page, as `Decoder.convert` calls it."""
+
+    def pdf_text(self, given: PDFText | None) -> PDFText | None:
+        """Return the option pdf_text for reading the pages: searchable PDFs leave pages that have text, unless it is `given`."""
+        return "skip" if given is None and self.document is not None else given
 
     def encoded(self, pages: Iterable[RecognizedPage], *, several_files: bool = False) -> Iterator[bytes]:
         """Convert pages to parts of a file, lazily. Text is in UTF-8."""

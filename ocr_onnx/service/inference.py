@@ -66,7 +66,7 @@ class Inference:
         options = options_of(fields, self.engine.options, self.settings)
         visualize = self.settings.visualize if fields.visualize is None else fields.visualize
         encode = partial(encode_page, visualize=visualize, max_size=self.settings.max_output_size, writer=writer)
-        policy = options.input.pdf_text or ("skip" if writer is not None and writer.file else None)
+        policy = options.input.pdf_text if writer is None else writer.pdf_text(options.input.pdf_text)
         file = data, kind_of(data, fields.file_type), self._input_options(policy)
         with closing(self.files.pages(*file)) as pages:
             encoded = self._encoded(pages, options, token, encode)

@@ -1,4 +1,4 @@
-"""Make the models for benchmarks.peers without ocr-onnx's optimization: Paddle's, and those of paddle2onnx.
+"""Make the models for benchmarks.peers without ocr-onnx's optimization: Paddle's, and those of paddle2onnx; PP-OCRv6 is published as ONNX.
 
     python -m benchmarks.peer_models --cache .cache/weights .cache/peers/models
 
@@ -16,7 +16,7 @@ import yaml
 from ocr_onnx.converters.weights import fetch
 from ocr_onnx.models import zoo
 
-MODELS = ("PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec")
+MODELS = ("PP-OCRv5_mobile_det", "PP-OCRv5_mobile_rec", "PP-OCRv6_small_det", "PP-OCRv6_small_rec")
 
 
 @click.command(help=__doc__)
@@ -29,8 +29,12 @@ def main(target: Path, cache: Path) -> None:
         if (folder / "characters.txt").is_file():
             continue
         fetch(zoo.spec(name).mirrors, folder, cache)
-        program, weights = (str(folder / f"inference.{suffix}") for suffix in ("json", "pdiparams"))
-        paddle2onnx.export(program, weights, str(folder / "inference.onnx"))
+        graph = folder / "inference.onnx"
+        if published := list(folder.glob("*.onnx")):
+            published[0].rename(graph)
+        else:
+            program, weights = (str(folder / f"inference.{suffix}") for suffix in ("json", "pdiparams"))
+            paddle2onnx.export(program, weights, str(graph))
         described = yaml.safe_load((folder / "inference.yml").read_text("utf-8"))
         characters = described["PostProcess"].get("character_dict", [])
         (folder / "characters.txt").write_text("\n".join(characters), "utf-8")

@@ -4,7 +4,7 @@
     python -m benchmarks.peers --data FOLDER --rounds 1 --no-accuracy --no-cold --no-write
     python -m benchmarks.peers --data FOLDER --models default
 
-With `--models default`, ocr-onnx and RapidOCR race with their default models, which are PP-OCRv6 small in both.
+With `--models default`, the models are PP-OCRv6 small, which are the default models of ocr-onnx and RapidOCR.
 
 Every library runs in its own process and environment (`make bench-peers` sets them up). The libraries take turns picture by
 picture, in another order for each picture. Before the rounds that count, each library reads some pictures to warm up. After them,
@@ -67,9 +67,10 @@ def peers(home: Path, python: Path) -> list[Peer]:
 
 
 def default_peers(home: Path, python: Path) -> list[Peer]:
-    """Those whose default models are PP-OCRv6 small, and the fast preset."""
+    """All that compute PP-OCRv6 small, which is published without Paddle's own files, and the fast preset."""
     return [
         Peer(OURS, python.parents[1], "ocr_onnx", "default"),
+        Peer("ocr-onnx, exact", python.parents[1], "ocr_onnx", "default-exact"),
         Peer("ocr-onnx, high-performance mode", python.parents[1], "ocr_onnx", "default-high-performance"),
         Peer(
             "ocr-onnx, high-performance mode with OpenVINO",
@@ -78,7 +79,7 @@ def default_peers(home: Path, python: Path) -> list[Peer]:
             "default-high-performance",
         ),
         Peer("ocr-onnx, preset fast", python.parents[1], "ocr_onnx", "fast"),
-        *(each for each in peers(home, python) if each.module == "rapidocr"),
+        *(each for each in peers(home, python) if each.module != "ocr_onnx" and each.variant != "mkldnn"),
     ]
 
 
@@ -175,7 +176,8 @@ def main(data: Path, home: Path, python: Path, only: tuple[str, ...], every: int
     data, home, models = data.resolve(), home.absolute(), home.absolute() / "models"
     paths = spread(data, PICTURES)[::every]
     default = options["version"] == "default"
-    detection, recognition = ("" if default else str(models / f"PP-OCRv5_mobile_{task}") for task in ("det", "rec"))
+    family = "PP-OCRv6_small" if default else "PP-OCRv5_mobile"
+    detection, recognition = (str(models / f"{family}_{task}") for task in ("det", "rec"))
     settings = Settings(detection, recognition, threads=cpu_count(), side=SIDE)
     all_of_them = (default_peers if default else peers)(home, python.absolute())
     taking_part = [peer for peer in all_of_them if not only or peer.name.startswith(only)]

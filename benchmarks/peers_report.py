@@ -73,7 +73,7 @@ def _race(part: Mapping[str, Any]) -> str:
 
 
 def _defaults(part: Mapping[str, Any]) -> Iterator[str]:
-    yield f"`python -m benchmarks.peers --models default`; {_race(part)}. Texts are compared with those of ocr-onnx, which are PaddleOCR's."
+    yield f"`python -m benchmarks.peers --models default`; {_race(part)}. `exact` is `--compatible paddleocr`; the other rows have the default thresholds of each library."
     yield ""
     yield from _times(part["content"]["peers"])
 

@@ -1,7 +1,7 @@
 """Read with ocr-onnx and its embedded models.
 
-Variants: "" and "high-performance" are the modes with PP-OCRv5 mobile, "default" and "default-high-performance" with the default
-models, "fast" is the preset.
+Variants with the default models: "default", "default-high-performance", and "default-exact", which reads the same text as PaddleOCR.
+With PP-OCRv5 mobile: "", which reads the same text as PaddleOCR, and "high-performance". "fast" is the preset.
 """
 
 from __future__ import annotations
@@ -10,18 +10,23 @@ from dataclasses import replace
 
 from benchmarks.runners.protocol import Line, Reader, Settings, serve
 from benchmarks.versions import VERSION_5
-from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
+from ocr_onnx import OCR, OCROptions, OCRResult
 from ocr_onnx.runtime import openvino
 from ocr_onnx.runtime.provider_specs import Mode
 
 PACKAGES = ("ocr-onnx", "onnxruntime", *(("openvino",) if openvino.is_installed() else ()))
+
+EXACT = ("", "default-exact")
+"""The variants whose texts are PaddleOCR's."""
 
 
 def engine(settings: Settings) -> OCR:
     """With both orientation stages off, and the size for detection that all are given."""
     mode: Mode = "high-performance" if settings.variant.endswith("high-performance") else "standard"
     options = OCROptions.high_performance() if mode == "high-performance" else OCROptions()
-    detection = DetectionOptions(limit_side_len=settings.side, limit_type="max")
+    if settings.variant in EXACT:
+        options = OCROptions.paddleocr()
+    detection = replace(options.detection, limit_side_len=settings.side, limit_type="max")
     # The others keep all texts.
     recognition = replace(options.recognition, score_thresh=0)
     off = replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from paddleocr import PaddleOCR
@@ -18,9 +19,9 @@ def prepare(settings: Settings) -> Reader:
         "mkldnn": {"engine": "paddle", "enable_mkldnn": True, "cpu_threads": settings.threads},
     }
     ocr = PaddleOCR(
-        text_detection_model_name="PP-OCRv5_mobile_det",
+        text_detection_model_name=Path(settings.detection).name,
         text_detection_model_dir=settings.detection,
-        text_recognition_model_name="PP-OCRv5_mobile_rec",
+        text_recognition_model_name=Path(settings.recognition).name,
         text_recognition_model_dir=settings.recognition,
         use_doc_orientation_classify=False,
         use_doc_unwarping=False,

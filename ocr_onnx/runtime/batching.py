@@ -196,8 +196,9 @@ class Shapes:
 CPU_SHAPES = Shapes()
 """On a CPU: several calls with one thread each use its cores better than one call with several threads."""
 
-OPENVINO_SHAPES = Shapes(widths=tuple(range(160, 3201, 32)))
-"""With OpenVINO in high-performance mode: it prepares kernels at each new width, which takes as long as reading a short line."""
+OPENVINO_SHAPES = Shapes(widths=(*range(160, 640, 32), *range(640, 1280, 64), *range(1280, 3201, 128)))
+"""With OpenVINO in high-performance mode: it prepares kernels at each new width, which takes as long as reading a short line, and
+memory for them."""
 
 PADDED_SHAPES = Shapes(
     # Few sizes and widths: each shape takes up to two seconds to prepare, and memory of its own. Four times as many shapes would save

@@ -91,6 +91,20 @@ def test_a_line_longer_than_a_block_of_opencv_is_warped_as_one(monkeypatch: pyte
     np.testing.assert_array_equal(warp.warp_perspective(image, shift, (2990, 17)), image[2:19, 3:2993])
 
 
+def test_the_warp_of_any_version_of_opencv_is_the_same_to_rounding_also_outside_of_the_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows, columns = np.mgrid[0:40, 0:60]
+    image = np.stack([4 * columns, 6 * rows, 2 * (rows + columns)], axis=2).astype(np.uint8)
+    matrix = np.array([[1.1, 0.2, 5.0], [-0.1, 0.9, 4.0], [0.001, 0.0005, 1.0]])
+    warped = []
+    for rounds in (True, False):
+        monkeypatch.setattr(warp, "OPENCV_ROUNDS", rounds)
+        warped.append(warp.warp_perspective(image, matrix, (70, 50)).astype(int))
+    assert [each.shape for each in warped] == [(50, 70, 3)] * 2
+    assert np.abs(warped[0] - warped[1]).max() <= 1
+
+
 def test_weights_of_a_place_add_up_to_one() -> None:
     weights, uncertainty = warp.rounded_weights.__wrapped__()
     assert (weights.sum(axis=1) == warp.WEIGHT_ONE).all()

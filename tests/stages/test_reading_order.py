@@ -299,3 +299,79 @@ def test_pieces_at_one_height_beside_each_other_are_a_row() -> None:
     below, over = piece(200, 6.5, line=3), piece(10, 1, line=4)
     assert reading_order.rows([first, second, below]) == [(second, first), (below,)]
     assert reading_order.rows([second, over]) == [(second,), (over,)]
+
+
+def column(texts: list[str], top: float = 0, width: float = 200, height: float = 10) -> list[page_frame.Piece]:
+    """Lines below each other, 12 pixels apart."""
+    return [
+        page_frame.Piece(0, y, width, y + height, i, 0, text) for i, text in enumerate(texts) for y in [top + 12 * i]
+    ]
+
+
+def in_rows(lines: list[page_frame.Piece]) -> list[reading_order.Row]:
+    return [(line,) for line in lines]
+
+
+SIZES = [9.0, 5.0]
+"""Below a height of 9 pixels and a width of 5 pixels for each character, type is small."""
+
+FIFTY = "x" * 50
+
+
+@pytest.mark.parametrize(
+    ("lines", "height", "width", "are_notes"),
+    [(2, 8, 200, True), (3, 8, 200, False), (2, 9, 200, False), (2, 8, 250, False)],
+)
+def test_the_last_lines_are_notes_in_smaller_and_narrower_type_if_they_are_a_third_of_the_column(
+    lines: int, height: float, width: float, are_notes: bool
+) -> None:
+    above, below = in_rows(column([FIFTY] * 4)), in_rows(column([FIFTY] * lines, 60, width, height))
+    assert reading_order._are_notes(above, below, SIZES, goes_on=False) is are_notes
+
+
+@pytest.mark.parametrize(
+    ("last", "width", "below", "are_notes"),
+    [
+        ("and the", 200, ["1 A note of 1890"], True),
+        ("and the", 200, ["2 A note,"], False),
+        ("and the", 200, ["2 A note 1-"], False),
+        ("and the", 200, ["2 A note"], False),
+        ("and the", 200, ["", "x"], False),
+        ("and the.", 200, ["1 A note of 1890"], False),
+        ("and the", 200, ["A note."], True),
+        ("and the", 170, ["A note."], False),
+        ("and the", 171, ["A note."], True),
+        ("and the", 200, ["A note"], False),
+        ("and the", 200, ["A", "note", "of."], False),
+    ],
+)
+def test_lines_between_two_parts_of_a_sentence_are_notes_if_they_have_a_mark_or_are_a_sentence(
+    last: str, width: float, below: list[str], are_notes: bool
+) -> None:
+    """The mark's last line must not go on, and a sentence without a mark must follow a full line."""
+    above = [*column(["the boats"] * 3), *column([last], 36, width)]
+    rows = in_rows(above), in_rows(column(below, 60))
+    assert reading_order._are_notes(*rows, SIZES, goes_on=True) is are_notes
+    assert not reading_order._are_notes(*rows, SIZES, goes_on=False)
+
+
+def test_notes_begin_below_a_wide_gap_in_the_last_two_thirds_of_a_column() -> None:
+    text, following = column(["the boats go"] * 4), column(["on and on"] * 6)
+    notes = [*column(["1 Of the year 1890"], 52), piece(210, 50, "and 1891", line=1)]
+    assert reading_order._without_footnotes([*text, *notes], following) == (text, notes)
+    near = column(["1 Of the year 1890"], 50)
+    assert reading_order._without_footnotes([*text, *near], following) == ([*text, *near], [])
+    early = [*column(["the boats go"] * 2), *column(["1 Of the year 1890", *["2 Of 1891"] * 3], 40)]
+    assert reading_order._without_footnotes(early, following) == (early, [])
+    assert reading_order._without_footnotes(text[:1], following) == (text[:1], [])
+
+
+@pytest.mark.parametrize(("left", "right"), [(3, 0), (0, 3)])
+def test_a_column_beside_nothing_is_one_region(left: int, right: int) -> None:
+    lines = column(["word"] * 3)
+    (region,) = reading_order._columns(lines[:left], lines[:right], 10)
+    assert region == reading_order.Region(tuple(in_rows(lines)))
+
+
+def test_the_width_of_a_character_is_that_of_the_line_divided_by_their_number() -> None:
+    assert reading_order._character_width(piece(0, 0, "ab", 30)) == 15

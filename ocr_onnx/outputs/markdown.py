@@ -84,7 +84,9 @@ def _columns(cells: Sequence[TextLine]) -> list[tuple[int, int]]:
 
 
 def _range(cell: TextLine) -> tuple[int, int]:
-    return int(cell.box.quad[:, 0].min()), int(cell.box.quad[:, 0].max())
+    """Return the left and the right end of a cell, which is at least 1 pixel wide so that it overlaps its own column."""
+    left, right = int(cell.box.quad[:, 0].min()), int(cell.box.quad[:, 0].max())
+    return left, max(right, left + 1)
 
 
 def _column_of(cell: TextLine, ranges: Sequence[tuple[int, int]]) -> int:

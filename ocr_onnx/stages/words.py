@@ -88,7 +88,7 @@ def find_words(columns: Columns, quad: Quad, text: str, *, upside_down: bool = F
 
 def with_words(line: TextLine) -> TextLine:
     """Return the line with its words, unless it has them."""
-    if line.words is not None:
+    if line.words:
         return line
     words = find_words(line.columns, line.box.quad, line.text, upside_down=bool(line.box.upside_down))
     return replace(line, words=words or _whole(line))

@@ -28,6 +28,37 @@ PITCH = 10
 
 ALTO = f"{{{alto.NAMESPACE}}}"
 
+ALTO_CHILDREN = {
+    "alto": "Description Layout ",
+    "Description": "MeasurementUnit (sourceImageInformation )?(Processing )*",
+    "sourceImageInformation": "(fileName )?",
+    "Processing": "(processingSoftware )?",
+    "processingSoftware": "(softwareName )?(softwareVersion )?",
+    "Layout": "(Page )+",
+    "Page": "(PrintSpace )?",
+    "PrintSpace": "(TextBlock )*",
+    "TextBlock": "(Shape )?(TextLine )*",
+    "TextLine": "(Shape )?(String (SP )?)+",
+    "String": "(Shape )?",
+    "Shape": "Polygon ",
+}
+"""The children that ALTO 4.4 allows an element, of those that are written: a regular expression of their names. Others have none."""
+
+ALTO_BOX = {"HPOS", "VPOS", "WIDTH", "HEIGHT"}
+
+ALTO_ATTRIBUTES = {
+    "alto": (set(), {"SCHEMAVERSION"}),
+    "Processing": ({"ID"}, {"ID"}),
+    "Page": ({"ID", "PHYSICAL_IMG_NR"}, {"ID", "PHYSICAL_IMG_NR", "WIDTH", "HEIGHT"}),
+    "PrintSpace": (set(), {"ID", *ALTO_BOX}),
+    "TextBlock": ({"ID"}, {"ID", *ALTO_BOX}),
+    "TextLine": (set(), {"ID", *ALTO_BOX}),
+    "String": ({"CONTENT"}, {"ID", "CONTENT", "WC", *ALTO_BOX}),
+    "SP": (set(), {"ID", *ALTO_BOX}),
+    "Polygon": ({"POINTS"}, {"POINTS"}),
+}
+"""The attributes that each of them must have, and those that it may have. Others have none."""
+
 
 def quad(left: float, top: float, width: float, height: float = 20, degrees: float = 0) -> Quad:
     """A box turned clockwise about its first corner."""
@@ -108,6 +139,52 @@ def test_alto_says_where_words_are_and_how_certain() -> None:
     assert place == ["Dear", "50", "50", "40", "20", "0.50"]
     assert next(root.iter(f"{ALTO}fileName")).text == "scan & copy.png"
     assert not list(root.iter(f"{ALTO}Shape"))
+
+
+def alto_faults(root: Any) -> list[str]:
+    """What an ALTO file has against the rules of its schema."""
+    found = []
+    for each in root.iter():
+        name = etree.QName(each).localname
+        children = "".join(f"{etree.QName(child).localname} " for child in each)
+        if not re.fullmatch(ALTO_CHILDREN.get(name, ""), children):
+            found.append(f"{name} has the children {children}")
+        required, allowed = ALTO_ATTRIBUTES.get(name, (set(), set()))
+        attributes = {key for key in each.attrib if not key.startswith("{")}
+        if not required <= attributes <= allowed:
+            found.append(f"{name} has the attributes {attributes}")
+        if not 0 <= float(each.get("WC", "0")) <= 1 or not all(map(math.isfinite, numbers_of(each))):
+            found.append(f"{name} has the numbers {numbers_of(each)}")
+    return found
+
+
+def numbers_of(element: Any) -> list[float]:
+    return [
+        float(element.get(name)) for name in (*sorted(ALTO_BOX), "PHYSICAL_IMG_NR") if element.get(name) is not None
+    ]
+
+
+PLACELESS = TextLine("one two", 0.5, TextBox(quad(10, 10, 100), 0.9))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param((), id="no text"),
+        pytest.param(LETTER, id="upright"),
+        pytest.param((line("left and right side", 100, 200, 7),), id="tilted"),
+        pytest.param((line("港口区域", 400, 50, 90),), id="vertical"),
+        pytest.param((line("out of the page", -20, -5),), id="out of the page"),
+        pytest.param((line("\0 \x1b \ufffe \x85 \u2028 \" ' <&>", 50, 50),), id="control characters"),
+        pytest.param((PLACELESS,), id="characters without places"),
+        pytest.param((replace(PLACELESS, words=()),), id="no words"),
+    ],
+)
+def test_alto_has_the_structure_that_its_schema_requires(lines: tuple[TextLine, ...]) -> None:
+    nameless = Page(np.zeros((600, 800, 3), np.uint8))
+    root = xml(written("alto", result_of(*lines), result_of(*lines, page=nameless)))
+    assert alto_faults(root) == []
+    assert alto_faults(xml(written("alto", result_of(*lines, page=nameless)))) == []
 
 
 @pytest.mark.parametrize("name", ["hocr", "alto"])

@@ -166,10 +166,8 @@ def _require_packages(shard_format: str | None, file_format: str | None) -> None
         from ocr_onnx.batch.shards import schema
 
         schema()
-    if file_format == "pdf":
-        from ocr_onnx.outputs.pdf import SearchablePDF
-
-        SearchablePDF()
+    if file_format is not None:
+        FORMATS[file_format].require()
 
 
 @contextmanager

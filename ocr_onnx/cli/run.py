@@ -184,12 +184,13 @@ def _profile(trace: Path | None) -> Iterator[None]:
 
 
 def _writer(format_name: str | None, output: Path | None) -> Writer:
-    """Return the format of the output. Raises UsageError or OptionError."""
+    """Return the format of the output. Raises UsageError, OptionError, or OutputError if it needs a package."""
     if output is not None and format_name is None and output.is_dir():
         raise click.UsageError(f"--output {output} is a folder: give --format too.")
     writer = FORMATS[format_name or DEFAULT_FORMAT] if output is None else find(format_name, output)
     if writer.document is not None and output is None and sys.stdout.isatty():
         raise click.UsageError(f"--format {writer.name} is not text: give --output FILE.")
+    writer.require()
     return writer
 
 

@@ -32,6 +32,10 @@ def _nothing(_: RecognizedPage) -> str:
     return ""
 
 
+def _needs_no_package() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Writer:
     """An output format."""
@@ -56,6 +60,9 @@ class Writer:
     """Converts all pages at once, if the format is not text; then `page` is not used."""
     file: str = ""
     """The function that does the same with the content of a file and the PlacedPage of each page, as `Decoder.convert` calls it."""
+
+    require: Callable[[], None] = _needs_no_package
+    """Raises OutputError if a package that the format needs is not installed: call it before pages are read."""
 
     def pdf_text(self, given: PDFText | None) -> PDFText | None:
         """Return the option pdf_text for reading the pages: searchable PDFs leave pages that have text, unless it is `given`."""
@@ -91,6 +98,12 @@ def _searchable_pdf(pages: Iterable[RecognizedPage]) -> bytes:
     from ocr_onnx.outputs.pdf import searchable
 
     return searchable(pages)
+
+
+def _require_pdf() -> None:
+    from ocr_onnx.outputs.pdf import require_packages
+
+    require_packages()
 
 
 def _no_text(_: RecognizedPage, __: int) -> str:
@@ -248,6 +261,7 @@ FORMATS = {
             _no_text,
             document=_searchable_pdf,
             file="ocr_onnx.outputs.pdf:searchable_file",
+            require=_require_pdf,
         ),
     )
 }

@@ -6,6 +6,7 @@ import io
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
     from ocr_onnx.options import InputOptions
     from ocr_onnx.types import RecognizedPage
 
-MISSING = "searchable PDFs need pikepdf and img2pdf: pip install "
+PACKAGES = ("pikepdf", "img2pdf")
 
-MODULES = ("ocr_onnx.outputs.pdf", "img2pdf", "pikepdf")
+MODULES = ("ocr_onnx.outputs.pdf", *PACKAGES)
 """Those that `searchable_file` needs."""
 
 IMAGE_NAME = "/OcrOnnxPage"
@@ -73,15 +74,17 @@ class Added(NamedTuple):
     options: InputOptions
 
 
+def require_packages() -> None:
+    """Raise OutputError if a package that searchable PDFs need is not installed. Nothing is imported."""
+    if None in map(find_spec, PACKAGES):
+        raise OutputError(f"searchable PDFs need {' and '.join(PACKAGES)}: pip install {requirement('pdf')}")
+
+
 class SearchablePDF:
     """A searchable PDF that is made page by page."""
 
     def __init__(self) -> None:
-        try:
-            import img2pdf  # noqa: F401
-            import pikepdf  # noqa: F401
-        except ImportError as error:
-            raise OutputError(MISSING + requirement("pdf")) from error
+        require_packages()
         self._documents: list[_Document] = []
 
     def add(self, result: RecognizedPage) -> None:

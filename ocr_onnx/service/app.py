@@ -70,9 +70,11 @@ class Service:
             body, memory = await self._received(request, stack)
             parsed = await self.bodies.parse(request.headers, body, memory)
             entry.log_id = parsed.fields.log_id or entry.log_id
-            await stack.enter_async_context(self.scheduler.admission())
             accept = request.headers.get("accept", "")
             writer = writer_of(parsed.fields.format, accept)
+            if writer is not None:
+                writer.require()
+            await stack.enter_async_context(self.scheduler.admission())
             token = CancelToken(self.settings.deadline)
             stack.callback(lambda: setattr(entry, "waited", token.waited))
             kind, pages = await while_connected(request.receive, self._start(parsed, memory, writer, token))

@@ -30,7 +30,7 @@ from ocr_onnx.cli.run import pipeline_request, run
 from ocr_onnx.models import store
 from ocr_onnx.models.presets import PRESETS
 from ocr_onnx.options import DetectionOptions, places
-from ocr_onnx.paddle import pipeline_yaml
+from ocr_onnx.paddle import assembly, pipeline_yaml
 from ocr_onnx.paddle.assembly import PARAMETER_PREFIXES, assemble
 
 SIGN = "FERRY TERMINAL\n\n渡轮码头\n\nGate 7 →\n"
@@ -326,6 +326,19 @@ def test_output_is_written_to_a_file_whose_suffix_chooses_the_format(tmp_path: P
         done = invoke(PAGES / "tiny.png", "--output", tmp_path / name)
         assert (done.exit_code, done.stdout) == (0, "")
         assert (tmp_path / name).read_bytes().startswith(begin)
+
+
+@pytest.mark.parametrize("target", ["out.pdf", "folder", None])
+def test_a_format_whose_package_is_missing_is_refused_before_models_are_loaded(
+    target: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pikepdf", None)
+    monkeypatch.setattr(assembly, "assemble", lambda _: pytest.fail("models are loaded"))
+    (tmp_path / "folder").mkdir()
+    output = () if target is None else ("-o", tmp_path / target)
+    done = invoke(PAGES / "tiny.png", "--format", "pdf", *output)
+    assert done.exit_code == 1
+    assert "searchable PDFs need pikepdf and img2pdf: pip install " in done.stderr
 
 
 def test_several_files_are_named_in_the_text() -> None:

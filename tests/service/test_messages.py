@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import io
 import json
+import sys
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -169,6 +170,17 @@ def test_a_file_becomes_a_searchable_pdf(server: Running, file: str, texts: list
     assert answer.headers["content-type"] == "application/pdf"
     assert texts_of(answer.content) == texts
     assert texts_of(server.post({"Accept": "application/pdf"}, file=file).content) == texts
+
+
+def test_a_format_whose_package_is_missing_is_refused_before_a_page_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pikepdf", None)
+    with running() as server:
+        for headers, fields in (({}, {"format": "pdf"}), ({"Accept": "application/pdf"}, {})):
+            answer = server.post(headers, **fields)
+            assert answer.status_code == 422
+            assert "searchable PDFs need pikepdf and img2pdf: pip install " in answer.json()["errorMsg"]
+        assert server.seen == []
+        assert server.post(format="text").status_code == 200
 
 
 def test_pages_of_a_tiff_become_a_searchable_pdf(server: Running) -> None:

@@ -269,6 +269,9 @@ integrations: .venv-ocrmypdf/installed .venv-extraction/installed .venv-ray/inst
 docling: .venv-docling/installed  ## Test the plug-in for docling, and docling with the service; 6 GB, because docling needs PyTorch.
 	.venv-docling/bin/python -m pytest tests/integrations/test_docling.py
 
+unstructured: .venv-unstructured/installed  ## Test the agent for unstructured; 1.3 GB, without PyTorch.
+	.venv-unstructured/bin/python -m pytest tests/integrations/test_unstructured.py
+
 .venv-docling/installed: pyproject.toml
 	rm -rf .venv-docling
 	$(PYTHON) -m venv .venv-docling
@@ -285,6 +288,15 @@ docling: .venv-docling/installed  ## Test the plug-in for docling, and docling w
 	rm -rf .venv-extraction
 	$(PYTHON) -m venv .venv-extraction
 	.venv-extraction/bin/python -m pip install --quiet --editable '.[cpu,kreuzberg,markitdown,pymupdf]' hypothesis onnx pytest
+	touch $@
+
+# What its extra `pdf` needs, without the models for layouts of pages and their PyTorch.
+.venv-unstructured/installed: pyproject.toml
+	rm -rf .venv-unstructured
+	$(PYTHON) -m venv .venv-unstructured
+	.venv-unstructured/bin/python -m pip install --quiet --editable '.[cpu]' hypothesis onnx pytest \
+		huggingface-hub matplotlib pandas pdf2image pdfminer.six pi-heif pikepdf pypdf scipy unstructured unstructured.pytesseract
+	.venv-unstructured/bin/python -m pip install --quiet --no-deps unstructured-inference
 	touch $@
 
 .venv-ray/installed: pyproject.toml
@@ -321,6 +333,7 @@ typed: wheel  ## Check with pyright that the installed package is completely typ
 	rm -rf .cache/typed
 	$(PYTHON) -m venv .cache/typed
 	.cache/typed/bin/python -m pip install --quiet "$$(echo dist/*.whl)[batch,cpu,kreuzberg,markitdown,mcp,ocrmypdf,pymupdf,serve]" docling-slim pyright
+	.cache/typed/bin/python -m pip install --quiet --no-deps unstructured unstructured-inference
 	.cache/typed/bin/pyright --pythonpath .cache/typed/bin/python --project tests/typed.json
 	cd .cache/typed && PATH="$$PWD/bin:$$PATH" bin/pyright --verifytypes ocr_onnx --ignoreexternal
 

@@ -16,7 +16,8 @@ for package in ("markitdown", "kreuzberg", "pymupdf4llm"):
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "ocr-for-markitdown.md"
 
-SCRIPTS = re.findall(r"^```python\n(.*?)^```", HOW_TO.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+SCRIPTS = dict(re.findall(r"^## (\w+)\n.*?^```python\n(.*?)^```", HOW_TO.read_text("utf-8"), re.DOTALL | re.MULTILINE))
+"""The script of each section."""
 
 
 @pytest.fixture
@@ -27,12 +28,12 @@ def scan(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=["markitdown", "kreuzberg", "pymupdf"])
+@pytest.mark.parametrize("program", ["MarkItDown", "kreuzberg", "PyMuPDF"])
 def test_the_scripts_of_the_how_to_page_read_a_scan(
-    script: str, scan: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    program: str, scan: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(scan.parent)
-    exec(script, {})  # noqa: S102 the page's own
+    exec(SCRIPTS[program], {})  # noqa: S102 the page's own
     text = capsys.readouterr().out
     assert all(part in text for part in ("Dear Ms. Lindqvist", "1,274.50", "J. Okafor"))
 

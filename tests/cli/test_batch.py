@@ -19,9 +19,11 @@ import numpy as np
 import PIL.Image
 import pytest
 from bombs import slow
+from click.testing import CliRunner
 from conftest import PAGES, PATIENCE
 
 from ocr_onnx import OCR
+from ocr_onnx.cli.main import main
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -146,6 +148,17 @@ def test_progress_is_a_line_of_json_if_there_is_no_terminal(tmp_path: Path) -> N
 )
 def test_mistakes_are_answered_with_the_remedy(arguments: tuple[str, ...], message: str) -> None:
     assert message in batch(*arguments, code=2).stderr
+
+
+def test_a_format_whose_package_is_missing_is_refused_before_the_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pikepdf", None)
+    arguments = ["batch", str(PAGES / "letter.png"), "-o", str(tmp_path / "out"), "--files", "pdf"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 1
+    assert "searchable PDFs need pikepdf and img2pdf: pip install " in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_address_is_no_output_folder(tmp_path: Path) -> None:

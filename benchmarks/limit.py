@@ -78,10 +78,16 @@ class Stage:
 
 STAGES = (
     Stage("page orientation", "PP-LCNet_x1_0_doc_ori", (1, 3, 224, 224)),
-    Stage("detection, 960 x 704", "PP-OCRv5_mobile_det", (1, 3, 960, 704)),
     Stage("line orientation, 8 lines", "PP-LCNet_x1_0_textline_ori", (1, 3, 80, 160), 8),
-    Stage("recognition, 8 lines of 320", "PP-OCRv5_mobile_rec", (1, 3, 48, 320), 8),
-    Stage("recognition, 8 lines of 640", "PP-OCRv5_mobile_rec", (1, 3, 48, 640), 8),
+    *(
+        stage
+        for family, models in {"PP-OCRv6 small": "PP-OCRv6_small", "PP-OCRv5 mobile": "PP-OCRv5_mobile"}.items()
+        for stage in (
+            Stage(f"{family} detection, 960 x 704", f"{models}_det", (1, 3, 960, 704)),
+            Stage(f"{family} recognition, 8 lines of 320", f"{models}_rec", (1, 3, 48, 320), 8),
+            Stage(f"{family} recognition, 8 lines of 640", f"{models}_rec", (1, 3, 48, 640), 8),
+        )
+    ),
 )
 
 
@@ -315,7 +321,7 @@ def _stage_table(result: Mapping[str, Any]) -> str:
 
 def _profile_table(stage: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     table = [
-        f"### {stage['stage'].partition(', 8 lines')[0].capitalize()}{stage['stage'].partition('8 lines')[2]}\n",
+        f"### {stage['stage'].partition(', 8 lines')[0]}{stage['stage'].partition('8 lines')[2]}\n",
         "| operators | number | ms | share | G operations/s | MB | multiply-adds at the peak rate, ms | bytes at the memory rate, ms |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]

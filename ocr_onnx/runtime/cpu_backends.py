@@ -110,7 +110,7 @@ def machine() -> Mapping[str, Any]:
     from importlib.metadata import version
 
     return {
-        "processor": openvino.processor_field("model name"),
+        "processor": openvino.processor_model(),
         "cores": cpu_count(),
         "onnxruntime": backend.onnxruntime().__version__,
         "openvino": version("openvino"),

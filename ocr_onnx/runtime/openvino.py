@@ -28,6 +28,9 @@ NUM_THREADS = "INFERENCE_NUM_THREADS"
 
 CPUINFO = Path("/proc/cpuinfo")
 
+MODEL_FIELDS = ("model name", "CPU implementer", "CPU part")
+"""Fields of /proc/cpuinfo that name the model of a processor: the first on x86-64, the others on ARM."""
+
 
 TYPES = {"f32": "tensor(float)", "i64": "tensor(int64)"}
 """ONNX Runtime's names of OpenVINO's types, of those that the models have."""
@@ -120,8 +123,16 @@ def is_installed() -> bool:
 
 @functools.cache
 def has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
-    """Return whether the processor has instructions for bfloat16. Only Linux says so; elsewhere this is False."""
+    """Return whether OpenVINO can compute in bfloat16 with instructions of this processor: on Linux and x86-64 alone.
+
+    OpenVINO does not use ARM's instructions for bfloat16. Other systems do not say which instructions the processor has.
+    """
     return not BFLOAT16_FLAGS.isdisjoint(processor_field("flags", cpuinfo).split())
+
+
+def processor_model(cpuinfo: Path = CPUINFO) -> str:
+    """Return the model of the processor as Linux names it; empty on other systems."""
+    return " ".join(filter(None, (processor_field(name, cpuinfo) for name in MODEL_FIELDS)))
 
 
 def processor_field(name: str, cpuinfo: Path = CPUINFO) -> str:

@@ -97,6 +97,15 @@ def test_bfloat16_is_read_from_the_features_of_the_processor(tmp_path: Path, fla
     assert not openvino.has_bfloat16(tmp_path / "missing")
 
 
+def test_arm_processors_have_a_model_and_no_bfloat16_for_openvino(tmp_path: Path) -> None:
+    cpuinfo, model = tmp_path / "cpuinfo", "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd40\n"
+    cpuinfo.write_text(f"processor\t: 0\nFeatures\t: fp asimd bf16\n{model}CPU revision\t: 1\n")
+    assert openvino.processor_model(cpuinfo) == "0x41 0xd40"
+    assert not openvino.has_bfloat16(cpuinfo)
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: AMD EPYC 9R14\n")
+    assert openvino.processor_model(cpuinfo) == "AMD EPYC 9R14"
+
+
 def test_the_doctor_says_whether_bfloat16_is_used(processor: pytest.MonkeyPatch) -> None:
     processor.setattr(openvino, "is_installed", lambda: False)
     (fact,) = (fact for fact in diagnose().facts if fact.name == "bfloat16")

@@ -36,6 +36,11 @@ FUZZ_SECONDS ?= 60
 # The tests of a file share engines and servers: one process runs them all.
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
+# What `make aarch64` runs: tests of arithmetic, formats and model files, without other processes.
+PURE ?= $(addprefix tests/stages/test_,$(addsuffix .py,detection geometry opencv reading_order recognition tiling words)) \
+	tests/models/test_metadata.py tests/outputs/test_formats.py tests/outputs/test_plain.py \
+	tests/runtime/test_denormals.py tests/runtime/test_model_check.py
+
 # Models for `make bench`, besides the embedded ones.
 BENCHED ?= .cache/models
 
@@ -43,7 +48,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_RETRIES := 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: $(shell sed -En 's/^([a-z-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
+.PHONY: $(shell sed -En 's/^([a-z0-9-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 all: check test
 
 run: .venv/installed  ## Read the sample page.
@@ -343,6 +348,9 @@ pythons: $(addprefix python-,$(PYTHONS))  ## Run the tests under other versions 
 lowest: .cache/lowest/installed  ## Run the tests that do not need other programs with the oldest versions that pyproject.toml accepts.
 	.cache/lowest/bin/python -m pytest $(PARALLEL) -m "not slow" tests/inputs/test_images.py tests/inputs/test_image_files.py \
 		tests/models tests/outputs tests/stages tests/test_golden.py
+
+aarch64: .venv/installed .venv-lock/installed  ## Read pages and run tests of the arithmetic on aarch64, with QEMU: docs/testing.md; needs root and Debian.
+	PICTURES=$(PICTURES) tests/aarch64.sh $(BIN)/python .venv-lock/bin/uv -m "not slow" $(PURE)
 
 # The tools of the tests have any version that fits to those.
 .cache/lowest/installed: pyproject.toml | .venv-lock/installed

@@ -107,7 +107,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     source = result["runs"]["scan.pdf"]["megabytes"]
     yield f"Written by `python -m benchmarks.ocrmypdf`. {result['circumstances']}; {result['pages']} scanned pages of DocLayNet, {source:.1f} MB;"
-    yield f"medians of {result['rounds']} runs in turns. F1 is that of words, ignoring order and case, in the text that pdftotext extracts."
+    yield f"runs in turns: {result['rounds']}, medians. F1 is that of words, ignoring order and case, in the text that pdftotext extracts."
     yield ""
     yield "| engine | s | processor s | F1 | MB |"
     yield "|---|--:|--:|--:|--:|"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -200,3 +204,37 @@ def test_a_single_model_runs_on_openvino() -> None:
     model = TextRecognition(providers=[OPENVINO])
     (result,) = model.predict(np.full((48, 320, 3), 255, np.uint8))
     assert result["rec_text"] == ""
+
+
+LARGE_BLOCKS = """
+import ctypes
+from ocr_onnx.runtime import openvino
+
+class Statistics(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.mallinfo2.restype = Statistics
+openvino.return_large_blocks()
+libc.free(libc.malloc(16 * 2**20))
+before = libc.mallinfo2().hblkhd
+libc.malloc(2 * openvino.LARGE_BLOCK)
+print(libc.mallinfo2().hblkhd - before >= 2 * openvino.LARGE_BLOCK)
+"""
+"""Prints whether a large block is allocated by itself, so that the system gets it back, after a larger one was freed."""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33 or newer")
+@pytest.mark.parametrize(
+    ("variables", "returned"),
+    [
+        ({}, "True"),
+        ({"MALLOC_MMAP_THRESHOLD_": str(2**25)}, "False"),
+        ({"GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={2**25}"}, "False"),
+    ],
+)
+def test_memory_of_large_tensors_is_returned_unless_the_user_decides(variables: dict[str, str], returned: str) -> None:
+    command = [sys.executable, "-c", LARGE_BLOCKS]
+    done = subprocess.run(command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.strip() == returned

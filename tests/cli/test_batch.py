@@ -174,7 +174,7 @@ def test_a_folder_that_cannot_be_written_is_named() -> None:
 
 @pytest.mark.parametrize("kind", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_what_is_read_and_lists_the_failures(tmp_path: Path, kind: signal.Signals) -> None:
-    folder, out = words(tmp_path / "in", 200), tmp_path / "out"
+    folder, out = words(tmp_path / "in", 1000), tmp_path / "out"
     (folder / "bad.png").write_bytes(b"no image")
     process = subprocess.Popen(
         command(folder, "-o", out, *FAST), stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -224,7 +224,8 @@ def _check_json(content: bytes) -> None:
     try:
         json.loads(content, parse_constant=refuse)
     except json.JSONDecodeError:
-        for line in content.decode().splitlines():
+        # Texts can contain other characters at which str.splitlines divides.
+        for line in content.decode().removesuffix("\n").split("\n"):
             json.loads(line, parse_constant=refuse)
 
 

@@ -27,7 +27,7 @@ def measure(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, Cold]
     measured = {name: Cold() for name in commands}
     for turn in range(runs + 1):
         for name, command in commands.items():
-            wall, cpu, peak = _run(command)
+            wall, cpu, peak = run(command)
             if turn:
                 measured[name].wall.append(wall)
                 measured[name].cpu.append(cpu)
@@ -35,7 +35,7 @@ def measure(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, Cold]
     return measured
 
 
-def _run(command: Sequence[str]) -> tuple[float, float, int]:
+def run(command: Sequence[str]) -> tuple[float, float, int]:
     """(seconds, seconds on the processors, peak in KiB) of a command, which must succeed."""
     begun = time.perf_counter()
     process = subprocess.Popen(

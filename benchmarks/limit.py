@@ -81,7 +81,8 @@ STAGES = (
     Stage("line orientation, 8 lines", "PP-LCNet_x1_0_textline_ori", (1, 3, 80, 160), 8),
     *(
         stage
-        for family, models in {"PP-OCRv6 small": "PP-OCRv6_small", "PP-OCRv5 mobile": "PP-OCRv5_mobile"}.items()
+        for family in ("PP-OCRv6 small", "PP-OCRv5 mobile")
+        for models in [family.replace(" ", "_")]
         for stage in (
             Stage(f"{family} detection, 960 x 704", f"{models}_det", (1, 3, 960, 704)),
             Stage(f"{family} recognition, 8 lines of 320", f"{models}_rec", (1, 3, 48, 320), 8),

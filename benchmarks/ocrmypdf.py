@@ -9,11 +9,8 @@ result, which must pass qpdf's check. It needs Debian's poppler-utils and tesser
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +20,7 @@ import click
 import pikepdf
 import PIL.Image
 
-from benchmarks import libraries, records
+from benchmarks import cold, libraries, records
 from benchmarks.copied import pdftotext
 from benchmarks.labelled import Labelled, Score, compare_text, layout_pages
 from benchmarks.machine import circumstances
@@ -70,18 +67,8 @@ def score(pages: Sequence[Labelled], result: Path) -> float:
     return total.f1
 
 
-def run(command: Path, options: Sequence[str], source: Path, target: Path) -> tuple[float, float]:
-    """(seconds, seconds on the processors) of a run, which must succeed."""
-    begun, before = time.perf_counter(), os.times()
-    arguments = [str(command), "--quiet", "--output-type", "pdf", *options, str(source), str(target)]
-    subprocess.run(arguments, check=True)
-    after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return time.perf_counter() - begun, used
-
-
-def measure(command: Path, pages: Sequence[Labelled], rounds: int) -> dict[str, Runs]:
-    """Every engine with every number of jobs, in turns."""
+def measure(command: Path, pages: Sequence[Labelled], rounds: int) -> tuple[dict[str, Runs], float]:
+    """Every engine with every number of jobs, in turns; and the megabytes of the document."""
     measured: dict[str, Runs] = {}
     with tempfile.TemporaryDirectory() as temporary:
         source, target = Path(temporary) / "scan.pdf", Path(temporary) / "searchable.pdf"
@@ -90,13 +77,13 @@ def measure(command: Path, pages: Sequence[Labelled], rounds: int) -> dict[str, 
             for jobs in JOBS:
                 for name, options in ENGINES.items():
                     runs = measured.setdefault(f"{name}; --jobs {jobs}", Runs())
-                    wall, cpu = run(command, [*options, "--jobs", str(jobs)], source, target)
+                    asked = ("--quiet", "--output-type", "pdf", *options, "--jobs", str(jobs))
+                    wall, cpu, _ = cold.run([str(command), *asked, str(source), str(target)])
                     runs.wall.append(wall)
                     runs.cpu.append(cpu)
                     runs.f1, runs.megabytes = score(pages, target), target.stat().st_size / 1e6
                     click.echo(f"round {turn + 1}, {name}, {jobs} jobs: {wall:.1f} s, F1 {runs.f1:.3f}", err=True)
-        measured["scan.pdf"] = Runs(megabytes=source.stat().st_size / 1e6)
-    return measured
+        return measured, source.stat().st_size / 1e6
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -105,16 +92,15 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def _lines(result: Mapping[str, Any]) -> Iterator[str]:
-    source = result["runs"]["scan.pdf"]["megabytes"]
-    yield f"Written by `python -m benchmarks.ocrmypdf`. {result['circumstances']}; {result['pages']} scanned pages of DocLayNet, {source:.1f} MB;"
+    scanned = f"{result['pages']} scanned pages of DocLayNet, {result['megabytes']:.1f} MB"
+    yield f"Written by `python -m benchmarks.ocrmypdf`. {result['circumstances']}; {scanned};"
     yield f"runs in turns: {result['rounds']}, medians. F1 is that of words, ignoring order and case, in the text that pdftotext extracts."
     yield ""
     yield "| engine | s | processor s | F1 | MB |"
     yield "|---|--:|--:|--:|--:|"
     for name, runs in result["runs"].items():
-        if runs["wall"]:
-            times = " | ".join(f"{statistics.median(runs[clock]):.1f}" for clock in ("wall", "cpu"))
-            yield f"| {name} | {times} | {runs['f1']:.3f} | {runs['megabytes']:.1f} |"
+        times = " | ".join(f"{statistics.median(runs[clock]):.1f}" for clock in ("wall", "cpu"))
+        yield f"| {name} | {times} | {runs['f1']:.3f} | {runs['megabytes']:.1f} |"
     yield ""
     yield "DocLayNet: IBM, https://github.com/DS4SD/DocLayNet, CDLA-Permissive-1.0."
 
@@ -128,8 +114,8 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
 def main(data: Path, command: Path, rounds: int) -> None:
     """Measure and write benchmarks/results/ocrmypdf.md."""
     pages = list(layout_pages(data / "doclaynet"))[::EVERY][:PAGES]
-    measured = measure(command.absolute(), pages, rounds)
-    result = {"circumstances": circumstances(), "pages": len(pages), "rounds": rounds}
+    measured, megabytes = measure(command.absolute(), pages, rounds)
+    result = {"circumstances": circumstances(), "pages": len(pages), "megabytes": megabytes, "rounds": rounds}
     result |= {"runs": {name: asdict(runs) for name, runs in measured.items()}}
     records.keep("ocrmypdf", result, markdown(result))
     click.echo(markdown(result))

@@ -69,8 +69,7 @@ def _table(rows: Sequence[Sequence[TextLine]]) -> str:
 def _columns(cells: Sequence[TextLine]) -> list[tuple[int, int]]:
     """Return the ranges in which cells are, from left to right: cells that overlap share one, except a cell across several."""
     found: list[tuple[int, int]] = []
-    for cell in sorted(cells, key=lambda cell: int(cell.box.quad[:, 0].max() - cell.box.quad[:, 0].min())):
-        left, right = _range(cell)
+    for left, right in sorted(map(_range, cells), key=lambda each: each[1] - each[0]):
         same = [i for i, (start, end) in enumerate(found) if left < end and start < right]
         if not same:
             found.append((left, right))

@@ -249,8 +249,8 @@ class LineOrientationOptions(OptionRecord):
     )
     score_thresh: float = _share(
         "Least score of the classifier for rotating an upside-down line without comparison. Below it, the line is read both ways, "
-        "and the reading with the higher score is kept; so are lines whose text has a low score. 0 always rotates, without a "
-        "comparison, as PaddleOCR does.",
+        "and the reading with the higher score is kept. Lines whose text has a high score are not classified. 0 classifies and "
+        "rotates lines before they are read, without a comparison, as PaddleOCR does.",
         name="textline_orientation_score_thresh",
         default=LINE_SCORE,
         request=True,

@@ -317,12 +317,12 @@ class OCR:
     def recognize_page(self, detected: DetectedPage, options: OCROptions) -> OCRResult:
         """Run the second half of the stages: rotate upside-down lines and recognize the text."""
         boxes, crops = [box for box, _ in detected.crops], [crop for _, crop in detected.crops]
-        if options.use_textline_orientation and self.classify_lines is not None:
-            orientations = self.classify_lines(crops, options.line_orientation)
+        classify = self.classify_lines
+        if options.use_textline_orientation and classify is not None:
             boxes, texts = read_oriented(
                 boxes,
                 crops,
-                orientations,
+                lambda images: classify(images, options.line_orientation),
                 lambda images: self.recognize(images, options.recognition),
                 options.line_orientation.score_thresh,
             )

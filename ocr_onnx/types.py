@@ -118,7 +118,7 @@ class TextBox:
     upside_down: bool | None = None
     """Whether line orientation found the line upside down; None if that stage was off."""
     orientation_score: float | None = None
-    """The probability of the orientation, 0 to 1."""
+    """The probability of the orientation, 0 to 1; None if the line was not classified, because its text has a high score."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,9 +12,9 @@ from ocr_onnx.types import Image, Orientation, Text, TextBox
 LARGEST = 3
 """Lines that decide whether a page is upside down; more decide no better (docs/defaults.md)."""
 
-DOUBTFUL = 0.8
-"""The score of a text below which its line is read the other way too: 2 % of the lines of receipts, a quarter of those of street
-photographs."""
+DOUBTFUL = 0.95
+"""The score of a text below which its line may be upside down: of 4 % of the lines of reports, 11 % of receipts and half of street
+photographs (docs/defaults.md)."""
 
 
 def largest(crops: Sequence[Image]) -> list[Image]:
@@ -32,32 +32,42 @@ def are_upside_down(crops: Sequence[Image], recognize: Callable[[Sequence[Image]
 def read_oriented(
     boxes: Sequence[TextBox],
     crops: Sequence[Image],
-    orientations: Sequence[Orientation],
+    classify: Callable[[Sequence[Image]], list[Orientation]],
     recognize: Callable[[Sequence[Image]], list[Text]],
     score_thresh: float,
 ) -> tuple[list[TextBox], list[Text]]:
     """Return the boxes with the orientation of their lines, and the texts of the lines.
 
-    A line that is classified as upside down is rotated. If the classifier's score is below `score_thresh`, it is read both ways,
-    and the reading with the higher score is kept: the classifier takes some short lines for upside down, but their wrong reading
-    has a low score. If the text's score is below DOUBTFUL, a line is read the other way too. With a `score_thresh` of 0, no line
-    is read both ways.
+    The lines are recognized as they are. Those whose text has a score below DOUBTFUL are classified; a line that seems upside
+    down is recognized the other way too, and the reading with the higher score is kept: the classifier takes some short lines
+    for upside down, but their wrong reading has a low score. From a classifier's score of `score_thresh`, the other reading is
+    kept without comparison. With a `score_thresh` of 0, as in PaddleOCR, all lines are classified and rotated before they are
+    recognized.
     """
-    angles = [orientation.angle for orientation in orientations]
-    unsure = [i for i, (angle, score) in enumerate(orientations) if angle == HALF_TURN and score < score_thresh]
-    turned = [geometry.rotate(crop, angle) for crop, angle in zip(crops, angles, strict=True)]
-    texts = recognize([*turned, *(crops[i] for i in unsure)])
-    texts, others = texts[: len(turned)], dict(zip(unsure, texts[len(turned) :], strict=True))
-    if score_thresh:
-        doubtful = [i for i, text in enumerate(texts) if i not in others and text.score < DOUBTFUL]
-        again = recognize([geometry.rotate(turned[i], HALF_TURN) for i in doubtful])
-        others |= zip(doubtful, again, strict=True)
-    for i, other in others.items():
-        # Of equal readings, the upright one.
-        if (other.score, angles[i]) > (texts[i].score, 0):
-            texts[i], angles[i] = other, HALF_TURN - angles[i]
+    if not score_thresh:
+        return _rotated_first(boxes, crops, classify(crops), recognize)
+    texts, oriented = recognize(crops), [replace(box, upside_down=False) for box in boxes]
+    doubtful = [i for i, text in enumerate(texts) if text.score < DOUBTFUL]
+    found = dict(zip(doubtful, classify([crops[i] for i in doubtful]), strict=True))
+    suspected = [i for i in doubtful if found[i].angle == HALF_TURN]
+    others = dict(zip(suspected, recognize([geometry.rotate(crops[i], HALF_TURN) for i in suspected]), strict=True))
+    for i, (_, score) in found.items():
+        upside_down = i in others and (score >= score_thresh or others[i].score > texts[i].score)
+        oriented[i] = replace(boxes[i], upside_down=upside_down, orientation_score=score)
+        if upside_down:
+            texts[i] = others[i]
+    return oriented, texts
+
+
+def _rotated_first(
+    boxes: Sequence[TextBox],
+    crops: Sequence[Image],
+    orientations: Sequence[Orientation],
+    recognize: Callable[[Sequence[Image]], list[Text]],
+) -> tuple[list[TextBox], list[Text]]:
+    texts = recognize([geometry.rotate(crop, angle) for crop, (angle, _) in zip(crops, orientations, strict=True)])
     oriented = [
         replace(box, upside_down=angle == HALF_TURN, orientation_score=score)
-        for box, angle, (_, score) in zip(boxes, angles, orientations, strict=True)
+        for box, (angle, score) in zip(boxes, orientations, strict=True)
     ]
     return oriented, texts

@@ -17,9 +17,14 @@ UPRIGHT[:10] = 255
 """The upper half is bright."""
 
 
+CERTAIN = np.full((20, 60, 3), 9, np.uint8)
+"""Its text has a high score."""
+
+
 def recognize(images: Sequence[Image]) -> list[Text]:
     """A line with a bright upper half is legible."""
-    return [Text("legible", 0.9) if image[5, 30, 0] else Text("jumble", 0.2) for image in images]
+    texts = {255: Text("legible", 0.9), 9: Text("certain", 0.96), 0: Text("jumble", 0.2)}
+    return [texts[image[5, 30, 0]] for image in images]
 
 
 @pytest.mark.parametrize(
@@ -28,26 +33,47 @@ def recognize(images: Sequence[Image]) -> list[Text]:
         (UPRIGHT, Orientation(180, 0.95), 1.0, "legible", False),
         (UPRIGHT[::-1], Orientation(180, 0.95), 1.0, "legible", True),
         (UPRIGHT, Orientation(180, 0.95), 0.0, "jumble", True),
-        (UPRIGHT[::-1], Orientation(180, 0.95), 0.95, "legible", True),
+        (UPRIGHT[::-1], Orientation(180, 0.95), 0.0, "legible", True),
+        (UPRIGHT, Orientation(180, 0.95), 0.96, "legible", False),
+        (UPRIGHT, Orientation(180, 0.95), 0.95, "jumble", True),
         (UPRIGHT, Orientation(0, 0.6), 1.0, "legible", False),
-        (UPRIGHT[::-1], Orientation(0, 0.95), 1.0, "legible", True),
+        (UPRIGHT[::-1], Orientation(0, 0.95), 1.0, "jumble", False),
         (UPRIGHT[::-1], Orientation(0, 0.95), 0.0, "jumble", False),
     ],
 )
-def test_a_line_below_either_score_is_read_both_ways_and_the_better_reading_is_kept(
+def test_a_line_that_seems_upside_down_is_read_both_ways_unless_the_classifier_is_sure(
     crop: Image, orientation: Orientation, score_thresh: float, text: str, upside_down: bool
 ) -> None:
-    (box,), (found,) = read_oriented([BOX], [crop], [orientation], recognize, score_thresh)
+    (box,), (found,) = read_oriented([BOX], [crop], lambda crops: [orientation for _ in crops], recognize, score_thresh)
     assert (found.text, box.upside_down, box.orientation_score) == (text, upside_down, orientation.score)
 
 
+@pytest.mark.parametrize(("score_thresh", "asked"), [(1.0, 1), (0.5, 1), (0.0, 3)])
+def test_a_line_whose_text_is_certain_is_not_classified_unless_lines_are_rotated_first(
+    score_thresh: float, asked: int
+) -> None:
+    classified: list[Image] = []
+
+    def classify(crops: Sequence[Image]) -> list[Orientation]:
+        classified.extend(crops)
+        return [Orientation(0, 0.9) for _ in crops]
+
+    crops = [CERTAIN, UPRIGHT, CERTAIN]
+    boxes, texts = read_oriented([BOX] * 3, crops, classify, recognize, score_thresh)
+    assert len(classified) == asked
+    assert [text.text for text in texts] == ["certain", "legible", "certain"]
+    assert [box.upside_down for box in boxes] == [False] * 3
+    assert boxes[1].orientation_score == 0.9
+    assert boxes[0].orientation_score == (None if score_thresh else 0.9)
+
+
 def test_each_line_keeps_its_place() -> None:
-    crops = [UPRIGHT, UPRIGHT[::-1], UPRIGHT]
+    crops = [UPRIGHT, UPRIGHT[::-1], CERTAIN, UPRIGHT]
     orientations = [Orientation(180, 0.6), Orientation(180, 0.7), Orientation(0, 0.8)]
-    boxes, texts = read_oriented([BOX] * 3, crops, orientations, recognize, 1.0)
-    assert [box.upside_down for box in boxes] == [False, True, False]
-    assert [text.text for text in texts] == ["legible"] * 3
+    boxes, texts = read_oriented([BOX] * 4, crops, lambda _: orientations, recognize, 1.0)
+    assert [box.upside_down for box in boxes] == [False, True, False, False]
+    assert [text.text for text in texts] == ["legible", "legible", "certain", "legible"]
 
 
 def test_no_lines_are_no_texts() -> None:
-    assert read_oriented([], [], [], recognize, 1.0) == ([], [])
+    assert read_oriented([], [], lambda _: [], recognize, 1.0) == ([], [])

@@ -12,7 +12,7 @@ import math
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -22,13 +22,17 @@ from ocrmypdf.languages import iso_639_2_from_3
 from ocrmypdf.models.ocr_element import Baseline
 from ocrmypdf.pluginspec import OcrEngine, OrientationConfidence
 
-from ocr_onnx import OCR, OCROptions, OCRResult, __version__
+from ocr_onnx import OCR, OCRResult, __version__
 from ocr_onnx.errors import OptionError
 from ocr_onnx.inputs import sources
 from ocr_onnx.models import languages, presets
 from ocr_onnx.options import PAGE_SCORE
 from ocr_onnx.outputs.formats import FORMATS
 from ocr_onnx.outputs.placed import Box, PlacedBlock, PlacedLine, PlacedWord, placed_blocks, size_of
+from ocr_onnx.runtime import openvino
+from ocr_onnx.runtime.provider_specs import Mode
+from ocr_onnx.runtime.selection import choose_placement
+from ocr_onnx.runtime.threads import cpu_count
 from ocr_onnx.stages import page_frame
 
 NAME = "ocr-onnx"
@@ -140,6 +144,9 @@ class Registered:
                 action.choices.append(NAME)
         group = parser.add_argument_group(NAME, f"Options of --ocr-engine {NAME}")
         group.add_argument("--ocr-onnx-preset", choices=list(presets.PRESETS), help="A choice of models and options.")
+        group.add_argument(
+            "--ocr-onnx-mode", choices=get_args(Mode), default="standard", help="As that of ocr-onnx run."
+        )
 
     @hookimpl  # type: ignore[untyped-decorator]
     def get_ocr_engine(self, options: Any) -> OcrEngine | None:
@@ -162,14 +169,19 @@ def _language(code: str) -> str | None:
 
 def _ocr(options: Any) -> OCR:
     langs = ",".join(filter(None, map(_language, options.languages)))
-    return _loaded(langs or None, getattr(options, "ocr_onnx_preset", None))
+    preset, mode = getattr(options, "ocr_onnx_preset", None), getattr(options, "ocr_onnx_mode", "standard")
+    # By default, the threads that read pages share a pipeline.
+    sharing = getattr(options, "jobs", None) if getattr(options, "use_threads", True) else 1
+    return _loaded(langs or None, preset, mode, sharing or cpu_count())
 
 
 @lru_cache(maxsize=1)
-def _loaded(lang: str | None, preset: str | None) -> OCR:
+def _loaded(lang: str | None, preset: str | None, mode: Mode, sharing: int) -> OCR:
     # OCRmyPDF shows information of every library.
     logging.getLogger("ocr_onnx").setLevel(logging.WARNING)
-    return OCR(OCROptions(), lang=lang, preset=preset, cpu_threads=1)
+    # On OpenVINO, the number of calls that run at the same time is fixed.
+    placement = openvino.within(choose_placement(mode=mode), sharing)
+    return OCR(lang=lang, preset=preset, device=placement, mode=mode, cpu_threads=1)
 
 
 def _read(file: Path, options: Any, max_resolution: float = math.inf) -> OCRResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,8 @@ import pypdfium2  # noqa: E402
 
 from ocr_onnx import OCR  # noqa: E402
 from ocr_onnx.integrations import ocrmypdf as plugin  # noqa: E402
+from ocr_onnx.runtime.selection import choose_placement  # noqa: E402
+from ocr_onnx.stages.recognition import TextRecognizer  # noqa: E402
 
 OPTIONS = SimpleNamespace(languages=["eng"], ocr_engine="ocr-onnx")
 
@@ -104,6 +107,30 @@ def test_the_angle_of_tilted_lines_is_found(tmp_path: Path) -> None:
     tilted = PIL.Image.open(PAGES / "letter.png").convert("RGB").rotate(-3, fillcolor="white", expand=True)
     tilted.save(tmp_path / "tilted.png")
     assert plugin.OnnxEngine.get_deskew(tmp_path / "tilted.png", OPTIONS) == pytest.approx(3, abs=0.5)
+
+
+def test_mode_and_preset_are_chosen_by_options(tmp_path: Path) -> None:
+    chosen = ("--ocr-onnx-preset", "fast", "--ocr-onnx-mode", "high-performance")
+    (text,) = made(tmp_path, scan(tmp_path, "sign.png"), "--ocr-engine", "ocr-onnx", *chosen)
+    assert "FERRY TERMINAL" in text
+    options = SimpleNamespace(languages=["eng"], ocr_onnx_preset="fast", ocr_onnx_mode="high-performance")
+    ocr = plugin._ocr(options)
+    assert isinstance(ocr.recognize, TextRecognizer)
+    assert (ocr.placement.mode, ocr.recognize.metadata.name) == ("high-performance", "PP-OCRv6_tiny_rec")
+    assert plugin._ocr(OPTIONS).placement.mode == "standard"
+
+
+def test_on_openvino_as_many_pages_are_read_at_a_time_as_there_are_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    found = choose_placement(providers=["OpenVINO"])
+    monkeypatch.setattr(plugin, "choose_placement", lambda mode: replace(found, mode=mode))
+    options = SimpleNamespace(languages=["eng"], ocr_onnx_preset="fast", jobs=3, use_threads=True)
+    limits = []
+    for options.use_threads in (True, False):
+        (provider,) = plugin._ocr(options).placement.providers
+        limits.append(provider.options["INFERENCE_NUM_THREADS"])
+    plugin._loaded.cache_clear()
+    assert limits == ["3", "1"]
 
 
 def test_words_without_a_space_between_them_are_one(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ class OCR:
         self.options: OCROptions = options
         if preset is not None:
             self.options = presets.preset(preset).apply(self.options)
-        names = _chosen(models, preset, lang)
+        names = languages.choose(models, preset, lang)
         threads = cores(cpu_threads)
         where = device if isinstance(device, Placement) else choose_placement(device, providers, mode)
         self.placement: Placement = where
@@ -428,17 +428,6 @@ def _in_reading_order(
     height, width = page.image.shape[:2]
     blocks, order = find_blocks(found, (width, height), columns)
     return tuple(found[i] for i in order), blocks
-
-
-def _chosen(models: Models | None, preset: str | None, lang: str | None) -> Models:
-    """Return the models of the parameters of OCR. Raises OptionError if they contradict each other."""
-    if not isinstance(models, Models | None):
-        raise OptionError(f"models has the type {type(models).__name__}: give Models(...)")
-    if preset is None and lang is None:
-        return Models() if models is None else models
-    if models is not None:
-        raise OptionError("models are given with preset or lang, which choose the models too: give one of them")
-    return Models(*languages.chain_for(lang, preset=preset))
 
 
 def _download_missing(models: Models, options: OCROptions) -> None:

@@ -11,6 +11,7 @@ from ocr_onnx.models import presets
 from ocr_onnx.models.language_names import names
 from ocr_onnx.models.presets import DEFAULT
 from ocr_onnx.models.zoo import nearest, zoo
+from ocr_onnx.options import Models
 
 DEFAULT_VERSIONS = ("PP-OCRv6", "PP-OCRv5", "PP-OCRv3")
 """If no version is given: the first of these that supports the language, as in PaddleOCR 3.7."""
@@ -60,6 +61,17 @@ SEPARATORS = re.compile(r"[,+]")
 
 LONGEST_CODE = 3
 """Letters of the codes of ISO 639."""
+
+
+def choose(models: Models | None, preset: str | None, lang: str | None) -> Models:
+    """Return the given models, or those of a preset and of languages. Raises OptionError if both are given."""
+    if not isinstance(models, Models | None):
+        raise OptionError(f"models has the type {type(models).__name__}: give Models(...)")
+    if preset is None and lang is None:
+        return Models() if models is None else models
+    if models is not None:
+        raise OptionError("models are given with preset or lang, which choose the models too: give one of them")
+    return Models(*chain_for(lang, preset=preset))
 
 
 def models_for(lang: str | None = None, ocr_version: str | None = None, preset: str | None = None) -> tuple[str, str]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import click
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,16 +40,17 @@ def measure(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, Cold]
 
 
 def run(command: Sequence[str]) -> tuple[float, float, int]:
-    """(seconds, seconds on the processors, peak in KiB) of a command, which must succeed."""
-    begun = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env=_environment()
-    )
-    _, status, used = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
+    """(seconds, seconds on the processors, peak in KiB) of a command. Raises click.ClickException, with its errors, if it fails."""
+    with tempfile.TemporaryFile() as errors:
+        begun = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, cwd=ROOT, env=_environment())
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begun
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip()
+            raise click.ClickException(f"{shlex.join(command)} ended with {process.returncode}: {said}")
     return wall, used.ru_utime + used.ru_stime, used.ru_maxrss
 
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -267,6 +268,11 @@ def test_commands_are_timed_as_often_as_asked() -> None:
     runs = cold.measure({"sleep": [sys.executable, "-c", "import time; time.sleep(0.05)"]}, 2)["sleep"]
     assert len(runs.wall) == len(runs.cpu) == len(runs.peak) == 2
     assert min(runs.wall) > 0.05
+
+
+def test_a_timed_command_that_fails_is_named_with_its_errors() -> None:
+    with pytest.raises(click.ClickException, match=r"ended with 3: no such page"):
+        cold.run([sys.executable, "-c", "import sys; print('no such page', file=sys.stderr); sys.exit(3)"])
 
 
 def test_multiply_adds_are_counted_by_kind_of_operator(tmp_path: Path) -> None:

@@ -30,10 +30,12 @@ QUALITY = 85
 """Of the JPEG compression of a page."""
 
 ENGINES: Mapping[str, Sequence[str]] = {
-    "Tesseract, the default": ("--ocr-engine", "tesseract"),
+    "Tesseract": ("--ocr-engine", "tesseract"),
     "ocr-onnx": ("--ocr-engine", "ocr-onnx"),
-    "ocr-onnx, high-performance mode": ("--ocr-engine", "ocr-onnx", "--ocr-onnx-mode", "high-performance"),
-    "ocr-onnx, preset fast": ("--ocr-engine", "ocr-onnx", "--ocr-onnx-preset", "fast"),
+    "ocr-onnx, preset default": ("--ocr-engine", "ocr-onnx", "--ocr-onnx-preset", "default"),
+    "ocr-onnx, preset default, high-performance mode": (
+        *("--ocr-engine", "ocr-onnx", "--ocr-onnx-preset", "default", "--ocr-onnx-mode", "high-performance"),
+    ),
 }
 JOBS = (1, 2)
 

@@ -25,6 +25,9 @@ from ocr_onnx.integrations import ocrmypdf as plugin  # noqa: E402
 from ocr_onnx.runtime.selection import choose_placement  # noqa: E402
 from ocr_onnx.stages.recognition import TextRecognizer  # noqa: E402
 
+SAME = 0.8
+"""The least share of the words that a rotated page has in common with the upright one: OCRmyPDF renders it anew."""
+
 OPTIONS = SimpleNamespace(languages=["eng"], ocr_engine="ocr-onnx")
 
 
@@ -82,7 +85,7 @@ def test_text_of_a_page_with_a_high_resolution_is_at_its_place(tmp_path: Path) -
     assert "FERRY TERMINAL" in text
     made(tmp_path, file, "--ocr-engine", "ocr-onnx")
     page = pypdfium2.PdfDocument(tmp_path / "searchable.pdf")[0].get_textpage()
-    (expected,) = (line for line in OCR().predict(PAGES / "sign.png")[0].lines if "FERRY" in line.text)
+    (expected,) = (line for line in OCR(preset="fast").predict(PAGES / "sign.png")[0].lines if "FERRY" in line.text)
     left, _, _, top = page.get_charbox(page.get_text_range().index("FERRY"), loose=True)
     height = pypdfium2.PdfDocument(file)[0].get_height()
     assert (left, height - top) == pytest.approx(expected.box.quad.min(axis=0) * 72 / 150, abs=3)
@@ -100,7 +103,8 @@ def test_pages_are_rotated_upright(tmp_path: Path, turn: int) -> None:
     upright = made(tmp_path, scan(tmp_path, "letter.png"), "--ocr-engine", "ocr-onnx")
     (text,) = made(tmp_path, scan(tmp_path, "letter.png", turn=turn), "--ocr-engine", "ocr-onnx", "--rotate-pages")
     assert file.exists()
-    assert sorted(text.split())[:20] == sorted(upright[0].split())[:20]
+    words = set(upright[0].split())
+    assert len(words & set(text.split())) > SAME * len(words) > 10
 
 
 def test_the_angle_of_tilted_lines_is_found(tmp_path: Path) -> None:
@@ -110,14 +114,16 @@ def test_the_angle_of_tilted_lines_is_found(tmp_path: Path) -> None:
 
 
 def test_mode_and_preset_are_chosen_by_options(tmp_path: Path) -> None:
-    chosen = ("--ocr-onnx-preset", "fast", "--ocr-onnx-mode", "high-performance")
+    chosen = ("--ocr-onnx-preset", "default", "--ocr-onnx-mode", "high-performance")
     (text,) = made(tmp_path, scan(tmp_path, "sign.png"), "--ocr-engine", "ocr-onnx", *chosen)
     assert "FERRY TERMINAL" in text
-    options = SimpleNamespace(languages=["eng"], ocr_onnx_preset="fast", ocr_onnx_mode="high-performance")
+    options = SimpleNamespace(languages=["eng"], ocr_onnx_preset="default", ocr_onnx_mode="high-performance")
     ocr = plugin._ocr(options)
     assert isinstance(ocr.recognize, TextRecognizer)
-    assert (ocr.placement.mode, ocr.recognize.metadata.name) == ("high-performance", "PP-OCRv6_tiny_rec")
-    assert plugin._ocr(OPTIONS).placement.mode == "standard"
+    assert (ocr.placement.mode, ocr.recognize.metadata.name) == ("high-performance", "PP-OCRv6_small_rec")
+    ocr = plugin._ocr(OPTIONS)
+    assert isinstance(ocr.recognize, TextRecognizer)
+    assert (ocr.placement.mode, ocr.recognize.metadata.name) == ("standard", "PP-OCRv6_tiny_rec")
 
 
 def test_on_openvino_as_many_pages_are_read_at_a_time_as_there_are_jobs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def interpolate(image: Image, place: NDArray[np.int32]) -> Image:
     neighbours = part.ravel()[first[:, np.newaxis] + (taps[:, np.newaxis] * row + taps).ravel()]
     # Products and sums are integers below 2 ** 24, which float32 contains exactly.
     sums = np.einsum("ij,ij->i", neighbours, weights[fraction[pixel]]).astype(np.int32)
-    result.reshape(-1)[uncertain] = np.clip((sums + WEIGHT_ONE // 2) // WEIGHT_ONE, 0, 255)
+    result.reshape(-1)[uncertain] = (sums + WEIGHT_ONE // 2) // WEIGHT_ONE
     return result
 
 

@@ -14,6 +14,14 @@ Points = NDArray[np.int32]
 
 FILE = Path(__file__).with_name("opencv_4_10.npz")
 
+BETWEEN_STEPS = (
+    ((-15, -1), (101, 32), (93, 61), (-23, 28)),
+    ((9, 11), (96, 33), (87, 65), (0, 43)),
+    ((13, -7), (88, 44), (83, 51), (8, 0)),
+    ((-20, -5), (90, 19), (84, 45), (-26, 21)),
+)
+"""Boxes with a pixel whose place is so near to the middle between two steps that blocks and the order of sums decide its step."""
+
 
 def rotated(points: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
     return np.asarray(points @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]), np.float64)
@@ -94,6 +102,7 @@ def main() -> None:
             centers, random.uniform(1, 20, 150), random.uniform(1, 6, 150), random.normal(0, 1, 150), strict=True
         )
     ]
+    quads += [np.array(quad, np.int32) for quad in BETWEEN_STEPS]
     crops = [crop(image, quad) for quad in quads]
     np.savez_compressed(
         FILE,

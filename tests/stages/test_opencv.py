@@ -96,13 +96,43 @@ def test_the_warp_of_any_version_of_opencv_is_the_same_to_rounding_also_outside_
 ) -> None:
     rows, columns = np.mgrid[0:40, 0:60]
     image = np.stack([4 * columns, 6 * rows, 2 * (rows + columns)], axis=2).astype(np.uint8)
-    matrix = np.array([[1.1, 0.2, 5.0], [-0.1, 0.9, 4.0], [0.001, 0.0005, 1.0]])
-    warped = []
-    for rounds in (True, False):
-        monkeypatch.setattr(warp, "OPENCV_ROUNDS", rounds)
-        warped.append(warp.warp_perspective(image, matrix, (70, 50)).astype(int))
-    assert [each.shape for each in warped] == [(50, 70, 3)] * 2
-    assert np.abs(warped[0] - warped[1]).max() <= 1
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    tilt = np.array([[1.1, 0.2, 5.0], [-0.1, 0.9, 4.0], [0.001, 0.0005, 1.0]])
+    # Places that are not rounded: noise shows how pixels are weighted.
+    shift = np.array([[1, 0, 5.5], [0, 1, 4.25], [0, 0, 1.0]])
+    for original, matrix in ((image, tilt), (noise, shift)):
+        warped = []
+        for rounds in (True, False):
+            monkeypatch.setattr(warp, "OPENCV_ROUNDS", rounds)
+            warped.append(warp.warp_perspective(original, matrix, (70, 50)).astype(int))
+        assert [each.shape for each in warped] == [(50, 70, 3)] * 2
+        assert np.abs(warped[0] - warped[1]).max() <= 1
+
+
+def test_only_pixels_near_a_half_are_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = []
+
+    def einsum(subscripts: str, *operands: NDArray[np.float32]) -> NDArray[np.float32]:
+        again.append(len(operands[0]))
+        return np.asarray(sum_of_products(subscripts, *operands), np.float32)
+
+    sum_of_products = np.einsum
+    monkeypatch.setattr(np, "einsum", einsum)
+    monkeypatch.setattr(warp, "OPENCV_ROUNDS", False)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    shift = np.array([[1, 0, 5 + 15 / 32], [0, 1, 4 + 13 / 32], [0, 0, 1.0]])
+    warped = warp.warp_perspective(image, shift, (70, 50))
+    assert 0 < sum(again) < warped.size / 20
+
+
+def test_only_the_pixels_around_the_places_are_read() -> None:
+    """The pixel before a place, its own, and two after it; the border is repeated outside of the image."""
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    place = np.array([[[5 * warp.STEPS + 7]], [[4 * warp.STEPS + 9]]], np.int32)
+    np.testing.assert_array_equal(warp._surroundings(image, place), image[3:7, 4:8])
+    assert place.ravel().tolist() == [warp.STEPS + 7, warp.STEPS + 9]
+    outside = np.array([[[-9 * warp.STEPS]], [[99 * warp.STEPS]]], np.int32)
+    np.testing.assert_array_equal(warp._surroundings(image, outside), np.broadcast_to(image[19, 0], (4, 4, 3)))
 
 
 def test_weights_of_a_place_add_up_to_one() -> None:

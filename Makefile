@@ -199,7 +199,7 @@ mutants: .venv/mutating  ## Change the arithmetic in one place at a time, and co
 	mkdir -p .cache/mutants
 	tar -cf - NOTICE model_zoo.yaml ocr_onnx pyproject.toml tests | tar -xf - -C .cache/mutants
 	sed -i '/^@timed(/d' .cache/mutants/ocr_onnx/stages/*.py
-	cd .cache/mutants && $(CURDIR)/$(BIN)/mutmut run $(if $(MUTANTS),"$(MUTANTS)")
+	cd .cache/mutants && set -f && $(CURDIR)/$(BIN)/mutmut run $(MUTANTS)
 	cd .cache/mutants && $(CURDIR)/$(BIN)/mutmut results
 
 mutations: .venv/developed  ## Read 50,000 mutated pictures and 5,000 mutated PDFs: only errors of this package may result.

@@ -375,3 +375,125 @@ def test_a_column_beside_nothing_is_one_region(left: int, right: int) -> None:
 
 def test_the_width_of_a_character_is_that_of_the_line_divided_by_their_number() -> None:
     assert reading_order._character_width(piece(0, 0, "ab", 30)) == 15
+
+
+def lines_at(tops: list[float], left: float = 0, text: str = "word") -> list[page_frame.Piece]:
+    """Lines with their upper edges at these places."""
+    return [piece(left, top, text, line=i) for i, top in enumerate(tops)]
+
+
+def pitch(count: int, top: float = 0) -> list[float]:
+    """The upper edges of lines that are 12 pixels apart."""
+    return [top + 12 * i for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "middle"),
+    [
+        ([0, 12, 24, 54, 66], [0, 12, 24, 54, 66], 44),
+        ([0, 12, 24, 53.9, 66], [0, 12, 24, 54, 66], None),
+        # The strip is below the lines of both columns, whichever of them ends last.
+        ([0, 12, 54, 66], [0, 24, 54, 66], 44),
+        ([0, 12, 24, 36, 54, 66], [0, 12, 54, 66], None),
+        # One column begins or ends at the strip.
+        ([0, 12, 24, 54, 66], [54, 66], None),
+        ([0, 12, 24], [0, 12, 24, 54, 66], None),
+        ([0, 12, 24, 54], [0, 12, 24, 54], 44),
+        # Of two strips, the first.
+        ([0, 40, 80], [0, 40, 80], 25),
+    ],
+)
+def test_columns_are_divided_by_an_empty_strip_of_two_lines_in_height(
+    left: list[float], right: list[float], middle: float | None
+) -> None:
+    assert reading_order._break(lines_at(left), lines_at(right, 100), 10) == middle
+
+
+@pytest.mark.parametrize(
+    ("tops", "first", "last"),
+    [
+        ([0, *pitch(9, 20), 138], 1, 10),
+        ([0, *pitch(9, 19.9), 135.8], 0, 11),
+        ([*pitch(3), *pitch(9, 44), *pitch(3, 160)], 3, 12),
+        ([*pitch(4), *pitch(9, 56), *pitch(4, 172)], 0, 17),
+        # Only the first strip: what is above the second is no head.
+        ([0, 20, *pitch(9, 40)], 1, 11),
+        ([*pitch(9), 116, 136], 0, 10),
+        # A head is no foot.
+        ([0, *pitch(2, 20)], 1, 3),
+        ([0, 20], 1, 2),
+        # With three strips, a head's is higher than usual.
+        ([0, 25, *pitch(5, 45), *pitch(5, 113)], 1, 12),
+        ([0, 24.9, *pitch(5, 44.9), *pitch(5, 112.9)], 0, 12),
+    ],
+)
+def test_a_head_and_a_foot_are_up_to_three_rows_beyond_an_empty_strip(tops: list[float], first: int, last: int) -> None:
+    assert reading_order._margins(lines_at(tops), 10) == (first, last)
+
+
+LONG = "x" * 18
+
+
+@pytest.mark.parametrize(
+    ("text", "rights", "prose"),
+    [
+        (LONG, [200] * 4 + [170] * 6, True),
+        (LONG, [200] * 3 + [170] * 7, False),
+        (LONG, [200] * 3 + [171] + [170] * 6, True),
+        # One line in ten may be longer than the column.
+        (LONG, [300] + [200] * 4 + [170] * 5, True),
+        (LONG[1:], [200] * 10, False),
+        ("012345" + "x" * 14, [200] * 10, True),
+        ("0123456" + "x" * 13, [200] * 10, False),
+        ("漢" * 9, [200] * 10, True),
+        ("漢" * 8, [200] * 10, False),
+    ],
+)
+def test_prose_has_long_lines_that_fill_the_column_and_few_digits(text: str, rights: list[float], prose: bool) -> None:
+    rows = [(piece(0, top, text, right),) for top, right in zip(pitch(10), rights, strict=True)]
+    assert reading_order.is_prose(rows, 10) is prose
+
+
+def test_the_pieces_of_a_row_are_one_line_of_prose() -> None:
+    def rows(second: str) -> list[reading_order.Row]:
+        return [(piece(0, top, LONG[:9], 90), piece(110, top, second, 90)) for top in pitch(10)]
+
+    assert reading_order.is_prose(rows(LONG[:8]), 10)
+    assert not reading_order.is_prose(rows(LONG[:7]), 10)
+
+
+PROSE = "the boats of the harbour"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "text", "tabular"),
+    [
+        (pitch(4), pitch(4), "word", True),
+        # Three of four rows are aligned, or two of three.
+        (pitch(4), [*pitch(3), 41], "word", True),
+        (pitch(4), [*pitch(2), 29, 41], "word", False),
+        # To less than a quarter of the height.
+        (pitch(4), [2.4, 14.4, 26.4, 38.4], "word", True),
+        (pitch(4), [2.5, 14.5, 26.5, 38.5], "word", False),
+        # Values beside at least 15 % of the rows.
+        (pitch(20), [0, 120, 228], "word", True),
+        (pitch(21), [0, 120, 240], "word", False),
+        (pitch(30), [0, 120, 228], "word", True),
+        # Values beside prose: one for each line, or fewer.
+        (pitch(4), pitch(4), PROSE, False),
+        (pitch(4), pitch(3), PROSE, False),
+        (pitch(5), pitch(3), PROSE, True),
+        (pitch(4), pitch(4), PROSE.capitalize(), True),
+    ],
+)
+def test_columns_with_aligned_lines_are_a_table_unless_they_are_prose(
+    left: list[float], right: list[float], text: str, tabular: bool
+) -> None:
+    texts, values = [piece(0, top, text, 240) for top in left], lines_at(right, 300)
+    assert reading_order.is_tabular(texts, values, 10) is tabular
+    assert reading_order.is_tabular(values, texts, 10) is tabular
+
+
+def test_two_columns_of_prose_are_no_table() -> None:
+    left, right = ([piece(0, top, text, 240) for top in pitch(5)] for text in (PROSE, PROSE.capitalize()))
+    assert not reading_order.is_tabular(left, right, 10)

@@ -122,11 +122,11 @@ def _columns(left: Sequence[Piece], right: Sequence[Piece], height: float) -> It
 
 
 def _table(found: Sequence[Row]) -> Iterator[Region]:
-    """Yield a table, and the lines above and below it that are not cells: they reach over its first column."""
+    """Yield a table (at least one row), and the lines above and below it that are no cells: they reach over its first column."""
     seconds = [row[1].left for row in found if len(row) > 1]
     edge = statistics.median(seconds) if seconds else float("inf")
     inner = [i for i, row in enumerate(found) if len(row) > 1 or row[0].right < edge]
-    first, last = (inner[0], inner[-1] + 1) if inner else (len(found), len(found))
+    first, last = inner[0], inner[-1] + 1
     parts = (Region(tuple(found[:first])), Region(tuple(with_wrapped_cells(found[first:last])), is_table=True))
     yield from (part for part in (*parts, Region(tuple(found[last:]))) if part.rows)
 

@@ -231,7 +231,8 @@ def piece(left: float, top: float, text: str = "word", width: float = 40, line: 
 
 
 @pytest.mark.parametrize(
-    ("text", "ends"), [("It is.", True), ('He said "No!")', True), ("十。", True), ("one, two", False), ("", False)]
+    ("text", "ends"),
+    [("It is.", True), ('He said "No!")', True), ("十。", True), ("one, two", False), ("2.X", False), ("", False)],
 )
 def test_a_sentence_ends_at_a_full_stop_also_before_quotation_marks(text: str, ends: bool) -> None:
     assert reading_order._ends_sentence(text) is ends
@@ -254,8 +255,13 @@ def test_a_piece_is_below_a_cell_if_it_begins_within_it_or_a_quarter_of_its_heig
 
 
 def test_lines_over_the_first_column_are_above_and_below_a_table() -> None:
-    title, wide = (piece(0, 0, "title", 200),), (piece(0, 60, "note", 200),)
-    cells = [(piece(0, 20), piece(100, 20)), (piece(0, 30, "Single"),), (piece(0, 40), piece(104, 40))]
+    title, wide = (piece(0, 0, "title", 200),), (piece(0, 60, "note", 104),)
+    cells = [
+        (piece(0, 20, width=104), piece(108, 20)),
+        (piece(0, 25), piece(100, 25)),
+        (piece(0, 30, "Single"),),
+        (piece(0, 40, width=104), piece(104, 40)),
+    ]
     found = list(reading_order._table([title, *cells, wide]))
     assert [(region.rows, region.is_table) for region in found] == [
         ((title,), False),
@@ -336,6 +342,8 @@ def test_the_last_lines_are_notes_in_smaller_and_narrower_type_if_they_are_a_thi
         ("and the", 200, ["2 A note,"], False),
         ("and the", 200, ["2 A note 1-"], False),
         ("and the", 200, ["2 A note"], False),
+        ("and the", 200, ["2 A note of 1890, "], False),
+        ("and the", 200, ["2 A note of page 2a"], False),
         ("and the", 200, ["", "x"], False),
         ("and the.", 200, ["1 A note of 1890"], False),
         ("and the", 200, ["A note."], True),
@@ -364,6 +372,16 @@ def test_notes_begin_below_a_wide_gap_in_the_last_two_thirds_of_a_column() -> No
     early = [*column(["the boats go"] * 2), *column(["1 Of the year 1890", *["2 Of 1891"] * 3], 40)]
     assert reading_order._without_footnotes(early, following) == (early, [])
     assert reading_order._without_footnotes(text[:1], following) == (text[:1], [])
+    assert reading_order._without_footnotes([*text, *notes], column(["1a on and on"] * 6)) == ([*text, *notes], [])
+
+
+@pytest.mark.parametrize(("top", "height", "are_notes"), [(63, 8, True), (62.9, 8, False), (62.5, 9, False)])
+def test_small_type_below_a_gap_is_a_note_of_any_number_of_lines(top: float, height: float, are_notes: bool) -> None:
+    """The centers of lines are 10 pixels apart, and those of the notes begin 12 pixels below the text."""
+    text = [piece(0, y, FIFTY, 200, line=i) for i, y in enumerate(range(0, 60, 10))]
+    notes = [page_frame.Piece(0, y, 150, y + height, 9 + i, 0, FIFTY) for i, y in enumerate((top, top + 10))]
+    expected = (text, notes) if are_notes else ([*text, *notes], [])
+    assert reading_order._without_footnotes([*text, *notes], text) == expected
 
 
 @pytest.mark.parametrize(("left", "right"), [(3, 0), (0, 3)])
@@ -497,3 +515,13 @@ def test_columns_with_aligned_lines_are_a_table_unless_they_are_prose(
 def test_two_columns_of_prose_are_no_table() -> None:
     left, right = ([piece(0, top, text, 240) for top in pitch(5)] for text in (PROSE, PROSE.capitalize()))
     assert not reading_order.is_tabular(left, right, 10)
+
+
+def test_three_lines_may_be_two_columns_but_two_lines_are_a_row() -> None:
+    left, right = lines_at([0, 20]), page_frame.Piece(100, 0, 180, 30, 2, 0, "BIG")
+    assert [region.rows for region in reading_order._cut([left[0], right, left[1]], 10)] == [
+        ((left[0],), (left[1],)),
+        ((right,),),
+    ]
+    beside = piece(100, 0, line=2)
+    assert [region.rows for region in reading_order._cut([left[0], beside], 10)] == [((left[0], beside),)]

@@ -4,9 +4,10 @@
     python -m benchmarks.soak --calls 2000 --no-write
 
 The calls are those of a list: small pictures of 12 sizes as arrays, bytes and files, TIFFs, PDFs, folders, each with several options
-and output formats, and one call in eight that fails. The list is read once in one thread; then THREADS threads make the calls in random
-order, and each result is compared with that of the first pass. Ctrl-C ends the calls early, and what was measured is written. Memory is the resident set of the process and of its decoding
-processes, handles are its open files, both after every EVERY calls.
+and output formats, and one call in eight that fails. The list is read once in one thread, then all THREADS threads make each call of
+the list at the same time, so that each call has had its highest memory before memory is compared. Then the threads make the calls in random
+order, and each result is compared with that of the first pass. Ctrl-C ends the calls early, and what was measured is written. Memory is
+the resident set of the process and of its decoding processes, handles are its open files, both after every EVERY calls.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,11 +67,18 @@ class Look:
     calls: int
     memory: int
     """KiB of all processes."""
+    own: int
+    """KiB of the process without its decoding processes, which come and go."""
     handles: int
     threads: int
 
 
-MEASURED = {"memory": "memory, KiB", "handles": "open files", "threads": "threads"}
+MEASURED = {
+    "memory": "memory, KiB",
+    "own": "memory without decoding processes, KiB",
+    "handles": "open files",
+    "threads": "threads",
+}
 
 
 def options() -> Iterator[OCROptions]:
@@ -149,16 +158,29 @@ def outcome(call: Call) -> str:
 
 def look(count: int) -> Look:
     """Look at the process."""
-    processes = family(os.getpid())
+    own, *others = (memory(process, "VmRSS") for process in family(os.getpid()))
     handles, threads = (len(list(Path("/proc/self", name).iterdir())) for name in ("fd", "task"))
-    return Look(count, sum(memory(each, "VmRSS") for each in processes), handles, threads)
+    return Look(count, own + sum(others), own, handles, threads)
+
+
+def together(pool: ThreadPoolExecutor, each: Sequence[Call]) -> None:
+    """Make each call in all THREADS threads at the same time."""
+    barrier = threading.Barrier(THREADS)
+
+    def wait_and_make(call: Call) -> None:
+        barrier.wait()
+        outcome(call)
+
+    for call in each:
+        list(pool.map(wait_and_make, [call] * THREADS))
 
 
 def soak(each: Sequence[Call], count: int) -> tuple[list[Look], int]:
-    """Make `count` calls in THREADS threads; return the looks at the process, and how many results differ from the first pass."""
+    """Make `count` calls in THREADS threads after the warm-up; return the looks, and how many results differ from the first pass."""
     first = [outcome(call) for call in each]
     draw, different, seen = random.Random(0), 0, []  # noqa: S311 the order of calls
     with ThreadPoolExecutor(THREADS) as pool, suppress(KeyboardInterrupt):
+        together(pool, each)
         for done in range(0, count, EVERY):
             chosen = draw.choices(range(len(each)), k=min(EVERY, count - done))
             found = pool.map(lambda n: outcome(each[n]) == first[n], chosen)
@@ -234,7 +256,7 @@ def main(count: int, write: bool) -> None:
         "threads": THREADS,
         "minutes": (time.monotonic() - began) / 60,
         "different": different,
-        "looks": [(look.calls, look.memory, look.handles, look.threads) for look in seen],
+        "looks": [astuple(look) for look in seen],
     }
     click.echo(markdown(result))
     if write:

@@ -9,9 +9,11 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -467,13 +469,29 @@ def test_a_soak_counts_results_that_differ_from_the_first_pass() -> None:
 
     seen, different = soak.soak([lambda: "same", fail], 250)
     assert [look.calls for look in seen] == [200, 250]
-    assert all(look.memory > 0 and look.handles > 0 and look.threads > 0 for look in seen)
+    assert all(look.memory >= look.own > 0 and look.handles > 0 and look.threads > 0 for look in seen)
     assert different == 0
     assert soak.soak([lambda: next(numbers)], 250)[1] == 250
 
 
+def test_a_soak_first_makes_each_call_in_all_threads_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    at_once: list[int] = []
+    barrier = threading.Barrier(soak.THREADS, lambda: at_once.append(len(made)))
+
+    def call(n: int) -> None:
+        made.append(n)
+        # Once in the first pass, which is in one thread; then all threads meet here.
+        if made.count(n) > 1:
+            barrier.wait(PATIENCE)
+
+    soak.soak([partial(call, n) for n in range(3)], 0)
+    assert made == [0, 1, 2, *(n for n in range(3) for _ in range(soak.THREADS))]
+    assert at_once == [3 + soak.THREADS * n for n in (1, 2, 3)]
+
+
 def test_growth_is_from_the_level_after_the_warm_up_to_that_at_the_end() -> None:
-    looks = [soak.Look(n, 50 if n < 10 else 100 + n // 50, 8, 4) for n in range(100)]
+    looks = [soak.Look(n, 50 if n < 10 else 100 + n // 50, 50, 8, 4) for n in range(100)]
     assert soak.growth(looks, "memory") == pytest.approx(0.01)
     assert soak.growth(looks, "handles") == 0
 
@@ -496,7 +514,7 @@ def test_ctrl_c_ends_a_soak_and_keeps_what_was_measured(monkeypatch: pytest.Monk
     def look(calls: int) -> soak.Look:
         if calls > 400:
             raise KeyboardInterrupt
-        return soak.Look(calls, 1, 1, 1)
+        return soak.Look(calls, 1, 1, 1, 1)
 
     monkeypatch.setattr(soak, "look", look)
     seen, different = soak.soak([lambda: "same"], 2000)

@@ -460,6 +460,7 @@ LONG = "x" * 18
         (LONG, [200] * 3 + [171] + [170] * 6, True),
         # One line in ten may be longer than the column.
         (LONG, [300] + [200] * 4 + [170] * 5, True),
+        (LONG, [300] * 2 + [200] * 4 + [170] * 4, False),
         (LONG[1:], [200] * 10, False),
         ("012345" + "x" * 14, [200] * 10, True),
         ("0123456" + "x" * 13, [200] * 10, False),
@@ -497,6 +498,7 @@ PROSE = "the boats of the harbour"
         (pitch(20), [0, 120, 228], "word", True),
         (pitch(21), [0, 120, 240], "word", False),
         (pitch(30), [0, 120, 228], "word", True),
+        (pitch(30), [240, 252, 264], "word", True),
         # Values beside prose: one for each line, or fewer.
         (pitch(4), pitch(4), PROSE, False),
         (pitch(4), pitch(3), PROSE, False),

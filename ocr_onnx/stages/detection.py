@@ -27,6 +27,7 @@ from ocr_onnx.stages.geometry import CORNERS
 from ocr_onnx.stages.normalization import normalize, tables
 from ocr_onnx.stages.polygons import fill_polygon, simplify
 from ocr_onnx.stages.rectangles import smallest_rectangles
+from ocr_onnx.stages.resizing import resize
 from ocr_onnx.types import Image, Run, Tensor, TextBox
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ def fitted(image: Image, options: DetectionOptions) -> Image:
         padded[:height, :width] = image
         image, (height, width) = padded, padded.shape[:2]
     size = input_size((width, height), options)
-    return image if size == (width, height) else np.asarray(cv2.resize(image, size), np.uint8)
+    return image if size == (width, height) else resize(image, size)
 
 
 def resized(size: tuple[int, int], options: DetectionOptions) -> tuple[int, int]:

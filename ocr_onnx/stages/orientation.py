@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 from ocr_onnx.models.metadata import ModelMetadata
@@ -14,6 +13,7 @@ from ocr_onnx.options import LineOrientationOptions, PageOrientationOptions
 from ocr_onnx.runtime.batching import CPU_SHAPES, Batch, Shapes
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.stages.normalization import normalize
+from ocr_onnx.stages.resizing import resize
 from ocr_onnx.types import Image, Orientation, Run, Tensor
 
 HALF_TURN = 180
@@ -77,7 +77,7 @@ def preprocess_page(image: Image, metadata: ModelMetadata) -> Tensor:
         # The rest would be cropped anyway.
         image = _middle(image, 2 * min(image.shape[:2]))
     size = round(image.shape[1] * scale), round(image.shape[0] * scale)
-    resized = np.asarray(cv2.resize(image, size), np.uint8)
+    resized = resize(image, size)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return normalize(resized[top : top + height, left : left + width], metadata)[np.newaxis]
 
@@ -95,7 +95,7 @@ def preprocess_line(crop: Image, metadata: ModelMetadata) -> Tensor:
     own = math.ceil(height * crop.shape[1] / crop.shape[0])
     resized = min(own, width) if metadata.keep_ratio else width
     tensor = np.zeros((1, 3, height, width), np.float32)
-    tensor[0, :, :, :resized] = normalize(np.asarray(cv2.resize(crop, (resized, height)), np.uint8), metadata)
+    tensor[0, :, :, :resized] = normalize(resize(crop, (resized, height)), metadata)
     return tensor
 
 

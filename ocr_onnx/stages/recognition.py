@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from ocr_onnx.runtime.batching import CPU_SHAPES, PADDING_CLASS, Batch, Shapes
 from ocr_onnx.runtime.profiling import timed
 from ocr_onnx.stages import wide_lines
 from ocr_onnx.stages.normalization import VALUES, look_up
+from ocr_onnx.stages.resizing import resize
 from ocr_onnx.stages.words import visual_order
 from ocr_onnx.types import Columns, Image, Run, Tensor, Text
 
@@ -207,7 +207,7 @@ def preprocess(crop: Image, width: int, shape: Sequence[int], squeeze: float = 1
     """Resize to the model's height, normalize to -1..1, pad with 0 on the right: (1, 3, height, width)."""
     height, resized = shape[1], resized_width(crop, shape, squeeze)
     tensor = np.zeros((1, 3, height, width), np.float32)
-    look_up(np.asarray(cv2.resize(crop, (resized, height)), np.uint8), [NORMALIZED] * 3, tensor[0, :, :, :resized])
+    look_up(resize(crop, (resized, height)), [NORMALIZED] * 3, tensor[0, :, :, :resized])
     return tensor
 
 
@@ -217,7 +217,7 @@ def stretch(crop: Image, shape: tuple[int, int, int]) -> Tensor:
     tensor = np.empty((1, 3, height, width), np.float32)
     # PaddleX computes in float64 here, but in float32 if it keeps the aspect ratio.
     table = np.asarray((VALUES.astype(np.float64) / 255 - 0.5) / 0.5, np.float32)
-    look_up(np.asarray(cv2.resize(crop, (width, height)), np.uint8), [table] * 3, tensor[0])
+    look_up(resize(crop, (width, height)), [table] * 3, tensor[0])
     return tensor
 
 

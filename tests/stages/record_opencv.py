@@ -22,6 +22,9 @@ BETWEEN_STEPS = (
 )
 """Boxes with a pixel whose place is so near to the middle between two steps that blocks and the order of sums decide its step."""
 
+SIZES = [(40, 30), (67, 48), (33, 25), (79, 20), (100, 31)]
+"""Half of the image, less and more than half, and larger on one side: (width, height)."""
+
 
 def rotated(points: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
     return np.asarray(points @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]), np.float64)
@@ -104,6 +107,7 @@ def main() -> None:
     ]
     quads += [np.array(quad, np.int32) for quad in BETWEEN_STEPS]
     crops = [crop(image, quad) for quad in quads]
+    resized = [np.asarray(cv2.resize(image, size), np.uint8) for size in SIZES]
     np.savez_compressed(
         FILE,
         outlines=joined(outlines).reshape(-1, 2).astype(np.int16),
@@ -119,8 +123,10 @@ def main() -> None:
         simple_sizes=[len(points) for points in simple],
         image=image,
         quads=np.array(quads),
-        crops=joined(crops),
+        crop=joined(crops),
         crop_sizes=np.array([found.shape[:2] for found in crops]),
+        resized=joined(resized),
+        resized_sizes=np.array([found.shape[:2] for found in resized]),
     )
 
 

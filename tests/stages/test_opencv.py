@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ocr_onnx.stages import geometry, warp
+from ocr_onnx.stages import geometry, resizing, warp
 from ocr_onnx.stages.polygons import fill_polygon, simplify
 from ocr_onnx.stages.rectangles import smallest_rectangles
 
@@ -30,11 +29,10 @@ def outlines(recorded: Recorded) -> list[NDArray[np.int32]]:
     return parts(recorded["outlines"], recorded["outline_sizes"])
 
 
-def crops(recorded: Recorded) -> Iterator[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
-    sizes = recorded["crop_sizes"]
-    pixels = parts(recorded["crops"], sizes.prod(axis=1) * 3)
-    for quad, size, part in zip(recorded["quads"], sizes, pixels, strict=True):
-        yield np.asarray(quad, np.int32), part.astype(np.uint8).reshape(*size, 3)
+def images(recorded: Recorded, name: str) -> list[NDArray[np.uint8]]:
+    sizes = recorded[f"{name}_sizes"]
+    pixels = parts(recorded[name], sizes.prod(axis=1) * 3)
+    return [part.astype(np.uint8).reshape(*size, 3) for size, part in zip(sizes, pixels, strict=True)]
 
 
 def test_rectangles_are_those_of_opencv_4_10(recorded: Recorded) -> None:
@@ -79,8 +77,19 @@ def test_crops_are_those_of_opencv_4_10(recorded: Recorded, rounds: bool, monkey
     monkeypatch.setattr(warp, "OPENCV_ROUNDS", rounds)
     warp.rounded_weights.cache_clear()
     image = recorded["image"].astype(np.uint8)
-    for quad, expected in crops(recorded):
-        np.testing.assert_array_equal(geometry.crop(image, quad), expected)
+    for quad, expected in zip(recorded["quads"], images(recorded, "crop"), strict=True):
+        np.testing.assert_array_equal(geometry.crop(image, np.asarray(quad, np.int32)), expected)
+
+
+@pytest.mark.parametrize("consistent", [resizing.opencv_is_consistent(), False], ids=["this-build", "own-way"])
+def test_resized_images_are_those_of_opencv_4_10_on_x86_64(
+    recorded: Recorded, consistent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resizing, "opencv_is_consistent", lambda: consistent)
+    image = recorded["image"].astype(np.uint8)
+    for expected in images(recorded, "resized"):
+        height, width = expected.shape[:2]
+        np.testing.assert_array_equal(resizing.resize(image, (width, height)), expected)
 
 
 def test_a_line_longer_than_a_block_of_opencv_is_warped_as_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from conftest import LINE, PAGE, PAGES
@@ -15,6 +13,7 @@ from ocr_onnx.errors import OptionError
 from ocr_onnx.options import LineOrientationOptions, PageOrientationOptions
 from ocr_onnx.stages import orientation
 from ocr_onnx.stages.orientation import LineClassifier, PageClassifier, preprocess_line, preprocess_page
+from ocr_onnx.stages.resizing import resize
 from ocr_onnx.types import Image, Tensor
 
 EACH = LineOrientationOptions(batch_size=1)
@@ -45,7 +44,7 @@ def test_a_page_is_cut_out_of_the_middle() -> None:
 def test_a_page_is_resized_as_in_the_reference() -> None:
     page = np.random.default_rng(0).integers(0, 255, (300, 401, 3), np.uint8)
     scale = 256 / 300
-    resized = cv2.resize(page, (round(401 * scale), round(300 * scale)))[:, :, ::-1]
+    resized = resize(page, (round(401 * scale), round(300 * scale)))[:, :, ::-1]
     left, top = (resized.shape[1] - 224) // 2, (resized.shape[0] - 224) // 2
     pixels = resized[top : top + 224, left : left + 224].astype(np.float32)
     expected = (pixels / 255 - PAGE.mean) / PAGE.std
@@ -57,13 +56,12 @@ def test_a_page_much_longer_than_wide_is_not_resized_whole(
     monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]
 ) -> None:
     sizes: list[tuple[int, int]] = []
-    resize = cv2.resize
 
-    def note(image: Image, size: tuple[int, int]) -> Any:
+    def note(image: Image, size: tuple[int, int]) -> Image:
         sizes.append(size)
         return resize(image, size)
 
-    monkeypatch.setattr(cv2, "resize", note)
+    monkeypatch.setattr(orientation, "resize", note)
     assert preprocess_page(np.zeros((*shape, 3), np.uint8), PAGE).shape == (1, 3, 224, 224)
     assert max(width * height for width, height in sizes) <= orientation.MAX_RESIZED
 

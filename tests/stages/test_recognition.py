@@ -29,6 +29,7 @@ from ocr_onnx.stages.recognition import (
     tight_widths,
     without_padding,
 )
+from ocr_onnx.stages.resizing import resize
 from ocr_onnx.types import Columns, Image, Tensor
 
 SHAPE = (3, 48, 320)
@@ -45,11 +46,11 @@ def paddle_resize(image: Image) -> Tensor:
     ratio = max(width / height, image.shape[1] * 1.0 / image.shape[0])
     width = int(height * ratio)
     if width > 3200:
-        resized, new_width, width = cv2.resize(image, (3200, height)), 3200, 3200
+        resized, new_width, width = resize(image, (3200, height)), 3200, 3200
     else:
         own = image.shape[1] / float(image.shape[0])
         new_width = min(math.ceil(height * own), width)
-        resized = cv2.resize(image, (new_width, height))
+        resized = resize(image, (new_width, height))
     pixels = resized.astype("float32").transpose((2, 0, 1)) / 255
     pixels -= 0.5
     pixels /= 0.5

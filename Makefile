@@ -37,9 +37,9 @@ FUZZ_SECONDS ?= 60
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 # What `make aarch64` runs: tests of arithmetic, formats and model files, without other processes.
-PURE ?= $(addprefix tests/stages/test_,$(addsuffix .py,detection geometry opencv reading_order recognition tiling words)) \
-	tests/models/test_metadata.py tests/outputs/test_formats.py tests/outputs/test_plain.py \
-	tests/runtime/test_denormals.py
+PURE ?= $(addprefix tests/stages/test_,$(addsuffix .py,detection geometry opencv orientation paragraphs reading_order recognition tasks \
+	tiling unwarping words)) tests/models/test_metadata.py tests/models/test_yaml_text.py tests/outputs/test_formats.py \
+	tests/outputs/test_plain.py tests/runtime/test_denormals.py
 
 # Models for `make bench`, besides the embedded ones.
 BENCHED ?= .cache/models

@@ -346,6 +346,7 @@ class OCR:
         if options.return_word_box:
             kept = [with_words(line) for line in kept]
         lines, blocks = _in_reading_order(kept, detected.page, options)
+        memory.trim_heap_at_intervals()
         return OCRResult(
             detected.source,
             detected.page,

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -139,6 +140,21 @@ def test_loading_gives_back_what_it_leaves(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("ocr_onnx.runtime.memory.trim_heap", lambda: calls.append(True))
     OCR()
     assert calls == [True]
+
+
+def test_pages_give_back_what_they_leave_once_in_an_interval(monkeypatch: pytest.MonkeyPatch, ocr: OCR) -> None:
+    calls: list[bool] = []
+    clock = SimpleNamespace(monotonic=lambda: 100.0)
+    monkeypatch.setattr(memory, "trim_heap", lambda: calls.append(True))
+    monkeypatch.setattr(memory, "_next_trim", [0.0])
+    monkeypatch.setattr(memory, "time", clock)
+    blank = np.full((64, 64, 3), 255, np.uint8)
+    ocr.predict(blank)
+    ocr.predict(blank)
+    assert calls == [True]
+    clock.monotonic = lambda: 100.0 + memory.TRIM_INTERVAL
+    ocr.predict(blank)
+    assert calls == [True, True]
 
 
 def test_boxes_that_take_more_than_the_limit_are_not_cut_out(monkeypatch: pytest.MonkeyPatch, ocr: OCR) -> None:

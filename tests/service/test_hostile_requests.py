@@ -17,7 +17,6 @@ from pathlib import Path
 
 import hostile
 import httpx
-import pytest
 from hostile import Hostile
 from served import SIGN, base64_of, wait_for
 
@@ -109,7 +108,6 @@ def faults(request: Hostile, answer: httpx.Response, taken: int) -> Iterator[str
         yield f"{request.name}: {taken} MiB"
 
 
-@pytest.mark.slow
 def test_small_hostile_requests_take_little_memory_and_are_no_errors_of_the_server() -> None:
     requests = hostile.requests(COUNT, SEED)
     assert len(requests) == COUNT

@@ -29,13 +29,14 @@ EVERY, PAGES = 3, 20
 QUALITY = 85
 """Of the JPEG compression of a page."""
 
+OURS = ("--ocr-engine", "ocr-onnx")
+BEST = (*OURS, "--ocr-onnx-preset", "default")
+
 ENGINES: Mapping[str, Sequence[str]] = {
     "Tesseract": ("--ocr-engine", "tesseract"),
-    "ocr-onnx": ("--ocr-engine", "ocr-onnx"),
-    "ocr-onnx, preset default": ("--ocr-engine", "ocr-onnx", "--ocr-onnx-preset", "default"),
-    "ocr-onnx, preset default, high-performance mode": (
-        *("--ocr-engine", "ocr-onnx", "--ocr-onnx-preset", "default", "--ocr-onnx-mode", "high-performance"),
-    ),
+    "ocr-onnx": OURS,
+    "ocr-onnx, preset default": BEST,
+    "ocr-onnx, preset default, high-performance mode": (*BEST, "--ocr-onnx-mode", "high-performance"),
 }
 JOBS = (1, 2)
 

@@ -177,7 +177,8 @@ def _language(code: str) -> str | None:
 
 def _ocr(options: Any) -> OCR:
     langs = ",".join(filter(None, map(_language, options.languages)))
-    preset, mode = getattr(options, "ocr_onnx_preset", PRESET), getattr(options, "ocr_onnx_mode", "standard")
+    preset = getattr(options, "ocr_onnx_preset", None) or PRESET
+    mode = getattr(options, "ocr_onnx_mode", None) or "standard"
     # By default, the threads that read pages share a pipeline.
     sharing = getattr(options, "jobs", None) if getattr(options, "use_threads", True) else 1
     return _loaded(langs or None, preset, mode, sharing or cpu_count())

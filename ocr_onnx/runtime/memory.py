@@ -73,6 +73,7 @@ def available(file: Path = Path("/proc/meminfo")) -> int | None:
 
 def trim_heap() -> None:
     """Release freed memory from the C library's heap to the system (glibc only)."""
+    _next_trim[0] = time.monotonic() + TRIM_INTERVAL
     if sys.platform == "linux":
         with suppress(AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
@@ -83,9 +84,7 @@ def trim_heap_at_intervals() -> None:
 
     The C library keeps what threads have freed, in a heap of its own for every few threads, each up to its peak.
     """
-    now = time.monotonic()
-    if now >= _next_trim[0]:
-        _next_trim[0] = now + TRIM_INTERVAL
+    if time.monotonic() >= _next_trim[0]:
         trim_heap()
 
 

@@ -30,7 +30,7 @@ from ocr_onnx.runtime.threads import cores, parallel_map
 from ocr_onnx.stages import geometry
 from ocr_onnx.stages.blocks import find_blocks
 from ocr_onnx.stages.detection import TextDetector, largest_side, with_model_defaults
-from ocr_onnx.stages.line_reading import are_upside_down, largest, read_oriented
+from ocr_onnx.stages.line_reading import are_upside_down, largest, read_oriented, unread_warning
 from ocr_onnx.stages.loading import Stages, WrapRun, load_stages
 from ocr_onnx.stages.orientation import HALF_TURN, LineClassifier, PageClassifier
 from ocr_onnx.stages.recognition import TextRecognizer, squeezing_warning
@@ -333,8 +333,10 @@ class OCR:
             options = replace(options, detection=with_model_defaults(options.detection, self.detect.metadata))
         warnings = detected.warnings
         if isinstance(self.recognize, TextRecognizer):
+            models = [stage.metadata.name for stage in (self.recognize, *self._stages.following)]
             squeezed = squeezing_warning(crops, options.recognition, self.recognize.metadata)
-            warnings = _with_warning(detected.source, warnings, squeezed)
+            for warning in (squeezed, unread_warning(crops, texts, models)):
+                warnings = _with_warning(detected.source, warnings, warning)
         logger.info("%s: %s, %d lines", detected.source.path, detected.orientation, len(texts))
         kept = [
             TextLine(read.text, read.score, box, model=read.model or None, columns=read.columns)
@@ -348,14 +350,7 @@ class OCR:
         lines, blocks = _in_reading_order(kept, detected.page, options)
         memory.trim_heap_at_intervals()
         return OCRResult(
-            detected.source,
-            detected.page,
-            detected.orientation,
-            tuple(boxes),
-            lines,
-            options,
-            blocks,
-            warnings,
+            detected.source, detected.page, detected.orientation, tuple(boxes), lines, options, blocks, warnings
         )
 
     def _is_upside_down(self, found: DetectedPage, guess: Orientation, options: OCROptions) -> bool:

@@ -481,6 +481,17 @@ def test_pages_are_spread_over_devices_and_come_in_order(ocr: OCR) -> None:
     assert sum(read.values()) == len(names)
 
 
+@pytest.mark.parametrize(("width", "count"), [(100, 0), (1000, 1)])
+def test_a_line_of_which_little_is_read_is_a_warning_of_its_page(
+    toy: OCR, width: int, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = np.full((100, 1100, 3), 255, np.uint8)
+    image[40:60, 20 : 20 + width] = 0
+    (result,) = toy.predict(image)
+    assert [line.text for line in result.lines] == ["abc"]
+    assert len(result.warnings) == caplog.text.count("1 of 1 lines have a low score or few characters") == count
+
+
 def test_on_a_gpu_pages_are_read_side_by_side_and_come_in_order(toy: OCR, bars: np.ndarray) -> None:
     together, detect, taken = threading.Barrier(PAGES_PER_GPU, timeout=PATIENCE), toy.detect, list[int]()
 

@@ -1,4 +1,4 @@
-"""Recognition of lines and pages that may be upside down."""
+"""Recognition of lines and pages that may be upside down, or that the model may not be able to read."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ LARGEST = 3
 DOUBTFUL = 0.95
 """The score of a text below which its line may be upside down: of 4 % of the lines of reports, 11 % of receipts and half of street
 photographs (docs/defaults.md)."""
+
+LEGIBLE = 0.6
+"""The score of a text below which it is wrong (docs/defaults.md)."""
+
+SPARSE = 0.2
+"""Characters of a line per height of the line along it, below which most of it was not read. A page of legible text has 0.5 to 4; of an
+unknown script, some models read only the punctuation."""
 
 
 def largest(crops: Sequence[Image]) -> list[Image]:
@@ -71,3 +78,19 @@ def _rotated_first(
         for box, (angle, score) in zip(boxes, orientations, strict=True)
     ]
     return oriented, texts
+
+
+def unread_warning(crops: Sequence[Image], texts: Sequence[Text], models: Sequence[str]) -> str | None:
+    """Return a warning if models could not read most of the text, as if they do not know its script; None otherwise."""
+    lengths = [max(crop.shape[:2]) / min(crop.shape[:2]) for crop in crops]
+    unread = [
+        length
+        for length, text in zip(lengths, texts, strict=True)
+        if text.score < LEGIBLE or len("".join(text.text.split())) < SPARSE * length
+    ]
+    if sum(unread) <= sum(lengths) / 2:
+        return None
+    return (
+        f"{len(unread)} of {len(crops)} lines have a low score or few characters, so most of the text may be missing: if it is in a "
+        f"script that {' and '.join(models)} cannot read, choose its language (`ocr-onnx models langs`)"
+    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ocr_onnx.stages.line_reading import read_oriented
+from ocr_onnx.stages.line_reading import read_oriented, unread_warning
 from ocr_onnx.types import Image, Orientation, Text, TextBox
 
 BOX = TextBox(np.zeros((4, 2), np.int32), 0.9)
@@ -77,3 +77,17 @@ def test_each_line_keeps_its_place() -> None:
 
 def test_no_lines_are_no_texts() -> None:
     assert read_oriented([], [], lambda _: [], recognize, 1.0) == ([], [])
+
+
+def test_a_warning_says_that_most_of_the_text_was_not_read_and_names_the_models() -> None:
+    legible, wrong, sparse = Text("twenty characters...", 0.97), Text("jumble", 0.59), Text(", .", 0.97)
+    long, short, tall = (np.zeros(shape, np.uint8) for shape in ((20, 200, 3), (20, 60, 3), (200, 20, 3)))
+    expected = (
+        "2 of 3 lines have a low score or few characters, so most of the text may be missing: if it is in a script that a and b "
+        "cannot read, choose its language (`ocr-onnx models langs`)"
+    )
+    assert unread_warning([long, tall, long], [wrong, sparse._replace(text="."), legible], ["a", "b"]) == expected
+    # Of a short line, a dot and a comma may be all; half of the length is not most of it.
+    assert unread_warning([long, short], [legible, sparse], ["a"]) is None
+    assert unread_warning([long, long], [legible, wrong], ["a"]) is None
+    assert unread_warning([], [], ["a"]) is None

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,22 +172,43 @@ def test_a_folder_that_cannot_be_written_is_named() -> None:
     assert "choose a writable folder" in done.stderr
 
 
-@pytest.mark.parametrize("kind", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_what_is_read_and_lists_the_failures(tmp_path: Path, kind: signal.Signals) -> None:
+def interrupted(folder: Path, out: Path, hang_up: str, kinds: Sequence[signal.Signals]) -> tuple[int, str]:
+    """The exit code and errors of a run that gets signals, each after five more pages; `hang_up` is an option of `env` for SIGHUP."""
+    process = subprocess.Popen(
+        ["env", hang_up, *command(folder, "-o", out, *FAST)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    limit, expected = time.monotonic() + PATIENCE, 0
+    for kind in kinds:
+        expected = pages(out) + 5
+        while pages(out) < expected and process.poll() is None and time.monotonic() < limit:
+            time.sleep(0.05)
+        process.send_signal(kind)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert pages(out) >= expected
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize(
+    ("hang_up", "kinds"),
+    [
+        ("--default-signal=HUP", [signal.SIGHUP]),
+        ("--ignore-signal=HUP", [signal.SIGHUP, signal.SIGTERM]),
+        ("--default-signal=HUP", [signal.SIGINT]),
+    ],
+    ids=["terminal closed", "terminal closed with nohup, then terminated", "interrupted"],
+)
+def test_a_signal_saves_what_is_read_and_lists_the_failures(
+    tmp_path: Path, hang_up: str, kinds: list[signal.Signals]
+) -> None:
     folder, out = words(tmp_path / "in", 1000), tmp_path / "out"
     (folder / "bad.png").write_bytes(b"no image")
-    process = subprocess.Popen(
-        command(folder, "-o", out, *FAST), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    limit = time.monotonic() + PATIENCE
-    while pages(out) < 5 and process.poll() is None and time.monotonic() < limit:
-        time.sleep(0.05)
-    process.send_signal(kind)
-    _, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
+    code, errors = interrupted(folder, out, hang_up, kinds)
+    assert code == 130
     assert f"Interrupted: run the same command again to continue in {out}" in errors
     assert (out / "failures.jsonl").is_file()
-    assert pages(out) >= 5
 
 
 def test_the_commands_of_the_documentation_print_what_it_shows(tmp_path: Path) -> None:

@@ -489,7 +489,7 @@ def test_a_line_of_which_little_is_read_is_a_warning_of_its_page(
     image[40:60, 20 : 20 + width] = 0
     (result,) = toy.predict(image)
     assert [line.text for line in result.lines] == ["abc"]
-    assert len(result.warnings) == caplog.text.count("1 of 1 lines have a low score or few characters") == count
+    assert len(result.warnings) == caplog.text.count("low scores or few characters in 1 of 1 lines") == count
 
 
 def test_on_a_gpu_pages_are_read_side_by_side_and_come_in_order(toy: OCR, bars: np.ndarray) -> None:

@@ -91,6 +91,6 @@ def unread_warning(crops: Sequence[Image], texts: Sequence[Text], models: Sequen
     if sum(unread) <= sum(lengths) / 2:
         return None
     return (
-        f"{len(unread)} of {len(crops)} lines have a low score or few characters, so most of the text may be missing: if it is in a "
+        f"low scores or few characters in {len(unread)} of {len(crops)} lines, so most of the text may be missing: if it is in a "
         f"script that {' and '.join(models)} cannot read, choose its language (`ocr-onnx models langs`)"
     )

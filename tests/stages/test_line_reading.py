@@ -83,7 +83,7 @@ def test_a_warning_says_that_most_of_the_text_was_not_read_and_names_the_models(
     legible, wrong, sparse = Text("twenty characters...", 0.97), Text("jumble", 0.59), Text(", .", 0.97)
     long, short, tall = (np.zeros(shape, np.uint8) for shape in ((20, 200, 3), (20, 60, 3), (200, 20, 3)))
     expected = (
-        "2 of 3 lines have a low score or few characters, so most of the text may be missing: if it is in a script that a and b "
+        "low scores or few characters in 2 of 3 lines, so most of the text may be missing: if it is in a script that a and b "
         "cannot read, choose its language (`ocr-onnx models langs`)"
     )
     assert unread_warning([long, tall, long], [wrong, sparse._replace(text="."), legible], ["a", "b"]) == expected

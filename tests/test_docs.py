@@ -11,6 +11,7 @@ import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import yaml
@@ -137,6 +138,14 @@ def test_the_python_of_a_document_compiles_and_imports_existing_names(page: Path
         for module, names in re.findall(r"^from (ocr_onnx[\w.]*) import ([\w, ]+\w)", block, re.MULTILINE):
             lacking = [name for name in re.split(r",\s*", names) if not hasattr(import_module(module), name)]
             assert lacking == [], module
+
+
+def test_every_dotted_name_in_the_documents_exists() -> None:
+    # The changelog has names of older versions.
+    text = "".join(page.read_text("utf-8") for page in DOCUMENTS if page.name != "CHANGELOG.md")
+    for name in set(re.findall(r"\bocr_onnx(?:\.[A-Za-z_]\w*)+", text)):
+        if not name.startswith("ocr_onnx.integrations"):  # they need the packages of other programs
+            assert resolve_name(name) is not None
 
 
 def test_every_option_of_run_in_the_documents_exists() -> None:

@@ -54,6 +54,17 @@ def test_every_setting_of_the_service_is_an_option_of_the_command() -> None:
     assert fields - known == {"max_output_size"}, "which a pipeline file sets"
 
 
+def test_usage_lists_the_extras_and_the_environment_variables_of_the_package() -> None:
+    extras, variables = (
+        {name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+        for section in (DOCS / "usage.md").read_text("utf-8").split("\n## ")[-2:]
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert extras == project["optional-dependencies"].keys()
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "ocr_onnx").rglob("*.py"))
+    assert set(re.findall(r"\b(?:OCR_ONNX|SSL|ORT_DISABLE)_[A-Z_]+\b", sources)) == variables - {"HTTPS_PROXY"}
+
+
 def test_the_table_of_models_is_up_to_date() -> None:
     assert readme.updated(TEXT) == TEXT, "make readme"
 

@@ -53,8 +53,9 @@ INPUTS = tuple(str(setting.name) for setting in input_settings())
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    help="Write the text of all inputs to this file instead of standard output, or a file for each input to this folder, if it exists. "
+    type=click.Path(),
+    help="Write the text of all inputs to this file instead of standard output, or a file for each input to this folder, which exists or is "
+    "written with a slash at its end. "
     "The suffix of the file chooses the format: "
     f"{', '.join(dict.fromkeys(writer.suffix for writer in FORMATS.values()))}.",
 )
@@ -69,7 +70,7 @@ def run(
     inputs: tuple[str, ...],
     more: tuple[str, ...],
     format_name: str | None,
-    output: Path | None,
+    output: str | None,
     save_path: Path | None,
     **settings: Any,
 ) -> None:
@@ -183,27 +184,31 @@ def _profile(trace: Path | None) -> Iterator[None]:
     click.echo(profile.table(), err=True)
 
 
-def _writer(format_name: str | None, output: Path | None) -> Writer:
+def _is_folder(output: str) -> bool:
+    return output.endswith(("/", os.sep)) or Path(output).is_dir()
+
+
+def _writer(format_name: str | None, output: str | None) -> Writer:
     """Return the format of the output. Raises UsageError, OptionError, or OutputError if it needs a package."""
-    if output is not None and format_name is None and output.is_dir():
+    if output is not None and format_name is None and _is_folder(output):
         raise click.UsageError(f"--output {output} is a folder: give --format too.")
-    writer = FORMATS[format_name or DEFAULT_FORMAT] if output is None else find(format_name, output)
+    writer = FORMATS[format_name or DEFAULT_FORMAT] if output is None else find(format_name, Path(output))
     if writer.document is not None and output is None and sys.stdout.isatty():
         raise click.UsageError(f"--format {writer.name} is not text: give --output FILE.")
     writer.require()
     return writer
 
 
-def _write(writer: Writer, pages: Iterable[OCRResult], output: Path | None, *, several_files: bool) -> None:
+def _write(writer: Writer, pages: Iterable[OCRResult], output: str | None, *, several_files: bool) -> None:
     """Write the output as it is made: to standard output, to a file, or to a file in a folder for each input. Raises OutputError."""
     if output is None:
         write = writer.write if writer.document is None else writer.encoded
         for part in write(pages, several_files=several_files):
             _print(part)
-    elif output.is_dir():
-        _write_each(writer, pages, output)
+    elif _is_folder(output):
+        _write_each(writer, pages, Path(output))
     else:
-        save_parts(writer.encoded(pages, several_files=several_files), output)
+        save_parts(writer.encoded(pages, several_files=several_files), Path(output))
 
 
 def _write_each(writer: Writer, pages: Iterable[OCRResult], folder: Path) -> None:

@@ -359,6 +359,16 @@ def test_output_can_be_a_folder_with_a_file_for_each_input(tmp_path: Path) -> No
     assert "give --format" in invoke(PAGES / "tiny.png", "-o", target).output
 
 
+def test_a_slash_at_the_end_of_the_output_means_a_folder_which_is_created(tmp_path: Path) -> None:
+    target = f"{tmp_path / 'new' / 'texts'}/"
+    assert "give --format" in invoke(PAGES / "tiny.png", "-o", target).output
+    assert invoke(PAGES / "tiny.png", "-o", target, "--format", "text").exit_code == 0
+    assert [file.name for file in Path(target).iterdir()] == ["tiny.txt"]
+    done = invoke(PAGES / "tiny.png", "-o", f"{PAGES / 'sign.png'}/", "--format", "text")
+    assert done.exit_code == 1
+    assert "cannot be written" in done.stderr
+
+
 def test_output_may_replace_the_input(tmp_path: Path) -> None:
     file = tmp_path / "scan.pdf"
     with PIL.Image.open(PAGES / "tiny.png") as picture:

@@ -52,10 +52,10 @@ class InputOptions(OptionRecord):
     """How inputs are read, and the limits of reading."""
 
     pdf_pages: str | None = option(
-        "Pages of a PDF to read, counted from 1, such as 1-3,7,20-; all if not given.", default=None
+        "Pages of a PDF to read, counted from 1, such as 1-3,7,20-; all if not given. Numbers past its end are ignored.",
+        default=None,
     )
-    """Pages are read in the document's order, each once. Numbers past its end are ignored; a document that has none of the
-    pages raises InputNotFoundError. `Page.index` counts from 0 in the whole document, as PaddleOCR's page_index does."""
+    """Pages are read in the document's order, each once. A document that has none of the pages raises InputNotFoundError. `Page.index` counts from 0 in the whole document, as PaddleOCR's page_index does."""
     pdf_scale: float = option(
         "Scale for rendering PDF pages, relative to 72 dots per inch; max_megapixels can reduce it.",
         default=2.0,

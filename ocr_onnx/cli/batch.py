@@ -134,6 +134,10 @@ def batch(  # noqa: PLR0913, PLR0917 one for each option
     with _ending(output), outputs.opened(output, kind, workers.batch.shard_pages, file_format) as opened:
         _read_all(inputs, opened, workers, (engine, address), retry_failed=retry_failed)
         counts = opened.journal.counts()
+        # If nothing was read, one reason usually holds for all.
+        first = next(opened.journal.failures(), None) if not counts.pages else None
+    if first is not None:
+        click.echo(f"Error: {first.error}", err=True)
     reasons = f", see {output / outputs.FAILURES}" if counts.failed else ""
     click.echo(f"{counts.pages} pages, {counts.failed} failed, {counts.documents} documents{reasons}", err=True)
     sys.exit(int(counts.failed > 0))

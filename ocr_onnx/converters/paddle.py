@@ -62,7 +62,9 @@ class PaddleModel:
                 f"{directory} is not a directory: give the directory with inference.json or inference.pdmodel"
             )
         if graph is None:
-            raise ModelNotFoundError(f"{directory} has neither inference.json nor inference.pdmodel: export the model")
+            raise ModelNotFoundError(
+                f"{directory} has neither inference.json nor inference.pdmodel: export the trained model with PaddleOCR's tools/export_model.py"
+            )
         if not params.is_file():
             raise ModelNotFoundError(
                 f"{directory} has no inference.pdiparams (the weights): export the model with them"

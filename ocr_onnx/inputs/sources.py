@@ -65,8 +65,6 @@ SUFFIXES = frozenset(
         ".bmp",
         ".dib",
         ".gif",
-        ".heic",
-        ".heif",
         ".jfif",
         ".jif",
         ".jpe",
@@ -83,7 +81,10 @@ SUFFIXES = frozenset(
     }
     | {".tif", ".tiff", ".webp"}
 )
-"""The suffixes of files that a folder or a pattern contributes; HEIC is not supported, and an error says so. The format of a file given by its path follows from its content."""
+"""The suffixes of files that can be read. The format of a file given by its path follows from its content."""
+
+LISTED = SUFFIXES | {".heic", ".heif"}
+"""The suffixes of files that a folder or a pattern contributes: for HEIC, which is not supported, an error says so."""
 
 THUMBNAILS = "@eaDir"
 
@@ -268,7 +269,7 @@ def expand_path(name: str | os.PathLike[str]) -> list[str]:
             candidates = map(Path, glob.iglob(text, recursive=True))  # noqa: PTH207 Path.glob takes no absolute pattern
         else:
             return [_checked_path(text)]
-        found = {f for f in candidates if f.suffix.lower() in SUFFIXES and f.is_file()}
+        found = {f for f in candidates if f.suffix.lower() in LISTED and f.is_file()}
     if not found:
         verb = "contains" if path.is_dir() else "matches"
         raise InputNotFoundError(

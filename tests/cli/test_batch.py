@@ -166,6 +166,13 @@ def test_an_address_is_no_output_folder(tmp_path: Path) -> None:
     assert "s3://bucket/result is not on this machine: give a folder" in done.stderr
 
 
+def test_if_nothing_is_read_the_first_error_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    done = batch(tmp_path / "in", "-o", tmp_path / "out", *FAST, code=1)
+    assert f"Error: {tmp_path / 'in'} has no image, PDF, tar or zip archive: " in done.stderr
+    assert done.stderr.endswith(f"0 pages, 1 failed, 0 documents, see {tmp_path / 'out' / 'failures.jsonl'}\n")
+
+
 def test_a_folder_that_cannot_be_written_is_named() -> None:
     done = batch(PAGES / "letter.png", "-o", "/proc/result", code=1)
     assert "/proc/result/.lock' cannot be written: " in done.stderr

@@ -277,7 +277,8 @@ def test_the_shell_completes_values(words: str, expected: list[str]) -> None:
 def test_converting_a_folder_without_a_model_is_one_error_line(tmp_path: Path) -> None:
     result = invoke("convert", tmp_path)
     assert result.exit_code == 1
-    assert result.stderr == f"Error: {tmp_path} has neither inference.json nor inference.pdmodel: export the model\n"
+    expected = "has neither inference.json nor inference.pdmodel: export the trained model with PaddleOCR's tools/export_model.py"
+    assert result.stderr == f"Error: {tmp_path} {expected}\n"
 
 
 @pytest.mark.parametrize("path", commands(main), ids=" ".join)

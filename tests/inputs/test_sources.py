@@ -153,6 +153,12 @@ def test_a_pattern_that_matches_nothing_is_an_error(scans: Path, pattern: str) -
         only(scans / pattern)
 
 
+def test_an_error_about_suffixes_names_only_those_that_can_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError, match=r"\.gif \.jfif") as error:
+        only(tmp_path)
+    assert ".heic" not in str(error.value)
+
+
 # File objects.
 
 

@@ -22,7 +22,7 @@ from ocr_onnx.outputs import pdf_text
 from ocr_onnx.outputs.pdf_font import GlyphlessFont
 from ocr_onnx.outputs.pdf_layer import FONT_NAME, Frame, frame_of, layer, numbers
 from ocr_onnx.outputs.placed import PlacedPage, placed_page
-from ocr_onnx.types import Page
+from ocr_onnx.types import POINTS_PER_INCH, Page
 
 if TYPE_CHECKING:
     import pikepdf
@@ -40,6 +40,9 @@ IMAGE_NAME = "/OcrOnnxPage"
 DEFAULT_RESOLUTION = 96.0
 """Pixels per inch of an image whose metadata have none, as in img2pdf."""
 
+
+SIDES = 3.0, 14_400.0
+"""The shortest and the longest side of a page that PDF permits, in points."""
 
 NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
@@ -185,7 +188,7 @@ def _image_pdf(data: bytes | None, source: Page) -> bytes:
     # A TIFF can also contain previews, which img2pdf takes for pages.
     if data is not None and source.index is None:
         try:
-            return bytes(img2pdf.convert(data, nodate=True, first_frame_only=True))
+            return bytes(img2pdf.convert(data, nodate=True, first_frame_only=True, layout_fun=_layout))
         except (
             img2pdf.AlphaChannelError,
             img2pdf.ImageOpenError,
@@ -195,9 +198,26 @@ def _image_pdf(data: bytes | None, source: Page) -> bytes:
         ):
             pass
     resolution = source.resolution or DEFAULT_RESOLUTION
-    layout = img2pdf.get_fixed_dpi_layout_fun((resolution, resolution))
     _, encoded = cv2.imencode(".png", source.image)
-    return bytes(img2pdf.convert(encoded.tobytes(), nodate=True, layout_fun=layout))
+    return bytes(
+        img2pdf.convert(
+            encoded.tobytes(),
+            nodate=True,
+            layout_fun=lambda width, height, _: _layout(width, height, (resolution, resolution)),
+        )
+    )
+
+
+def _layout(width: int, height: int, resolutions: tuple[float, float]) -> tuple[float, float, float, float]:
+    """Return width and height of a page and of the image on it, in points, for an image of so many pixels.
+
+    An image that is too long for its resolution is reduced, and a very thin one is stretched.
+    """
+    sides = [POINTS_PER_INCH * side / per_inch for side, per_inch in zip((width, height), resolutions, strict=True)]
+    least, most = SIDES
+    reduced = min(most / max(sides), 1)
+    across, down = (min(max(side * reduced, least), most) for side in sides)
+    return across, down, across, down
 
 
 def _add_text(document: _Document, page: pikepdf.Page, added: Added) -> None:

@@ -265,6 +265,22 @@ def test_an_image_becomes_a_page_at_its_resolution(tmp_path: Path, form: str, dp
         assert len(data) <= 1.15 * file.stat().st_size + 2000
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((1, 1), (3, 3)), ((2, 400), (3, 300)), ((400, 24_000), (240, 14_400)), ((1, 24_000), (3, 14_400))],
+)
+@pytest.mark.parametrize("is_array", [False, True])
+def test_an_image_too_small_or_too_long_for_a_page_becomes_one(
+    tmp_path: Path, size: tuple[int, int], expected: tuple[int, int], *, is_array: bool
+) -> None:
+    file = tmp_path / "strip.png"
+    PIL.Image.new("RGB", size, "white").save(file)
+    (page,) = sources.read_pages(file)
+    data = searchable([result_of(replace(page, path=None) if is_array else page, [line("read here", 0, 0)])])
+    assert pypdfium2.PdfDocument(data)[0].get_size() == pytest.approx(expected, abs=0.01)
+    assert is_sound(data)
+
+
 def test_an_image_with_transparency_and_an_array_become_pages(tmp_path: Path) -> None:
     file = tmp_path / "clear.png"
     PIL.Image.new("RGBA", (300, 200), (255, 0, 0, 100)).save(file)

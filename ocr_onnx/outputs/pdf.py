@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
+import PIL.Image
 
 from ocr_onnx.errors import InputError, OutputError
-from ocr_onnx.inputs import documents
+from ocr_onnx.inputs import documents, tiff
+from ocr_onnx.inputs.decoder_errors import decoder_errors
+from ocr_onnx.inputs.images import orientation_of
 from ocr_onnx.inputs.pdf_text import INVISIBLE
 from ocr_onnx.inputs.sources import unwrap
 from ocr_onnx.installation import requirement
@@ -186,7 +189,7 @@ def _image_pdf(data: bytes | None, source: Page) -> bytes:
     import img2pdf
 
     # A TIFF can also contain previews, which img2pdf takes for pages.
-    if data is not None and source.index is None:
+    if data is not None and source.index is None and not _is_turned_tiff(data):
         try:
             return bytes(img2pdf.convert(data, nodate=True, first_frame_only=True, layout_fun=_layout))
         except (
@@ -195,6 +198,7 @@ def _image_pdf(data: bytes | None, source: Page) -> bytes:
             img2pdf.JpegColorspaceError,
             img2pdf.UnsupportedColorspaceError,
             img2pdf.ExifOrientationError,
+            ValueError,  # A TIFF with more than 8 bits per sample.
         ):
             pass
     resolution = source.resolution or DEFAULT_RESOLUTION
@@ -206,6 +210,14 @@ def _image_pdf(data: bytes | None, source: Page) -> bytes:
             layout_fun=lambda width, height, _: _layout(width, height, (resolution, resolution)),
         )
     )
+
+
+def _is_turned_tiff(data: bytes) -> bool:
+    """Return whether an image is a TIFF with an orientation: Pillow turns its pixels, and img2pdf would turn the page as well."""
+    if not data.startswith(tiff.SIGNATURES):
+        return False
+    with decoder_errors("the input"), PIL.Image.open(io.BytesIO(data), formats=("TIFF",)) as picture:
+        return orientation_of(picture) != 1
 
 
 def _layout(width: int, height: int, resolutions: tuple[float, float]) -> tuple[float, float, float, float]:

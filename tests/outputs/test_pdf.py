@@ -290,6 +290,29 @@ def test_an_image_with_transparency_and_an_array_become_pages(tmp_path: Path) ->
     assert [text_lines(data, i) for i in range(3)] == [["read here"], list(TEXTS), list(TEXTS)]
 
 
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_turned_tiff_is_a_page_as_it_was_read(tmp_path: Path, orientation: int) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.full((300, 400), 255, np.uint8)
+    pixels[20:60, 20:120] = 0
+    file = tmp_path / "scan.tif"
+    PIL.Image.fromarray(pixels).save(file, exif=exif, dpi=(72, 72))
+    (page,) = sources.read_pages(file)
+    data = searchable([result_of(page, [line("read here", 60, 40)])])
+    shown = pypdfium2.PdfDocument(data)[0].render(scale=1).to_numpy()[:, :, :1]
+    assert shown.shape[:2] == page.image.shape[:2]
+    assert np.abs(shown.astype(int) - page.image[:, :, :1]).mean() < 1
+    assert text_lines(data) == ["read here"]
+
+
+def test_a_tiff_with_16_bits_becomes_a_page(tmp_path: Path) -> None:
+    file = tmp_path / "scan.tif"
+    PIL.Image.fromarray(np.full((300, 400), 40_000, np.uint16)).save(file)
+    (page,) = sources.read_pages(file)
+    assert text_lines(searchable([result_of(page, [line("read here", 60, 40)])])) == ["read here"]
+
+
 def test_a_rotated_photograph_has_its_text_at_its_place(tmp_path: Path) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6

@@ -65,12 +65,16 @@ def join(parts: Sequence[Text], spaces: Sequence[bool]) -> Text:
     starts = list(accumulate((part.columns.total for part in parts), initial=0.0))
     characters: list[str] = []
     positions: list[int] = []
+    probabilities: list[float] = []
     for part, start, space in zip(parts, starts, spaces, strict=False):
         if space and characters and part.text and not (is_unspaced(characters[-1]) and is_unspaced(part.text[0])):
             characters.append(" ")
             positions.append(round(start))
+            probabilities.append(1.0)
         characters += part.columns.characters
         positions += [round(start + position) for position in part.columns.positions]
+        probabilities += part.columns.probabilities
     weights = [len(part.text) for part in parts]
     score = sum(part.score * weight for part, weight in zip(parts, weights, strict=True)) / max(sum(weights), 1)
-    return Text("".join(characters), score, Columns(tuple(characters), tuple(positions), starts[-1]))
+    known = tuple(probabilities) if len(probabilities) == len(characters) else ()
+    return Text("".join(characters), score, Columns(tuple(characters), tuple(positions), starts[-1], known))

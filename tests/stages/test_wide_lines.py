@@ -13,9 +13,12 @@ import pytest
 from ocr_onnx import OCR, OCROptions
 from ocr_onnx.pipeline import DetectedPage
 from ocr_onnx.stages.wide_lines import cut, join
-from ocr_onnx.types import Columns, Image, Page, Text, TextBox
+from ocr_onnx.stages.words import with_words
+from ocr_onnx.types import Columns, Image, Page, Text, TextBox, TextLine
 
 LONGEST = 66.0
+
+BOX = np.array([[0, 0], [200, 0], [200, 20], [0, 20]], np.int32)
 
 
 def bars(count: int, gaps: dict[int, int], pitch: int = 10, height: int = 20) -> Image:
@@ -30,6 +33,19 @@ def bars(count: int, gaps: dict[int, int], pitch: int = 10, height: int = 20) ->
 
 def text(characters: str, total: float, score: float = 0.9) -> Text:
     return Text(characters, score, Columns(tuple(characters), tuple(range(len(characters))), total))
+
+
+def test_the_characters_of_a_joined_line_keep_their_probabilities() -> None:
+    parts = [
+        Text(each, 0.7, Columns(tuple(each), (0, 1), 10.0, probabilities))
+        for each, probabilities in (("ab", (0.5, 0.9)), ("cd", (0.6, 0.8)))
+    ]
+    joined = join(parts, [False, True])
+    line = TextLine(joined.text, joined.score, TextBox(BOX, 0.9), columns=joined.columns)
+    words = with_words(line).words or ()
+    assert [word.text for word in words] == ["ab", "cd"]
+    assert [word.score for word in words] == pytest.approx([0.7, 0.7])
+    assert [character.score for word in words for character in word.characters] == [0.5, 0.9, 0.6, 0.8]
 
 
 @pytest.mark.parametrize("count", [10, 131])

@@ -106,7 +106,9 @@ class Runner:
         except InputError as error:
             self._journal.fail_document(document.name, type(error).__name__, str(error))
             return
-        self._journal.supersede(document.name, sha256)
+        # An archive can have several members of one name, which are all read.
+        if all(each.name != document.name for each in self._open.values()):
+            self._journal.supersede(document.name, sha256)
         entry = self._journal.begin(document.name, document.version, sha256)
         if entry is not None and entry.id not in self._open:
             opened = OpenDocument(entry.id, document.name, sha256, data, entry.pages)

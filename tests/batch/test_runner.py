@@ -14,9 +14,10 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import batch_worker
 import pytest
@@ -25,7 +26,7 @@ from conftest import PATIENCE
 from ocr_onnx.batch import output as outputs
 from ocr_onnx.batch import shards
 from ocr_onnx.batch.journal import Counts, Failure, Journal
-from ocr_onnx.batch.listing import documents
+from ocr_onnx.batch.listing import Document, documents
 from ocr_onnx.batch.pool import Pool
 from ocr_onnx.batch.progress import Progress, Total
 from ocr_onnx.batch.reader import EngineSettings
@@ -105,6 +106,27 @@ def test_a_document_that_changed_is_read_again(tmp_path: Path) -> None:
     run(folder, tmp_path / "out")
     write(folder, {"a.png": "read "})
     assert run(folder, tmp_path / "out").documents == 2
+
+
+def test_two_contents_of_one_name_are_both_read_at_the_same_time(tmp_path: Path) -> None:
+    # `tar --append` leaves the older member of an archive in it.
+    with outputs.opened(tmp_path / "out", "jsonl", 10, None) as opened:
+        opened.journal.require(opened.described())
+        runner = Runner(opened, cast("Pool[Job]", None), InputOptions(), lambda: None)
+        jobs: list[Job] = []
+        for content in (b"older", b"newer"):
+            read: Future[tuple[bytes, str]] = Future()
+            read.set_result((content, content.hex()))
+            jobs += runner._begun(Document("in.tar/a.png", content.hex(), lambda: b""), read)
+        for job in jobs:
+            row = {"path": job.document.name, "sha256": job.document.sha256, "page": None}
+            runner._on_decoded(job, 0, None)
+            runner._on_page(job, 0, json.dumps(row))
+            runner._on_end(job)
+        opened.finish()
+        assert [job.document.data for job in jobs] == [b"older", b"newer"]
+        assert list(problems(opened.journal)) == []
+    assert list(rows(tmp_path / "out")) == [("a.png", 1)] * 2
 
 
 def test_a_document_that_was_only_touched_is_not_read_again(tmp_path: Path) -> None:

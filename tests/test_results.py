@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,9 @@ import PIL.Image
 import pytest
 
 from ocr_onnx import OCROptions, OCRResult, Page, TextBox, TextLine
-from ocr_onnx.errors import OutputError
+from ocr_onnx.errors import InputNotFoundError, OutputError
 from ocr_onnx.outputs import drawing
+from ocr_onnx.results import save as save_pages
 from ocr_onnx.types import Columns, Orientation
 
 QUAD = np.array([[10, 20], [110, 20], [110, 50], [10, 50]], np.int32)
@@ -182,6 +184,21 @@ def test_a_file_that_cannot_be_written_is_named(result: OCRResult, tmp_path: Pat
     for save in (result.save_to_json, result.save_to_img):
         with pytest.raises(OutputError, match="cannot be written"):
             save(tmp_path / "file" / "out")
+
+
+def test_the_error_of_a_page_that_is_read_while_it_is_written_is_not_one_of_the_file(
+    result: OCRResult, tmp_path: Path
+) -> None:
+    def results() -> Iterator[OCRResult]:
+        yield result
+        raise InputNotFoundError("page.png does not exist")
+
+    file = tmp_path / "pages.txt"
+    file.write_text("older")
+    with pytest.raises(InputNotFoundError, match=r"^page\.png does not exist$"):
+        save_pages(results(), file)
+    assert [each.name for each in tmp_path.iterdir()] == ["pages.txt"]
+    assert file.read_text() == "older"
 
 
 def test_a_file_name_is_taken_as_it_is(result: OCRResult, tmp_path: Path) -> None:

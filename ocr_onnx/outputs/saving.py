@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
-from ocr_onnx.errors import OutputError
+from ocr_onnx.errors import OCRError, OutputError
 from ocr_onnx.inputs.urls import is_url
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def output_errors(file: Path) -> Iterator[None]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield
+    except OCRError:  # Pages are read while they are written; their errors are kinds of ValueError.
+        raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise OutputError(f"{str(file)!r} cannot be written: {reason}; choose a writable folder") from error

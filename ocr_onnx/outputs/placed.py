@@ -48,13 +48,10 @@ class PlacedWord(NamedTuple):
     text: str
     quad: Quad
     """Clockwise from the top left corner of the text."""
+    box: Box
+    """The part in the page of the upright box around it."""
     score: float
     space_after: bool
-
-    @property
-    def box(self) -> Box:
-        """The upright box around it."""
-        return box_of(self.quad)
 
     @property
     def confidence(self) -> int:
@@ -68,13 +65,10 @@ class PlacedLine:
 
     text: str
     quad: Quad
-    """Clockwise from the top left corner of the text."""
+    """Clockwise from the top left corner of the text. The box of a tilted line at an edge of the page can reach over it."""
+    box: Box
+    """The part in the page of the upright box around it."""
     words: tuple[PlacedWord, ...]
-
-    @property
-    def box(self) -> Box:
-        """The upright box around it."""
-        return box_of(self.quad)
 
     @property
     def angle(self) -> float:
@@ -145,10 +139,16 @@ def _block_of_lines(lines: tuple[TextLine, ...]) -> tuple[Block, ...]:
 def _placed(line: TextLine, page: RecognizedPage) -> PlacedLine:
     corners = geometry.text_corners(line.box.quad, upside_down=bool(line.box.upside_down))
     words = tuple(
-        PlacedWord(word.text, on_source(page, word.box), word.score, word.space_after)
+        PlacedWord(word.text, quad, _box_in_page(quad, page), word.score, word.space_after)
         for word in with_words(line).words or ()
+        for quad in [on_source(page, word.box)]
     )
-    return PlacedLine(line.text, on_source(page, np.rint(corners).astype(np.int32)), words)
+    quad = on_source(page, np.rint(corners).astype(np.int32))
+    return PlacedLine(line.text, quad, _box_in_page(quad, page), words)
+
+
+def _box_in_page(quad: Quad, page: RecognizedPage) -> Box:
+    return box_of(np.clip(quad, 0, size_of(page)))
 
 
 def on_source(page: RecognizedPage, quad: Quad) -> Quad:

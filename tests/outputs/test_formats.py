@@ -230,6 +230,15 @@ def test_boxes_are_those_in_the_input_if_the_page_was_rotated(angle: int, corner
     assert ("textangle" in shown, shown.rpartition(" ")[2]) == (True, f"{360 - angle}.0")
 
 
+def test_upright_boxes_of_tilted_lines_stay_inside_the_page() -> None:
+    # Detection cuts off what is outside of the page; the rectangle around the rest reaches over its edge.
+    box = TextBox(np.array([[0, 200], [494, 18], [509, 59], [3, 241]], np.int32), 0.9)
+    result = result_of(replace(line("across the corner", 0, 0), box=box))
+    boxes = [tuple(map(int, each)) for each in re.findall(r"bbox (\S+) (\S+) (\S+) (\d+)", written("hocr", result))]
+    assert len(boxes) == 7
+    assert all(0 <= left < right <= 800 and 0 <= top < bottom <= 600 for left, top, right, bottom in boxes), boxes
+
+
 def test_the_table_of_words_has_tesseracts_levels() -> None:
     head, *rows = written("tsv", result_of(*LETTER)).splitlines()
     assert head.split("\t")[0::11] == ["level", "text"]

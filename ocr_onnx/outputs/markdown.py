@@ -15,7 +15,11 @@ BETWEEN = "\n---\n\n"
 SPECIAL = re.compile(r"[\\`*<\[\]|~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
 """Characters that Markdown would take for markup."""
 
-SPECIAL_AT_START = re.compile(r"^(\d{1,9}(?=[.)](\s|$))|(?=[#>+-](\s|$)|[#>=-]))")
+SPECIAL_AT_START = re.compile(r"^(\d{1,9}(?=[.)](\s|$))|(?=[#>+-](\s|$)|[#>=-]))", re.MULTILINE)
+"""Those that it would take for markup at the start of a line; a paragraph can have several lines."""
+
+CLOSING = re.compile(r"(?<=\s)(?=#+$)")
+"""Number signs at the end of a heading, which Markdown removes."""
 
 BULLET = re.compile(r"^[•◦▪‣·●○■□–—*+-]\s*")  # noqa: RUF001 a dash can be a bullet
 
@@ -25,19 +29,20 @@ NUMBER = re.compile(r"^(\d{1,9})[.)]\s+")
 def page(result: RecognizedPage, _: int) -> str:
     """Return one page."""
     if not result.blocks:
-        return "".join(f"{escaped(line.text)}\n\n" for line in result.lines if line.text.strip()).rstrip("\n") + "\n"
+        texts = (line.text.strip() for line in result.lines)
+        return "\n\n".join(escaped(text) for text in texts if text) + "\n"
     return "\n".join(f"{_block(block)}\n" for block in result.blocks)
 
 
 def escaped(text: str) -> str:
     """Return a text that Markdown shows as it is."""
     shown = SPECIAL.sub(lambda found: "\\" + found[0], text)
-    return SPECIAL_AT_START.sub(lambda found: f"{found[1]}\\", shown, count=1)
+    return SPECIAL_AT_START.sub(lambda found: f"{found[1]}\\", shown)
 
 
 def _block(block: Block) -> str:
     if block.kind == "heading":
-        return f"## {escaped(' '.join(block.text.split()))}"
+        return "## " + CLOSING.sub(r"\\", escaped(" ".join(block.text.split())))
     if block.kind == "list":
         return "\n".join(_item(text) for text in block.text.splitlines())
     if block.kind == "table":

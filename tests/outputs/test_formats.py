@@ -19,7 +19,7 @@ from ocr_onnx import OCROptions, OCRResult, Page, TextBox, TextLine
 from ocr_onnx.outputs import alto, markdown
 from ocr_onnx.outputs.formats import FORMATS
 from ocr_onnx.stages.blocks import find_blocks
-from ocr_onnx.types import Columns, Orientation, Quad
+from ocr_onnx.types import Block, Columns, Orientation, Quad
 
 SIZE = (800, 600)
 
@@ -300,6 +300,21 @@ def test_markdown_shows_tables_lists_and_headings() -> None:
 )
 def test_markup_in_the_text_is_escaped(text: str, expected: str) -> None:
     assert markdown.escaped(text) == expected
+
+
+def test_markup_is_escaped_on_each_line_of_a_paragraph() -> None:
+    texts = ("Total", "-----------", "# 12 Main", "===========", "+ Tip", "> quoted")
+    result = result_of(*(line(text, 100, 100 + i * 30) for i, text in enumerate(texts)))
+    assert [block.kind for block in result.blocks] == ["paragraph"]
+    escaped = ["Total", "\\-----------", "\\# 12 Main", "\\===========", "\\+ Tip", "\\> quoted"]
+    assert written("markdown", result).splitlines() == escaped
+    without_blocks = replace(result, blocks=(), lines=(line(" # 12 Main", 100, 100),))
+    assert written("markdown", without_blocks) == "\\# 12 Main\n"
+
+
+def test_a_heading_keeps_the_number_signs_at_its_end() -> None:
+    block = Block("heading", quad(0, 0, 100), (), "Apartment ##")
+    assert markdown._block(block) == "## Apartment \\##"
 
 
 def test_items_of_a_list_keep_their_numbers() -> None:

@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from conftest import encoded
 
 from ocr_onnx import OCROptions, OCRResult, Page, TextBox, TextLine
 from ocr_onnx.errors import InputNotFoundError, OutputError
+from ocr_onnx.inputs import sources
 from ocr_onnx.outputs import drawing
+from ocr_onnx.outputs.formats import FORMATS
 from ocr_onnx.results import save as save_pages
 from ocr_onnx.types import Columns, Orientation
 
@@ -177,6 +180,17 @@ def test_pictures_longer_than_a_format_holds_are_png(result: OCRResult, tmp_path
 def test_a_path_that_is_no_text_is_written_all_the_same(result: OCRResult, tmp_path: Path) -> None:
     odd = replace(result, source=Page(result.source.image, os.fsdecode(b"caf\xe9.png")))
     assert json.loads(odd.save_to_json(tmp_path / "out.json").read_text("utf-8"))["input_path"] == "caf\ufffd.png"
+
+
+def test_names_that_are_no_utf_8_are_written_in_every_text_format(result: OCRResult) -> None:
+    frames = [PIL.Image.new("L", (200, 160), gray) for gray in (0, 255)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    (page,) = sources.read_pages((os.fsdecode(b"caf\xe9.gif"), data))
+    odd = replace(result, source=page, warnings=page.warnings)
+    assert len(page.warnings) == 1
+    texts = {name: b"".join(each.encoded([odd])).decode() for name, each in FORMATS.items() if each.document is None}
+    assert json.loads(texts["native"])["path"] == json.loads(texts["jsonl"])["input_path"] == "caf\ufffd.gif"
+    assert "animation" in texts["native"]
 
 
 def test_a_file_that_cannot_be_written_is_named(result: OCRResult, tmp_path: Path) -> None:

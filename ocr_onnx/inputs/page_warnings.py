@@ -19,7 +19,8 @@ def warn(message: str) -> None:
     logger.warning("%s", message)
     found = _found.get()
     if found is not None:
-        found.append(message)
+        # JSON cannot contain the bytes of a file's name that are not UTF-8.
+        found.append(message.encode("utf-8", "replace").decode())
 
 
 def decode_page(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ocr_onnx.outputs.paddle import printable_path
 from ocr_onnx.outputs.plain import page_text
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ def to_dict(result: RecognizedPage) -> dict[str, Any]:
     """Return the result in JSON types. Points are (x, y) in pixels of the recognized page, after rotation and unwarping."""
     height, width = result.page.image.shape[:2]
     return {
-        "path": result.source.path,
+        "path": printable_path(result.source),
         "page": None if result.source.index is None else result.source.index + 1,
         "pages": result.source.count,
         "width": width,

@@ -212,6 +212,16 @@ def _is_document(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES or name.lower().endswith(ARCHIVES)
 
 
+def _is_member(name: str) -> bool:
+    """Return whether a member of an archive is an image or a PDF that is not hidden."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES and not _has_hidden_part(name)
+
+
+def _has_hidden_part(path: str) -> bool:
+    """Return whether a file is hidden, or in a hidden folder."""
+    return any(is_hidden(part) for part in PurePosixPath(path).parts if part != "..")
+
+
 def _manifest(file: IO[bytes], own: str) -> Iterator[str]:
     """Yield the names in a manifest; those that are relative paths are relative to its folder."""
     folder = own[: own.rindex("/")] if SCHEME.match(own) else os.path.dirname(own)  # noqa: PTH120 keeps the spelling
@@ -256,7 +266,12 @@ def _remote(address: str, options: InputOptions, written: Path | None) -> Iterat
             walked = system.walk(path)
             found = _some(
                 address,
-                (f"{folder}/{name}" for folder, _, names in walked for name in sorted(names) if _is_document(name)),
+                (
+                    f"{folder}/{name}"
+                    for folder, _, names in walked
+                    for name in sorted(names)
+                    if _is_document(name) and not _has_hidden_part(f"{folder}/{name}".removeprefix(path))
+                ),
             )
         elif address.lower().endswith(MANIFESTS):
             with _open_remote(address) as file:
@@ -305,7 +320,7 @@ def _tar(name: str, opener: Open, version: str, limit: int) -> Iterator[Document
     with opener() as file, tarfile.open(fileobj=file, mode="r:" if plain else "r:*") as archive:
         for member in archive:
             archive.members.clear()  # type: ignore[attr-defined]  # Otherwise, memory would grow with the archive.
-            if not member.isreg() or not _is_document(member.name):
+            if not member.isreg() or not _is_member(member.name):
                 continue
             label = f"{name}/{member.name}"
             read = partial(_part, opener, label, (member.offset_data, member.size), limit)
@@ -326,7 +341,7 @@ def _check_end(file: IO[bytes], offset: int) -> None:
 
 def _zip(name: str, opener: Open, version: str, limit: int) -> Iterator[Document]:
     for member in _zip_file(opener.func, opener.args).infolist():
-        if _is_document(member.filename):
+        if _is_member(member.filename):
             label = f"{name}/{member.filename}"
             read = partial(_zip_member, opener, label, member.filename, limit)
             yield Document(printable(label), f"{version}@{member.header_offset}", read)

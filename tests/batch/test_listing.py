@@ -92,6 +92,20 @@ def test_a_zip_archive_gives_its_images_and_pdfs(tmp_path: Path) -> None:
     assert contents(listed(path)) == {f"{path}/1.png": b"1.png", f"{path}/d/2.pdf": b"d/2.pdf"}
 
 
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_hidden_members_and_archives_in_an_archive_are_no_documents(tmp_path: Path, suffix: str) -> None:
+    # macOS adds a hidden file to each file of an archive.
+    names = ("./1.png", "./._1.png", "__MACOSX/d/._2.png", ".cache/3.png", "@eaDir/4.png", "more.zip", "../5.png")
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".tar":
+        tar(path, names, "w")
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, name)
+    assert list(contents(listed(path))) == [f"{path}/./1.png", f"{path}/../5.png"]
+
+
 def test_a_range_in_a_name_stands_for_each_number(tmp_path: Path) -> None:
     for number in (8, 9, 10):
         tar(tmp_path / f"s-{number:03}.tar", [f"{number}.png"])
@@ -243,6 +257,13 @@ def test_a_list_on_fsspec_names_documents_beside_it() -> None:
     found = listed("memory://lists/list.txt")
     assert len(found) == 2
     assert contents(found) == {"memory:///lists/a.png": b"a"}
+
+
+def test_hidden_files_at_an_address_of_fsspec_are_no_documents() -> None:
+    system = fsspec.filesystem("memory")
+    for name in ("/.home/scans/a.png", "/.home/scans/._a.png", "/.home/scans/.cache/b.png"):
+        system.pipe(name, name.encode())
+    assert list(contents(listed("memory:///.home/scans")).values()) == [b"/.home/scans/a.png"]
 
 
 def test_an_address_of_fsspec_is_a_folder_a_pattern_or_a_file() -> None:

@@ -122,9 +122,10 @@ def _with_numbers(name: str) -> Iterator[str]:
     if found is None or Path(name).exists():
         yield name
         return
-    first, last = found[1], found[2]
-    for number in range(int(first), int(last) + 1):
-        yield from _with_numbers(f"{name[: found.start()]}{number:0{len(first)}}{name[found.end() :]}")
+    first, last = int(found[1]), int(found[2])
+    # As in a shell, a range can go down.
+    for number in range(first, last + 1) if first <= last else range(first, last - 1, -1):
+        yield from _with_numbers(f"{name[: found.start()]}{number:0{len(found[1])}}{name[found.end() :]}")
 
 
 def _documents(name: str, options: InputOptions, written: Path | None) -> Iterator[Document | InputError]:

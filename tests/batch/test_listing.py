@@ -110,6 +110,7 @@ def test_a_range_in_a_name_stands_for_each_number(tmp_path: Path) -> None:
     for number in (8, 9, 10):
         tar(tmp_path / f"s-{number:03}.tar", [f"{number}.png"])
     assert list(contents(listed(tmp_path / "s-{008..010}.tar")).values()) == [b"8.png", b"9.png", b"10.png"]
+    assert list(contents(listed(tmp_path / "s-{010..008}.tar")).values()) == [b"10.png", b"9.png", b"8.png"]
 
 
 @pytest.mark.parametrize("place", [600, 1100], ids=["content", "header"])

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeAlias, TypeVar
 
 from ocr_onnx.errors import InputError, InputNotFoundError, UnreadableImageError, shortened
-from ocr_onnx.inputs.sources import SCHEME, SUFFIXES, is_hidden
+from ocr_onnx.inputs.sources import LISTED, SCHEME, is_hidden
 from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.installation import requirement
 from ocr_onnx.options import InputOptions
@@ -210,12 +210,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_document(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES or name.lower().endswith(ARCHIVES)
+    return PurePosixPath(name).suffix.lower() in LISTED or name.lower().endswith(ARCHIVES)
 
 
 def _is_member(name: str) -> bool:
     """Return whether a member of an archive is an image or a PDF that is not hidden."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES and not _has_hidden_part(name)
+    return PurePosixPath(name).suffix.lower() in LISTED and not _has_hidden_part(name)
 
 
 def _has_hidden_part(path: str) -> bool:
@@ -344,7 +344,7 @@ def _zip(name: str, opener: Open, version: str, limit: int) -> Iterator[Document
     for member in _zip_file(opener.func, opener.args).infolist():
         if _is_member(member.filename):
             label = f"{name}/{member.filename}"
-            read = partial(_zip_member, opener, label, member.filename, limit)
+            read = partial(_zip_member, opener, label, member, limit)
             yield Document(printable(label), f"{version}@{member.header_offset}", read)
 
 
@@ -376,7 +376,7 @@ def _part(opener: Open, name: str, place: tuple[int, int], limit: int) -> bytes:
         return _given(file.read(min(size, limit + 1)), name, limit)
 
 
-def _zip_member(opener: Open, name: str, member: str, limit: int) -> bytes:
+def _zip_member(opener: Open, name: str, member: zipfile.ZipInfo, limit: int) -> bytes:
     with _reading(name), _zip_file(opener.func, opener.args).open(member) as file:
         return _given(file.read(limit + 1), name, limit)
 

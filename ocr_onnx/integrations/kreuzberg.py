@@ -41,7 +41,8 @@ class OnnxBackend:
 
     def process_image(self, image_bytes: bytes, language: str) -> dict[str, Any]:  # noqa: ARG002 the interface
         """Read an image. Raises OCRError."""
-        (result,) = self._ocr.predict(image_bytes)
-        height, width = result.source.image.shape[:2]
-        confidence = statistics.fmean(line.score for line in result.lines) if result.lines else 0.0
-        return {"content": result.text, "metadata": {"width": width, "height": height, "confidence": confidence}}
+        pages = self._ocr.predict(image_bytes)  # A TIFF can have several.
+        height, width = pages[0].source.image.shape[:2]
+        scores = [line.score for page in pages for line in page.lines]
+        metadata = {"width": width, "height": height, "confidence": statistics.fmean(scores) if scores else 0.0}
+        return {"content": "\n\n".join(page.text for page in pages), "metadata": metadata}

@@ -92,6 +92,14 @@ def test_a_zip_archive_gives_its_images_and_pdfs(tmp_path: Path) -> None:
     assert contents(listed(path)) == {f"{path}/1.png": b"1.png", f"{path}/d/2.pdf": b"d/2.pdf"}
 
 
+def test_members_of_a_zip_archive_that_have_one_name_are_each_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.png", b"older")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a.png", b"newer")
+    assert [each.read() for each in listed(tmp_path / "x.zip") if isinstance(each, Document)] == [b"older", b"newer"]
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
 def test_hidden_members_and_archives_in_an_archive_are_no_documents(tmp_path: Path, suffix: str) -> None:
     # macOS adds a hidden file to each file of an archive.

@@ -44,3 +44,15 @@ def test_markitdown_converts_scans_and_images_on_the_command_line(name: str, sca
     command = [sys.executable, "-m", "markitdown", "--use-plugins", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "Dear Ms. Lindqvist" in done.stdout
+
+
+def test_kreuzberg_gets_the_text_of_all_pages_of_a_tiff(tmp_path: Path) -> None:
+    from ocr_onnx import OCR
+    from ocr_onnx.integrations.kreuzberg import OnnxBackend
+
+    file = tmp_path / "scans.tif"
+    first, second = (PIL.Image.open(PAGES / name).convert("RGB") for name in ("sign.png", "letter.png"))
+    first.save(file, save_all=True, append_images=[second])
+    found = OnnxBackend(OCR(preset="fast"), ["eng"]).process_image(file.read_bytes(), "eng")
+    assert re.search(r"FERRY TERMINAL.*\n\n.*Lindqvist", found["content"], re.DOTALL)
+    assert found["metadata"]["width"] == first.width

@@ -12,11 +12,12 @@ import os
 import re
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeAlias, TypeVar
 
@@ -66,14 +67,14 @@ class Document:
 
 
 def documents(
-    inputs: Iterable[str], options: InputOptions, written: Path | None = None
+    inputs: Iterable[str], options: InputOptions, written: Collection[Path] = ()
 ) -> Iterator[Document | InputError]:
     """Yield the documents of inputs, and the error of each input that cannot be listed.
 
     An input is a file, a folder, a pattern, a manifest (.txt with one name a line; .csv with a column `path`), an archive
     (.tar, .tar.gz, .zip), an http or https URL, or another address that fsspec opens, such as s3://bucket/scans/. A range
-    `{000..123}` in a name stands for each of its numbers. Folders and patterns leave out what is in the folder `written`, the
-    output.
+    `{000..123}` in a name stands for each of its numbers. Folders and patterns leave out what is in the folders `written`, those
+    of the output, unless they are the input itself.
     """
     for each in inputs:
         for name in _with_numbers(each):
@@ -128,7 +129,7 @@ def _with_numbers(name: str) -> Iterator[str]:
         yield from _with_numbers(f"{name[: found.start()]}{number:0{len(found[1])}}{name[found.end() :]}")
 
 
-def _documents(name: str, options: InputOptions, written: Path | None) -> Iterator[Document | InputError]:
+def _documents(name: str, options: InputOptions, written: Collection[Path]) -> Iterator[Document | InputError]:
     if is_url(name):
         yield Document(name, None, partial(_fetch, name, options))
     elif SCHEME.match(name):
@@ -143,18 +144,18 @@ def _documents(name: str, options: InputOptions, written: Path | None) -> Iterat
         yield from _file(name, options)
 
 
-def _walk(root: str, written: Path | None) -> Iterator[str | InputError]:
+def _walk(root: str, written: Collection[Path]) -> Iterator[str | InputError]:
     """Yield the documents and archives in a folder and its subfolders, in no order, and the errors of subfolders.
 
-    Left out are hidden ones, the folder `written`, and a folder that a symbolic link leads back to.
+    Left out are hidden ones, the folders `written`, and a folder that a symbolic link leads back to.
     """
-    own = _identity(written) if written is not None and written.exists() else None
+    own = {_identity(each) for each in written if each.exists()}
     folders: list[tuple[str, tuple[tuple[int, int], ...]]] = [(root, ())]
     while folders:
         path, above = folders.pop()
         try:
             identity = _identity(path)
-            if identity in above or (identity == own and above):
+            if identity in above or (identity in own and above):
                 continue
             inside = (*above, identity)
             with os.scandir(path) as entries:
@@ -171,13 +172,14 @@ def _walk(root: str, written: Path | None) -> Iterator[str | InputError]:
             yield failure
 
 
-def _matching(pattern: str, written: Path | None) -> Iterator[str | InputError]:
+def _matching(pattern: str, written: Collection[Path]) -> Iterator[str | InputError]:
     """Yield what a pattern matches; `**` follows no symbolic link that leads back, which glob would follow without end."""
     parts = Path(pattern).parts
     if RECURSIVE not in parts:
-        own = written.resolve() if written is not None else None
+        start = Path(*takewhile(lambda part: not glob.has_magic(part), parts)).resolve()
+        own = {each.resolve() for each in written} - {start}
         found = filter(_is_document, glob.iglob(pattern))  # noqa: PTH207 Path.glob takes no absolute pattern
-        yield from (each for each in found if own not in Path(each).resolve().parents)
+        yield from (each for each in found if own.isdisjoint(Path(each).resolve().parents))
         return
     place = parts.index(RECURSIVE)
     for root in filter(os.path.isdir, glob.iglob(str(Path(*parts[:place])))):  # noqa: PTH207
@@ -253,7 +255,7 @@ def _file(path: str, options: InputOptions) -> Iterator[Document | InputError]:
     yield from _opened(path, partial(open, path, "rb"), f"{status.st_size}-{status.st_mtime_ns}", options)
 
 
-def _remote(address: str, options: InputOptions, written: Path | None) -> Iterator[Document | InputError]:
+def _remote(address: str, options: InputOptions, written: Collection[Path]) -> Iterator[Document | InputError]:
     """Yield the documents at an address of fsspec: of a folder, a pattern, a manifest, or one file."""
     try:
         import fsspec

@@ -40,6 +40,11 @@ class Output:
         self._shard_format, self._shard_pages = shard_format, shard_pages
         self._saved = time.monotonic()
 
+    def folders(self) -> list[Path]:
+        """Return the folders that the run writes, in which nothing is an input."""
+        folder = self.journal.folder
+        return [folder] if self.file_format is None else [folder, folder / FILES]
+
     def described(self) -> dict[str, str | None]:
         """Return the settings of the output, for the journal."""
         return {"format": None if self.file_format else self._shard_format, "files": self.file_format}
@@ -91,6 +96,8 @@ def opened(folder: Path, shard_format: ShardFormat, shard_pages: int, file_forma
             lock.acquire()
         except filelock.Timeout as error:
             raise OutputError(f"another run writes to {str(folder)!r}: wait for it, or give another folder") from error
+        if file_format is not None:  # It must exist before inputs are listed, which leaves it out.
+            (folder / FILES).mkdir(exist_ok=True)
     with lock, database_errors(folder):
         journal = Journal(folder)
         try:

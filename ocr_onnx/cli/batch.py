@@ -211,7 +211,7 @@ def _read_all(
         if retry_failed:
             output.journal.forget_failures(whole_documents=output.file_format is not None)
         options = InputOptions(**pool.described["options"]["input"])
-        total, listed = Total(), partial(documents, inputs, options, output.journal.folder)
+        total, listed = Total(), partial(documents, inputs, options, output.folders())
         if not any(map(SCHEME.match, inputs)):  # Listing on a network a second time would take long.
             total.count(listed())
         progress = Progress(output.journal, sys.stderr, total)

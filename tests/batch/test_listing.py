@@ -222,8 +222,18 @@ def test_the_output_is_no_input(folder: Path, pattern: str) -> None:
     (folder / "result" / "files").mkdir(parents=True)
     (folder / "result" / "files" / "a.png.pdf").write_bytes(b"searchable")
     (folder / "link").symlink_to("result")
-    found = list(documents([str(folder / pattern)], InputOptions(), folder / "link"))
+    found = list(documents([str(folder / pattern)], InputOptions(), [folder / "link"]))
     assert sorted(contents(found)) == [f"{folder}/a.png", *([f"{folder}/sub/c.PDF"] if pattern == "." else [])]
+
+
+@pytest.mark.parametrize("pattern", [".", "*.p*", "**/*.[pP]*"])
+def test_an_output_folder_that_is_the_input_gives_its_documents_without_the_files_of_the_output(
+    folder: Path, pattern: str
+) -> None:
+    (folder / "files").mkdir()
+    (folder / "files" / "a.png.pdf").write_bytes(b"searchable")
+    found = list(documents([str(folder / pattern)], InputOptions(), [folder, folder / "files"]))
+    assert sorted(contents(found)) == [f"{folder}/a.png", *([f"{folder}/sub/c.PDF"] if pattern != "*.p*" else [])]
 
 
 def test_the_thumbnails_of_a_synology_nas_are_no_documents(folder: Path) -> None:

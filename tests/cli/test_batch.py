@@ -161,6 +161,13 @@ def test_a_format_whose_package_is_missing_is_refused_before_the_folder_is_made(
     assert not (tmp_path / "out").exists()
 
 
+def test_searchable_pdfs_in_the_folder_of_the_inputs_are_no_inputs_of_the_next_run(tmp_path: Path) -> None:
+    folder = words(tmp_path / "in", 2)
+    for _ in range(2):
+        done = batch(folder, "-o", folder, "--files", "pdf", *FAST)
+        assert done.stderr.splitlines()[-1] == "2 pages, 0 failed, 2 documents"
+
+
 def test_an_address_is_no_output_folder(tmp_path: Path) -> None:
     done = batch(PAGES / "letter.png", "-o", "s3://bucket/result", code=2)
     assert "s3://bucket/result is not on this machine: give a folder" in done.stderr

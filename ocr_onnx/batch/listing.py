@@ -10,6 +10,7 @@ import glob
 import io
 import os
 import re
+import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -252,6 +253,10 @@ def _file(path: str, options: InputOptions) -> Iterator[Document | InputError]:
         status = os.stat(path)  # noqa: PTH116 for a million files
     except OSError as error:
         raise InputNotFoundError(f"{shortened(path)} cannot be opened: {error.strerror}; check the path") from error
+    if not stat.S_ISREG(status.st_mode):  # Opening a named pipe would wait without end.
+        raise UnreadableImageError(
+            f"{shortened(path)} is not a regular file: copy its content to a regular file, or remove it"
+        )
     yield from _opened(path, partial(open, path, "rb"), f"{status.st_size}-{status.st_mtime_ns}", options)
 
 

@@ -242,6 +242,14 @@ def test_the_thumbnails_of_a_synology_nas_are_no_documents(folder: Path) -> None
     assert len(listed(folder)) == 2
 
 
+@pytest.mark.parametrize("name", [".", "*.pdf", "pipe.pdf"])
+def test_a_named_pipe_is_an_error_and_not_waited_for(folder: Path, name: str) -> None:
+    os.mkfifo(folder / "pipe.pdf")
+    (error,) = (each for each in listed(folder / name) if isinstance(each, InputError))
+    assert error.source == f"{folder}/pipe.pdf"
+    assert "is not a regular file: copy its content to a regular file" in str(error)
+
+
 def test_a_name_in_a_list_may_be_no_utf_8(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xe4.png")).write_bytes(b"a")
     (tmp_path / "list.txt").write_bytes(b"\xe4.png\r\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from ocr_onnx.errors import InputNotFoundError, OutputError
 from ocr_onnx.inputs import sources
 from ocr_onnx.outputs import drawing
 from ocr_onnx.outputs.formats import FORMATS
+from ocr_onnx.outputs.saving import output_errors
 from ocr_onnx.results import save as save_pages
 from ocr_onnx.types import Columns, Orientation
 
@@ -191,6 +193,15 @@ def test_names_that_are_no_utf_8_are_written_in_every_text_format(result: OCRRes
     texts = {name: b"".join(each.encoded([odd])).decode() for name, each in FORMATS.items() if each.document is None}
     assert json.loads(texts["native"])["path"] == json.loads(texts["jsonl"])["input_path"] == "caf\ufffd.gif"
     assert "animation" in texts["native"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_an_error_of_a_full_disk_asks_for_space(tmp_path: Path, code: int) -> None:
+    with (
+        pytest.raises(OutputError, match=r"; free disk space, or choose another folder$"),
+        output_errors(tmp_path / "a"),
+    ):
+        raise OSError(code, os.strerror(code))
 
 
 def test_a_file_that_cannot_be_written_is_named(result: OCRResult, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -139,7 +140,7 @@ def _input_path(path: str) -> Path:
 
 @contextmanager
 def output_errors(file: Path) -> Iterator[None]:
-    """Create the folder of `file`, and convert errors of the file system to OutputError."""
+    """Create the folder of `file`, and convert errors of the file system to OutputError; those of this package stay."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield
@@ -147,4 +148,6 @@ def output_errors(file: Path) -> Iterator[None]:
         raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise OutputError(f"{str(file)!r} cannot be written: {reason}; choose a writable folder") from error
+        is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        cure = "free disk space, or choose another folder" if is_full else "choose a writable folder"
+        raise OutputError(f"{str(file)!r} cannot be written: {reason}; {cure}") from error

@@ -22,6 +22,7 @@ from multiprocessing.context import SpawnProcess
 from prometheus_client.multiprocess import mark_process_dead
 
 from ocr_onnx import python_process
+from ocr_onnx.errors import OutputError
 from ocr_onnx.inputs import sandbox
 from ocr_onnx.service import logs
 from ocr_onnx.service.metrics import DIRECTORY
@@ -59,8 +60,18 @@ class Supervisor:
         self._crashes = CrashCounter()
 
     def run(self) -> int:
-        """Run the workers until SIGINT or SIGTERM; return the exit code, 0 if all workers ended as they were told."""
-        with tempfile.TemporaryDirectory(prefix="ocr-onnx-metrics-") as directory:
+        """Run the workers until SIGINT or SIGTERM; return the exit code, 0 if all workers ended as they were told.
+
+        Raises OutputError if no temporary folder can be written.
+        """
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="ocr-onnx-metrics-")
+        except OSError as error:
+            raise OutputError(
+                f"the metrics of several workers need a temporary folder: {error.strerror}; set TMPDIR to a writable folder, mount a "
+                "tmpfs at /tmp, or give --workers 1"
+            ) from error
+        with folder as directory:
             os.environ[DIRECTORY] = directory
             return self._run()
 

@@ -25,7 +25,7 @@ from conftest import PAGES, PATIENCE, pdf
 from served import SIGN, Running, base64_of, read, running, wait_for
 
 from ocr_onnx import OCR, DetectionOptions, OCROptions, OCRResult
-from ocr_onnx.errors import ImageTooLargeError
+from ocr_onnx.errors import ImageTooLargeError, OutputError
 from ocr_onnx.inputs.sources import read_pages
 from ocr_onnx.models.metadata import ModelMetadata
 from ocr_onnx.runtime.providers import CPU
@@ -367,6 +367,12 @@ def supervised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     os.environ.pop(DIRECTORY, None)
     for sig, handler in handlers.items():
         signal.signal(sig, handler)
+
+
+def test_workers_without_a_temporary_folder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(OutputError, match="No such file or directory; set TMPDIR to a writable folder"):
+        Supervisor(partial(os._exit, 0), 2).run()
 
 
 def test_workers_that_crash_repeatedly_end_the_server(supervised: None) -> None:

@@ -123,7 +123,7 @@ class SearchablePDF:
         else:
             merged = pikepdf.Pdf.new()
             for each in documents:
-                merged.pages.extend(each.pdf.pages[i] for i in (each.pages if each.is_pdf else [0]))
+                _append(merged, each.pdf, each.pages if each.is_pdf else [0])
         # A PDF keeps its form: PDF/A-1 has no object streams.
         modes = pikepdf.ObjectStreamMode
         buffer = io.BytesIO()
@@ -131,6 +131,14 @@ class SearchablePDF:
             buffer, object_stream_mode=modes.preserve if any(each.is_pdf for each in documents) else modes.generate
         )
         return buffer.getvalue()
+
+
+def _append(merged: pikepdf.Pdf, document: pikepdf.Pdf, pages: list[int]) -> None:
+    """Append pages of a PDF, and the form fields, bookmarks and layers that belong to them, if pikepdf (10.18) can copy those."""
+    if hasattr(merged, "add_pages_from"):
+        merged.add_pages_from(document, pages)
+    else:
+        merged.pages.extend(document.pages[i] for i in pages)
 
 
 def searchable(results: Iterable[RecognizedPage]) -> bytes:

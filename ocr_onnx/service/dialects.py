@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import Headers
 
+from ocr_onnx.inputs.urls import is_url
 from ocr_onnx.outputs.formats import Writer
 from ocr_onnx.outputs.placed import on_source
 from ocr_onnx.outputs.plain import page_text
@@ -183,6 +184,8 @@ async def _data_urls(_: Headers, body: bytearray) -> list[bytes]:
         raise RequestError(
             422, 'the body must be {"input": [{"type": "image_url", "url": "data:image/png;base64,..."}]}'
         ) from None
+    if any(is_url(image.url) for image in images):
+        raise RequestError(422, "url is an address: send the image as a data URL")
     return [bodies.decode(image.url) for image in images]
 
 

@@ -414,3 +414,29 @@ def test_pdftotext_reads_one_column_after_the_other(tmp_path: Path) -> None:
     except FileNotFoundError:
         pytest.skip("pdftotext is not installed")
     assert [text.split()[0] for text in found] == ["left"] * 12 + ["right"] * 12
+
+
+@pytest.mark.skipif(not hasattr(pikepdf.Pdf, "add_pages_from"), reason="pikepdf before 10.18 does not copy fields")
+def test_several_pdfs_keep_their_form_fields_and_bookmarks() -> None:
+    inputs: list[bytes] = []
+    for name in ("first", "second"):
+        document = pikepdf.new()
+        page = document.add_blank_page(page_size=(300, 200))
+        field = document.make_indirect(
+            pikepdf.Dictionary(
+                Type=pikepdf.Name.Annot, Subtype=pikepdf.Name.Widget, FT=pikepdf.Name.Tx, T=name, Rect=[10, 10, 90, 30]
+            )
+        )
+        page.obj.Annots = pikepdf.Array([field])
+        document.Root.AcroForm = pikepdf.Dictionary(Fields=pikepdf.Array([field]))
+        with document.open_outline() as outline:
+            outline.root.append(pikepdf.OutlineItem(name, 0))
+        buffer = io.BytesIO()
+        document.save(buffer)
+        inputs.append(buffer.getvalue())
+    pages = [replace(page, content=data) for data in inputs for page in sources.read_pages(data)]
+    with pikepdf.open(io.BytesIO(searchable(result_of(page, lines()) for page in pages))) as merged:
+        assert [str(field.T) for field in merged.Root.AcroForm.Fields] == ["first", "second"]
+        with merged.open_outline() as outline:
+            assert [item.title for item in outline.root] == ["first", "second"]
+    assert len(pages) == 2

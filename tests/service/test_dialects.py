@@ -133,6 +133,8 @@ def test_clients_of_nvidia_get_boxes_relative_to_each_image(server: Running) -> 
     assert found["text_prediction"] == {"text": "page None", "confidence": 0.8}
     assert found["bounding_box"]["points"][0] == {"x": 1 / width, "y": 2 / height}
     assert server.send("POST", "/v1/infer", json={"input": []}).status_code == 422
+    address = [{"type": "image_url", "url": "http://example.com/page.png"}]
+    assert "data URL" in server.send("POST", "/v1/infer", json={"input": address}).json()["errorMsg"]
 
 
 def test_paperless_paddleocr_sends_what_paddlex_takes(server: Running) -> None:

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from multiprocessing.context import SpawnProcess
 
@@ -32,6 +32,12 @@ MAX_CRASHES = 10
 
 CRASH_WINDOW = 300.0
 """Seconds."""
+
+CAUSES: Mapping[str, str] = {
+    "SIGKILL": "killed, perhaps because the memory was exhausted",
+    "SIGBUS": "the file system of the temporary folder (TMPDIR) may be full",
+}
+"""What may have happened, by the signal that ended a worker. Windows has neither."""
 
 
 class CrashCounter:
@@ -97,7 +103,8 @@ class Supervisor:
     def _replace(self, running: list[SpawnProcess]) -> None:
         for number, process in enumerate(running):
             if process.exitcode is not None and not self._ending.is_set():
-                logs.event("worker crashed", process=process.pid, code=process.exitcode)
+                code = process.exitcode
+                logs.event("worker crashed", process=process.pid, code=code, cause=_cause(code))
                 mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
                 self._crashes.add(time.monotonic())
                 running[number] = self._begin()
@@ -106,6 +113,11 @@ class Supervisor:
         process = self._start()
         process.start()
         return process
+
+
+def _cause(code: int) -> str | None:
+    """Return what may have ended a worker with this exit code."""
+    return next((cause for name, cause in CAUSES.items() if getattr(signal, name, None) == -code), None)
 
 
 def until_parent_ends(worker: Callable[[], None]) -> None:

@@ -324,6 +324,9 @@ def test_several_processes_share_one_port_and_their_metrics() -> None:
         children = {line["process"] for line in logged if line["message"] == "listening"}
         os.kill(min(children), signal.SIGKILL)
         server.wait_until(lambda: len([line for line in logged if line["message"] == "listening"]) == 3)
+        (crash,) = [line for line in logged if line["message"] == "worker crashed"]
+        assert (crash["process"], crash["code"]) == (min(children), -signal.SIGKILL)
+        assert crash["cause"].startswith("killed, perhaps because the memory")
         assert server.post().status_code == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0

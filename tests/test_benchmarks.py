@@ -180,6 +180,10 @@ def test_a_reader_is_scored_by_set_and_its_time_is_a_multiple_of_the_default_s(t
     }
 
 
+def test_a_word_that_a_hyphen_divides_is_equal_to_the_whole_word() -> None:
+    assert libraries.compare_paragraphs("effects of self-made\n3-\n4", "ef- fects of self- made 3- 4") == (4, 5, 5)
+
+
 def test_images_in_two_scripts_are_one_page_with_the_rows_at_which_each_ends() -> None:
     mixed = scripts.Mixed({"one": ("sign.png", "wide.png"), "other": ("tiny.png",)}, ("model",))
     page, ends = scripts.compose(PAGES, mixed)

@@ -16,11 +16,12 @@ _found: ContextVar[list[str] | None] = ContextVar("warnings of the page that is 
 
 def warn(message: str) -> None:
     """Log a warning, and keep it for the page that is being decoded."""
+    # JSON cannot contain the bytes of a file's name that are not UTF-8.
+    message = message.encode("utf-8", "replace").decode()
     logger.warning("%s", message)
     found = _found.get()
     if found is not None:
-        # JSON cannot contain the bytes of a file's name that are not UTF-8.
-        found.append(message.encode("utf-8", "replace").decode())
+        found.append(message)
 
 
 def decode_page(

@@ -3,6 +3,7 @@
     python -m benchmarks.modes --data FOLDER
     python -m benchmarks.modes --data FOLDER --models default --way "high-performance mode"
     python -m benchmarks.modes --data FOLDER --models default --way "high-performance mode with OpenVINO"
+    python -m benchmarks.modes --data FOLDER --models default --way "high-performance mode with the shapes for GPUs"
 
 The variants take turns, picture by picture, with both orientation stages off, the embedded models and all cores. Times are ratios
 to standard mode over the set. F1 is that of words or characters, ignoring order, and of boxes, as in benchmarks.accuracy.
@@ -30,6 +31,7 @@ from benchmarks.machine import circumstances
 from benchmarks.versions import VERSION_5
 from ocr_onnx import OCR, DetectionOptions, OCROptions, RecognitionOptions
 from ocr_onnx.inputs import sources
+from ocr_onnx.runtime.batching import MASKED_SHAPES
 from ocr_onnx.stages import geometry
 from ocr_onnx.types import Image, Page, TextLine
 
@@ -81,6 +83,9 @@ WAYS: Mapping[str, Way] = {
 
 ON_OPENVINO = "high-performance mode with OpenVINO"
 """The same options, with the models placed as the mode places them if OpenVINO is installed (runtime.selection)."""
+
+WITH_GPU_SHAPES = "high-performance mode with the shapes for GPUs"
+"""The same options, with the input shapes that a GPU gets, on the CPU: without TensorFloat-32, and without times of a GPU."""
 
 
 @dataclass(slots=True)
@@ -212,8 +217,8 @@ def chart(measured: Sequence[Row]) -> str:
     "--way",
     "chosen",
     multiple=True,
-    type=click.Choice([*WAYS, ON_OPENVINO]),
-    help=f"Beside standard mode; default: all but {ON_OPENVINO}.",
+    type=click.Choice([*WAYS, ON_OPENVINO, WITH_GPU_SHAPES]),
+    help=f"Beside standard mode; default: all but {ON_OPENVINO} and {WITH_GPU_SHAPES}.",
 )
 @click.option("--altered", "with_copies", is_flag=True, help="Also read altered copies of each picture.")
 def main(data: Path, version: str, chosen: tuple[str, ...], *, with_copies: bool) -> None:
@@ -226,6 +231,11 @@ def main(data: Path, version: str, chosen: tuple[str, ...], *, with_copies: bool
         fast = OCR(without_orientation(STANDARD), models=models, mode="high-performance")
         click.echo(str(fast.placement), err=True)
         taken[ON_OPENVINO] = lambda _, page: by(OCROptions.high_performance())(fast, page)
+    if WITH_GPU_SHAPES in chosen:
+        from benchmarks.batches import forced  # It imports this module.
+
+        masked = forced(ocr, MASKED_SHAPES)
+        taken[WITH_GPU_SHAPES] = lambda _, page: by(OCROptions.high_performance())(masked, page)
     measured = list(rows(measure(ocr, data, taken, *([altered] if with_copies else []))))
     result = {"circumstances": circumstances(), "rows": [row._asdict() for row in measured]}
     text = page(result)

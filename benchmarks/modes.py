@@ -227,15 +227,16 @@ def main(data: Path, version: str, chosen: tuple[str, ...], *, with_copies: bool
     taken = {name: way for name, way in WAYS.items() if not chosen or name in {first, *chosen}}
     models = VERSION_5 if version == "v5" else None
     ocr = OCR(without_orientation(STANDARD), models=models)
+    high_performance = WAYS["high-performance mode"]
     if ON_OPENVINO in chosen:
         fast = OCR(without_orientation(STANDARD), models=models, mode="high-performance")
         click.echo(str(fast.placement), err=True)
-        taken[ON_OPENVINO] = lambda _, page: by(OCROptions.high_performance())(fast, page)
+        taken[ON_OPENVINO] = lambda _, page: high_performance(fast, page)
     if WITH_GPU_SHAPES in chosen:
         from benchmarks.batches import forced  # It imports this module.
 
         masked = forced(ocr, MASKED_SHAPES)
-        taken[WITH_GPU_SHAPES] = lambda _, page: by(OCROptions.high_performance())(masked, page)
+        taken[WITH_GPU_SHAPES] = lambda _, page: high_performance(masked, page)
     measured = list(rows(measure(ocr, data, taken, *([altered] if with_copies else []))))
     result = {"circumstances": circumstances(), "rows": [row._asdict() for row in measured]}
     text = page(result)

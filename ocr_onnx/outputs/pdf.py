@@ -43,7 +43,6 @@ IMAGE_NAME = "/OcrOnnxPage"
 DEFAULT_RESOLUTION = 96.0
 """Pixels per inch of an image whose metadata have none, as in img2pdf."""
 
-
 SIDES = 3.0, 14_400.0
 """The shortest and the longest side of a page that PDF permits, in points."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ocr_onnx.options import RecognitionOptions
 from ocr_onnx.stages import geometry
 from ocr_onnx.stages.orientation import HALF_TURN
 from ocr_onnx.types import Image, Orientation, Text, TextBox
@@ -16,8 +17,8 @@ DOUBTFUL = 0.95
 """The score of a text below which its line may be upside down: of 4 % of the lines of reports, 11 % of receipts and half of street
 photographs (docs/defaults.md)."""
 
-LEGIBLE = 0.6
-"""The score of a text below which it is wrong (docs/defaults.md)."""
+LEGIBLE = RecognitionOptions().score_thresh
+"""The score of a text below which it is wrong, as the default says (docs/defaults.md), whichever texts are kept."""
 
 SPARSE = 0.2
 """Characters of a line per height of the line along it, below which most of it was not read. A page of legible text has 0.5 to 4; of an
